@@ -1,0 +1,1 @@
+"""Puts the pieces together and starts processes; no rules live here."""
