@@ -1,0 +1,1 @@
+"""What every channel and connector shares: messages, turns, dialog, actions, and the store. Knows no vendor."""

@@ -1,0 +1,161 @@
+"""An action is declared once, by a function: its parameters, its effect, its sentence. Everything else is derived.
+
+    @action(effect=Effect.READ, cache_for=timedelta(minutes=10), examples=("weather in Nairobi tomorrow",))
+    async def get_weather(ctx: ActionContext, params: GetWeather) -> ActionResult:
+        '''Current weather and a short forecast for one place.'''
+
+The docstring's first line is the summary people and models read. Who the person is comes from the context, never
+from the parameters.
+"""
+
+import inspect
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, get_type_hints
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from core.messages import Part
+
+if TYPE_CHECKING:
+    from core.db import Database
+    from core.providers import Providers
+    from core.settings import Settings
+
+NAME = re.compile(r"[a-z]+(_[a-z]+)*")
+
+
+class Effect(StrEnum):
+    """What an action does to the world, which decides what must happen before it runs."""
+
+    READ = "read"
+    """Looks something up; runs at once."""
+    WRITE = "write"
+    """Changes the person's own things; runs when its slots are full."""
+    SPEND = "spend"
+    """Moves money; a person confirms the exact values first, every time."""
+
+
+class Params(BaseModel):
+    """Base of all action parameters: frozen, and closed to unknown fields.
+
+    Every field has a description; a required field is asked for with `json_schema_extra={"ask": "Which city?"}`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+
+P = TypeVar("P", bound=Params)
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who is being served, as the store knows them."""
+
+    id: UUID
+    name: str | None
+    language: str
+    timezone: str | None
+    """IANA zone the person stated, or None while we only guess."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActionContext:
+    """What an action may know: who is asking, where, when; and its hands: store, provider clients, settings."""
+
+    person: Person
+    conversation_id: UUID
+    db: "Database"
+    providers: "Providers"
+    settings: "Settings"
+    now: datetime
+    idempotency_key: str
+    """The same over every retry of this call: `turn:<id>:<step>` in a chat, `run:<id>:<step>` in a workflow."""
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The person's time zone, or the deployment's while the person has stated none."""
+        return ZoneInfo(self.person.timezone or self.settings.default_timezone)
+
+
+@dataclass(frozen=True, slots=True)
+class ActionResult:
+    """What an action found or did: the sentence for the person, data for workflows, parts to show, and its receipt."""
+
+    text: str
+    data: Mapping[str, JsonValue] = field(default_factory=dict)
+    parts: tuple[Part, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Action(Generic[P]):
+    """One thing Mathia can do."""
+
+    name: str
+    summary: str
+    effect: Effect
+    params: type[P]
+    run: Callable[[ActionContext, P], Awaitable[ActionResult]]
+    cache_for: timedelta | None
+    examples: tuple[str, ...]
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """Parameter names, in the order they are asked for."""
+        return tuple(self.params.model_fields)
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Parameters without which the action cannot run, in the order they are asked for."""
+        return tuple(name for name, info in self.params.model_fields.items() if info.is_required())
+
+    def question(self, slot: str) -> str:
+        """What to ask a person for this slot."""
+        extra = self.params.model_fields[slot].json_schema_extra
+        ask = extra.get("ask") if isinstance(extra, dict) else None
+        return str(ask) if ask else f"What {slot.replace('_', ' ')}?"
+
+
+def action(
+    *, effect: Effect, cache_for: timedelta | None = None, examples: tuple[str, ...] = ()
+) -> Callable[[Callable[[ActionContext, P], Awaitable[ActionResult]]], Action[P]]:
+    """Declare an action from a function `(ctx, params) -> ActionResult`; its name is the function's.
+
+    Raises TypeError for a declaration that could not be offered: no summary, a bad name, an undescribed parameter,
+    a cache on something other than a READ.
+    """
+
+    def declare(function: Callable[[ActionContext, P], Awaitable[ActionResult]]) -> Action[P]:
+        name = getattr(function, "__name__", "")
+        summary = (inspect.getdoc(function) or "").partition("\n")[0]
+        params: Any = get_type_hints(function).get("params")
+        if not NAME.fullmatch(name):
+            raise TypeError(f"action {name!r}: names are lower-case words joined by _")
+        if not summary:
+            raise TypeError(f"action {name!r}: the docstring's first line is its summary")
+        if not (isinstance(params, type) and issubclass(params, Params)):
+            raise TypeError(f"action {name!r}: params must be annotated with a Params class")
+        undescribed = [slot for slot, info in params.model_fields.items() if not info.description]
+        if undescribed:
+            raise TypeError(f"action {name!r}: no description for {', '.join(undescribed)}")
+        if cache_for is not None and effect is not Effect.READ:
+            raise TypeError(f"action {name!r}: only READ actions may be cached")
+        return Action(name, summary, effect, cast("type[P]", params), function, cache_for, examples)
+
+    return declare
+
+
+@dataclass(frozen=True, slots=True)
+class Connector:
+    """One third party or skill: its actions, and the settings without which it is off."""
+
+    name: str
+    title: str
+    actions: tuple[Action[Any], ...]
+    requires: tuple[str, ...] = ()
+    """Settings that must not be empty; any one missing turns the connector off, and help says so."""

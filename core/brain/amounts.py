@@ -1,0 +1,157 @@
+"""Amounts and currencies as people write them: $100, 2.5k bob, sh 1,500/=, dola mia moja, "euros". Pure.
+
+Amounts are decimal digits in a string, never binary fractions; currencies are ISO 4217 codes. A dollar that nobody
+qualified is the US dollar, a shilling the one of the person's time zone.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+
+from core.brain.words import listed
+
+DIGITS_MAX = 15
+"""Longest whole part of an amount; a longer run of digits is no amount."""
+
+CODES = listed(
+    "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF "
+    "CHF CLP "
+    "CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD HNL HTG "
+    "HUF IDR "
+    "ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD MAD MDL MGA MKD "
+    "MMK MNT "
+    "MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON RSD RUB RWF "
+    "SAR SBD "
+    "SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD TZS UAH UGX USD UYU UZS "
+    "VES VND "
+    "VUV WST XAF XCD XOF XPF YER ZAR ZMW ZWG"
+)
+WORD_CODES = listed("ALL AMD ANG ARS BAM BOB COP CUP GEL LAK MAD MOP PEN RON RUB SOS TOP TRY")
+"""Codes that are words too: they count only in capitals."""
+
+NAMES = {
+    "$": "USD", "us$": "USD", "dollar": "USD", "dollars": "USD", "usd": "USD", "us dollar": "USD",
+    "us dollars": "USD", "american dollar": "USD", "american dollars": "USD", "buck": "USD", "bucks": "USD",
+    "dola": "USD", "dola ya marekani": "USD", "dola za marekani": "USD", "u s dollar": "USD", "u s dollars": "USD",
+    "greenback": "USD", "dollars american": "USD", "€": "EUR", "euro": "EUR", "euros": "EUR", "yuro": "EUR",
+    "euro's": "EUR", "£": "GBP", "pound": "GBP", "pounds": "GBP", "british pound": "GBP", "british pounds": "GBP",
+    "quid": "GBP", "pound sterling": "GBP", "pounds sterling": "GBP", "sterling": "GBP", "pauni": "GBP",
+    "paundi": "GBP", "¥": "JPY", "yen": "JPY", "yens": "JPY", "japanese yen": "JPY", "yuan": "CNY",
+    "chinese yuan": "CNY", "renminbi": "CNY", "rmb": "CNY", "₹": "INR", "rupee": "INR", "rupees": "INR", "rs": "INR",
+    "indian rupee": "INR", "indian rupees": "INR", "pakistani rupee": "PKR", "pakistani rupees": "PKR", "₦": "NGN",
+    "naira": "NGN", "rand": "ZAR", "rands": "ZAR", "south african rand": "ZAR", "randi": "ZAR", "birr": "ETB",
+    "ethiopian birr": "ETB", "cedi": "GHS", "cedis": "GHS", "rwandan franc": "RWF", "rwandan francs": "RWF",
+    "franc": "CHF", "francs": "CHF", "swiss franc": "CHF", "swiss francs": "CHF", "cfa": "XOF", "faranga": "RWF",
+    "dirham": "AED", "dirhams": "AED", "riyal": "SAR", "riyals": "SAR", "saudi riyal": "SAR", "kwacha": "ZMW",
+    "zambian kwacha": "ZMW", "malawian kwacha": "MWK", "ksh": "KES", "kshs": "KES", "kes": "KES", "bob": "KES",
+    "kenya shilling": "KES", "kenya shillings": "KES", "kenyan shilling": "KES", "kenyan shillings": "KES",
+    "shilingi ya kenya": "KES", "shilingi za kenya": "KES", "ugx": "UGX", "ush": "UGX", "ugandan shilling": "UGX",
+    "ugandan shillings": "UGX", "uganda shillings": "UGX", "shilingi za uganda": "UGX", "shilingi ya uganda": "UGX",
+    "tsh": "TZS", "tshs": "TZS", "tanzanian shilling": "TZS", "tanzanian shillings": "TZS",
+    "tanzania shillings": "TZS", "shilingi za tanzania": "TZS", "shilingi ya tanzania": "TZS",
+    "somali shilling": "SOS", "somali shillings": "SOS", "canadian dollar": "CAD", "canadian dollars": "CAD",
+    "australian dollar": "AUD", "australian dollars": "AUD", "new zealand dollar": "NZD",
+    "new zealand dollars": "NZD", "singapore dollar": "SGD", "singapore dollars": "SGD", "hong kong dollar": "HKD",
+    "hong kong dollars": "HKD", "peso": "MXN", "pesos": "MXN", "mexican peso": "MXN", "mexican pesos": "MXN",
+    "philippine peso": "PHP", "philippine pesos": "PHP", "₽": "RUB", "ruble": "RUB", "rubles": "RUB", "rouble": "RUB",
+    "roubles": "RUB", "lira": "TRY", "turkish lira": "TRY", "₺": "TRY", "won": "KRW", "korean won": "KRW", "₩": "KRW",
+    "baht": "THB", "ringgit": "MYR", "rupiah": "IDR", "shekel": "ILS", "shekels": "ILS", "₪": "ILS", "zloty": "PLN",
+    "forint": "HUF", "real": "BRL", "reais": "BRL", "brazilian real": "BRL", "krona": "SEK", "swedish krona": "SEK",
+    "danish krone": "DKK", "norwegian krone": "NOK", "egyptian pound": "EGP", "egyptian pounds": "EGP",
+    "sudanese pound": "SDG", "south sudanese pound": "SSP", "kuwaiti dinar": "KWD", "jordanian dinar": "JOD",
+    "moroccan dirham": "MAD", "uae dirham": "AED", "burundian franc": "BIF", "congolese franc": "CDF",
+}  # fmt: skip
+SHILLINGS = listed("shilling shillings shilingi sh shs /= /-")
+"""Every country's own shilling: which one depends on where the person is."""
+SHILLING_OF = {"Africa/Kampala": "UGX", "Africa/Dar_es_Salaam": "TZS", "Africa/Mogadishu": "SOS"}
+NOT_ALONE = listed("$ rs real won sterling sh shs /= /- buck bucks cfa bob franc")
+"""Names that mean money only beside a number, or beside another currency."""
+NAME_WORDS_MAX = 3
+
+_TOKENS = re.compile(r"us\$|[^\W\d_]+(?:'s)?|/[=-]|[$€£¥₹₦₽₺₩₪]")
+_DOTTED = re.compile(r"\b([a-z])\. ?([a-z])\. ?([a-z])\b\.?")
+_AMOUNT = re.compile(
+    rf"(?<![\d.,_])(?:(?<![a-z])|(?<=kes)|(?<=ksh)|(?<=usd)|(?<=\bsh)|(?<=ugx)|(?<=tzs)|(?<=eur))-?(?:"
+    rf"(?P<grouped>\d{{1,3}}(?:,\d{{3}}){{1,5}})|(?P<plain>\d{{1,{DIGITS_MAX}}}))(?P<part>\.\d{{1,6}})?"
+    r"(?:[ ]?(?P<scale>k|thousand|m|mn|mil|million|bn|billion|hundred)\b)?(?![\d])"
+)
+_SIZED = re.compile(r"\b(?P<scale>elfu|laki|milioni|mia) (?P<plain>\d{1,4})(?P<part>\.\d{1,2})?(?P<grouped>)\b")
+_SCALES = {
+    "k": 1000, "thousand": 1000, "m": 10**6, "mn": 10**6, "mil": 10**6, "million": 10**6, "bn": 10**9, "billion": 10**9,
+    "hundred": 100, "elfu": 1000, "laki": 10**5, "milioni": 10**6, "mia": 100,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """A number in a text, as decimal digits."""
+
+    start: int
+    end: int
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Currency:
+    """A currency named in a text; one that is not `sure` counts only in the company of a number or of another one."""
+
+    start: int
+    end: int
+    code: str
+    sure: bool = True
+
+
+def amounts(plain: str) -> list[Amount]:
+    """Every number of a text that could be an amount, in order; a negative one is not."""
+    found = [_amount(match) for pattern in (_SIZED, _AMOUNT) for match in pattern.finditer(plain) if match[0][0] != "-"]
+    found.sort(key=lambda amount: (amount.start, -amount.end))
+    return [amount for index, amount in enumerate(found) if index == 0 or amount.start >= found[index - 1].end]
+
+
+def _amount(match: re.Match[str]) -> Amount:
+    words = match.groupdict()
+    value = Decimal((words["grouped"] or words["plain"]).replace(",", "") + (words["part"] or ""))
+    value *= _SCALES.get(words["scale"] or "", 1)
+    text = format(value, "f")
+    return Amount(match.start(), match.end(), text.rstrip("0").rstrip(".") if "." in text else text)
+
+
+def currencies(plain: str, written: str, zone: str) -> list[Currency]:
+    """Every currency named in a text, in order. `written` has the person's own capitals, `zone` says whose shilling."""
+    found = [
+        Currency(match.start(), match.end(), code)
+        for match in _DOTTED.finditer(plain)
+        if (code := "".join(match.groups()).upper()) in CODES
+    ]
+    capitals = frozenset(re.findall(r"\b[A-Z]{3}\b", written))
+    found += [each for each in _named(plain, capitals, zone) if not any(a.start <= each.start < a.end for a in found)]
+    return sorted(found, key=lambda currency: currency.start)
+
+
+def _named(plain: str, capitals: frozenset[str], zone: str) -> Iterator[Currency]:
+    tokens = [(match[0], match.start(), match.end()) for match in _TOKENS.finditer(plain)]
+    index = 0
+    while index < len(tokens):
+        for count in range(min(NAME_WORDS_MAX, len(tokens) - index), 0, -1):
+            stretch = tokens[index : index + count]
+            name = " ".join(word for word, _, _ in stretch)
+            code = _code(name, capitals, zone)
+            if code and stretch[-1][2] - stretch[0][1] <= len(name) + 2 * count:
+                yield Currency(stretch[0][1], stretch[-1][2], code, name not in NOT_ALONE)
+                index += count - 1
+                break
+        index += 1
+
+
+def _code(name: str, capitals: frozenset[str], zone: str) -> str | None:
+    if name in SHILLINGS:
+        return SHILLING_OF.get(zone, "KES")
+    if name in ("franc", "francs") and zone == "Africa/Kigali":
+        return "RWF"
+    upper = name.upper()
+    if upper in capitals and upper in WORD_CODES:
+        return upper
+    if name in NAMES:
+        return NAMES[name]
+    return upper if upper in CODES and upper not in WORD_CODES else None

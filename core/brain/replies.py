@@ -1,0 +1,165 @@
+"""What the rules answer by themselves: greetings, thanks, help, and what to try next; in English and in Swahili.
+
+Nothing here says that something was done: only a receipt can.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from core.actions import Action
+from core.brain.words import listed, said
+from core.dialog import DialogState
+from core.messages import Reply
+
+EXAMPLES_MAX = 3
+"""How many things to try are offered at once."""
+
+_SWAHILI = listed(
+    "habari mambo vipi sasa niaje jambo hujambo shikamoo asante ahsante shukrani nashukuru kwaheri tafadhali naomba "
+    "nikumbushe "
+    "nisaidie msaada saidia unaweza kufanya nini hali ya hewa leo kesho keshokutwa asubuhi mchana jioni usiku saa "
+    "dakika kila siku "
+    "badilisha dola shilingi kwa ngapi bei futa ghairi kikumbusho vikumbusho vyangu nipige wewe ni nani unaitwa "
+    "jina lako roboti "
+    "hapana ndio ndiyo sawa acha wacha sahau basi na je mvua joto baridi nina yangu yako zangu ghani gani salama "
+    "poa huko mjini "
+    "kunikumbusha weka orodhesha nionyeshe nibadilishie katika baada tarehe wiki mwezi jumatatu jumanne jumatano "
+    "alhamisi ijumaa "
+    "jumamosi jumapili samahani kuhusu ikoje iko mimi nataka ninataka sijui kiasi thamani karibu tutaonana baadaye"
+)
+_ENGLISH = listed(
+    "the a an is are am what what's how how's when where who will can could you your me my i i'm it in at on to of "
+    "for and please "
+    "thanks thank hello hi hey remind reminder weather convert tomorrow today show list cancel delete help good "
+    "morning evening bot"
+)
+
+_ABOUT = {
+    "en": "I am Mathia, a bot, not a person. I can do a few things for you in this chat.",
+    "sw": "Mimi ni Mathia, roboti, si binadamu. Naweza kukusaidia na mambo machache hapa.",
+}
+_GREETING = {"en": "Hello. I am Mathia, a bot. You could say:", "sw": "Habari. Mimi ni Mathia, roboti. Unaweza kusema:"}
+_HOW = {"en": "I am well, thank you. What can I do for you?", "sw": "Salama, asante. Nikusaidie nini?"}
+_WELCOME = {"en": "You are welcome.", "sw": "Karibu."}
+_GOODBYE = {"en": "Goodbye.", "sw": "Kwaheri."}
+_FINE = {"en": "All right.", "sw": "Sawa."}
+_NOTHING_OPEN = {
+    "en": "I have not asked you anything just now. You could say:", "sw": "Sijakuuliza kitu kwa sasa. Unaweza kusema:",
+}  # fmt: skip
+_DROPPED = {"en": "All right, I have left that.", "sw": "Sawa, nimeacha hilo."}
+_SORRY = {"en": "Sorry, I did not understand that.", "sw": "Samahani, sijaelewa."}
+_TRY = {"en": "You could say:", "sw": "Unaweza kusema:"}
+_LEAVE = {"en": "Or say “cancel” to leave it.", "sw": "Au sema “acha” kuliacha."}
+_HELP = {"en": "Here is what I can do. You could say:", "sw": "Haya ndiyo ninayoweza kufanya. Unaweza kusema:"}
+_NOTHING = {"en": "There is nothing I can do just now.", "sw": "Kwa sasa hakuna ninachoweza kufanya."}
+_TEXT_ONLY = {
+    "en": "I can only read text so far. Please write what you need.",
+    "sw": "Kwa sasa nasoma maandishi tu. Tafadhali andika.",
+}  # fmt: skip
+_SET_ALREADY = {
+    "en": "A reminder that is set cannot be changed. Cancel it, then set it again at the new time.",
+    "sw": "Kikumbusho kilichowekwa hakibadiliki. Kifute, kisha ukiweke tena kwa wakati mpya.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped(Reply):
+    """A reply after which the unfinished action is over: its slots are let go of, and nothing is waited for."""
+
+
+def language_of(text: str, otherwise: str) -> str:
+    """ "en" or "sw", by the words of a text; by the language `otherwise` (such as en-GB) where they do not tell."""
+    words = re.findall(r"[^\W\d_]+(?:'[a-z]+)?", said(text[:500]).written.lower())
+    swahili, english = (sum(word in known for word in words) for known in (_SWAHILI, _ENGLISH))
+    if swahili != english:
+        return "sw" if swahili > english else "en"
+    return "sw" if otherwise.lower().startswith("sw") else "en"
+
+
+def small_talk(text: str, language: str, offered: Sequence[Action[Any]], question: str | None) -> Reply:
+    """The answer to a greeting, thanks, or "are you a bot?"; an open question is asked again behind it."""
+    low = said(text).plain
+    if re.search(
+        r"\b(?:bot|robot|roboti|human|person|machine|mashine|ai|computer|alive|binadamu|mtu|who are you|what are you"
+        r"|name|jina|unaitwa|nani)\b",
+        low,
+    ):
+        words = _ABOUT[language]
+    elif re.search(r"\b(?:thank|thanks|thx|ty|cheers|asante|ahsante|shukrani|nashukuru)\b", low):
+        words = _WELCOME[language]
+    elif re.search(r"\b(?:bye|goodbye|good night|see you|kwaheri|baadaye|tutaonana)\b", low):
+        words = _GOODBYE[language]
+    elif re.search(r"\b(?:how are you|how is it|how's it|habari (?:yako|zako|gani)|uko poa|uko aje|hujambo)\b", low):
+        words = _HOW[language]
+    elif re.fullmatch(r"[ ,.!?]*(?:yes|no|yeah|ndio|hapana)[ ,.!?]*", low) and question is None:
+        return Reply.of(_NOTHING_OPEN[language], examples(offered, language))
+    elif re.fullmatch(
+        r"(?:(?:ok|okay|k|cool|great|nice|perfect|awesome|good|fine|sawa|alright|all right|got it|lol|ha+|haha+|poa"
+        r"|yes|no|yeah|ndio|hapana)[ ,.!?]*)+",
+        low,
+    ):
+        words = _FINE[language]
+    else:
+        return (
+            Reply.of(f"{_GREETING[language].partition('.')[0]}. {question}")
+            if question
+            else Reply.of(_GREETING[language], examples(offered, language))
+        )
+    return Reply.of(f"{words} {question}" if question else words)
+
+
+def dropped(language: str) -> Dropped:
+    """The unfinished action is let go of."""
+    return Dropped(Reply.of(_DROPPED[language]).parts)
+
+
+def help_text(language: str, lines: str, offered: Sequence[Action[Any]]) -> Reply:
+    """What can be done; `lines` is the catalog's own list, whose first line is a heading."""
+    if not offered:
+        return Reply.of(_NOTHING[language])
+    _, _, rest = lines.partition("\n")
+    return Reply.of(f"{_HELP[language]}\n{rest}", examples(offered, language))
+
+
+def not_understood(language: str, offered: Sequence[Action[Any]], question: str | None) -> Reply:
+    """The open question once more; where there is none, some things to try."""
+    if question is not None:
+        return Reply.of(f"{_SORRY[language]} {question} {_LEAVE[language]}")
+    if not offered:
+        return Reply.of(f"{_SORRY[language]} {_NOTHING[language]}")
+    return Reply.of(f"{_SORRY[language]} {_TRY[language]}", examples(offered, language))
+
+
+def set_already(language: str) -> Reply:
+    """A reminder that is set already does not change by being talked about."""
+    return Reply.of(_SET_ALREADY[language])
+
+
+def not_text(language: str) -> Reply:
+    """The answer to pictures, voices, places and other things without words."""
+    return Reply.of(_TEXT_ONLY[language])
+
+
+def open_question(offered: Sequence[Action[Any]], state: DialogState) -> str | None:
+    """The question that is waiting for an answer."""
+    action = next((action for action in offered if action.name == state.action), None)
+    slot = next((slot for slot in state.asked if action is not None and slot in action.slots), None)
+    return action.question(slot) if action is not None and slot is not None else None
+
+
+def examples(offered: Sequence[Action[Any]], language: str) -> tuple[str, ...]:
+    """Things to try, from different actions, in the person's language where an action has one."""
+    found: list[str] = []
+    for action in offered:
+        if action.examples and len(found) < EXAMPLES_MAX:
+            found.append(_example(action.examples, language))
+    return tuple(found)
+
+
+@cache
+def _example(some: tuple[str, ...], language: str) -> str:
+    """The first in the language, else the first; a catalog has few, and greetings are frequent."""
+    return next((example for example in some if language_of(example, "en") == language), some[0])

@@ -1,0 +1,64 @@
+"""The brain that needs no model: the rules of `understand` for what to do, a few replies for the rest."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from core.actions import Action
+from core.brain import Asked, replies
+from core.brain.understand import corrects, parse
+from core.dialog import Intent
+from core.messages import Reply
+from core.settings import Settings
+
+if TYPE_CHECKING:
+    from core.catalog import Catalog
+
+DEFAULT_TIMEZONE: str = Settings.model_fields["default_timezone"].default
+
+__all__ = ["RuleBrain", "parse"]
+
+
+class RuleBrain:
+    """Understands by rules; knows nothing of the person but where their clock is and which language they write."""
+
+    def __init__(self, catalog: "Catalog", default_timezone: str = DEFAULT_TIMEZONE) -> None:
+        """`default_timezone` is the IANA zone of people who have stated none; the settings' one."""
+        self._catalog = catalog
+        self._default_timezone = default_timezone
+
+    async def think(self, turn: Asked, offered: Sequence[Action[Any]]) -> Intent | Reply:
+        """An intent among the `offered` actions, or a reply when the message asks for none of them."""
+        text = turn.text
+        language = replies.language_of(text, turn.person.language)
+        if not text.strip():
+            return replies.not_text(language)
+        shown = self._shown(offered)
+        intent = parse(
+            text,
+            now=turn.now,
+            zone=turn.person.timezone or self._default_timezone,
+            state=turn.state,
+            actions=frozenset(action.name for action in offered),
+        )
+        match intent.action:
+            case "help":
+                return replies.help_text(language, self._catalog.help_text(shown), shown)
+            case "smalltalk":
+                return replies.small_talk(text, language, shown, replies.open_question(offered, turn.state))
+            case "none" if intent.confidence > 0:
+                return replies.dropped(language)
+            case "none":
+                last = next(reversed(list(turn.state.history)), None)
+                if turn.state.action is None and last == "set_reminder" and corrects(text):
+                    return replies.set_already(language)
+                return replies.not_understood(language, shown, replies.open_question(offered, turn.state))
+        return intent
+
+    def _shown(self, offered: Sequence[Action[Any]]) -> tuple[Action[Any], ...]:
+        """One action of each connector to show what can be done: the one with the most to say to it."""
+        best: dict[str, Action[Any]] = {}
+        for action in offered:
+            name = self._catalog.connector_of(action.name).name
+            if action.examples and (name not in best or len(action.slots) > len(best[name].slots)):
+                best[name] = action
+        return tuple(best.values())

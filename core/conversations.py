@@ -1,0 +1,95 @@
+"""Reading conversations: what was said in a room, page by page, in order of `seq`.
+
+Only reads; the inbox and the outbox write.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from core.db import POOL_WAIT_S, Database, is_away
+from core.errors import StoreUnavailable
+from core.messages import PARTS, ChannelName, Part
+
+HISTORY_PAGE = 100
+"""How many messages one read returns at most."""
+READ_TIMEOUT_S = 4.0
+"""A read that takes longer is given up: somebody is waiting for it."""
+
+HISTORY = """
+SELECT seq, direction, parts, event_id, created_at, reply_to
+FROM message WHERE conversation_id = $1 AND seq > $2 ORDER BY seq LIMIT $3
+"""
+
+LAST_SEQS = """
+SELECT room, id, next_seq - 1 AS seq FROM conversation
+WHERE channel = $1 AND account = $2 AND room = ANY($3::text[])
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """One message as it is stored; `inbound` ones are the person's and carry the provider's `event_id`."""
+
+    seq: int
+    inbound: bool
+    parts: tuple[Part, ...]
+    event_id: str | None
+    created_at: datetime
+    reply_to: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A room that has been written in: its conversation, and the number of its last message."""
+
+    conversation_id: UUID
+    seq: int
+
+
+@asynccontextmanager
+async def reading(db: Database) -> AsyncIterator[Any]:
+    """A connection for one short statement; StoreUnavailable within READ_TIMEOUT_S when PostgreSQL is away."""
+    try:
+        async with asyncio.timeout(READ_TIMEOUT_S), db.pool.acquire(timeout=POOL_WAIT_S) as connection:
+            yield connection
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:  # TimeoutError is an OSError.
+        if not is_away(error):
+            raise
+        raise StoreUnavailable("The database did not answer in time. Try again in a moment.") from error
+
+
+async def history(db: Database, conversation_id: UUID, *, since: int, limit: int = HISTORY_PAGE) -> list[StoredMessage]:
+    """The messages after number `since`, oldest first, at most `limit`. Raises StoreUnavailable."""
+    async with reading(db) as connection:
+        rows = await connection.fetch(HISTORY, conversation_id, since, min(limit, HISTORY_PAGE))
+    return [
+        StoredMessage(
+            row["seq"],
+            row["direction"] == "in",
+            PARTS.validate_python(row["parts"]),
+            row["event_id"],
+            row["created_at"],
+            row["reply_to"],
+        )
+        for row in rows
+    ]
+
+
+async def standings(db: Database, channel: ChannelName, account: str, rooms: Sequence[str]) -> dict[str, Standing]:
+    """How far each of these rooms is; a room nobody wrote in yet is missing. Raises StoreUnavailable."""
+    async with reading(db) as connection:
+        rows = await connection.fetch(LAST_SEQS, channel.value, account, list(rooms))
+    return {row["room"]: Standing(row["id"], row["seq"]) for row in rows}
+
+
+async def last_seq(db: Database, channel: ChannelName, account: str, room: str) -> int:
+    """The number of a room's last message; 0 before the first. Raises StoreUnavailable."""
+    found = (await standings(db, channel, account, [room])).get(room)
+    return found.seq if found else 0

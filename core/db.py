@@ -1,0 +1,130 @@
+"""The database: an asyncpg pool for the hot path, SQLAlchemy sessions for everything else, one role for both.
+
+Every connection works as role mathia_app, whoever logged in: it owns nothing and can change no table's shape.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import orjson
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+
+APP_ROLE = "mathia_app"
+CONNECT_TIMEOUT_S = 3.0
+COMMAND_TIMEOUT_S = 6.0
+POOL_WAIT_S = 2.0
+SERVER_SETTINGS = {
+    "role": APP_ROLE,
+    "application_name": "mathia",
+    "timezone": "UTC",
+    "statement_timeout": "5s",
+    "lock_timeout": "2s",
+    "idle_in_transaction_session_timeout": "15s",
+}
+HOT_SETTINGS = {
+    "plan_cache_mode": "force_custom_plan",
+    "random_page_cost": "1",
+    "join_collapse_limit": "1",
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "enable_material": "off",
+}
+"""The hot path looks its rows up one by one by their indexes, in the order its joins are written, and is planned for
+the rows it is given. Left alone, PostgreSQL keeps a plan from when a table was empty, or reads all of a small index for
+each batch because that is cheap today."""
+AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # What a connection says that was cut while idle and has not noticed yet.
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.QueryCanceledError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.LockNotAvailableError,
+    InterfaceError,
+)
+"""What a statement raises when PostgreSQL is away, stopping, or too busy to answer in time."""
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether this error means that PostgreSQL is not there, rather than that it refused something."""
+    return isinstance(error, AWAY) or (isinstance(error, DBAPIError) and error.connection_invalidated)
+
+
+class Database:
+    """One process's connections. Nothing connects before the first use: a process can start before PostgreSQL."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", engine: AsyncEngine, url: str) -> None:
+        self.pool = pool
+        self.engine = engine
+        self.url = url
+        self._sessions = async_sessionmaker(engine, expire_on_commit=False)
+
+    @classmethod
+    async def connect(cls, url: str, *, pool_size: int = 5) -> "Database":
+        """Make both pools for a postgresql:// URL, each with at most `pool_size` connections."""
+        pool = await asyncpg.create_pool(
+            url,
+            min_size=0,
+            max_size=pool_size,
+            timeout=CONNECT_TIMEOUT_S,
+            command_timeout=COMMAND_TIMEOUT_S,
+            server_settings=SERVER_SETTINGS | HOT_SETTINGS,
+            init=_speak_json,
+            reset=_leave_as_it_is,
+        )
+        engine = create_async_engine(
+            make_url(url).set(drivername="postgresql+asyncpg"),
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=POOL_WAIT_S,
+            hide_parameters=True,  # They are what people wrote, and errors end up in logs.
+            json_serializer=lambda value: orjson.dumps(value).decode(),
+            json_deserializer=orjson.loads,
+            connect_args={
+                "timeout": CONNECT_TIMEOUT_S,
+                "command_timeout": COMMAND_TIMEOUT_S,
+                "server_settings": SERVER_SETTINGS,
+            },
+        )
+        return cls(pool, engine, url)
+
+    async def close(self) -> None:
+        """Let go of every connection."""
+        await self.engine.dispose()
+        self.pool.terminate()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """A session that commits on success and rolls back on error. Never hold one across a network call."""
+        async with self._sessions.begin() as session:
+            yield session
+
+    @asynccontextmanager
+    async def hot(self) -> AsyncIterator[Any]:
+        """An asyncpg connection in a transaction, for the set-based statements of the hot path."""
+        async with self.pool.acquire(timeout=POOL_WAIT_S) as connection, connection.transaction():
+            yield connection
+
+
+async def _speak_json(connection: Any) -> None:
+    await connection.set_type_codec(
+        "jsonb",
+        schema="pg_catalog",
+        format="text",
+        encoder=lambda value: orjson.dumps(value).decode(),
+        decoder=orjson.loads,
+    )
+
+
+async def _leave_as_it_is(connection: Any) -> None:
+    """The pool would otherwise spend a round trip on every release to reset what we never change."""

@@ -1,0 +1,66 @@
+"""Dialog rules, pure: what was understood, what is known so far, and what to do next."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+QUESTIONS_MAX = 3
+"""How often the same thing is asked before the topic is dropped."""
+HISTORY_MAX = 8
+"""How many finished actions a conversation remembers the slots of."""
+
+Slots = Mapping[str, "JsonValue"]
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What a parser understood: an action's name, slots (None takes a value back), a confidence from 0 to 1."""
+
+    action: str
+    slots: Slots
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class DialogState:
+    """What a conversation is in the middle of. It lives six hours; when it is gone we ask again and guess nothing.
+
+    `action` and `slots` are the unfinished action; `asked` the slots just asked for; `offered` values just offered;
+    `history` the slots of finished or left actions, newest last; `questions` how often we asked in a row.
+    """
+
+    action: str | None = None
+    slots: Slots = field(default_factory=dict)
+    asked: tuple[str, ...] = ()
+    offered: Slots = field(default_factory=dict)
+    history: Mapping[str, Slots] = field(default_factory=dict)
+    questions: int = 0
+
+    def merge(self, intent: Intent) -> "DialogState":
+        """New over old: the same unfinished action keeps its slots, another action sets the old one aside."""
+        kept: dict[str, JsonValue] = dict(self.slots) if intent.action == self.action else {}
+        kept.update(intent.slots)
+        slots = {name: value for name, value in kept.items() if value is not None}
+        history = self.history if intent.action == self.action else self._aside()
+        questions = self.questions if intent.action == self.action else 0
+        return replace(
+            self, action=intent.action, slots=slots, history=history, asked=(), offered={}, questions=questions
+        )
+
+    def ask(self, slot: str) -> "DialogState":
+        """The state after asking for `slot`, whose value so far (if any) was of no use."""
+        slots = {name: value for name, value in self.slots.items() if name != slot}
+        return replace(self, slots=slots, asked=(slot,), questions=self.questions + 1)
+
+    def finish(self) -> "DialogState":
+        """The state after the action ran, or was dropped: its slots are history, so a new request starts clean."""
+        return DialogState(history=self._aside())
+
+    def _aside(self) -> Mapping[str, Slots]:
+        if self.action is None:
+            return self.history
+        rest = [(name, slots) for name, slots in self.history.items() if name != self.action]
+        return dict([*rest, (self.action, self.slots)][-HISTORY_MAX:])

@@ -1,0 +1,69 @@
+"""Dialog state in Valkey, for six hours after the last turn; absent or unreadable, it is empty and we ask."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from uuid import UUID
+
+import orjson
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from core.dialog import DialogState
+
+log = structlog.get_logger()
+
+STATE_TTL_S = 21_600
+VERSION = 1
+"""Part of the key: states written by another layout are simply not found."""
+
+Speaker = tuple[UUID, UUID]
+"""Conversation and person: state never crosses either."""
+
+
+class DialogStore:
+    """Loads and saves dialog states, many at once."""
+
+    def __init__(self, valkey: Redis) -> None:
+        self._valkey = valkey
+
+    async def load(self, speakers: Sequence[Speaker]) -> list[DialogState]:
+        """The state of each (conversation, person), in order."""
+        if not speakers:
+            return []
+        try:
+            values = await self._valkey.mget([_key(speaker) for speaker in speakers])
+        except (RedisError, OSError, TimeoutError) as error:
+            log.warning("dialog.unreachable", error=type(error).__name__)
+            return [DialogState() for _ in speakers]
+        return [_read(value) for value in values]
+
+    async def save(self, states: Mapping[Speaker, DialogState]) -> None:
+        """Keep each state for STATE_TTL_S; an empty one is removed."""
+        if not states:
+            return
+        try:
+            async with self._valkey.pipeline(transaction=False) as pipe:
+                for speaker, state in states.items():
+                    if state == DialogState():
+                        pipe.delete(_key(speaker))
+                    else:
+                        pipe.set(_key(speaker), orjson.dumps(asdict(state)), ex=STATE_TTL_S)
+                await pipe.execute()
+        except (RedisError, OSError, TimeoutError) as error:
+            log.warning("dialog.not_kept", error=type(error).__name__, states=len(states))
+
+
+def _key(speaker: Speaker) -> str:
+    conversation_id, person_id = speaker
+    return f"dialog:{VERSION}:{conversation_id}:{person_id}"
+
+
+def _read(value: bytes | str | None) -> DialogState:
+    if value is None:
+        return DialogState()
+    try:
+        raw = orjson.loads(value)
+        return DialogState(**{**raw, "asked": tuple(raw["asked"])})
+    except (ValueError, TypeError, KeyError):
+        return DialogState()

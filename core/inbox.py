@@ -1,0 +1,210 @@
+"""The inbox: every inbound message is stored once, for ever, numbered in its conversation, and given to a turn.
+
+Nothing is accepted before its row is committed. What arrives together is committed together. A conversation's row lock
+orders its messages; under that lock a message joins the waiting turn of its conversation or starts one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from core import crashpoint
+from core.db import POOL_WAIT_S, Database
+from core.group_commit import GroupCommit
+from core.messages import PARTS, InboundMessage
+from core.metrics import INBOUND
+from core.wake import Wakes
+
+log = structlog.get_logger()
+
+PLACES_MAX = 50_000
+"""How many (conversation, identity) pairs a process remembers; both never change once made."""
+
+TOUCHED = "CASE WHEN c.last_at < clock_timestamp() - interval '10 s' THEN clock_timestamp() ELSE c.last_at END"
+"""When a conversation was last written in, ten seconds coarse: an unchanged value spares its index."""
+
+STORE = f"""
+WITH given AS (
+    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+                         $8::timestamptz[])
+        WITH ORDINALITY AS g(conversation_id, identity_id, channel, account, event_id, parts, reply_to, sent_at, n)
+), fresh AS (
+    SELECT DISTINCT ON (channel, account, event_id) given.*
+    FROM given
+    WHERE NOT EXISTS (SELECT FROM message m WHERE m.direction = 'in' AND m.channel = given.channel
+                      AND m.account = given.account AND m.event_id = given.event_id)
+    ORDER BY channel, account, event_id, n
+), locked AS MATERIALIZED (
+    SELECT id FROM conversation WHERE id IN (SELECT conversation_id FROM fresh) ORDER BY id FOR NO KEY UPDATE
+), counted AS (
+    UPDATE conversation c SET next_seq = c.next_seq + f.messages, last_at = {TOUCHED}
+    FROM (SELECT conversation_id, count(*) AS messages FROM fresh GROUP BY conversation_id) f
+    JOIN locked ON locked.id = f.conversation_id
+    WHERE c.id = f.conversation_id
+    RETURNING c.id, c.next_seq - f.messages AS first_seq
+), waiting AS (
+    INSERT INTO turn (conversation_id, first_seq) SELECT id, first_seq FROM counted
+    ON CONFLICT (conversation_id, state) WHERE state IN ('waiting', 'open') DO UPDATE SET first_seq = turn.first_seq
+    RETURNING id, conversation_id
+), stored AS (
+    INSERT INTO message (conversation_id, seq, direction, channel, account, event_id, identity_id, turn_id, parts,
+                         reply_to, sent_at)
+    SELECT f.conversation_id, c.first_seq + row_number() OVER (PARTITION BY f.conversation_id ORDER BY f.n) - 1, 'in',
+           f.channel, f.account, f.event_id, f.identity_id, w.id, f.parts::jsonb, f.reply_to, f.sent_at
+    FROM fresh f
+    JOIN counted c ON c.id = f.conversation_id
+    JOIN waiting w ON w.conversation_id = f.conversation_id
+    RETURNING channel, account, event_id, conversation_id, seq
+)
+SELECT channel, account, event_id, conversation_id, seq, true AS new FROM stored
+UNION ALL
+SELECT m.channel, m.account, m.event_id, m.conversation_id, m.seq, false
+FROM (SELECT DISTINCT channel, account, event_id FROM given) g
+JOIN message m ON m.direction = 'in' AND (m.channel, m.account, m.event_id) = (g.channel, g.account, g.event_id)
+"""
+"""One statement, hence one transaction. An event that another process stored since its snapshot breaks the unique index
+and with it the whole statement, which is then tried again: no number is ever used up in vain.
+"""
+
+MEET = """
+WITH given AS (
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
+        AS g(channel, account, room, provider_id, name, language)
+), identities AS (
+    INSERT INTO identity (id, person_id, channel, account, provider_id, display_name)
+    SELECT gen_random_uuid(), gen_random_uuid(), channel, account, provider_id, max(name)
+    FROM given GROUP BY channel, account, provider_id ORDER BY channel, account, provider_id
+    ON CONFLICT (channel, account, provider_id) DO NOTHING
+    RETURNING person_id, channel, account, provider_id, display_name
+), people AS (
+    INSERT INTO person (id, name, language)
+    SELECT i.person_id, i.display_name,
+           coalesce((SELECT max(language) FROM given g
+                     WHERE (g.channel, g.account, g.provider_id) = (i.channel, i.account, i.provider_id)), 'en')
+    FROM identities i
+)
+INSERT INTO conversation (id, channel, account, room)
+SELECT gen_random_uuid(), channel, account, room FROM given GROUP BY channel, account, room ORDER BY channel,
+account, room
+ON CONFLICT (channel, account, room) DO NOTHING
+"""
+
+FIND = """
+SELECT g.n, c.id AS conversation_id, i.id AS identity_id
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) WITH ORDINALITY AS g(channel, account, room, provider_id, n)
+JOIN conversation c ON (c.channel, c.account, c.room) = (g.channel, g.account, g.room)
+JOIN identity i ON (i.channel, i.account, i.provider_id) = (g.channel, g.account, g.provider_id)
+"""
+
+JOIN = """
+INSERT INTO member (conversation_id, identity_id)
+SELECT DISTINCT c, i FROM unnest($1::uuid[], $2::uuid[]) AS g(c, i) ORDER BY c, i
+ON CONFLICT DO NOTHING
+"""
+
+LANGUAGES = ("en", "sw")
+
+Place = tuple[str, str, str, str]
+"""Channel, account, room, the provider's id of the person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """Where a message stands: its conversation and number there. `new` is False for an event id seen before."""
+
+    conversation_id: UUID
+    seq: int
+    new: bool
+
+
+class Inbox:
+    """Stores inbound messages; one a process."""
+
+    def __init__(self, db: Database, wakes: Wakes, *, tell_others: bool = False) -> None:
+        """`tell_others` sends a NOTIFY with each commit, for deployments whose turns run in other processes."""
+        self._db = db
+        self._wakes = wakes
+        self._tell_others = tell_others
+        self._places: dict[Place, tuple[UUID, UUID]] = {}
+        self._commits: GroupCommit[Sequence[InboundMessage], list[Received]] = GroupCommit(self._commit)
+
+    async def receive(self, messages: Sequence[InboundMessage]) -> list[Received]:
+        """Store messages in this order, once each; returns after COMMIT, one Received a message.
+
+        Raises StoreUnavailable when PostgreSQL is away: nothing may then be acknowledged, and sending again is safe.
+        """
+        if not messages:
+            return []
+        return await self._commits.submit(messages)
+
+    async def _commit(self, groups: Sequence[Sequence[InboundMessage]]) -> list[list[Received]]:
+        messages = [message for group in groups for message in group]
+        async with self._db.pool.acquire(timeout=POOL_WAIT_S) as connection:
+            places = await self._find(connection, messages)
+            crashpoint.hit("inbox.before_commit")
+            rows = await connection.fetch(
+                STORE,
+                [conversation for conversation, _ in places],
+                [identity for _, identity in places],
+                [message.sender.channel.value for message in messages],
+                [message.sender.account for message in messages],
+                [message.event_id for message in messages],
+                [PARTS.dump_json(message.parts).decode() for message in messages],
+                [message.reply_to for message in messages],
+                [message.sent_at for message in messages],
+            )
+            crashpoint.hit("inbox.committed")
+            if self._tell_others:
+                await self._wakes.notify(connection, "turn")
+        self._remember(messages, places)
+        self._wakes.wake("turn")
+        stored = {(row["channel"], row["account"], row["event_id"]): row for row in rows}
+        fresh = {key for key, row in stored.items() if row["new"]}
+        return [[_received(message, stored, fresh) for message in group] for group in groups]
+
+    async def _find(self, connection: Any, messages: Sequence[InboundMessage]) -> list[tuple[UUID, UUID]]:
+        """The (conversation, identity) of each message; strangers and new rooms are written down first."""
+        wanted = [_place(message) for message in messages]
+        unknown = {place: message for place, message in zip(wanted, messages, strict=True) if place not in self._places}
+        found: dict[Place, tuple[UUID, UUID]] = {}
+        if unknown:
+            strangers = list(unknown)
+            channels, accounts, rooms, people = (list(column) for column in zip(*strangers, strict=True))
+            names = [unknown[place].display_name for place in strangers]
+            languages = [_language(unknown[place].language) for place in strangers]
+            await connection.execute(MEET, channels, accounts, rooms, people, names, languages)
+            rows = await connection.fetch(FIND, channels, accounts, rooms, people)
+            found = {strangers[row["n"] - 1]: (row["conversation_id"], row["identity_id"]) for row in rows}
+            await connection.execute(JOIN, [pair[0] for pair in found.values()], [pair[1] for pair in found.values()])
+        return [found[place] if place in found else self._places[place] for place in wanted]
+
+    def _remember(self, messages: Sequence[InboundMessage], places: Sequence[tuple[UUID, UUID]]) -> None:
+        for message, pair in zip(messages, places, strict=True):
+            self._places[_place(message)] = pair
+        while len(self._places) > PLACES_MAX:
+            del self._places[next(iter(self._places))]
+
+
+def _received(
+    message: InboundMessage, stored: dict[tuple[str, str, str], Any], fresh: set[tuple[str, str, str]]
+) -> Received:
+    """Where a message stands; an event that came twice in one batch is new once."""
+    key = (message.sender.channel.value, message.sender.account, message.event_id)
+    new = key in fresh
+    fresh.discard(key)
+    INBOUND.labels(key[0], new).inc()
+    return Received(stored[key]["conversation_id"], stored[key]["seq"], new)
+
+
+def _place(message: InboundMessage) -> Place:
+    sender = message.sender
+    return sender.channel.value, sender.account, sender.room, sender.person
+
+
+def _language(code: str | None) -> str | None:
+    """The language we speak for a provider's language code; None when it says nothing we know."""
+    language = (code or "").partition("-")[0].lower()
+    return language if language in LANGUAGES else None

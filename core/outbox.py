@@ -1,0 +1,337 @@
+"""The outbox: one row a message owed to a channel. `sending` is committed before the provider is called.
+
+A send ends as sent, refused, or unknown. Unknown is never resent blindly: the provider is asked, and only "we do not
+know it", believed UNKNOWN_CERTAIN_S after the attempt, makes the row pending again. An unfinished row holds back later
+ones of its conversation, so order is kept without a slow conversation slowing another.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+from uuid import UUID
+
+from core import crashpoint
+from core.db import Database
+from core.group_commit import GroupCommit
+from core.inbox import TOUCHED
+from core.messages import PARTS, Address, ChannelName, OutboundMessage, Part
+
+STALE_AFTER = {"reply": timedelta(hours=6), "reminder": timedelta(hours=24)}
+"""After this a message is refused rather than sent late; other kinds have no such limit."""
+ASK_AFTER_S = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0)
+"""When an unknown outcome is asked after, in seconds since the last question; after the last one staff decide."""
+RETRY_S_MAX = 60.0
+BULK = 100
+"""More messages than this are joined by hashing, not one by one."""
+
+STATUS_ORDER = ("queued", "sending", "sent", "delivered", "read")
+"""Provider statuses only move to the right."""
+FAILED = ("failed", "undelivered")
+"""Final: the message is refused, so that its follow-up begins."""
+
+WRITE = """
+numbered AS (
+    SELECT nextval('message_id_seq') AS id, f.*, c.channel,
+           c.first_seq + row_number() OVER (PARTITION BY f.conversation_id ORDER BY f.n) - 1 AS seq
+    FROM (SELECT * FROM fresh ORDER BY n) f
+    JOIN counted c ON c.id = f.conversation_id
+), stored AS (
+    INSERT INTO message (id, conversation_id, seq, direction, turn_id, parts)
+    SELECT id, conversation_id, seq, 'out', turn_id, parts::jsonb FROM numbered
+), queued AS (
+    INSERT INTO outbox (id, conversation_id, channel, kind, dedup_key)
+    SELECT id, conversation_id, channel, kind, dedup_key FROM numbered ORDER BY id
+)
+"""
+"""The end of a statement that has `fresh` messages (conversation_id, parts, kind, dedup_key, turn_id, in the order of
+n) and has `counted` them in their conversations: writes them with their outbox rows."""
+
+COUNTED = f"""
+locked AS MATERIALIZED (
+    SELECT id FROM conversation WHERE id IN (SELECT conversation_id FROM fresh) ORDER BY id FOR NO KEY UPDATE
+), counted AS (
+    UPDATE conversation c SET next_seq = c.next_seq + f.messages, last_at = {TOUCHED}
+    FROM (SELECT conversation_id, count(*) AS messages FROM fresh GROUP BY conversation_id) f
+    JOIN locked ON locked.id = f.conversation_id
+    WHERE c.id = f.conversation_id
+    RETURNING c.id, c.channel, c.next_seq - f.messages AS first_seq
+)"""
+
+POST = f"""
+WITH given AS (
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bigint[])
+        WITH ORDINALITY AS g(conversation_id, parts, kind, dedup_key, turn_id, n)
+), fresh AS (
+    SELECT DISTINCT ON (dedup_key) given.* FROM given
+    WHERE NOT EXISTS (SELECT FROM outbox o WHERE o.dedup_key = given.dedup_key)
+    ORDER BY dedup_key, n
+), {COUNTED}, {WRITE}
+SELECT count(*) FROM numbered
+"""
+
+CLAIM = """
+WITH head AS (
+    SELECT o.id FROM outbox o
+    WHERE o.state = 'pending' AND o.channel = $1 AND o.not_before <= clock_timestamp()
+      AND NOT EXISTS (SELECT FROM outbox p
+                      WHERE p.conversation_id = o.conversation_id AND p.id < o.id AND p.done_at IS NULL)
+    ORDER BY o.id LIMIT $2 FOR UPDATE SKIP LOCKED
+), claimed AS (
+    UPDATE outbox o
+    SET state = 'sending', attempt = o.attempt + 1, asked = 0, error = NULL,
+        sending_at = clock_timestamp(), lease_until = clock_timestamp() + $3
+    FROM head WHERE o.id = head.id
+    RETURNING o.id, o.attempt, o.kind, o.conversation_id, o.sending_at, o.asked
+)
+"""
+
+CLAIM_IN_DOUBT = """
+WITH head AS (
+    SELECT o.id FROM outbox o
+    WHERE o.state = 'unknown' AND o.done_at IS NULL AND o.channel = $1 AND o.not_before <= clock_timestamp()
+    ORDER BY o.not_before LIMIT $2 FOR UPDATE SKIP LOCKED
+), claimed AS (
+    UPDATE outbox o SET asked = o.asked + 1, not_before = clock_timestamp() + $3
+    FROM head WHERE o.id = head.id
+    RETURNING o.id, o.attempt, o.kind, o.conversation_id, o.sending_at, o.asked
+)
+"""
+
+CLAIMED = """
+SELECT claimed.*, m.seq, m.parts, m.created_at, c.account, c.room, clock_timestamp() AS now
+FROM claimed
+JOIN message m ON m.id = claimed.id
+JOIN conversation c ON c.id = claimed.conversation_id
+ORDER BY claimed.id
+"""
+
+ABANDONED = """
+UPDATE outbox SET state = 'unknown', not_before = clock_timestamp(), asked = 0,
+       error = 'The process that was sending it ended before it knew the outcome.'
+WHERE id IN (SELECT id FROM outbox WHERE state = 'sending' AND done_at IS NULL AND lease_until < clock_timestamp()
+             FOR UPDATE SKIP LOCKED)
+"""
+
+SETTLE = """
+WITH locked AS MATERIALIZED (SELECT id FROM outbox WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY UPDATE)
+UPDATE outbox o
+SET state = g.state,
+    provider_message_id = coalesce(g.provider_message_id, o.provider_message_id),
+    error = g.error,
+    not_before = clock_timestamp() + make_interval(secs => g.wait_s),
+    done_at = CASE WHEN g.final THEN clock_timestamp() END
+FROM unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::text[], $6::float8[], $7::bool[])
+    AS g(id, attempt, state, provider_message_id, error, wait_s, final)
+JOIN locked ON locked.id = g.id
+WHERE o.id = g.id AND o.attempt = g.attempt AND o.done_at IS NULL AND o.state IN ('sending', 'unknown')
+RETURNING o.id
+"""
+
+RECORD = """
+WITH given AS (
+    SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::int[])
+        WITH ORDINALITY AS g(outbox_id, provider_message_id, status, error, rank, n)
+), found AS (
+    SELECT g.*, o.id FROM given g JOIN outbox o ON o.id = g.outbox_id
+    WHERE o.provider_message_id IS NULL OR o.provider_message_id = g.provider_message_id
+    UNION ALL
+    SELECT g.*, o.id FROM given g JOIN outbox o ON o.provider_message_id = g.provider_message_id
+    WHERE g.outbox_id IS NULL
+), locked AS MATERIALIZED (
+    SELECT id FROM outbox WHERE id IN (SELECT id FROM found) ORDER BY id FOR NO KEY UPDATE
+)
+UPDATE outbox o
+SET provider_message_id = g.provider_message_id,
+    provider_status = CASE
+        WHEN o.provider_status = ANY($6::text[]) THEN o.provider_status
+        WHEN o.provider_status IS NULL OR g.status = ANY($6::text[]) THEN g.status
+        WHEN g.rank >= coalesce(array_position($7::text[], o.provider_status), 0) THEN g.status
+        ELSE o.provider_status END,
+    state = CASE WHEN g.status = ANY($6::text[]) THEN 'refused'
+                 WHEN o.state IN ('unknown', 'pending') THEN 'sent' ELSE o.state END,
+    done_at = CASE WHEN g.status = ANY($6::text[]) OR o.state IN ('unknown', 'pending')
+                   THEN coalesce(o.done_at, clock_timestamp()) ELSE o.done_at END,
+    error = CASE WHEN g.status = ANY($6::text[]) THEN g.error WHEN o.state = 'unknown' THEN NULL ELSE o.error END
+FROM found g JOIN locked ON locked.id = g.id
+WHERE o.id = g.id
+RETURNING g.n
+"""
+
+State = Literal["sent", "refused", "unknown", "pending"]
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """A message to put into the outbox. `dedup_key` is chosen before the first try; one key is one message."""
+
+    conversation_id: UUID
+    parts: tuple[Part, ...]
+    kind: str
+    dedup_key: str
+    turn_id: int | None = None
+
+
+async def post(connection: Any, messages: Sequence[NewMessage]) -> int:
+    """Write messages and their outbox rows in the caller's transaction; returns how many were new.
+
+    Recipients are the conversations' rooms. The conversations' rows are locked in id order until the caller
+    commits, who then wakes "outbox".
+    """
+    if not messages:
+        return 0
+    if len(messages) > BULK:
+        await connection.execute("SET LOCAL enable_hashjoin = on")
+    posted: int = await connection.fetchval(
+        POST,
+        [message.conversation_id for message in messages],
+        [PARTS.dump_json(message.parts).decode() for message in messages],
+        [message.kind for message in messages],
+        [message.dedup_key for message in messages],
+        [message.turn_id for message in messages],
+    )
+    return posted
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A claimed outbox row: what to send, and what is known of earlier attempts."""
+
+    message: OutboundMessage
+    kind: str
+    sending_at: datetime
+    asked: int
+    now: datetime
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether it is too old to be of use."""
+        limit = STALE_AFTER.get(self.kind)
+        return limit is not None and self.now - self.message.created_at > limit
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a send, or a question after one, ended. `wait_s` is when to look again; `final` that nobody will."""
+
+    outbox_id: int
+    attempt: int
+    state: State
+    provider_message_id: str | None = None
+    error: str | None = None
+    wait_s: float = 0.0
+    final: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderStatus:
+    """What a provider later says of a message: found by our own reference, else by the provider's id."""
+
+    outbox_id: int | None
+    provider_message_id: str
+    status: str
+    error: str | None = None
+
+    @property
+    def rank(self) -> int:
+        """How far along it is; a failure beats everything, a word we do not know loses to everything."""
+        if self.status in FAILED:
+            return len(STATUS_ORDER) + 1
+        return STATUS_ORDER.index(self.status) + 1 if self.status in STATUS_ORDER else 0
+
+
+class Outbox:
+    """Claims what is to be sent and settles how it went; one a process."""
+
+    def __init__(self, db: Database, *, lease_s: float) -> None:
+        """A row still `sending` after `lease_s` was left by a dead process; longer than any send may take."""
+        self._db = db
+        self._lease = timedelta(seconds=lease_s)
+        self._settling: GroupCommit[Outcome, bool] = GroupCommit(self._commit, lanes=2)
+        self._recording: GroupCommit[ProviderStatus, bool] = GroupCommit(self._record)
+
+    async def claim(self, channel: ChannelName, limit: int) -> list[Delivery]:
+        """Lease up to `limit` messages of a channel that are due and first in their conversations."""
+        rows = await self._db.pool.fetch(CLAIM + CLAIMED, channel.value, limit, self._lease)
+        if rows:
+            crashpoint.hit("outbox.sending")
+        return [_delivery(channel, row) for row in rows]
+
+    async def claim_in_doubt(self, channel: ChannelName, limit: int) -> list[Delivery]:
+        """Take up to `limit` messages whose outcome is unknown and should be asked after now."""
+        rows = await self._db.pool.fetch(CLAIM_IN_DOUBT + CLAIMED, channel.value, limit, self._lease)
+        return [_delivery(channel, row) for row in rows]
+
+    async def abandon(self) -> None:
+        """Turn what dead processes were sending into unknown outcomes."""
+        await self._db.pool.execute(ABANDONED)
+
+    async def settle(self, outcome: Outcome) -> bool:
+        """Record an outcome; False when the row was claimed again meanwhile, and this outcome is worth nothing."""
+        crashpoint.hit("outbox.accepted")
+        return await self._settling.submit(outcome)
+
+    async def _commit(self, outcomes: Sequence[Outcome]) -> list[bool]:
+        crashpoint.hit("outbox.before_commit")
+        rows = await self._db.pool.fetch(
+            SETTLE,
+            [outcome.outbox_id for outcome in outcomes],
+            [outcome.attempt for outcome in outcomes],
+            [outcome.state for outcome in outcomes],
+            [outcome.provider_message_id for outcome in outcomes],
+            [outcome.error for outcome in outcomes],
+            [outcome.wait_s for outcome in outcomes],
+            [outcome.final for outcome in outcomes],
+        )
+        crashpoint.hit("outbox.committed")
+        settled = {row["id"] for row in rows}
+        return [outcome.outbox_id in settled for outcome in outcomes]
+
+    async def record(self, status: ProviderStatus) -> bool:
+        """Record what a provider says of a message; False when we know no such message.
+
+        A status never moves back, and any status settles an unknown outcome. Raises StoreUnavailable.
+        """
+        return await self._recording.submit(status)
+
+    async def _record(self, statuses: Sequence[ProviderStatus]) -> list[bool]:
+        furthest: dict[tuple[int | None, str], ProviderStatus] = {}
+        for status in sorted(statuses, key=lambda one: one.rank):
+            furthest[(status.outbox_id, status.provider_message_id)] = status
+        rows = await self._db.pool.fetch(
+            RECORD,
+            [one.outbox_id for one in furthest.values()],
+            [one.provider_message_id for one in furthest.values()],
+            [one.status for one in furthest.values()],
+            [one.error for one in furthest.values()],
+            [one.rank for one in furthest.values()],
+            list(FAILED),
+            list(STATUS_ORDER),
+        )
+        known = {row["n"] for row in rows}
+        keys = {key for number, key in enumerate(furthest, 1) if number in known}
+        return [(status.outbox_id, status.provider_message_id) in keys for status in statuses]
+
+    async def provider_ids(self, message: OutboundMessage) -> Collection[str]:
+        """Provider ids of the conversation's other messages, which an answer to "did you send this?" must not name."""
+        rows = await self._db.pool.fetch(
+            "SELECT provider_message_id FROM outbox WHERE conversation_id = $1 AND id <> $2"
+            " AND provider_message_id IS NOT NULL ORDER BY id DESC LIMIT 1000",
+            message.conversation_id,
+            message.outbox_id,
+        )
+        return {row["provider_message_id"] for row in rows}
+
+
+def _delivery(channel: ChannelName, row: Any) -> Delivery:
+    recipient = Address(channel, row["account"], row["room"], row["room"])
+    message = OutboundMessage(
+        row["id"],
+        row["attempt"],
+        recipient,
+        row["conversation_id"],
+        row["seq"],
+        PARTS.validate_python(row["parts"]),
+        row["created_at"],
+    )
+    return Delivery(message, row["kind"], row["sending_at"], row["asked"], row["now"])

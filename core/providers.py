@@ -1,0 +1,242 @@
+"""Reading from third parties over HTTP: bounded in time, size and tries, with a circuit breaker for each provider.
+
+Everything here may be repeated: it only reads. Addresses and parameters are never logged, because keys live in them.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from email.utils import parsedate_to_datetime
+
+import httpx
+import stamina
+import structlog
+from pydantic import JsonValue
+
+from core.breaker import Breaker
+from core.errors import ProviderError, ProviderRefused, ProviderTimeout, ProviderUnavailable, RateLimited
+from core.settings import Settings
+
+log = structlog.get_logger()
+
+CONNECT_S = 5.0
+READ_S = 15.0
+DEADLINE_S = 20.0
+"""All tries and the waits between them together."""
+TRIES_MAX = 3
+BODY_BYTES_MAX = 2 * 1024 * 1024
+CONNECTIONS_MAX = 20
+BACKOFF_S = 0.5
+"""The mean wait before the second try: from half of it to one and a half, and longer before the third."""
+AGAIN = frozenset({408, 500, 502, 503, 504, 529})
+"""Statuses after which the same request may well succeed; 429 too, when we are told."""
+
+Scalar = str | int
+Clock = Callable[[], float]
+
+
+class Refused(ProviderRefused):
+    """A third party said no, with an HTTP status of 4xx; `body` is its parsed answer, or None."""
+
+    def __init__(self, message: str, status: int, body: JsonValue) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = body
+
+
+class Providers:
+    """Every third party this process reads from; one per process, closed at its end."""
+
+    def __init__(
+        self, settings: Settings, *,
+        clock: Clock = time.monotonic, backoff_s: float = BACKOFF_S, deadline_s: float = DEADLINE_S,
+    ) -> None:  # fmt: skip
+        self.settings = settings
+        self._clock = clock
+        self._backoff_s = backoff_s
+        self._deadline_s = deadline_s
+        self._known: dict[tuple[str, str], Provider] = {}
+        self._tls = httpx.create_ssl_context(trust_env=False)
+
+    def client(self, name: str, base_url: str) -> "Provider":
+        """The provider `name` at `base_url`; the same one, with its connections and its circuit, each time."""
+        key = (name, base_url.rstrip("/"))
+        if key not in self._known:
+            client = httpx.AsyncClient(
+                base_url=key[1],
+                timeout=httpx.Timeout(READ_S, connect=CONNECT_S),
+                limits=httpx.Limits(max_connections=CONNECTIONS_MAX),
+                headers={"accept": "application/json", "user-agent": "mathia"},
+                follow_redirects=False,
+                trust_env=False,
+                verify=self._tls,
+            )
+            self._known[key] = Provider(name, client, self._clock, self._backoff_s, self._deadline_s)
+        return self._known[key]
+
+    async def close(self) -> None:
+        """Close every connection."""
+        for provider in self._known.values():
+            await provider.close()
+
+
+class Provider:
+    """One third party at one address."""
+
+    def __init__(self, name: str, client: httpx.AsyncClient, clock: Clock, backoff_s: float, deadline_s: float) -> None:
+        self.name = name
+        self.breaker = Breaker()
+        self._client = client
+        self._clock = clock
+        self._backoff_s = backoff_s
+        self._deadline_s = deadline_s
+
+    async def close(self) -> None:
+        """Close its connections."""
+        await self._client.aclose()
+
+    async def get_json(self, path: str, params: Mapping[str, Scalar] | None = None, *, exact: bool = False) -> object:
+        """The parsed JSON at `path`, which is joined to the base address; `exact` reads decimals as Decimal.
+
+        Raises Refused for a 4xx; ProviderTimeout, RateLimited or ProviderUnavailable when a try later may help.
+        """
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                return await self._tries(path, dict(params or {}), exact)
+        except _Again as again:
+            raise again.error from None
+        except TimeoutError:
+            self.breaker.failed(self._clock())
+            raise ProviderTimeout(f"{self.name} did not answer within {self._deadline_s:g} s.") from None
+
+    async def _tries(self, path: str, params: dict[str, Scalar], exact: bool) -> object:
+        retries = stamina.retry_context(
+            on=self._wait,
+            attempts=TRIES_MAX,
+            timeout=None,
+            wait_initial=self._backoff_s / 2,
+            wait_jitter=self._backoff_s,
+            wait_max=self._backoff_s * 4,
+        )
+        async for attempt in retries:
+            with attempt:
+                if not self.breaker.allows(self._clock()):
+                    wait_s = self.breaker.wait_s(self._clock())
+                    raise ProviderUnavailable(f"{self.name} failed repeatedly; it is asked again in {wait_s:.0f} s.")
+                try:
+                    answer = await self._ask(path, params, exact)
+                except _Again as again:
+                    self._failed(again.error, again.status)
+                    raise
+                except ProviderError as error:
+                    self._failed(error, None)
+                    raise
+                except Refused:
+                    self.breaker.succeeded()
+                    raise
+                self.breaker.succeeded()
+                return answer
+        raise AssertionError("a retry loop ends with an answer or an error")
+
+    def _wait(self, error: Exception) -> bool | float:
+        """Whether to try again, and when: told times are obeyed, and too long ones are not waited for."""
+        if not isinstance(error, _Again):
+            return False
+        if error.wait_s is None:
+            return True
+        return error.wait_s if error.wait_s < self._deadline_s / 2 else False
+
+    def _failed(self, error: ProviderError, status: int | None) -> None:
+        self.breaker.failed(self._clock())
+        log.warning(
+            "provider.failed",
+            provider=self.name,
+            error=type(error).__name__,
+            status=status,
+            circuit=self.breaker.state.value,
+        )
+
+    async def _ask(self, path: str, params: dict[str, Scalar], exact: bool) -> object:
+        """One try. Raises _Again for what may be tried again at once, other errors for what may not."""
+        try:
+            async with self._client.stream("GET", path, params=params) as response:
+                body = await self._body(response)
+        except (httpx.ReadTimeout, httpx.WriteTimeout):
+            raise ProviderTimeout(f"{self.name} did not answer within {READ_S:.0f} s.") from None
+        except httpx.TransportError as error:
+            # `from None`: the library's errors carry the request, and with it the address.
+            reason = f"{self.name} could not be reached ({type(error).__name__})."
+            raise _Again(ProviderUnavailable(reason)) from None
+        except (httpx.DecodingError, httpx.InvalidURL) as error:
+            raise ProviderUnavailable(f"{self.name} gave no readable answer ({type(error).__name__}).") from None
+        return self._judge(response.status_code, response.headers, body, exact)
+
+    async def _body(self, response: httpx.Response) -> bytes:
+        body = bytearray()
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            if len(body) > BODY_BYTES_MAX:
+                raise ProviderUnavailable(f"{self.name} answered with more than {BODY_BYTES_MAX} bytes.")
+        return bytes(body)
+
+    def _judge(self, status: int, headers: httpx.Headers, body: bytes, exact: bool) -> object:
+        if status == 429:
+            wait_s = _retry_after_s(headers)
+            error = RateLimited(f"{self.name} asks us to wait.", wait_s if wait_s is not None else self._backoff_s)
+            raise _Again(error, status, wait_s)
+        if status in AGAIN:
+            unavailable = ProviderUnavailable(f"{self.name} is out of order (status {status}).")
+            raise _Again(unavailable, status, _retry_after_s(headers))
+        if 400 <= status < 500:
+            raise Refused(f"{self.name} refused (status {status}).", status, _readable(body))
+        if status != 200:
+            raise ProviderUnavailable(f"{self.name} answered with status {status}.")
+        try:
+            return _parse(body, exact)
+        except ValueError:
+            raise ProviderUnavailable(f"{self.name} answered with something other than JSON.") from None
+
+
+class _Again(Exception):
+    """A try that failed and may be repeated, after `wait_s` when the provider said so."""
+
+    def __init__(self, error: ProviderError, status: int | None = None, wait_s: float | None = None) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.status = status
+        self.wait_s = wait_s
+
+
+def _retry_after_s(headers: httpx.Headers) -> float | None:
+    """Seconds to wait as the provider said: a number, or a date; None when it said nothing readable."""
+    value = headers.get("retry-after", "").strip()
+    if value.isascii() and value.isdigit() and len(value) <= 6:
+        return float(value)
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, (moment.astimezone(UTC) - datetime.now(UTC)).total_seconds())
+
+
+def _parse(body: bytes, exact: bool) -> object:
+    """Parsed JSON; ValueError for anything that is not, numbers no computer holds and depths no answer needs."""
+    try:
+        return json.loads(body, parse_float=Decimal if exact else None, parse_constant=_no_constant)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _no_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _readable(body: bytes) -> JsonValue:
+    try:
+        value: JsonValue = json.loads(body, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return None
+    return value

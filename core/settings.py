@@ -1,0 +1,151 @@
+"""Every setting, read once at start. A field's name in capitals is its environment variable; `.env` is read too.
+
+An empty string is the same as unset. Secrets are SecretStr and show as stars. No provider key means that provider is
+off; with `SANDBOX_URL` set (`up` sets it) every provider without a key speaks to its simulator instead.
+"""
+
+from typing import Literal
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+SANDBOX_ACCOUNT_SID = "AC" + "0" * 31 + "1"
+SANDBOX_AUTH_TOKEN = "sandbox-auth-token"  # noqa: S105  known to everybody, opens only the simulator
+SANDBOX_WHATSAPP_FROM = "whatsapp:+14155238886"
+SANDBOX_BOT_TOKEN = "1000001:sandbox-bot-token"  # noqa: S105
+
+
+class Settings(BaseSettings):
+    """The deployment's settings; frozen, so nothing changes them after start."""
+
+    model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
+
+    # Servers. `up` fills what is empty with embedded ones.
+    database_url: str = ""
+    """postgresql:// URL. Every process but `migrate` works as role mathia_app, whoever logs in."""
+    database_owner_url: str = ""
+    """URL of the role that owns the tables, for migrations; the database_url where empty."""
+    redis_url: str = ""
+    temporal_host: str = ""
+    temporal_namespace: str = "mathia"
+
+    # The web server.
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535)
+    public_url: str = ""
+    """https:// address under which providers reach us; empty means none, and Telegram is polled."""
+    widget_origins: str = ""
+    """Origins (scheme://host[:port], comma separated) that may embed the widget, besides our own."""
+    environment: Literal["development", "production"] = "development"
+
+    # WhatsApp by Twilio.
+    twilio_account_sid: str = ""
+    twilio_auth_token: SecretStr = SecretStr("")
+    twilio_whatsapp_from: str = ""
+    """The sender, whatsapp:+14155238886; it is also the account name of our WhatsApp conversations."""
+    twilio_base_url: str = "https://api.twilio.com"
+
+    # Telegram.
+    telegram_bot_token: SecretStr = SecretStr("")
+    telegram_webhook_secret: SecretStr = SecretStr("")
+    telegram_base_url: str = "https://api.telegram.org"
+
+    # E-mail, for what a channel refuses.
+    smtp_host: str = ""
+    smtp_port: int = 587
+    smtp_user: str = ""
+    smtp_password: SecretStr = SecretStr("")
+    smtp_tls: bool = True
+    mail_from: str = ""
+
+    # Weather and rates; each has a provider that needs no key.
+    openweather_api_key: SecretStr = SecretStr("")
+    openweather_base_url: str = "https://api.openweathermap.org"
+    open_meteo_base_url: str = "https://api.open-meteo.com"
+    open_meteo_geo_base_url: str = "https://geocoding-api.open-meteo.com"
+    exchangerate_api_key: SecretStr = SecretStr("")
+    exchangerate_base_url: str = "https://v6.exchangerate-api.com"
+    frankfurter_base_url: str = "https://api.frankfurter.dev"
+
+    # How long a turn, and a message on its way, are left to a process that went silent before others take them.
+    # A turn's lease is renewed while it is answered; a send has to end within its lease.
+    turn_lease_s: float = Field(default=10.0, ge=0.5, le=600.0)
+    send_lease_s: float = Field(default=30.0, ge=0.5, le=600.0)
+
+    # Delivery: how long after an ambiguous send "the provider does not know it" is believed.
+    unknown_certain_s: float = Field(default=60.0, ge=1.0, le=3600.0)
+
+    # The sandbox: simulators of every provider at SANDBOX_URL/<provider>/…
+    sandbox_url: str = ""
+
+    # How people are served where they have not said otherwise.
+    default_timezone: str = "Africa/Nairobi"
+    default_currency: str = "KES"
+
+    # Logs.
+    log_format: Literal["text", "json"] = "text"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("default_timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        if value not in available_timezones():
+            raise ValueError(f"{value!r} is not an IANA time zone, such as Africa/Nairobi")
+        ZoneInfo(value)
+        return value
+
+    @model_validator(mode="after")
+    def _safe(self) -> "Settings":
+        if self.environment == "production":
+            if self.sandbox_url:
+                raise ValueError("SANDBOX_URL must not be set in production: answers would be made up")
+            if not self.public_url.startswith("https://"):
+                raise ValueError("PUBLIC_URL must be the https:// address of this deployment in production")
+            if self.telegram_bot_token.get_secret_value() and len(self.telegram_webhook_secret.get_secret_value()) < 16:
+                raise ValueError("TELEGRAM_WEBHOOK_SECRET must have at least 16 characters in production")
+        return self
+
+    @property
+    def base_url(self) -> str:
+        """Where people reach us: the public address, else the local one."""
+        return self.public_url.rstrip("/") or f"http://{self.host}:{self.port}"
+
+    def sandboxed(self) -> "Settings":
+        """These settings with every keyless provider pointed at its simulator; unchanged where there is no sandbox.
+
+        Providers that need no key at all (Open-Meteo, Frankfurter) are simulated too, so that nothing leaves the
+        machine.
+        """
+        url = self.sandbox_url.rstrip("/")
+        if not url:
+            return self
+        change: dict[str, object] = {}
+        if not self.twilio_account_sid:
+            change |= {
+                "twilio_account_sid": SANDBOX_ACCOUNT_SID,
+                "twilio_auth_token": SecretStr(SANDBOX_AUTH_TOKEN),
+                "twilio_whatsapp_from": SANDBOX_WHATSAPP_FROM,
+                "twilio_base_url": f"{url}/twilio",
+            }
+        if not self.telegram_bot_token.get_secret_value():
+            change |= {
+                "telegram_bot_token": SecretStr(SANDBOX_BOT_TOKEN),
+                "telegram_base_url": f"{url}/telegram",
+            }
+        if not self.openweather_api_key.get_secret_value():
+            change |= {
+                "open_meteo_base_url": f"{url}/open-meteo",
+                "open_meteo_geo_base_url": f"{url}/open-meteo",
+                "openweather_base_url": f"{url}/openweather",
+            }
+        if not self.exchangerate_api_key.get_secret_value():
+            change |= {
+                "frankfurter_base_url": f"{url}/frankfurter",
+                "exchangerate_base_url": f"{url}/exchangerate",
+            }
+        return self.model_copy(update=change)
+
+    def is_sandbox(self, base_url: str) -> bool:
+        """Whether this provider address is one of our simulators, so that answers can say so."""
+        return bool(self.sandbox_url) and base_url.startswith(self.sandbox_url.rstrip("/") + "/")

@@ -1,0 +1,320 @@
+"""A turn: what was waiting in a conversation is claimed, answered with no transaction open, and closed in one.
+
+`run_turn` is the whole brain on one screen. The set-based SQL below it claims turns under a lease and a fence
+(`attempt`), and closes many in one transaction: fence, reply, outbox rows.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import orjson
+import structlog
+from pydantic import JsonValue
+
+from core import crashpoint
+from core.actions import Action, ActionContext, ActionResult, Effect, Params, Person
+from core.brain.replies import Dropped
+from core.cache import ResultCache
+from core.catalog import Catalog, Problem
+from core.db import Database
+from core.dialog import QUESTIONS_MAX, DialogState
+from core.dialog_store import DialogStore
+from core.errors import InvalidSlot, ProviderError, ProviderRefused, UserError
+from core.group_commit import GroupCommit
+from core.messages import PARTS, Address, ChannelName, InboundMessage, Reply, Text
+from core.outbox import COUNTED, WRITE
+from core.providers import Providers
+from core.receipts import once
+from core.settings import Settings
+from core.wake import Wakes
+
+if TYPE_CHECKING:
+    from core.brain import Brain
+
+log = structlog.get_logger()
+
+ATTEMPTS_MAX = 5
+"""After this many failed attempts a turn is dead, and the person is told so once."""
+TURN_S_MAX = 120.0
+MESSAGES_MAX = 100
+"""How many messages one turn reads; a person who sent more at once is answered on the newest."""
+APOLOGY = "Sorry, I could not answer that. Please try it another way."
+NO_ANSWER = "{title} is not answering just now. Please try again in a minute."
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One claimed turn. `messages` are all it answers, oldest first; `person` is who wrote the newest."""
+
+    id: int
+    attempt: int
+    conversation_id: UUID
+    address: Address
+    person: Person
+    messages: tuple[InboundMessage, ...]
+    state: DialogState
+    now: datetime
+
+    @property
+    def text(self) -> str:
+        """What was written in all messages, one a line."""
+        return "\n".join(message.text for message in self.messages if message.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """How a turn ended: its reply (None says nothing), the dialog state after it, and what was understood."""
+
+    turn: Turn
+    reply: Reply | None
+    state: DialogState
+    understood: Sequence[Mapping[str, JsonValue]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TurnDeps:
+    """What answering needs: the brain, the actions, and their hands."""
+
+    brain: "Brain"
+    catalog: Catalog
+    providers: Providers
+    cache: ResultCache
+    db: Database
+    settings: Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one message led to. A `question` is of no use once a later message of the same turn was understood."""
+
+    reply: Reply
+    state: DialogState
+    understood: Mapping[str, JsonValue]
+    is_question: bool = False
+
+
+async def run_turn(turn: Turn, deps: TurnDeps) -> Closing:
+    """Answer all messages of one claimed turn, in order, with one reply; the runner closes it, if the fence still
+    holds.
+
+    Each message finds the dialog state the one before it left, so "remind me", "at 5", "to call Asha" is one
+    request and two requests in two messages are two.
+    """
+    state = turn.state
+    answers: list[Answer] = []
+    async with asyncio.timeout(TURN_S_MAX):
+        for number, message in enumerate(turn.messages, 1):
+            answers.append(await answer(replace(turn, messages=(message,), state=state), number, deps))
+            state = answers[-1].state
+    crashpoint.hit("turn.answered")
+    told = [one.reply for one in answers[:-1] if not one.is_question] + [answers[-1].reply]
+    return Closing(turn, Reply.joined(told), state, [one.understood for one in answers])
+
+
+async def answer(turn: Turn, number: int, deps: TurnDeps) -> Answer:
+    """Answer one message: say something, ask for what is missing, or run the action."""
+    thought = await deps.brain.think(turn, deps.catalog.offered)
+    if isinstance(thought, Reply):
+        state = turn.state.finish() if isinstance(thought, Dropped) else turn.state
+        return Answer(thought, state, {"action": "none"})
+    understood: dict[str, JsonValue] = {
+        "action": thought.action,
+        "slots": dict(thought.slots),
+        "confidence": thought.confidence,
+    }
+    state = turn.state.merge(thought)
+    action = deps.catalog[thought.action]
+    params = deps.catalog.validate(action, state.slots)
+    if isinstance(params, Problem):
+        return _ask(state, params.slot, params.question, understood)
+    try:
+        result = await run_action(turn, number, action, params, deps)
+    except InvalidSlot as problem:
+        return _ask(state, problem.slot, str(problem), understood)
+    except UserError as problem:
+        return Answer(Reply.of(str(problem)), state.finish(), understood)
+    except (ProviderError, ProviderRefused) as problem:
+        log.warning("turn.provider_failed", turn_id=turn.id, action=action.name, error=type(problem).__name__)
+        title = deps.catalog.connector_of(action.name).title
+        return Answer(Reply.of(NO_ANSWER.format(title=title)), state.finish(), understood)
+    return Answer(Reply((Text(text=result.text), *result.parts)), state.finish(), understood)
+
+
+def _ask(state: DialogState, slot: str, question: str, understood: Mapping[str, JsonValue]) -> Answer:
+    if state.questions >= QUESTIONS_MAX:
+        return Answer(
+            Reply.of("Let us leave that for now. Ask me again whenever you like."), state.finish(), understood
+        )
+    return Answer(Reply.of(question), state.ask(slot), understood, is_question=True)
+
+
+async def run_action(turn: Turn, number: int, action: Action[Any], params: Params, deps: TurnDeps) -> ActionResult:
+    """Run one action for a turn's message: a cached READ where it may be, anything else once, by its receipt."""
+    key = f"turn:{turn.id}:{number}"
+    context = ActionContext(
+        turn.person, turn.conversation_id, deps.db, deps.providers, deps.settings, datetime.now(UTC), key
+    )
+    if action.effect is Effect.READ:
+        return await deps.cache.get_or_run(action, params, context)
+    return await once(action, params, context)
+
+
+CLAIM = """
+WITH head AS (
+    SELECT t.id FROM turn t
+    WHERE t.state IN ('waiting', 'open')
+      AND CASE WHEN t.state = 'open' THEN t.lease_until < clock_timestamp()
+          ELSE NOT EXISTS (SELECT FROM turn p WHERE p.conversation_id = t.conversation_id AND p.state = 'open') END
+    ORDER BY t.id LIMIT $1 FOR UPDATE SKIP LOCKED
+)
+UPDATE turn t SET state = 'open', attempt = t.attempt + 1, lease_until = clock_timestamp() + $2
+FROM head WHERE t.id = head.id
+RETURNING t.id, t.attempt, set_config('synchronous_commit', 'off', true)
+"""
+"""A claim that a crash of PostgreSQL forgets is made again, so its commit need not wait for the disk; closing does."""
+
+READ = """
+SELECT t.id, t.attempt, t.conversation_id, c.channel, c.account, c.room, m.event_id, m.parts, m.reply_to, m.created_at,
+       i.provider_id, i.display_name, p.id AS person_id, p.name, p.language, p.timezone
+FROM unnest($1::bigint[]) AS g(id)
+JOIN turn t USING (id)
+JOIN conversation c ON c.id = t.conversation_id
+JOIN LATERAL (SELECT * FROM message m
+              WHERE m.conversation_id = t.conversation_id AND m.seq >= t.first_seq AND m.turn_id = t.id
+                AND m.event_id IS NOT NULL
+              ORDER BY m.seq DESC LIMIT $2) m ON true
+JOIN identity i ON i.id = m.identity_id
+JOIN person p ON p.id = i.person_id
+ORDER BY t.id, m.seq
+"""
+
+RENEW = """
+UPDATE turn t SET lease_until = clock_timestamp() + $3
+FROM unnest($1::bigint[], $2::int[]) AS g(id, attempt)
+WHERE t.id = g.id AND t.attempt = g.attempt
+  AND t.id IN (SELECT id FROM turn WHERE id = ANY($1::bigint[]) AND state = 'open' FOR UPDATE SKIP LOCKED)
+"""
+
+GIVE_BACK = """
+UPDATE turn SET lease_until = clock_timestamp() + make_interval(secs => $3)
+WHERE id = $1 AND attempt = $2 AND state = 'open'
+"""
+
+CLOSE = f"""
+WITH given AS (
+    SELECT * FROM unnest($1::bigint[], $2::int[], $3::uuid[], $4::text[], $5::text[], $6::text[])
+        AS g(id, attempt, conversation_id, state, intent, parts)
+), first AS MATERIALIZED (
+    SELECT id FROM conversation WHERE id IN (SELECT conversation_id FROM given) ORDER BY id FOR NO KEY UPDATE
+), closed AS (
+    UPDATE turn t SET state = g.state, intent = g.intent::jsonb, closed_at = clock_timestamp(), lease_until = NULL
+    FROM given g JOIN first ON first.id = g.conversation_id
+    WHERE t.id = g.id AND t.attempt = g.attempt AND t.state = 'open'
+    RETURNING t.id, t.conversation_id, g.parts
+), fresh AS (
+    SELECT conversation_id, parts, 'reply' AS kind, 'turn:' || id AS dedup_key, id AS turn_id, id AS n
+    FROM closed WHERE parts IS NOT NULL
+), {COUNTED}, {WRITE}
+SELECT id FROM closed
+"""
+"""One statement, hence one transaction: the fence, then replies and outbox rows of the turns that passed it.
+
+Conversations are locked before anything else, in id order, as the inbox does it.
+"""
+
+
+class Turns:
+    """Claims and closes turns; one a process."""
+
+    def __init__(self, db: Database, wakes: Wakes, dialogs: DialogStore, *, lease_s: float) -> None:
+        self._db = db
+        self._lease = timedelta(seconds=lease_s)
+        self._wakes = wakes
+        self._dialogs = dialogs
+        self._closing: GroupCommit[Closing, bool] = GroupCommit(self._commit, lanes=2)
+
+    async def claim(self, limit: int) -> list[Turn]:
+        """Lease up to `limit` turns that are first in their conversations, with their messages and dialog states."""
+        claimed = await self._db.pool.fetch(CLAIM, limit, self._lease)
+        if not claimed:
+            return []
+        crashpoint.hit("turn.claimed")
+        # A second statement, hence a later snapshot: a message that joined a turn just before it was claimed is seen.
+        rows = await self._db.pool.fetch(READ, [row["id"] for row in claimed], MESSAGES_MAX)
+        grouped: dict[int, list[Any]] = {}
+        for row in rows:
+            grouped.setdefault(row["id"], []).append(row)
+        turns = [_turn(group) for group in grouped.values()]
+        states = await self._dialogs.load([(turn.conversation_id, turn.person.id) for turn in turns])
+        return [replace(turn, state=state) for turn, state in zip(turns, states, strict=True)]
+
+    async def renew(self, turns: Sequence[Turn]) -> None:
+        """Extend the leases of turns still being answered."""
+        await self._db.pool.execute(RENEW, [turn.id for turn in turns], [turn.attempt for turn in turns], self._lease)
+
+    async def give_back(self, turn: Turn, wait_s: float) -> None:
+        """Let a turn that failed be claimed again after `wait_s`."""
+        await self._db.pool.execute(GIVE_BACK, turn.id, turn.attempt, wait_s)
+
+    async def close(self, closing: Closing) -> bool:
+        """Close a turn with its reply; False when somebody else claimed it meanwhile: this work is thrown away."""
+        return await self._closing.submit(closing)
+
+    async def _commit(self, closings: Sequence[Closing]) -> list[bool]:
+        turns = [closing.turn for closing in closings]
+        crashpoint.hit("turn.before_commit")
+        rows = await self._db.pool.fetch(
+            CLOSE,
+            [turn.id for turn in turns],
+            [turn.attempt for turn in turns],
+            [turn.conversation_id for turn in turns],
+            ["dead" if turn.attempt > ATTEMPTS_MAX else "done" for turn in turns],
+            [orjson.dumps({"messages": list(closing.understood)}).decode() for closing in closings],
+            [closing.reply and PARTS.dump_json(closing.reply.parts).decode() for closing in closings],
+        )
+        crashpoint.hit("turn.committed")
+        closed = {row["id"] for row in rows}
+        # Only after COMMIT: a turn that is answered again must find the state it was first answered in.
+        await self._dialogs.save(
+            {
+                (closing.turn.conversation_id, closing.turn.person.id): closing.state
+                for closing in closings
+                if closing.turn.id in closed and closing.state != closing.turn.state
+            }
+        )
+        self._wakes.wake("outbox")
+        self._wakes.wake("turn")
+        return [turn.id in closed for turn in turns]
+
+
+def _turn(rows: Sequence[Any]) -> Turn:
+    """One turn from its joined rows, one a message, oldest first."""
+    last = rows[-1]
+    channel = ChannelName(last["channel"])
+    messages = tuple(
+        InboundMessage(
+            Address(channel, row["account"], row["room"], row["provider_id"]),
+            row["event_id"],
+            PARTS.validate_python(row["parts"]),
+            row["created_at"],
+            row["display_name"],
+            None,
+            row["reply_to"],
+        )
+        for row in rows
+    )
+    person = Person(last["person_id"], last["name"], last["language"], last["timezone"])
+    return Turn(
+        last["id"],
+        last["attempt"],
+        last["conversation_id"],
+        messages[-1].sender,
+        person,
+        messages,
+        DialogState(),
+        datetime.now(UTC),
+    )
