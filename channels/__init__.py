@@ -1,0 +1,1 @@
+"""Channel adapters: each turns a provider's messages into InboundMessage, and OutboundMessage into provider calls."""

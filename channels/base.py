@@ -1,0 +1,60 @@
+"""What every channel offers, and the three ways a send can fail.
+
+A send either returns the provider's id, or raises one of:
+
+Undeliverable     the provider said no for good; resending will not help
+NotSent           it certainly was not sent; try later (the provider may have said when)
+OutcomeUnknown    it may have been sent: never resent blindly, only after asking the provider
+"""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Protocol
+
+from core.errors import ProviderError, ProviderRefused
+from core.messages import ChannelName, OutboundMessage
+
+
+class Undeliverable(ProviderRefused):
+    """The provider refused this message for good; the reason is a sentence for staff."""
+
+
+class NotSent(ProviderError):
+    """Certainly not sent. `retry_after_s` is the provider's wish; `whole_channel` means it holds for every message."""
+
+    def __init__(self, reason: str, *, retry_after_s: float | None = None, whole_channel: bool = False) -> None:
+        super().__init__(reason)
+        self.retry_after_s = retry_after_s
+        self.whole_channel = whole_channel
+
+
+class OutcomeUnknown(ProviderError):
+    """The request left us and no usable answer came back."""
+
+
+class Unknowable(ProviderError):
+    """The provider offers no way to ask whether a message was sent."""
+
+
+class Channel(Protocol):
+    """One account of ours on one channel."""
+
+    name: ChannelName
+    account: str
+    per_second: float | None
+    """How many messages a second the provider takes from one account, as it says; None for no such limit."""
+
+    async def send(self, message: OutboundMessage) -> str:
+        """Send once, return the provider's message id; raise Undeliverable, NotSent or OutcomeUnknown."""
+        ...
+
+    async def find_sent(self, message: OutboundMessage, since: datetime, exclude: Collection[str]) -> str | None:
+        """Ask whether `message` was sent at or after `since`: its provider id, or None when it certainly was not.
+
+        `exclude` holds provider ids that belong to other messages. Raises Unknowable when nobody can tell.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections; nothing is sent afterwards."""
+        ...

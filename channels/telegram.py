@@ -1,0 +1,494 @@
+"""Telegram: updates in by webhook or long polling, messages out by sendMessage, on python-telegram-bot's types."""
+
+import asyncio
+import random
+import re
+import ssl
+import time
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import orjson
+import structlog
+from telegram import Bot, Chat, Message, MessageEntity, Update
+from telegram.error import BadRequest, ChatMigrated, Conflict, Forbidden, InvalidToken, NetworkError, TelegramError
+from telegram.request import HTTPXRequest
+
+from channels.base import NotSent, OutcomeUnknown, Undeliverable, Unknowable
+from channels.degrade import fit, inbound_text, plain
+from core.errors import StoreUnavailable
+from core.inbox import Inbox
+from core.messages import Address, ChannelName, InboundMessage, Location, Media, OutboundMessage, Part
+from core.settings import Settings
+
+log = structlog.get_logger()
+
+TEXT_UNITS_MAX = 4_096
+NAME_CHARS_MAX = 128
+ALLOWED_UPDATES = ("message",)
+GROUPS = ("group", "supergroup")
+PER_SECOND = 30.0
+"""What Telegram takes a second from one bot, all chats together; beyond it answers 429."""
+CONNECT_TIMEOUT_S = 5.0
+READ_TIMEOUT_S = 15.0
+WRITE_TIMEOUT_S = 5.0
+CONNECTIONS_MAX = 64
+POLL_S = 25
+"""How long Telegram holds a getUpdates request open when there is nothing."""
+POLL_UPDATES_MAX = 100
+RETRY_AFTER_S = 2.0
+"""When Telegram asks us to slow down without saying for how long."""
+RETRY_AFTER_S_MAX = 3_600.0
+CREDENTIALS_RETRY_S = 60.0
+BACKOFF_S = 0.25
+BACKOFF_S_MAX = 30.0
+CONFLICT_S = 10.0
+WEBHOOK_CONNECTIONS = 40
+LIMITED_CHATS_MAX = 1_000
+
+NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol, httpx.InvalidURL)
+"""What happens before a request leaves us; any other trouble may come after it was executed."""
+
+SHAPELESS = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, OSError, RecursionError)
+"""What the library raises for JSON that is not an update; it does not check types itself."""
+
+REASONS = {
+    "bot was blocked": "The person has blocked the bot.",
+    "user is deactivated": "The person's Telegram account is closed.",
+    "can't initiate conversation": "The person has not written to the bot yet, and Telegram lets people begin.",
+    "was kicked": "The bot was removed from the group.",
+    "not a member": "The bot is not in the group.",
+    "not enough rights": "The bot may not write in the group.",
+    "chat not found": "Telegram does not know this chat.",
+    "message is too long": "The message is longer than Telegram allows.",
+}
+"""What staff read for Telegram's descriptions, found by a piece of them."""
+
+
+_CHAT = re.compile(r"-?[0-9]{1,19}")
+
+
+def read_update(raw: object) -> Update:
+    """Decoded JSON to an Update. Raises ValueError unless it has an id and the shape of one."""
+    if not isinstance(raw, dict):
+        raise ValueError("an update is a JSON object")
+    _whole(raw.get("update_id"), "update_id")
+    try:
+        update = Update.de_json(raw, None)
+    except SHAPELESS as error:
+        raise ValueError("the update does not have the shape of one") from error
+    message: Any = update.message
+    if message is not None and not (isinstance(message, Message) and isinstance(message.chat, Chat)):
+        raise ValueError("the update's message does not have the shape of one")
+    return update
+
+
+def parse(update: Update, account: str, username: str | None = None) -> InboundMessage | None:
+    """One update to one message; None for what is not a message to the bot `account`, called `username`.
+
+    In a group that is what answers the bot, names it, or is a command for it; a mention of the bot at either end is an
+    address and not part of the text. Raises ValueError with a sentence for values that Telegram does not send.
+    """
+    message = update.message
+    if message is None:
+        return None
+    author, chat = message.from_user, message.chat
+    if author is None or author.is_bot or chat.type not in ("private", *GROUPS):
+        return None
+    if chat.type in GROUPS and not _is_for(message, account, username):
+        return None
+    parts = _parts(message, username if chat.type in GROUPS else None)
+    if not parts:
+        return None
+    if not isinstance(message.date, datetime):
+        raise ValueError("message.date is missing")
+    answered = message.reply_to_message
+    return InboundMessage(
+        sender=Address(
+            ChannelName.TELEGRAM, account, str(_whole(chat.id, "chat.id")), str(_whole(author.id, "from.id"))
+        ),
+        event_id=str(update.update_id),
+        parts=parts,
+        sent_at=message.date.astimezone(UTC),
+        display_name=_name(author.first_name, author.last_name),
+        language=_words(author.language_code, "language_code")[:NAME_CHARS_MAX] or None,
+        reply_to=str(_whole(answered.message_id, "message_id")) if answered else None,
+    )
+
+
+def _is_for(message: Message, account: str, username: str | None) -> bool:
+    """Whether a message in a group speaks to the bot."""
+    answered = message.reply_to_message
+    if answered and answered.from_user and str(answered.from_user.id) == account:
+        return True
+    called = f"@{username}".casefold() if username else None
+    for entity, words in _named(message):
+        match entity.type:
+            case MessageEntity.MENTION:
+                if words.casefold() == called:
+                    return True
+            case MessageEntity.TEXT_MENTION:
+                if entity.user and str(entity.user.id) == account:
+                    return True
+            case MessageEntity.BOT_COMMAND:
+                _, at, other = words.partition("@")
+                if entity.offset == 0 and (not at or f"@{other}".casefold() == called):
+                    return True
+    return False
+
+
+def _named(message: Message) -> list[tuple[MessageEntity, str]]:
+    """The entities of the text or caption, with the words they stand for."""
+    try:
+        if message.text is not None:
+            return list(message.parse_entities().items())
+        return list(message.parse_caption_entities().items()) if message.caption is not None else []
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ValueError("an entity is not what Telegram sends") from error
+
+
+def _parts(message: Message, username: str | None) -> tuple[Part, ...]:
+    if message.text is not None:
+        return inbound_text(_without_address(_words(message.text, "text"), username))
+    if message.venue is not None or message.location is not None:
+        venue = message.venue
+        place = venue.location if venue is not None else message.location
+        if place is None:
+            raise ValueError("a venue has no location")
+        label = ", ".join(_words(name, "venue") for name in (venue.title, venue.address) if name) if venue else ""
+        return (Location(latitude=place.latitude, longitude=place.longitude, label=label[:512] or None),)
+    file = _file(message)
+    caption = _without_address(_words(message.caption, "caption"), username)
+    if file is None:
+        return inbound_text(caption)
+    if caption:
+        file = file.model_copy(update={"caption": caption[:TEXT_UNITS_MAX]})
+    return (file,)
+
+
+def _file(message: Message) -> Media | None:
+    """The photo, voice note, document or other file of a message: the largest size of a photo."""
+    if message.photo:
+        largest = message.photo[-1]
+        return Media(media_type="image/jpeg", ref=largest.file_id, size=largest.file_size)
+    kinds: Sequence[tuple[Any, str]] = (
+        (message.voice, "audio/ogg"),
+        (message.audio, "audio/mpeg"),
+        (message.video, "video/mp4"),
+        (message.video_note, "video/mp4"),
+        (message.document, "application/octet-stream"),
+    )
+    for file, usual in kinds:
+        if file is not None:
+            return Media(
+                media_type=getattr(file, "mime_type", None) or usual,
+                ref=file.file_id,
+                filename=_words(getattr(file, "file_name", None), "file_name")[:256] or None,
+                size=file.file_size,
+            )
+    return None
+
+
+def _without_address(text: str, username: str | None) -> str:
+    """Without the bot's own name at the start, behind a first command, or at the end."""
+    if not username:
+        return text
+    called = f"@{username}".casefold()
+    first, space, rest = text.partition(" ")
+    if first.casefold() == called:
+        text = rest.lstrip()
+    elif first.startswith("/") and first.casefold().endswith(called):
+        text = first[: -len(called)] + space + rest
+    if text.casefold().endswith(" " + called):
+        text = text[: -len(called)].rstrip()
+    return text
+
+
+def _name(*names: object) -> str | None:
+    words = [_words(name, "name") for name in names]
+    return " ".join(word for word in words if word).strip()[:NAME_CHARS_MAX] or None
+
+
+def _words(value: object, field: str) -> str:
+    """A string that can be stored; empty for None."""
+    if value is None:
+        return ""
+    if not isinstance(value, str) or "\0" in value:
+        raise ValueError(f"{field} is not text")
+    return value
+
+
+def _whole(value: object, field: str) -> int:
+    """A whole number of at most 63 bits."""
+    if type(value) is not int or abs(value) >= 2**63:
+        raise ValueError(f"{field} is not a whole number")
+    return value
+
+
+class TelegramChannel:
+    """Our bot; `account` is its id, the number before the colon of its token."""
+
+    name: ChannelName = ChannelName.TELEGRAM
+    per_second: float | None = PER_SECOND
+
+    def __init__(self, settings: Settings, inbox: Inbox, *, timeout_s: float = READ_TIMEOUT_S) -> None:
+        """`timeout_s` is how long Telegram has to answer once it has the request."""
+        token = settings.telegram_bot_token.get_secret_value()
+        base_url = settings.telegram_base_url.rstrip("/")
+        self.account = token.partition(":")[0]
+        self._inbox = inbox
+        self._webhook_url = f"{settings.base_url}/webhooks/telegram"
+        self._secret = settings.telegram_webhook_secret.get_secret_value()
+        self._by_webhook = settings.public_url.startswith("https://")
+        # Loading certificates takes a tenth of a second; a plain http address, which is a simulator's, needs none.
+        secure = base_url.startswith("https://")
+        trusted = httpx.create_ssl_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self._requests = _Requests(timeout_s, CONNECTIONS_MAX, trusted)
+        self._polling = _Requests(POLL_S + timeout_s, 2, trusted)
+        self._bot = Bot(
+            token,
+            base_url=f"{base_url}/bot",
+            base_file_url=f"{base_url}/file/bot",
+            request=self._requests,
+            get_updates_request=self._polling,
+        )
+        self._username: str | None = None
+        self._limited_until: dict[str, float] = {}
+
+    async def send(self, message: OutboundMessage) -> str:
+        """Send once; the message's id in its chat. Raises Undeliverable, NotSent or OutcomeUnknown."""
+        room = message.recipient.room
+        text = fit(plain(message.parts), TEXT_UNITS_MAX)
+        if not text:
+            raise Undeliverable("The message is empty.")
+        if not _CHAT.fullmatch(room):
+            raise Undeliverable("The recipient is not a Telegram chat.")
+        try:
+            sent = await self._bot.send_message(chat_id=int(room), text=text)
+        except _Refused as error:
+            raise self._not_sent(error, room) from error
+        except InvalidToken as error:
+            # Nothing is wrong with the message: it can go out as soon as the owner has corrected the settings.
+            reason = "Telegram refuses our token: check TELEGRAM_BOT_TOKEN."
+            raise NotSent(reason, retry_after_s=CREDENTIALS_RETRY_S, whole_channel=True) from error
+        except ChatMigrated as error:
+            raise Undeliverable("The group became a supergroup, which is another chat.") from error
+        except (Forbidden, BadRequest) as error:
+            raise Undeliverable(_reason(error)) from error
+        except NetworkError as error:
+            if isinstance(error.__cause__, NOT_SENT):
+                raise NotSent("Telegram could not be reached.") from error
+            raise OutcomeUnknown("Telegram did not answer after it was given the message.") from error
+        except (TelegramError, *SHAPELESS) as error:
+            raise OutcomeUnknown("Telegram's answer could not be read.") from error
+        if type(sent.message_id) is not int:
+            raise OutcomeUnknown("Telegram's answer names no message.")
+        return str(sent.message_id)
+
+    def _not_sent(self, refused: "_Refused", room: str) -> NotSent:
+        """What a 429 or 503 means for this message and for others.
+
+        Telegram limits one chat and the whole bot with the same answer. While only one chat is told to wait, it is that
+        chat's limit; when a second chat is told so during the wait of the first, it is the bot's.
+        """
+        if refused.status != 429:
+            return NotSent("Telegram is not available just now.", retry_after_s=refused.retry_after_s)
+        now = time.monotonic()
+        self._limited_until = {chat: until for chat, until in self._limited_until.items() if until > now}
+        others = any(chat != room for chat in self._limited_until)
+        if len(self._limited_until) < LIMITED_CHATS_MAX:
+            self._limited_until[room] = now + refused.retry_after_s
+        return NotSent("Telegram asks us to slow down.", retry_after_s=refused.retry_after_s, whole_channel=others)
+
+    async def find_sent(self, message: OutboundMessage, since: datetime, exclude: Collection[str]) -> str | None:
+        """Raises Unknowable: the Bot API cannot look up what was sent."""
+        raise Unknowable("Telegram cannot be asked what it took.")
+
+    async def read(self, raw: object) -> InboundMessage | None:
+        """The message in one decoded update, if there is one for us.
+
+        Raises ValueError for what is not an update, TelegramError when Telegram must be asked for the bot's own name,
+        which a message in a group may hang on, and does not answer.
+        """
+        update = read_update(raw)
+        if self._username is None and update.message and update.message.chat.type in GROUPS:
+            self._username = (await self._bot.get_me()).username
+        return parse(update, self.account, self._username)
+
+    async def run(self) -> None:
+        """Have updates brought to our webhook where Telegram can reach it, else poll until cancelled."""
+        if self._by_webhook and self._secret:
+            await self._register()
+            return
+        if self._by_webhook:
+            log.warning(
+                "telegram.polled",
+                reason="TELEGRAM_WEBHOOK_SECRET is not set, so nobody could tell Telegram's calls from forged ones.",
+            )
+        await self.poll()
+
+    async def _register(self) -> None:
+        """Tell Telegram where our webhook is, until it knows."""
+        trouble = 0
+        while True:
+            try:
+                await self._bot.set_webhook(
+                    self._webhook_url,
+                    secret_token=self._secret,
+                    allowed_updates=ALLOWED_UPDATES,
+                    max_connections=WEBHOOK_CONNECTIONS,
+                )
+            except TelegramError as error:
+                trouble += 1
+                await self._pause(error, trouble)
+            else:
+                log.info("telegram.webhook_set")
+                return
+
+    async def poll(self) -> None:
+        """Long polling until cancelled: a batch is stored first, and acknowledged to Telegram by the next request.
+
+        A batch that was stored but not acknowledged comes again and is recognised by its update ids, so nothing is lost
+        or doubled by a crash. No offset is kept over a restart: after a week of silence Telegram may number from
+        anywhere, and a high old offset would discard new messages.
+        """
+        offset, trouble, webhook_removed = 0, 0, False
+        while True:
+            try:
+                if not webhook_removed:
+                    await self._bot.delete_webhook(drop_pending_updates=False)
+                    webhook_removed = True
+                    log.info("telegram.polling")
+                messages, last = await self._next_batch(offset)
+                if messages:
+                    await self._inbox.receive(messages)
+                if last is not None:
+                    offset = last + 1
+                trouble = 0
+            except (TelegramError, StoreUnavailable) as error:
+                trouble += 1
+                await self._pause(error, trouble)
+
+    async def _next_batch(self, offset: int) -> tuple[list[InboundMessage], int | None]:
+        """Wait for updates from `offset` on: the messages among them, and the last update's id when there was any."""
+        asked = httpx.QueryParams(
+            offset=offset,
+            limit=POLL_UPDATES_MAX,
+            timeout=POLL_S,
+            allowed_updates=orjson.dumps(ALLOWED_UPDATES).decode(),
+        )
+        # Bot.get_updates reads a batch as a whole: one update it cannot read would hide all others, for ever.
+        answer = self._requests.parse_json_payload(
+            await self._polling.retrieve(f"{self._bot.base_url}/getUpdates?{asked}")
+        )
+        updates = answer.get("result")
+        if not isinstance(updates, list):
+            raise TelegramError("Invalid server response")
+        messages: list[InboundMessage] = []
+        last: int | None = None
+        for raw in updates:
+            update_id = raw.get("update_id") if isinstance(raw, dict) else None
+            if type(update_id) is not int:
+                raise TelegramError("Invalid server response")
+            try:
+                message = await self.read(raw)
+            except ValueError as error:
+                log.warning("telegram.update_unreadable", update_id=update_id, reason=str(error))
+                message = None
+            if message is not None:
+                messages.append(message)
+            last = update_id if last is None else max(last, update_id)
+        return messages, last
+
+    async def _pause(self, error: Exception, trouble: int) -> None:
+        """Say what is wrong and wait: as Telegram wishes, else longer each time, never all processes at once."""
+        wait_s = min(BACKOFF_S * 2.0 ** min(trouble - 1, 10), BACKOFF_S_MAX)
+        match error:
+            case Conflict():
+                wait_s = CONFLICT_S
+                log.error(
+                    "telegram.conflict",
+                    reason="Another program receives this bot's messages, by polling or a webhook. Stop it, or give"
+                    " Mathia a bot of its own.",
+                    wait_s=wait_s,
+                )
+            case InvalidToken():
+                wait_s = CREDENTIALS_RETRY_S
+                log.error("telegram.token_refused", reason="Telegram refuses TELEGRAM_BOT_TOKEN.", wait_s=wait_s)
+            case BadRequest():
+                wait_s = CREDENTIALS_RETRY_S
+                reason = (
+                    "Telegram refuses PUBLIC_URL or TELEGRAM_WEBHOOK_SECRET: it wants https, port 443, 80, 88 or 8443."
+                )
+                log.error("telegram.webhook_refused", reason=reason, wait_s=wait_s)
+            case _Refused():
+                wait_s = max(wait_s, error.retry_after_s)
+                log.warning("telegram.slowed_down", wait_s=wait_s)
+            case _:
+                log.warning("telegram.trouble", error=type(error).__name__, wait_s=wait_s)
+        await asyncio.sleep(wait_s * random.uniform(0.8, 1.2))  # noqa: S311  jitter is no secret
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._requests.shutdown()
+        await self._polling.shutdown()
+
+
+def _reason(error: TelegramError) -> str:
+    described = error.message.casefold()
+    for piece, sentence in REASONS.items():
+        if piece in described:
+            return sentence
+    return "Telegram refused the message."
+
+
+class _Refused(TelegramError):
+    """An answer that says "not now": 429 or 503, with how long to wait."""
+
+    def __init__(self, status: int, retry_after_s: float) -> None:
+        super().__init__(f"Telegram answered with status {status}")
+        self.status = status
+        self.retry_after_s = retry_after_s
+
+
+class _Requests(HTTPXRequest):
+    """The library's HTTP client with our time-outs, which keeps apart what it would report as one NetworkError."""
+
+    def __init__(self, read_timeout_s: float, connections_max: int, trusted: ssl.SSLContext) -> None:
+        super().__init__(
+            connection_pool_size=connections_max,
+            connect_timeout=CONNECT_TIMEOUT_S,
+            read_timeout=read_timeout_s,
+            write_timeout=WRITE_TIMEOUT_S,
+            pool_timeout=CONNECT_TIMEOUT_S,
+            httpx_kwargs={"verify": trusted},
+        )
+
+    async def do_request(self, *args: Any, **kwargs: Any) -> tuple[int, bytes]:
+        """One request; raises _Refused for 429 and 503."""
+        status, payload = await super().do_request(*args, **kwargs)
+        if status == 429 or status == 503:
+            raise _Refused(status, _retry_after_s(payload))
+        return status, payload
+
+    @staticmethod
+    def parse_json_payload(payload: bytes) -> dict[str, Any]:
+        """The JSON object of an answer. The library's own logs the payload, and with it what people wrote."""
+        try:
+            answer = orjson.loads(payload)
+        except orjson.JSONDecodeError as error:
+            raise TelegramError("Invalid server response") from error
+        if not isinstance(answer, dict):
+            raise TelegramError("Invalid server response")
+        return answer
+
+
+def _retry_after_s(payload: bytes) -> float:
+    """`parameters.retry_after` of an error, or our own guess."""
+    try:
+        wait_s = orjson.loads(payload)["parameters"]["retry_after"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return RETRY_AFTER_S
+    return min(max(float(wait_s), 0.0), RETRY_AFTER_S_MAX) if type(wait_s) in (int, float) else RETRY_AFTER_S

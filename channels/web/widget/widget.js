@@ -1,0 +1,598 @@
+// Mathia's chat: one web component, as a launcher on any page or filling its own.
+// window.mathiaSettings = {server, site, title, color, position, locale}; mathia('open' | 'close' | 'send' | 'on', …).
+(() => {
+  'use strict'
+  if (customElements.get('mathia-chat')) return
+  const settings = window.mathiaSettings || {}
+  const script = document.currentScript || document.querySelector('script[src*="/widget.js"]')
+  const server = new URL(settings.server || script?.src || '/', location.href).origin
+  const site = settings.site || 'default'
+  const title = settings.title || 'Mathia'
+  const locale = settings.locale || navigator.language || 'en'
+
+  const BACK_OFF_MS = 500
+  const BACK_OFF_MAX_MS = 15000
+  const ECHO_MS = 10000 // A send not back by then means a dead connection.
+  const TYPING_MS = 45000
+  const TYPING_EVERY_MS = 5000
+  const GROUP_MS = 120000
+  const LINES_MAX = 6
+  const TEXT_MAX = 16384
+  const STICK_PX = 80
+  const CID = /^[\w-]{1,64}$/
+
+  const WORDS = {
+    en: {
+      open: 'Open chat', close: 'Close chat', log: 'Messages', box: 'Write a message', send: 'Send', you: 'You', unread: 'unread',
+      on: 'Online', off: 'No connection. Your messages are kept.', wait: 'Connecting…', typing: 'is writing', today: 'Today', yesterday: 'Yesterday',
+      sending: 'Sending…', sent: 'Sent', failed: 'Not sent.', retry: 'Try again', edit: 'Edit', reply: 'Reply', cancel: 'Cancel reply', latest: 'Latest messages',
+      choose: 'Suggested replies', hello: `Hello. I am ${title}, an assistant.`, first: 'Ask me something, or start with one of these.', file: 'File',
+    },
+    sw: {
+      open: 'Fungua mazungumzo', close: 'Funga mazungumzo', log: 'Ujumbe', box: 'Andika ujumbe', send: 'Tuma', you: 'Wewe', unread: 'hazijasomwa',
+      on: 'Mtandaoni', off: 'Hakuna mtandao. Ujumbe wako umehifadhiwa.', wait: 'Inaunganisha…', typing: 'anaandika', today: 'Leo', yesterday: 'Jana',
+      sending: 'Inatumwa…', sent: 'Imetumwa', failed: 'Haikutumwa.', retry: 'Jaribu tena', edit: 'Hariri', reply: 'Jibu', cancel: 'Ghairi jibu', latest: 'Ujumbe mpya',
+      choose: 'Majibu yaliyopendekezwa', hello: `Habari. Mimi ni ${title}, msaidizi.`, first: 'Niulize kitu, au anza na mojawapo ya haya.', file: 'Faili',
+    },
+  }
+  const words = locale.startsWith('sw') ? WORDS.sw : WORDS.en
+  const PROMPTS = ["What's the weather in Nairobi?", 'Remind me in 10 minutes to stretch', '100 USD in KES']
+
+  const ICONS = {
+    chat: 'M20.5 11.5a8 8 0 0 1-11.7 7.1L4 20l1.4-4.6a8 8 0 1 1 15.1-3.9z', close: 'M6 6l12 12M18 6L6 18',
+    send: 'M12 19V5M6 11l6-6 6 6', reply: 'M9 14L4 9l5-5M4 9h9a6 6 0 0 1 6 6v4', tick: 'M5 12.5l4.5 4.5L19 7.5',
+    down: 'M12 5v14M6 13l6 6 6-6', mark: 'M6 17V8l6 6 6-6v9',
+  }
+
+  const STYLE = `
+:host{all:initial;position:fixed;right:20px;bottom:20px;z-index:2147483000;display:block;color-scheme:light dark;
+--accent:#0b6b4f;--on:#fff;--bg:#fff;--fg:#1a1f1c;--mute:#59635e;--soft:#f0f3f1;--line:#dde4e0;--edge:#7d8983;--red:#a8231a;
+--own:color-mix(in srgb,var(--accent) 13%,var(--bg));--ink:color-mix(in srgb,var(--accent) 92%,#000);
+font:400 14px/1.5 ui-sans-serif,system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",sans-serif;color:var(--fg)}
+@media (prefers-color-scheme:dark){:host{--bg:#151917;--fg:#eaeeec;--mute:#a2ada8;--soft:#222825;--line:#2f3733;--edge:#75807b;--red:#ff9a90;
+--own:color-mix(in srgb,var(--accent) 42%,var(--bg));--ink:color-mix(in srgb,var(--accent) 38%,#fff)}}
+:host([left]){right:auto;left:20px}
+:host([full]){position:absolute;inset:0;z-index:auto}
+*,::before{box-sizing:border-box}
+[hidden]{display:none!important}
+button,textarea{font:inherit;color:inherit;margin:0;border:0;background:none;padding:0}
+button{cursor:pointer;-webkit-tap-highlight-color:transparent}
+:focus-visible{outline:2px solid var(--ink);outline-offset:2px}
+svg{width:20px;height:20px;display:block;fill:none;stroke:currentColor;stroke-width:var(--stroke,1.5);stroke-linecap:round;stroke-linejoin:round;flex:none}
+.sr{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
+.launch{position:absolute;right:0;bottom:0;width:56px;height:56px;border-radius:50%;background:var(--accent);color:var(--on);display:grid;place-items:center;box-shadow:0 6px 24px #0000002e,0 0 0 1px #ffffff1f}
+:host([left]) .launch,:host([left]) .panel{right:auto;left:0}
+.launch svg{width:26px;height:26px}
+.launch[aria-expanded=true] svg:first-child,.launch[aria-expanded=false] svg+svg{display:none}
+:is(.launch,.go):hover{filter:brightness(1.08)}
+.badge{position:absolute;top:-4px;right:-4px;min-width:22px;height:22px;padding:0 6px;border-radius:11px;background:var(--bg);color:var(--ink);border:1px solid var(--accent);font-size:12px;line-height:20px;font-weight:600;font-variant-numeric:tabular-nums}
+.panel{position:absolute;right:0;bottom:72px;width:384px;height:min(640px,calc(100vh - 112px));background:var(--bg);border:1px solid var(--line);border-radius:12px;box-shadow:0 12px 48px #00000029;display:flex;flex-direction:column;overflow:hidden}
+:host([full]) .panel{position:absolute;inset:0;width:auto;height:auto;border:0;border-radius:0;box-shadow:none}
+:host([full]) :is(.head,.log,.quick,.quote,form,.foot){padding-inline:max(16px,calc(50% - 344px))}
+.head{display:flex;align-items:center;gap:12px;padding:12px 8px 12px 16px;border-bottom:1px solid var(--line);min-height:64px}
+.mark{width:36px;height:36px;--stroke:2;border-radius:50%;background:var(--accent);color:var(--on);display:grid;place-items:center;flex:none}
+.head div{flex:1;min-width:0}
+h1,h2{margin:0;font-size:16px;line-height:1.3;font-weight:600;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
+.state{margin:0;font-size:12px;color:var(--mute)}
+.state::before{content:"";display:inline-block;width:7px;height:7px;border-radius:50%;margin-right:6px;border:1.5px solid var(--mute)}
+.state.on::before{background:var(--ink);border-color:var(--ink)}
+.icon{width:44px;height:44px;border-radius:6px;display:grid;place-items:center;color:var(--mute);flex:none}
+.icon:hover{color:var(--fg)}
+.log{flex:1;overflow-y:auto;overscroll-behavior:contain;padding:16px;display:flex;flex-direction:column;font-size:16px;outline-offset:-2px}
+.log>:first-child{margin-top:auto}
+.day{align-self:center;font-size:12px;color:var(--mute);margin:16px 0 12px}
+.group{display:flex;flex-direction:column;align-items:flex-start;gap:3px;margin-bottom:14px}
+.group.me{align-items:flex-end}
+.row{display:flex;align-items:center;gap:2px;max-width:100%}
+.me .row{flex-direction:row-reverse}
+.bubble{max-width:min(82%,560px);padding:8px 14px;border-radius:18px;background:var(--soft);border:1px solid transparent;white-space:pre-wrap;overflow-wrap:anywhere;min-width:0}
+.row .bubble{max-width:min(calc(100% - 46px),560px)}
+.me .bubble{background:var(--own)}
+.bot .row:last-of-type .bubble{border-bottom-left-radius:6px}
+.me .row:last-of-type .bubble{border-bottom-right-radius:6px}
+.bubble a{color:var(--ink);text-underline-offset:2px}
+.bubble q{display:block;quotes:none;border-left:2px solid var(--ink);padding-left:8px;margin:2px 0 6px;font-size:14px;color:var(--mute);max-height:4.5em;overflow:hidden}
+.me q{color:inherit}
+.row .icon{opacity:0}
+.row:is(:hover,:focus-within,.tap) .icon{opacity:1}
+.meta{display:flex;align-items:center;gap:4px;font-size:12px;color:var(--mute);padding:1px 4px;font-variant-numeric:tabular-nums}
+.meta svg{width:14px;height:14px}
+.bad{color:var(--red)}
+.meta button{color:var(--ink);font-weight:500;text-decoration:underline;text-underline-offset:2px;white-space:nowrap;min-height:44px;padding:0 8px}
+.empty{text-align:center;margin:auto 0;padding:24px 16px;color:var(--mute);text-wrap:balance}
+.empty .mark{margin:0 auto 16px;width:52px;height:52px}
+.empty svg{width:28px;height:28px}
+.empty b{display:block;font-weight:600;font-size:20px;line-height:1.4;color:var(--fg);margin-bottom:4px}
+.bone{height:40px;width:62%;border-radius:18px;background:var(--soft);margin-bottom:12px;flex:none}
+.bone:nth-child(even){align-self:flex-end;width:44%}
+.dots{display:flex;gap:4px;align-self:flex-start;padding:14px;border-radius:18px 18px 18px 6px;background:var(--soft);margin-bottom:12px}
+.dots i{width:7px;height:7px;border-radius:50%;background:var(--mute)}
+.quick{display:flex;flex-wrap:wrap;gap:8px;padding:4px 16px 12px}
+.quick button{border:1px solid var(--edge);border-radius:22px;min-height:44px;padding:6px 16px;color:var(--ink);font-weight:500;text-align:left;overflow-wrap:anywhere}
+.quick button:hover{background:var(--own);border-color:var(--ink)}
+.foot{position:relative;height:0}
+.jump{position:absolute;right:16px;bottom:12px;width:44px;height:44px;border-radius:50%;background:var(--bg);border:1px solid var(--line);display:grid;place-items:center;box-shadow:0 2px 10px #0000001f;color:var(--ink)}
+.quote{display:flex;align-items:center;gap:8px;border-top:1px solid var(--line);padding:0 8px 0 16px;font-size:14px;color:var(--mute)}
+.quote span{flex:1;min-width:0;overflow:hidden;text-overflow:ellipsis;white-space:nowrap;border-left:2px solid var(--ink);padding-left:8px}
+form{display:flex;align-items:flex-end;gap:8px;padding:12px 16px max(12px,env(safe-area-inset-bottom));border-top:1px solid var(--line)}
+textarea{flex:1;min-width:0;font-size:16px;line-height:24px;resize:none;height:44px;padding:9px 14px;border:1px solid var(--edge);border-radius:22px;background:var(--bg)}
+textarea::placeholder{color:var(--mute);opacity:1}
+textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:transparent}
+.go{width:44px;height:44px;border-radius:50%;background:var(--accent);color:var(--on);display:grid;place-items:center;flex:none}
+.go:disabled{opacity:.45;cursor:default}
+@media (max-width:480px){:host(:not([full])){right:16px;bottom:16px}:host([left]:not([full])){left:16px}
+:host(:not([full])) .panel{position:fixed;inset:var(--top,0) 0 auto 0;width:auto;height:var(--height,100dvh);border:0;border-radius:0}
+.panel:not([hidden])+.launch{display:none}}
+@media (prefers-reduced-motion:no-preference){:host(:not([full])) .panel{animation:rise .16s ease-out}.group{animation:fade .14s ease-out}
+.dots i{animation:dot 1.2s ease-in-out infinite}.dots i:nth-child(2){animation-delay:.15s}.dots i:nth-child(3){animation-delay:.3s}
+.row .icon{transition:opacity .12s ease-out}}
+@keyframes rise{from{opacity:0;transform:translateY(8px)}}
+@keyframes fade{from{opacity:0}}
+@keyframes dot{0%,60%,100%{opacity:.35}30%{opacity:1}}`
+
+  const sheet = new CSSStyleSheet()
+  sheet.replaceSync(STYLE)
+
+  const memory = new Map()
+  const prefix = `mathia:${server}:${site}:`
+  let disk = null
+  try { disk = localStorage } catch { /* Not allowed here. */ }
+  const store = {
+    get: (key) => memory.get(key) ?? disk?.getItem(prefix + key) ?? null,
+    set: (key, value) => { try { disk.setItem(prefix + key, value) } catch { memory.set(key, String(value)) } },
+    drop: (key) => { memory.delete(key); disk?.removeItem(prefix + key) },
+    keys: () => Object.keys(disk || {}).filter((key) => key.startsWith(prefix)).map((key) => key.slice(prefix.length)),
+  }
+
+  const make = (tag, attributes = {}, ...children) => {
+    const node = document.createElement(tag)
+    for (const [name, value] of Object.entries(attributes)) {
+      if (name.startsWith('on')) node.addEventListener(name.slice(2), value)
+      else if (value === true) node.setAttribute(name, '')
+      else if (value !== false && value != null) node.setAttribute(name, value)
+    }
+    node.append(...children.filter((child) => child != null))
+    return node
+  }
+  const icon = (name) => {
+    const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg')
+    const path = document.createElementNS(svg.namespaceURI, 'path')
+    svg.setAttribute('viewBox', '0 0 24 24')
+    svg.setAttribute('aria-hidden', 'true')
+    path.setAttribute('d', ICONS[name])
+    svg.append(path)
+    return svg
+  }
+  const link = (href, text) => make('a', { href, target: '_blank', rel: 'noopener noreferrer nofollow' }, text)
+  const linked = (text) => text.split(/(https?:\/\/[^\s<>"]*[^\s<>".,;:!?)\]'])/).map((piece, at) => (at % 2 ? link(piece, piece) : piece))
+  const clock = (date) => date.toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit' })
+  const dayName = (date) => {
+    const days = Math.round((new Date().setHours(0, 0, 0, 0) - new Date(date).setHours(0, 0, 0, 0)) / 864e5)
+    if (days < 2) return days === 1 ? words.yesterday : words.today
+    const year = days > 300 ? 'numeric' : undefined
+    return date.toLocaleDateString(words === WORDS.sw ? 'sw' : 'en-GB', { weekday: 'short', day: 'numeric', month: 'short', year }).replace(',', '')
+  }
+  const plain = (part) => part.text ?? part.caption ?? part.label ?? part.filename ?? words.file
+  const newCid = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, '0')).join('')
+
+  class MathiaChat extends HTMLElement {
+    #socket = null
+    #ready = false
+    #backOff = BACK_OFF_MS
+    #seq = 0
+    #target = 0
+    #outbox = []
+    #sending = null
+    #open = false
+    #unread = 0
+    #texts = new Map()
+    #last = null
+    #replyTo = null
+    #timers = {}
+
+    connectedCallback() {
+      if (this.shadowRoot) return
+      this.full = this.hasAttribute('full')
+      this.#build()
+      this.#paint()
+      for (const key of store.keys().filter((key) => key.startsWith('out:'))) {
+        try { this.#outbox.push({ ...JSON.parse(store.get(key)), cid: key.slice(4) }) } catch { store.drop(key) }
+      }
+      this.#outbox = this.#outbox.filter((one) => CID.test(one.cid) && typeof one.text === 'string').sort((a, b) => a.at - b.at)
+      for (const one of this.#outbox) this.#drawPending(one)
+      this.box.value = store.get('draft') || ''
+      this.#grow()
+      this.#emptyOrNot()
+      window.addEventListener('online', () => this.#again(0))
+      document.addEventListener('visibilitychange', () => { if (!document.hidden) { this.#again(0); this.#seen() } })
+      const view = window.visualViewport
+      view?.addEventListener('resize', () => {
+        this.style.setProperty('--height', `${view.height}px`)
+        this.style.setProperty('--top', `${view.offsetTop}px`)
+      })
+      new ResizeObserver(() => this.#follow()).observe(this.log)
+      if (this.full) { this.#open = true; this.#focus() }
+      if (this.full || store.get('token') || this.#outbox.length) this.#connect()
+    }
+
+    #build() {
+      const heading = make(this.full ? 'h1' : 'h2', {}, title)
+      this.state = make('p', { class: 'state', role: 'status' })
+      this.log = make('div', { class: 'log', role: 'log', 'aria-label': words.log, tabindex: 0, onscroll: () => this.#scrolled() })
+      this.pending = make('div', { 'aria-live': 'off' })
+      this.dots = make('div', { class: 'dots', hidden: true }, make('i'), make('i'), make('i'), make('span', { class: 'sr' }, `${title} ${words.typing}`))
+      this.log.append(this.pending, this.dots)
+      this.jump = make('button', { class: 'jump', hidden: true, 'aria-label': words.latest, onclick: () => this.#toEnd() }, icon('down'))
+      this.quick = make('div', { class: 'quick', role: 'group', 'aria-label': words.choose, hidden: true })
+      this.quote = make('div', { class: 'quote', hidden: true }, make('span'),
+        make('button', { class: 'icon', 'aria-label': words.cancel, onclick: () => this.#reply(null) }, icon('close')))
+      this.box = make('textarea', {
+        rows: 1, maxlength: TEXT_MAX, 'aria-label': words.box, placeholder: words.box, enterkeyhint: 'send', autocomplete: 'off',
+        oninput: () => this.#typed(),
+        onkeydown: (event) => {
+          if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return
+          event.preventDefault()
+          this.#submit()
+        },
+      })
+      this.go = make('button', { class: 'go', 'aria-label': words.send, disabled: true }, icon('send'))
+      const form = make('form', { onsubmit: (event) => { event.preventDefault(); this.#submit() } }, this.box, this.go)
+      const close = this.full ? null : make('button', { class: 'icon', 'aria-label': words.close, onclick: () => this.close() }, icon('close'))
+      this.panel = make('section', {
+        class: 'panel', hidden: !this.full, role: this.full ? null : 'dialog', 'aria-label': title,
+        onkeydown: (event) => { if (event.key === 'Escape' && !this.full) this.close() },
+      }, make('div', { class: 'head' }, make('span', { class: 'mark' }, icon('mark')), make('div', {}, heading, this.state), close),
+      this.log, make('div', { class: 'foot' }, this.jump), this.quick, this.quote, form)
+      this.badge = make('span', { class: 'badge', hidden: true, 'aria-hidden': 'true' })
+      this.launcher = make('button', { class: 'launch', 'aria-label': words.open, 'aria-expanded': 'false', onclick: () => (this.#open ? this.close() : this.open()) }, icon('chat'), icon('close'), this.badge)
+      const root = this.attachShadow({ mode: 'open' })
+      root.adoptedStyleSheets = [sheet]
+      root.append(this.panel, ...(this.full ? [] : [this.launcher]))
+      if (!this.full) { this.setAttribute('role', 'region'); this.setAttribute('aria-label', title) }
+      this.#status('wait')
+    }
+
+    #paint() {
+      this.toggleAttribute('left', settings.position === 'left')
+      if (!settings.color || !CSS.supports('color', settings.color)) return
+      this.style.setProperty('--accent', settings.color)
+      const [red, green, blue] = getComputedStyle(this.go).backgroundColor.match(/[\d.]+/g)
+      if (0.3 * red + 0.59 * green + 0.11 * blue < 130) return
+      this.style.setProperty('--on', '#111')
+      this.style.setProperty('--ink', 'var(--fg)')
+    }
+
+    open() {
+      if (this.#open) return
+      this.#open = true
+      this.panel.hidden = false
+      this.launcher.setAttribute('aria-expanded', 'true')
+      this.#count(0)
+      this.#connect()
+      this.#grow()
+      this.#toEnd()
+      this.#focus()
+      this.#seen()
+      this.#tell('open')
+    }
+
+    close() {
+      if (!this.#open || this.full) return
+      this.#open = false
+      this.panel.hidden = true
+      this.launcher.setAttribute('aria-expanded', 'false')
+      this.#count(0)
+      this.launcher.focus()
+      this.#tell('close')
+    }
+
+    send(text) {
+      text = new TextDecoder().decode(new TextEncoder().encode(text ?? '')).trim() // Half characters cannot be stored.
+      if (!text) return
+      const one = { cid: newCid(), text, reply_to: this.#replyTo, at: Date.now() }
+      store.set(`out:${one.cid}`, JSON.stringify(one))
+      this.#outbox.push(one)
+      this.#drawPending(one)
+      this.#reply(null)
+      this.#choices([])
+      this.#emptyOrNot()
+      this.#toEnd()
+      this.#connect()
+      this.#pump()
+    }
+
+    on(event, listener) {
+      this.addEventListener(`mathia:${event}`, ({ detail }) => listener(detail))
+      if (event === 'ready') listener()
+    }
+
+    #tell(event, detail) {
+      this.dispatchEvent(new CustomEvent(`mathia:${event}`, { detail, bubbles: true, composed: true }))
+    }
+
+    // A phone's keyboard waits.
+    #focus() { (matchMedia('(hover: none)').matches ? this.log : this.box).focus() }
+
+    #submit() {
+      const text = this.box.value
+      if (!text.trim()) return
+      this.box.value = ''
+      store.drop('draft')
+      this.#grow()
+      this.send(text)
+      this.box.focus()
+    }
+
+    #typed() {
+      store.set('draft', this.box.value)
+      this.#grow()
+      const now = Date.now()
+      if (this.#ready && now - (this.typedAt || 0) > TYPING_EVERY_MS) { this.typedAt = now; this.#say({ type: 'typing' }) }
+    }
+
+    #grow() {
+      this.go.disabled = !this.box.value.trim()
+      this.box.style.height = ''
+      const height = this.box.scrollHeight + 2
+      this.box.style.height = `${Math.max(44, Math.min(height, 24 * LINES_MAX + 20))}px`
+      this.box.style.overflowY = height > 24 * LINES_MAX + 20 ? 'auto' : 'hidden'
+    }
+
+    #reply(seq) {
+      this.#replyTo = seq
+      this.quote.hidden = seq == null
+      this.quote.firstChild.textContent = this.#texts.get(seq) || ''
+      if (seq != null) this.box.focus()
+    }
+
+    #connect() {
+      if (this.#socket) return
+      clearTimeout(this.#timers.again)
+      this.#status('wait')
+      const socket = this.#socket = new WebSocket(server.replace(/^http/, 'ws') + '/ws')
+      socket.onopen = () => this.#hello()
+      socket.onclose = () => this.#lost()
+      socket.onmessage = (event) => {
+        const frame = JSON.parse(event.data)
+        if (frame.type === 'msg') this.#receive(frame)
+        else if (frame.type === 'welcome') this.#welcome(frame)
+        else if (frame.type === 'typing') this.#dots(true)
+        else if (frame.type === 'error') this.#refused(frame)
+      }
+    }
+
+    #hello() { this.#say({ type: 'hello', token: store.get('token'), since: this.#seq, site }) }
+
+    #say(frame) { if (this.#socket?.readyState === 1) this.#socket.send(JSON.stringify(frame)) }
+
+    // A browser can take minutes to notice a dead connection.
+    #lost() {
+      const socket = this.#socket
+      if (!socket) return
+      socket.onopen = socket.onclose = socket.onmessage = null
+      socket.close()
+      this.#socket = null
+      this.#ready = false
+      this.#sending = null
+      for (const name of ['echo', 'hello', 'well']) clearTimeout(this.#timers[name])
+      this.#dots(false)
+      this.#status('off')
+      this.#again(this.#backOff * (0.7 + Math.random() * 0.6))
+      this.#backOff = Math.min(this.#backOff * 2, BACK_OFF_MAX_MS)
+    }
+
+    #again(after) {
+      if (this.#socket || !this.#timers.again && after === 0) return
+      clearTimeout(this.#timers.again)
+      this.#timers.again = setTimeout(() => { this.#timers.again = 0; this.#connect() }, after)
+    }
+
+    #welcome(frame) {
+      const [token, room] = [store.get('token'), store.get('room')]
+      if (token && token !== frame.token) return this.#lost() // Another tab was faster.
+      if (frame.seq < this.#seq || (room && room !== frame.conversation)) this.#forget()
+      store.set('token', frame.token)
+      store.set('room', frame.conversation)
+      this.#target = frame.seq
+      this.#ready = true
+      this.#timers.well = setTimeout(() => (this.#backOff = BACK_OFF_MS), ECHO_MS)
+      this.#status('on')
+      this.#loaded()
+      this.#pump()
+    }
+
+    #refused(frame) {
+      if (frame.code === 'token') {
+        store.drop('token')
+        this.#forget()
+        this.#hello()
+      } else if (!this.#ready) {
+        if (frame.retry_s == null) this.#status('off', frame.message)
+        else { this.#status('wait', frame.message); this.#timers.hello = setTimeout(() => this.#hello(), frame.retry_s * 1000) }
+      } else if (this.#sending && (frame.cid ?? this.#sending) === this.#sending) {
+        clearTimeout(this.#timers.echo)
+        if (frame.retry_s == null) this.#fail(this.#sending, frame.message)
+        this.#sending = null
+        this.#timers.pump = setTimeout(() => this.#pump(), (frame.retry_s || 0) * 1000)
+      }
+    }
+
+    // One at a time, so that what was typed first is stored first.
+    #pump() {
+      const next = this.#outbox.find((one) => !one.failed)
+      if (!this.#ready || this.#sending || !next) return
+      this.#sending = next.cid
+      this.#say({ type: 'send', cid: next.cid, text: next.text, reply_to: next.reply_to ?? null, files: [] })
+      this.#timers.echo = setTimeout(() => this.#lost(), ECHO_MS)
+    }
+
+    #settle(cid) {
+      store.drop(`out:${cid}`)
+      this.#outbox = this.#outbox.filter((one) => one.cid !== cid)
+      this.pending.querySelector(`[data-cid="${cid}"]`)?.remove()
+      if (this.#sending !== cid) return
+      clearTimeout(this.#timers.echo)
+      this.#sending = null
+      this.#pump()
+    }
+
+    #fail(cid, reason) {
+      const one = this.#outbox.find((other) => other.cid === cid)
+      one.failed = reason
+      this.#drawPending(one)
+    }
+
+    #receive(frame) {
+      const fresh = frame.seq > this.#seq
+      if (fresh) {
+        this.#seq = frame.seq
+        this.#draw(frame)
+      }
+      if (frame.cid && CID.test(frame.cid)) this.#settle(frame.cid)
+      if (!fresh) return
+      const bot = frame.from === 'bot'
+      if (bot) this.#dots(false)
+      this.#choices(frame.choices || [])
+      this.#loaded()
+      this.#tell('message', frame)
+      if (!bot) return
+      if (this.#open && !document.hidden) this.#seen()
+      else if (!this.#open && frame.seq > Number(store.get('read'))) this.#count(this.#unread + 1)
+    }
+
+    #seen() {
+      if (!this.#open || !this.#seq || Number(store.get('read')) >= this.#seq) return
+      store.set('read', this.#seq)
+      this.#say({ type: 'ack', seq: this.#seq })
+    }
+
+    #status(state, text = words[state]) {
+      this.state.textContent = text
+      this.state.classList.toggle('on', state === 'on')
+    }
+
+    #count(unread) {
+      this.#unread = unread
+      this.#tell('unread', unread)
+      this.badge.hidden = !unread
+      this.badge.textContent = unread > 99 ? '99+' : unread
+      this.launcher?.setAttribute('aria-label', this.#open ? words.close : words.open + (unread ? `, ${unread} ${words.unread}` : ''))
+    }
+
+    #loaded() {
+      this.log.setAttribute('aria-busy', this.#seq < this.#target)
+      this.#emptyOrNot()
+    }
+
+    #emptyOrNot() {
+      const something = this.#last || this.#outbox.length
+      const loading = !something && (this.#seq < this.#target || (!this.#ready && store.get('token')))
+      const kind = something ? '' : loading ? 'bones' : 'empty'
+      if (kind === this.shown) return
+      this.shown = kind
+      this.blank?.forEach((node) => node.remove())
+      this.blank = []
+      if (kind === 'bones') this.blank = [0, 1, 2].map(() => make('div', { class: 'bone' }))
+      if (kind === 'empty') {
+        this.blank = [make('div', { class: 'empty' }, make('span', { class: 'mark' }, icon('mark')), make('b', {}, words.hello), words.first)]
+        this.#choices(PROMPTS)
+      }
+      this.log.prepend(...this.blank)
+    }
+
+    #forget() {
+      this.#seq = this.#target = 0
+      this.#last = null
+      this.#texts.clear()
+      this.log.replaceChildren(this.pending, this.dots)
+      this.shown = null
+      store.drop('read')
+      store.drop('room')
+    }
+
+    #choices(options) {
+      this.quick.replaceChildren(...options.map((option) => make('button', { onclick: () => { this.send(option); this.#focus() } }, option)))
+      this.quick.hidden = !options.length
+    }
+
+    #dots(shown) {
+      clearTimeout(this.#timers.dots)
+      this.dots.hidden = !shown
+      if (shown) { this.#timers.dots = setTimeout(() => this.#dots(false), TYPING_MS); this.#follow() }
+    }
+
+    #bubble(parts, replyTo) {
+      const bubble = make('div', { class: 'bubble', onclick: () => bubble.parentNode.classList.toggle('tap') })
+      if (this.#texts.has(replyTo)) bubble.append(make('q', {}, this.#texts.get(replyTo)))
+      parts.forEach((part, at) => {
+        if (at) bubble.append('\n')
+        if (part.kind === 'media' && /^https?:/.test(part.ref)) bubble.append(link(part.ref, plain(part)))
+        else if (part.kind === 'location') bubble.append(`${part.label ? part.label + '\n' : ''}${part.latitude}, ${part.longitude}`)
+        else bubble.append(...linked(plain(part)))
+      })
+      return bubble
+    }
+
+    #draw({ seq, from, parts, reply_to: replyTo, at }) {
+      const date = new Date(at)
+      const last = this.#last
+      const sameDay = last && last.date.toDateString() === date.toDateString()
+      let group = last?.group
+      if (!sameDay) this.pending.before(make('div', { class: 'day' }, dayName(date)))
+      if (!sameDay || last.from !== from || date - last.date > GROUP_MS) {
+        group = make('div', { class: `group ${from}` }, make('span', { class: 'sr' }, `${from === 'me' ? words.you : title}:`), make('div', { class: 'meta' }))
+        this.pending.before(group)
+      }
+      this.#texts.set(seq, parts.map(plain).join(' ').slice(0, 280))
+      const reply = make('button', { class: 'icon', 'aria-label': words.reply, onclick: () => this.#reply(seq) }, icon('reply'))
+      const meta = group.lastChild
+      meta.before(make('div', { class: 'row', 'data-seq': seq }, this.#bubble(parts, replyTo), reply))
+      meta.replaceChildren(make('time', { datetime: at }, clock(date)), ...(from === 'me' ? [icon('tick'), make('span', { class: 'sr' }, words.sent)] : []))
+      this.#last = { from, date, group }
+      this.#follow()
+    }
+
+    #drawPending(one) {
+      const meta = one.failed
+        ? make('div', { class: 'meta', role: 'alert' }, make('span', { class: 'bad' }, `${words.failed} ${one.failed}`),
+          make('button', { onclick: () => { one.failed = null; this.#drawPending(one); this.#connect(); this.#pump() } }, words.retry),
+          make('button', { onclick: () => { this.#settle(one.cid); this.box.value = one.text; this.#typed(); this.box.focus() } }, words.edit))
+        : make('div', { class: 'meta' }, words.sending)
+      const group = make('div', { class: 'group me', 'data-cid': one.cid }, make('div', { class: 'row' }, this.#bubble([{ kind: 'text', text: one.text }], one.reply_to)), meta)
+      const old = this.pending.querySelector(`[data-cid="${one.cid}"]`)
+      if (old) old.replaceWith(group)
+      else this.pending.append(group)
+    }
+
+    // The newest stays in sight unless the person has scrolled up.
+    #follow() {
+      if (!this.jump.hidden || this.following) return
+      this.following = requestAnimationFrame(() => { this.following = 0; this.log.scrollTop = this.log.scrollHeight })
+    }
+
+    #toEnd() {
+      this.jump.hidden = true
+      this.#follow()
+    }
+
+    #scrolled() {
+      if (this.following) return
+      this.jump.hidden = this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < STICK_PX
+    }
+  }
+
+  customElements.define('mathia-chat', MathiaChat)
+
+  const start = () => {
+    let chat = document.querySelector('mathia-chat')
+    if (!chat) document.body.append(chat = document.createElement('mathia-chat'))
+    const waiting = window.mathia?.q || []
+    window.mathia = (name, ...values) => {
+      if (['open', 'close', 'send', 'on'].includes(name)) return chat[name](...values)
+      throw new TypeError(`mathia(${JSON.stringify(name)}): want open, close, send or on.`)
+    }
+    for (const call of waiting) window.mathia(...call)
+  }
+  if (document.readyState !== 'loading') start()
+  else document.addEventListener('DOMContentLoaded', start)
+})()

@@ -1,0 +1,1 @@
+"""WhatsApp, by whichever provider the deployment has an account with."""
