@@ -1,0 +1,6 @@
+"""Reminders: set, list, cancel; at the right local minute."""
+
+from connectors.reminders.actions import cancel_reminder, list_reminders, set_reminder
+from core.actions import Connector
+
+connector = Connector(name="reminders", title="Reminders", actions=(set_reminder, list_reminders, cancel_reminder))

@@ -1,0 +1,265 @@
+"""Reminders as people set, see and cancel them. Everything here touches only the person's own rows."""
+
+import re
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Annotated, Literal
+from uuid import uuid4
+from zoneinfo import ZoneInfo
+
+from pydantic import BeforeValidator, Field, JsonValue, WithJsonSchema
+from sqlalchemy import Select, func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from connectors.reminders import recurrence
+from connectors.reminders.models import Reminder
+from core.actions import ActionContext, ActionResult, Effect, Params, action
+from core.errors import InvalidSlot, LimitReached, UserError
+from core.models import Person
+
+CONTENT_CHARS_MAX = 500
+ACTIVE_MAX = 500
+"""Active reminders of one person."""
+DENSE_MAX = 5
+"""How many of them may come round more than once a day."""
+AHEAD_MAX = timedelta(days=3653)
+BEHIND_MAX = timedelta(days=366)
+"""How far back a repeating reminder may have begun."""
+SHOWN_MAX = 20
+CONTENT_SHOWN_CHARS = 80
+"""How much of a reminder's words is shown in a list."""
+
+_WALL = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2})?")
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_NUMBER = re.compile(r"(?:the |number |no\.? ?|nr\.? ?|#)*([0-9]{1,4})\.?", re.IGNORECASE)
+_ONCE = ("none", "once", "never")
+
+
+def _wall_time(value: object) -> datetime:
+    """A local date and time as written, without an offset; ValueError says what is missing."""
+    if isinstance(value, str) and _WALL.fullmatch(value):
+        return datetime.fromisoformat(value)
+    if isinstance(value, str) and _DAY.fullmatch(value):
+        raise ValueError("You named a day but no time.")
+    raise ValueError("I did not understand that time.")
+
+
+WallTime = Annotated[
+    datetime,
+    BeforeValidator(_wall_time),
+    WithJsonSchema({"type": "string", "pattern": r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2})?$"}),
+]
+
+
+class SetReminder(Params):
+    """What, when, how often."""
+
+    content: str = Field(
+        description="What to remind the person of, in their words", min_length=1, max_length=CONTENT_CHARS_MAX,
+        json_schema_extra={"ask": "What should I remind you of?"},
+    )  # fmt: skip
+    time: WallTime = Field(
+        description="When, by the person's own clock and without an offset, e.g. 2026-11-24T09:00",
+        json_schema_extra={"ask": "When should I remind you?"},
+    )  # fmt: skip
+    recurrence: str | None = Field(
+        default=None, max_length=recurrence.RULE_CHARS_MAX,
+        description="How often it repeats: daily, weekdays, weekly, monthly, yearly, or an RFC 5545 rule such as "
+        "FREQ=WEEKLY;BYDAY=MO,TH; left out when it is for once",
+        json_schema_extra={"ask": "How often should it repeat?"},
+    )  # fmt: skip
+    priority: Literal["low", "normal", "high"] = Field(default="normal", description="How much it matters")
+
+
+class ListReminders(Params):
+    """Nothing to fill in."""
+
+
+class CancelReminder(Params):
+    """Which one."""
+
+    which: str = Field(
+        description="The reminder's number in the list, or words of its content", min_length=1, max_length=200,
+        coerce_numbers_to_str=True,
+        json_schema_extra={"ask": "Which one? Tell me its number in your list, or some of its words."},
+    )  # fmt: skip
+
+
+@action(
+    effect=Effect.WRITE,
+    examples=("remind me tomorrow at 9 to call Amina", "remind me every weekday at 7:30 to take my medicine",
+              "nikumbushe kesho saa tatu asubuhi kulipa kodi"),
+)  # fmt: skip
+async def set_reminder(ctx: ActionContext, params: SetReminder) -> ActionResult:
+    """Remind the person of something at a local time, once or repeatedly."""
+    async with ctx.db.transaction() as session:
+        # The person's row is held so that two calls at once cannot both take the last place.
+        await session.execute(select(Person.id).where(Person.id == ctx.person.id).with_for_update(key_share=True))
+        earlier = await session.scalar(_own(ctx).where(Reminder.key == ctx.idempotency_key))
+        if earlier is not None:
+            return _confirmed(earlier)
+        rrule, wall, due = plan(params.time, params.recurrence, ctx.zone.key, ctx.now)
+        await _check_limits(session, ctx, rrule)
+        reminder = Reminder(
+            id=uuid4(), person_id=ctx.person.id, conversation_id=ctx.conversation_id, content=params.content,
+            wall_time=wall, zone=ctx.zone.key, rrule=rrule, due_at=due, state="active", priority=params.priority,
+            created_at=ctx.now, key=ctx.idempotency_key,
+        )  # fmt: skip
+        session.add(reminder)
+    return _confirmed(reminder)
+
+
+@action(effect=Effect.READ, examples=("what are my reminders?", "list my reminders", "nionyeshe vikumbusho vyangu"))
+async def list_reminders(ctx: ActionContext, params: ListReminders) -> ActionResult:
+    """Show the person's reminders, the soonest first."""
+    async with ctx.db.transaction() as session:
+        reminders = (await session.scalars(_active(ctx).limit(SHOWN_MAX))).all()
+        count = await session.scalar(select(func.count()).select_from(_active(ctx).subquery())) or 0
+    if not reminders:
+        return ActionResult("You have no reminders.", {"count": 0, "reminders": []})
+    lines = [_line(number, reminder, ctx) for number, reminder in enumerate(reminders, 1)]
+    if count > len(reminders):
+        lines.append(f"… and {count - len(reminders)} more.")
+    head = "Your reminder" if count == 1 else f"Your {count} reminders"
+    text = "\n".join((f"{head} ({_city(ctx.zone.key)} time):", *lines))
+    return ActionResult(text, {"count": count, "reminders": [_data(reminder) for reminder in reminders]})
+
+
+@action(
+    effect=Effect.WRITE, examples=("cancel reminder 2", "cancel the reminder about Amina", "futa kikumbusho cha kodi")
+)  # fmt: skip
+async def cancel_reminder(ctx: ActionContext, params: CancelReminder) -> ActionResult:
+    """Cancel one of the person's reminders, named by its number in the list or by its words."""
+    async with ctx.db.transaction() as session:
+        earlier = await session.scalar(_own(ctx).where(Reminder.cancel_key == ctx.idempotency_key))
+        if earlier is not None:
+            return _cancelled(earlier)
+        reminders = (await session.scalars(_active(ctx).limit(ACTIVE_MAX))).all()
+        reminder = _chosen(reminders, params.which, ctx)
+        cancelled = await session.scalar(
+            update(Reminder)
+            .where(Reminder.id == reminder.id, Reminder.state == "active")
+            .values(state="cancelled", cancel_key=ctx.idempotency_key)
+            .returning(Reminder.id)
+        )
+        if cancelled is None:
+            raise UserError(f"“{_short(reminder.content)}” has just gone off, so there is nothing to cancel.")
+    return _cancelled(reminder)
+
+
+def plan(wall: datetime, repeats: str | None, zone: str, now: datetime) -> tuple[str | None, datetime, datetime]:
+    """The rule in full, the first wall time after `now` and its instant; InvalidSlot for what cannot be planned."""
+    local = now.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
+    if wall > local + AHEAD_MAX:
+        raise InvalidSlot("time", "That is more than 10 years away. When should I remind you?")
+    if repeats is None or repeats.casefold() in _ONCE:
+        due = None if wall < local - BEHIND_MAX else recurrence.resolve(wall, zone)
+        if due is None or due <= now:
+            past = f"{_when(wall, local.year)} ({_city(zone)})"
+            raise InvalidSlot("time", f"That is in the past: {past}. When should I remind you?")
+        return None, wall, due
+    if wall < local - BEHIND_MAX:
+        raise InvalidSlot("time", "That is more than a year ago. From when should I remind you?")
+    try:
+        # A rule with a COUNT counts from the first time that is still to come.
+        rule, first = recurrence.settle(repeats, wall, zone, now) or (None, None)
+    except ValueError as error:
+        raise InvalidSlot("recurrence", f"I cannot repeat it like that: {error}. How often should it repeat?") from None
+    if rule is None or first is None:
+        raise InvalidSlot("recurrence", "That would never come round again. How often should it repeat?")
+    return rule, first, recurrence.resolve(first, zone)
+
+
+async def _check_limits(session: AsyncSession, ctx: ActionContext, rrule: str | None) -> None:
+    active = await session.scalar(select(func.count()).select_from(_active(ctx).subquery())) or 0
+    if active >= ACTIVE_MAX:
+        raise LimitReached(f"You have {ACTIVE_MAX} reminders, which is as many as I keep. Cancel one first.")
+    if rrule is None or not recurrence.parse(rrule, ctx.zone.key).within_day:
+        return
+    dense = _active(ctx).where(Reminder.rrule.op("~")("^FREQ=(HOURLY|MINUTELY)"))
+    if (await session.scalar(select(func.count()).select_from(dense.subquery())) or 0) >= DENSE_MAX:
+        raise LimitReached(
+            f"You have {DENSE_MAX} reminders that come several times a day, as many as I keep. Cancel one first."
+        )
+
+
+def _own(ctx: ActionContext) -> Select[Reminder]:
+    return select(Reminder).where(Reminder.person_id == ctx.person.id)
+
+
+def _active(ctx: ActionContext) -> Select[Reminder]:
+    """The person's active reminders, in the order of the list."""
+    return _own(ctx).where(Reminder.state == "active").order_by(Reminder.due_at, Reminder.created_at, Reminder.id)
+
+
+def _chosen(reminders: Sequence[Reminder], which: str, ctx: ActionContext) -> Reminder:
+    """The one reminder that was meant; a question when several could be, a sentence when none is."""
+    if not reminders:
+        raise UserError("You have no reminders.")
+    number = _NUMBER.fullmatch(which)
+    if number and 1 <= int(number[1]) <= len(reminders):
+        return reminders[int(number[1]) - 1]
+    words = re.findall(r"\w+", which.casefold())
+    found = [
+        (place, reminder)
+        for place, reminder in enumerate(reminders, 1)
+        if words and set(words) <= set(re.findall(r"\w+", reminder.content.casefold()))
+    ]
+    if not found:
+        raise UserError(f"You have no reminder called “{_short(which)}”. Ask me for your reminders to see them all.")
+    if len(found) > 1:
+        lines = [_line(place, reminder, ctx) for place, reminder in found[:SHOWN_MAX]]
+        more = f"\n… and {len(found) - SHOWN_MAX} more." if len(found) > SHOWN_MAX else ""
+        raise InvalidSlot("which", "Which one? Tell me its number.\n" + "\n".join(lines) + more)
+    return found[0][1]
+
+
+def _confirmed(reminder: Reminder) -> ActionResult:
+    """The sentence of a reminder that is set; the same however often it is asked for."""
+    year = reminder.created_at.astimezone(ZoneInfo(reminder.zone)).year
+    due = recurrence.next_after(reminder.wall_time, reminder.zone, reminder.rrule, reminder.created_at)
+    local = (due[1] if due else reminder.due_at).astimezone(ZoneInfo(reminder.zone))
+    when = f"{_when(local, year)} ({_city(reminder.zone)})"
+    if reminder.rrule is None:
+        return ActionResult(f"Done. Reminder set for {when}.", _data(reminder))
+    often = recurrence.describe(reminder.rrule, reminder.wall_time, reminder.zone)
+    return ActionResult(f"Done. Reminder set {often}; the next is {when}.", _data(reminder))
+
+
+def _cancelled(reminder: Reminder) -> ActionResult:
+    text = f"Done. Cancelled “{_short(reminder.content)}”."
+    return ActionResult(text, {"id": str(reminder.id), "state": "cancelled"})
+
+
+def _line(number: int, reminder: Reminder, ctx: ActionContext) -> str:
+    local = reminder.due_at.astimezone(ZoneInfo(reminder.zone))
+    text = f"{number}. {_when(local, ctx.now.astimezone(ctx.zone).year)}"
+    if reminder.zone != ctx.zone.key:
+        text += f" ({_city(reminder.zone)})"
+    if reminder.rrule is not None:
+        text += f", {recurrence.describe(reminder.rrule, reminder.wall_time, reminder.zone)}"
+    return f"{text}: {_short(reminder.content)}"
+
+
+def _data(reminder: Reminder) -> dict[str, JsonValue]:
+    return {
+        "id": str(reminder.id), "content": reminder.content, "priority": reminder.priority,
+        "time": reminder.wall_time.isoformat(), "zone": reminder.zone, "due_at": reminder.due_at.isoformat(),
+        "recurrence": reminder.rrule,
+    }  # fmt: skip
+
+
+def _when(local: datetime, this_year: int) -> str:
+    """A local time as people read it, with the year when it is another one."""
+    year = "" if local.year == this_year else f" {local.year}"
+    return f"{local:%a} {local.day} {local:%b}{year}, {local:%H:%M}"
+
+
+def _city(zone: str) -> str:
+    """The place a zone is named after."""
+    return zone.rpartition("/")[2].replace("_", " ")
+
+
+def _short(words: str) -> str:
+    line = " ".join(words.split())
+    return line if len(line) <= CONTENT_SHOWN_CHARS else f"{line[: CONTENT_SHOWN_CHARS - 1]}…"
