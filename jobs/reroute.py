@@ -1,0 +1,117 @@
+"""What follows a refusal: a reminder or a workflow's word that its channel refused goes by e-mail, or staff are told.
+
+The owner of what was refused decides where it goes: the person who set the reminder or made the workflow, never
+whoever else is in the room.
+"""
+
+from typing import Any
+from uuid import UUID, uuid4
+
+import structlog
+
+from core.db import Database
+from core.messages import PARTS, Text
+from core.outbox import NewMessage, post
+from core.wake import Wakes
+
+log = structlog.get_logger()
+
+FOLLOW_UPS_MAX = 5
+"""Tries of one follow-up; more mean that it kills its worker, and staff should look."""
+NAMES = {"whatsapp": "WhatsApp", "telegram": "Telegram", "web": "the web page", "email": "e-mail"}
+
+BEGIN = """
+UPDATE outbox SET follow_ups = follow_ups + 1
+WHERE id = $1 AND state = 'refused' AND followed_up_at IS NULL
+RETURNING follow_ups
+"""
+
+CLAIM = """
+UPDATE outbox o SET followed_up_at = clock_timestamp()
+FROM message m
+WHERE o.id = $1 AND o.state = 'refused' AND o.followed_up_at IS NULL AND m.id = o.id
+RETURNING o.kind, o.dedup_key, o.channel, o.conversation_id, m.parts
+"""
+
+OWNER = {
+    "reminder": "SELECT person_id FROM reminder WHERE id::text = $1",
+    "workflow": "SELECT d.person_id FROM workflow_run r JOIN workflow_definition d ON d.id = r.definition_id"
+    " WHERE r.workflow_id = $1",
+}
+
+ADDRESS = """
+SELECT id, account, provider_id FROM identity WHERE person_id = $1 AND channel = 'email'
+ORDER BY created_at DESC, id LIMIT 1
+"""
+
+OPEN_ROOM = """
+INSERT INTO conversation AS c (id, channel, account, room) VALUES ($1, 'email', $2, $3)
+ON CONFLICT (channel, account, room) DO UPDATE SET room = c.room
+RETURNING id
+"""
+
+
+async def follow_up(db: Database, wakes: Wakes, outbox_id: int, *, can_mail: bool) -> None:
+    """Take care of one refused message; of any number of calls, at once or later, one has an effect."""
+    tries = await db.pool.fetchval(BEGIN, outbox_id)
+    if tries is None:
+        return
+    if tries > FOLLOW_UPS_MAX:
+        await _give_up(db, outbox_id, f"Its follow-up failed {FOLLOW_UPS_MAX} times.")
+        return
+    async with db.hot() as connection:
+        row = await connection.fetchrow(CLAIM, outbox_id)
+        if row is None:
+            return
+        problem = await _reroute(connection, outbox_id, row, can_mail=can_mail)
+        if problem is not None:
+            await _note(connection, outbox_id, problem)
+        else:
+            await wakes.notify(connection, "outbox")
+    wakes.wake("outbox")
+    log.info("follow_up.done", outbox_id=outbox_id, by="staff" if problem else "email")
+
+
+async def _reroute(connection: Any, outbox_id: int, row: Any, *, can_mail: bool) -> str | None:
+    """Write the e-mail; None when that is done, else why it cannot be, for staff."""
+    if not can_mail:
+        return "It could not go by e-mail: no mail server is set up (SMTP_HOST)."
+    if row["kind"] not in OWNER:
+        return "Nothing else is done for messages of this kind."
+    owner = await connection.fetchval(OWNER[row["kind"]], _owed_by(row["kind"], row["dedup_key"]))
+    address = await connection.fetchrow(ADDRESS, owner) if owner is not None else None
+    if address is None:
+        return "It could not go by e-mail: the person has given no address."
+    conversation_id: UUID = await connection.fetchval(OPEN_ROOM, uuid4(), address["account"], address["provider_id"])
+    if conversation_id == row["conversation_id"]:
+        return "E-mail was the channel that refused it; there is no other."
+    await connection.execute(
+        "INSERT INTO member (conversation_id, identity_id) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+        conversation_id,
+        address["id"],
+    )
+    channel = NAMES.get(row["channel"], row["channel"])
+    preface = Text(text=f"We could not reach you on {channel}, so this comes by e-mail.")
+    parts = (*PARTS.validate_python(row["parts"]), preface)
+    await post(connection, [NewMessage(conversation_id, parts, "rerouted", f"reroute:{outbox_id}")])
+    return None
+
+
+async def _give_up(db: Database, outbox_id: int, problem: str) -> None:
+    async with db.hot() as connection:
+        if await connection.fetchrow(CLAIM, outbox_id) is not None:
+            await _note(connection, outbox_id, problem)
+            log.error("follow_up.given_up", outbox_id=outbox_id)
+
+
+async def _note(connection: Any, outbox_id: int, problem: str) -> None:
+    """Add a sentence to what staff read of this message."""
+    await connection.execute(
+        "UPDATE outbox SET error = concat_ws(' ', nullif(error, ''), $2::text) WHERE id = $1", outbox_id, problem
+    )
+
+
+def _owed_by(kind: str, dedup_key: str) -> str:
+    """The reminder or run behind a message. Keys are reminder:ID:DUE and workflow:RUN:STEP; DUE and RUN hold colons."""
+    rest = dedup_key.partition(":")[2]
+    return rest.partition(":")[0] if kind == "reminder" else rest.rpartition(":")[0]

@@ -1,0 +1,64 @@
+"""The worker: sweeps on this loop, and Dramatiq's threads beside it, which hand their work to this loop too."""
+
+import argparse
+import asyncio
+from collections.abc import Collection, Sequence
+from functools import partial
+
+import structlog
+
+from core.db import Database
+from core.log import configure
+from core.messages import ChannelName
+from core.settings import Settings
+from core.wake import Wakes
+from jobs.broker import Queue, limited
+from jobs.reroute import follow_up
+from jobs.sweeps import sweep_refused, sweep_reminders
+
+log = structlog.get_logger()
+
+
+async def run_worker(settings: Settings, db: Database, wakes: Wakes, channels: Collection[ChannelName]) -> None:
+    """Sweep and follow up until cancelled; `channels` are those this deployment can send on.
+
+    Survives any absence of PostgreSQL and Valkey. Without REDIS_URL the sweep takes care of refusals itself.
+    """
+    act = partial(follow_up, db, wakes, can_mail=ChannelName.EMAIL in channels)
+    if not settings.redis_url:
+        log.warning("worker.no_queue", hint="REDIS_URL is empty: follow-ups run one after another")
+
+    async def one_by_one(outbox_ids: Sequence[int]) -> None:
+        for outbox_id in outbox_ids:
+            await limited(act, outbox_id)
+
+    queue = Queue(settings.redis_url, asyncio.get_running_loop(), act) if settings.redis_url else None
+    try:
+        if queue is not None:
+            queue.start()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(sweep_reminders(db, wakes), name="sweep.reminders")
+            group.create_task(sweep_refused(db, queue.hand_out if queue else one_by_one), name="sweep.refused")
+    finally:
+        if queue is not None:
+            # Its threads wait for coroutines on this loop, which therefore must go on meanwhile.
+            await asyncio.to_thread(queue.stop)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """No options: everything comes from the settings."""
+
+
+async def main(_args: argparse.Namespace) -> int:
+    """`python3 -m bot worker`: a process of its own, as many as wanted."""
+    settings = Settings().sandboxed()
+    configure(settings)
+    db = await Database.connect(settings.database_url)
+    wakes = Wakes(db)
+    try:
+        async with wakes.listening():
+            log.info("worker.ready")
+            await run_worker(settings, db, wakes, [ChannelName.EMAIL] if settings.smtp_host else [])
+    finally:
+        await db.close()
+    return 0
