@@ -1,0 +1,22 @@
+"""The simulators' own accounts, known to everybody: they open nothing but a simulator.
+
+The application's settings hold the same values; they live here too because importing the settings would double the
+memory of this small process. A test holds the two together.
+"""
+
+ACCOUNT_SID = "AC" + "0" * 31 + "1"
+AUTH_TOKEN = "sandbox-auth-token"  # noqa: S105  known to everybody, opens only the simulator
+WHATSAPP_FROM = "whatsapp:+14155238886"
+BOT_TOKEN = "1000001:sandbox-bot-token"  # noqa: S105
+BOT_USERNAME = "mathia_sandbox_bot"
+
+WEBHOOK_TWILIO = "/webhooks/twilio"
+"""Where the application takes inbound WhatsApp messages, below its address."""
+
+API_KEY_PREFIX = "sandbox"
+"""Keyed providers (OpenWeather, ExchangeRate-API) take every key that begins so, and no other."""
+
+
+def is_api_key(key: str) -> bool:
+    """Whether a keyed simulator lets this key in."""
+    return key.startswith(API_KEY_PREFIX)
