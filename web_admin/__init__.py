@@ -1,0 +1,1 @@
+"""What the owner and staff see: pages rendered on the server, kept live by one event stream a page."""

@@ -1,0 +1,340 @@
+"""The admin's web application: routes, who may in, and the headers of every answer."""
+
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import structlog
+from aiohttp import hdrs, web
+from markupsafe import Markup
+
+from core.db import Database
+from core.errors import StoreUnavailable, UserError
+from core.health import Health
+from core.settings import Settings
+from web_admin import auth
+from web_admin.conversations import Conversations, Place
+from web_admin.live import Live, Streams, TooManyStreams, Update
+from web_admin.overview import Overview
+from web_admin.queries import is_busy
+from web_admin.rendering import StaticFile, Templates, read_static, static_response
+
+log = structlog.get_logger()
+
+TICK_S = 2.0
+FORM_BYTES_MAX = 16_384
+FIELDS_MAX = 8
+STAFF: web.RequestKey[auth.Staff] = web.RequestKey("staff", auth.Staff)
+OPEN_PATHS = ("/admin/sign-in", "/admin/static/")
+HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self';"
+    " frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    # Not no-referrer, which makes browsers send "Origin: null" with our own forms.
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+    "X-Robots-Tag": "noindex",
+}
+BACK = ("/admin/", "Go to the overview")
+TO_LIST = ("/admin/conversations", "Go to the conversations")
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def make_admin(
+    db: Database,
+    settings: Settings,
+    health: Callable[[], Awaitable[Mapping[str, Health]]],
+    *,
+    tick_s: float = TICK_S,
+) -> web.Application:
+    """The application to mount at /admin. `health` tells how the servers are; live pages look every `tick_s`."""
+    return Admin(db, settings, health, tick_s).app
+
+
+class Admin:
+    """The admin of one deployment."""
+
+    def __init__(
+        self,
+        db: Database,
+        settings: Settings,
+        health: Callable[[], Awaitable[Mapping[str, Health]]],
+        tick_s: float,
+    ) -> None:
+        """Nothing is read from the database before the first request."""
+        zone = ZoneInfo(settings.default_timezone)
+        self._db = db
+        self._base_url = settings.base_url
+        self._secure = settings.base_url.startswith("https://")
+        self._static: dict[str, StaticFile] = read_static()
+        self._templates = Templates(self._static, zone, _now)
+        self._streams = Streams()
+        self._live = Live(self._streams, self._templates, zone, _now, tick_s)
+        self._overview = Overview(db, zone, health, self._templates, _now, tick_s / 2)
+        self._conversations = Conversations(db, zone, self._templates, _now)
+        self.app = web.Application(middlewares=[self._answer])
+        self.app.on_response_prepare.append(_add_headers)
+        self.app.on_shutdown.append(self._close)
+        self.app.add_routes(
+            [
+                web.get("", self._to_overview),
+                web.get("/", self._get_overview),
+                web.get("/live", self._follow_overview),
+                web.get("/conversations", self._get_conversations),
+                web.get("/conversations/live", self._follow_conversations),
+                web.get("/conversations/{id}", self._get_conversations),
+                web.get("/conversations/{id}/live", self._follow_conversations),
+                web.get("/sign-in", self._get_sign_in),
+                web.post("/sign-in", self._post_sign_in),
+                web.post("/sign-out", self._post_sign_out),
+                web.get("/static/{name:.+}", self._get_static),
+            ]
+        )
+
+    # Every request passes here: who is it, may it, and if something went wrong, what to say.
+
+    @web.middleware
+    async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await self._admit(request, handler)
+        except UserError as error:
+            return self._problem(request, 400, "That cannot be shown", str(error), TO_LIST)
+        except LookupError:
+            return self._problem(
+                request,
+                404,
+                "There is no such conversation",
+                "It may have been erased, or the address is not whole.",
+                TO_LIST,
+            )
+        except TooManyStreams:
+            return self._problem(
+                request,
+                503,
+                "This page is not live",
+                "Too many pages are open. Close some, then load this one again.",
+                (request.path.removesuffix("/live") or "/admin/", "Load again"),
+            )
+        except web.HTTPException as error:
+            return self._http_problem(request, error)
+        except (ConnectionResetError, web.GracefulExit):
+            raise
+        except Exception as error:
+            return self._failed(request, error)
+
+    async def _admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.method == hdrs.METH_POST and not auth.is_ours(request, self._base_url):
+            log.warning("admin.foreign_request_refused", path=request.path)
+            return self._problem(
+                request,
+                403,
+                "Not from here",
+                "This was sent by another site, so nothing was done. Use Mathia's own pages.",
+                BACK,
+            )
+        if request.path.startswith(OPEN_PATHS):
+            return await handler(request)
+        async with self._db.transaction() as session:
+            staff = await auth.who(session, auth.cookie_of(request, secure=self._secure))
+        if staff is None:
+            return self._door(
+                request, 401, "You are not signed in", "Your session is over, or this browser has none yet."
+            )
+        if request.method == hdrs.METH_POST and not auth.csrf_is_right(staff, (await _form(request)).get("csrf")):
+            return self._problem(
+                request,
+                403,
+                "This form is too old",
+                "Nothing was done. Load the page again and repeat what you did.",
+                BACK,
+            )
+        request[STAFF] = staff
+        return await handler(request)
+
+    def _http_problem(self, request: web.Request, error: web.HTTPException) -> web.StreamResponse:
+        if error.status < 400:
+            raise error
+        title, reason = {
+            404: ("There is no such page", "The address may be mistyped, or the page has moved."),
+            405: ("That is not how this works", "This address cannot be used in that way."),
+            413: ("That is too much", f"A form here has at most {FORM_BYTES_MAX // 1024} KB."),
+        }.get(error.status, ("That did not work", "The request could not be understood."))
+        response = self._problem(request, error.status, title, reason, BACK)
+        if hdrs.ALLOW in error.headers:
+            response.headers[hdrs.ALLOW] = error.headers[hdrs.ALLOW]
+        return response
+
+    def _failed(self, request: web.Request, error: Exception) -> web.Response:
+        again = (request.rel_url.raw_path_qs if request.method == hdrs.METH_GET else "/admin/", "Try again")
+        if isinstance(error, StoreUnavailable) or is_busy(error):
+            log.warning("admin.database_away", path=request.path)
+            return self._problem(
+                request,
+                503,
+                "The database does not answer",
+                "It is stopped, starting, or too busy for this question. Nothing is lost; try again in a moment.",
+                again,
+            )
+        reference = secrets.token_hex(4)
+        log.exception("admin.failed", path=request.path, reference=reference)
+        return self._problem(
+            request,
+            500,
+            "Something broke",
+            "The details are in the log under this reference.",
+            again,
+            reference,
+        )
+
+    def _problem(
+        self,
+        request: web.Request,
+        status: int,
+        title: str,
+        reason: str,
+        way: tuple[str, str],
+        reference: str | None = None,
+    ) -> web.Response:
+        """A page that says what happened and what to do; for htmx, the same as a fragment."""
+        name = "fragment.html" if "HX-Request" in request.headers else "problem.html"
+        return _page(
+            self._templates.render(name, title=title, reason=reason, way_href=way[0], way=way[1], reference=reference),
+            status,
+        )
+
+    def _door(self, request: web.Request, status: int, title: str, reason: str) -> web.Response:
+        """The sign-in page without a link: how to get one."""
+        if "HX-Request" in request.headers:
+            return self._problem(request, status, title, reason, ("/admin/", "Sign in"))
+        return _page(self._templates.render("sign_in.html", token=None, title=title, reason=reason), status)
+
+    # Signing in and out
+
+    async def _get_sign_in(self, request: web.Request) -> web.StreamResponse:
+        """A page with a button: previews of links in chats and mail programs only GET, so they use nothing up."""
+        token = request.query.get("token", "")
+        if not token:
+            return self._door(request, 401, "Sign in", "You need a link that lets you in once.")
+        async with self._db.transaction() as session:
+            good = await auth.link_is_good(session, token)
+        if not good:
+            return self._bad_link(request)
+        return _page(self._templates.render("sign_in.html", token=token), 200)
+
+    async def _post_sign_in(self, request: web.Request) -> web.StreamResponse:
+        token = (await _form(request)).get("token", "")
+        old = auth.cookie_of(request, secure=self._secure)
+        async with self._db.transaction() as session:
+            signed_in = await auth.sign_in(session, token, old)
+        if signed_in is None:
+            log.warning("admin.sign_in_refused")
+            return self._bad_link(request)
+        log.info("admin.signed_in", staff=signed_in.staff)
+        response = web.Response(status=303, headers={hdrs.LOCATION: "/admin/"})
+        auth.set_cookie(response, signed_in.token, secure=self._secure)
+        return response
+
+    def _bad_link(self, request: web.Request) -> web.Response:
+        return self._door(
+            request,
+            403,
+            "This link does not work",
+            "It has been used, is older than 15 minutes, or was not copied whole.",
+        )
+
+    async def _post_sign_out(self, request: web.Request) -> web.StreamResponse:
+        staff = request[STAFF]
+        async with self._db.transaction() as session:
+            await auth.sign_out(session, staff)
+        self._streams.sign_out(staff.token_hash)
+        response = self._door(request, 200, "You are signed out", "To come back you need a new link.")
+        auth.clear_cookie(response, secure=self._secure)
+        return response
+
+    # Pages
+
+    async def _to_overview(self, request: web.Request) -> web.StreamResponse:
+        raise web.HTTPSeeOther("/admin/")
+
+    async def _get_overview(self, request: web.Request) -> web.StreamResponse:
+        rendered = await self._overview.render()
+        return _page(
+            self._templates.render(
+                "overview.html",
+                section="overview",
+                staff=request[STAFF],
+                body=rendered.html,
+                stream=f"/admin/live?seen={rendered.version}",
+            ),
+            200,
+        )
+
+    async def _follow_overview(self, request: web.Request) -> web.StreamResponse:
+        return await self._live.serve(request, request[STAFF], self._overview)
+
+    async def _get_conversations(self, request: web.Request) -> web.StreamResponse:
+        place = Place.parse(request.query, request.match_info.get("id"))
+        return _page(await self._conversations.page(request[STAFF], place), 200)
+
+    async def _follow_conversations(self, request: web.Request) -> web.StreamResponse:
+        place = Place.parse(request.query, request.match_info.get("id"))
+        if place.conversation is not None and not await self._conversations.exists(place.conversation):
+            raise LookupError
+        return await self._live.serve(request, request[STAFF], _Following(self._conversations, place))
+
+    async def _get_static(self, request: web.Request) -> web.StreamResponse:
+        file = self._static.get(request.match_info["name"])
+        if file is None:
+            raise web.HTTPNotFound
+        return static_response(request, file)
+
+    async def _close(self, app: web.Application) -> None:
+        self._streams.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Following:
+    """One place in the conversations, as a stream looks at it."""
+
+    conversations: Conversations
+    place: Place
+
+    async def look(self, staff: auth.Staff, seen: str) -> Update | None:
+        """What is new there."""
+        return await self.conversations.look(staff, seen, self.place)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _page(html: Markup, status: int) -> web.Response:
+    return web.Response(text=str(html), content_type="text/html", status=status)
+
+
+async def _form(request: web.Request) -> dict[str, str]:
+    """The text fields of a form; what is no form has none. Raises for one that is too large, before reading it."""
+    if request.content_length is None:
+        raise web.HTTPLengthRequired
+    if request.content_length > FORM_BYTES_MAX:
+        raise web.HTTPRequestEntityTooLarge(FORM_BYTES_MAX, request.content_length)
+    if request.content_type != "application/x-www-form-urlencoded":
+        return {}
+    try:
+        fields = await request.post()
+    except ValueError:
+        return {}
+    return {name: value for name, value in list(fields.items())[:FIELDS_MAX] if isinstance(value, str)}
+
+
+async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """On every answer, whichever handler or error made it."""
+    for name, value in HEADERS.items():
+        response.headers[name] = value
+    response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")

@@ -1,0 +1,174 @@
+"""The list of conversations, and one conversation beside it. Opening one writes an audit row with the read."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Self
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from markupsafe import Markup
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core import audit
+from core.db import Database
+from core.errors import UserError
+from core.messages import ChannelName
+from web_admin import auth, queries, words
+from web_admin.live import SignedOut, Update
+from web_admin.queries import THREAD_PAGE, Heading, ListQuery, Page
+from web_admin.rendering import Templates, link
+from web_admin.thread import blocks
+
+SEQ_DIGITS_MAX = 18
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What the address names: the list's page, the open conversation if any, and up to which message it shows."""
+
+    query: ListQuery
+    conversation: UUID | None = None
+    upto: int | None = None
+
+    @classmethod
+    def parse(cls, query: Mapping[str, str], conversation: str | None = None) -> Self:
+        """Read an address; raises UserError for a query that means nothing, LookupError for an id that is none."""
+        upto = query.get("upto", "")
+        if upto and not (upto.isascii() and upto.isdigit() and len(upto) <= SEQ_DIGITS_MAX):
+            raise UserError("The message that this address names is not a number. Open the conversation from the list.")
+        return cls(ListQuery.parse(query), _id(conversation), int(upto) if upto else None)
+
+
+def _id(raw: str | None) -> UUID | None:
+    if raw is None:
+        return None
+    try:
+        return UUID(raw)
+    except ValueError as error:
+        raise LookupError from error
+
+
+class Conversations:
+    """Reads and renders the list and the thread."""
+
+    def __init__(self, db: Database, zone: ZoneInfo, templates: Templates, now: Callable[[], datetime]) -> None:
+        """In the deployment's zone, with the clock given."""
+        self._db, self._zone, self._templates, self._now = db, zone, templates, now
+
+    async def page(self, staff: auth.Staff, place: Place) -> Markup:
+        """The whole page; raises LookupError for a conversation that is not there."""
+        values: dict[str, Any] = {"heading": None}
+        state = ""
+        async with self._db.transaction() as session:
+            page = await queries.conversations(session, place.query)
+            if place.conversation is not None:
+                heading = await queries.heading(session, place.conversation)
+                if heading is None:
+                    raise LookupError
+                state = await self._state(session, place.conversation)
+                values = await self._thread(session, staff, place, heading, "conversation.opened")
+                values |= {"facts": facts(heading, self._zone, self._now()), "newest": place.upto is None}
+        rows = self._rows(place, page)
+        version = f"{_version(rows)}.{state}" if state else _version(rows)
+        live = "/admin/conversations" + (f"/{place.conversation}" if place.conversation else "") + "/live"
+        return self._templates.render(
+            "conversations.html",
+            section="conversations",
+            staff=staff,
+            page=page,
+            query=place.query,
+            selected=place.conversation,
+            channels=tuple(ChannelName),
+            stream=self._stream(live, place, version),
+            **values,
+        )
+
+    async def look(self, staff: auth.Staff, seen: str, place: Place) -> Update | None:
+        """What is new for a stream of this page. Messages are read only when some changed, with their audit row."""
+        seen_rows, _, seen_thread = seen.partition(".")
+        swaps: list[tuple[str, Markup]] = []
+        async with self._db.transaction() as session:
+            if not await auth.still_in(session, staff):
+                raise SignedOut
+            rows = self._rows(place, await queries.conversations(session, place.query))
+            version = _version(rows)
+            if version != seen_rows:
+                swaps.append(("rows", rows))
+            if place.conversation is not None and place.upto is None:
+                state = await self._state(session, place.conversation)
+                version += "." + state
+                heading = await queries.heading(session, place.conversation) if state != seen_thread else None
+                if heading is not None:
+                    thread = await self._thread(session, staff, place, heading, "conversation.followed")
+                    swaps.append(("thread", self._templates.render("thread.html", query=place.query, **thread)))
+            elif seen_thread:
+                version += "." + seen_thread
+        return Update(version, swaps) if swaps else None
+
+    async def exists(self, conversation: UUID) -> bool:
+        """Whether there is such a conversation."""
+        async with self._db.transaction() as session:
+            return await queries.heading(session, conversation) is not None
+
+    def _rows(self, place: Place, page: Page) -> Markup:
+        return self._templates.render("rows.html", page=page, query=place.query, selected=place.conversation)
+
+    async def _state(self, session: AsyncSession, conversation: UUID) -> str:
+        """A name for how the newest page of a conversation stands, on this day."""
+        today = self._now().astimezone(self._zone).date().isoformat()
+        state = await queries.thread_state(session, conversation)
+        return hashlib.sha256(f"{today}\n{state}".encode()).hexdigest()[:16]
+
+    async def _thread(
+        self, session: AsyncSession, staff: auth.Staff, place: Place, heading: Heading, verb: str
+    ) -> dict[str, Any]:
+        """Read messages and write down who did, in one transaction."""
+        messages = await queries.thread(session, heading.id, place.upto)
+        first, last = (messages[0].seq, messages[-1].seq) if messages else (0, 0)
+        await audit.record(
+            session, staff.actor, verb, f"conversation:{heading.id}", {"first_seq": first, "last_seq": last}
+        )
+        return {
+            "heading": heading,
+            "title": title(heading),
+            "blocks": blocks(messages, self._zone, self._now()),
+            "earlier": first - 1 if len(messages) == THREAD_PAGE and first > 1 else None,
+            "later": place.upto is not None and last < heading.messages,
+        }
+
+    @staticmethod
+    def _stream(path: str, place: Place, version: str) -> str:
+        more = {"upto": place.upto} if place.upto is not None else {}
+        return link(path, place.query.params, seen=version, **more)
+
+
+def _version(html: Markup) -> str:
+    return hashlib.sha256(html.encode()).hexdigest()[:16]
+
+
+def title(heading: Heading) -> str:
+    """Whose conversation it is."""
+    if not heading.members:
+        return words.short_identity(heading.channel, heading.room)
+    first = heading.members[0]
+    name = first.name or words.short_identity(heading.channel, first.identity)
+    return name if len(heading.members) == 1 else f"{name} and {len(heading.members) - 1} more"
+
+
+def facts(heading: Heading, zone: ZoneInfo, now: datetime) -> list[str]:
+    """What is said under the name."""
+    found = [words.channel(heading.channel)]
+    if heading.members:
+        first = heading.members[0]
+        if heading.channel != "web":
+            found.append(first.identity.removeprefix(f"{heading.channel}:"))
+        found.append({"en": "English", "sw": "Swahili"}.get(first.language, first.language))
+        if first.timezone:
+            found.append(f"lives by {first.timezone.rpartition('/')[2].replace('_', ' ')} time")
+    found.append(words.plural(heading.messages, "message"))
+    began = words.day(heading.created_at, zone, now)
+    found.append(f"since {began.lower() if began in ('Today', 'Yesterday') else began}")
+    found.append(f"times of {words.zone_name(zone)}")
+    return found

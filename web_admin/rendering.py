@@ -1,0 +1,100 @@
+"""Templates and static files: read once, escaped always, named by their contents so that browsers may keep them."""
+
+import gzip
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
+
+from aiohttp import ETag, hdrs, web
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from web_admin import words
+
+HERE = Path(__file__).parent
+CONTENT_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".txt": "text/plain"}
+KEPT = "public, max-age=31536000, immutable"
+ASKED_AGAIN = "no-cache"
+VERSION_CHARS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class StaticFile:
+    """A file as it is sent: plain, zipped, its type, and a version made of its contents."""
+
+    plain: bytes
+    zipped: bytes
+    content_type: str
+    version: str
+
+
+def read_static() -> dict[str, StaticFile]:
+    """Every file under static/, by its path there."""
+    files = {}
+    for path in sorted((HERE / "static").rglob("*")):
+        if path.suffix in CONTENT_TYPES:
+            plain = path.read_bytes()
+            version = hashlib.sha256(plain).hexdigest()[:VERSION_CHARS]
+            zipped = gzip.compress(plain, 9, mtime=0)
+            files[path.relative_to(HERE / "static").as_posix()] = StaticFile(
+                plain, zipped, CONTENT_TYPES[path.suffix], version
+            )
+    return files
+
+
+def static_response(request: web.Request, file: StaticFile) -> web.Response:
+    """A static file; kept for good where the address names this very version."""
+    headers = {
+        hdrs.CACHE_CONTROL: KEPT if request.query.get("v") == file.version else ASKED_AGAIN,
+        hdrs.ETAG: f'W/"{file.version}"',
+        hdrs.VARY: hdrs.ACCEPT_ENCODING,
+    }
+    if any(tag in (ETag(file.version, is_weak=True), ETag("*")) for tag in request.if_none_match or ()):
+        return web.Response(status=304, headers=headers)
+    body = file.plain
+    if "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, ""):
+        headers[hdrs.CONTENT_ENCODING], body = "gzip", file.zipped
+    return web.Response(body=body, content_type=file.content_type, charset="utf-8", headers=headers)
+
+
+class Templates:
+    """The admin's templates, in one deployment's zone."""
+
+    def __init__(self, static: Mapping[str, StaticFile], zone: ZoneInfo, clock: Callable[[], datetime]) -> None:
+        """`clock` says what "today" is."""
+        self._environment = Environment(
+            loader=FileSystemLoader(HERE / "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+        )
+        self._environment.filters |= {
+            "number": words.number,
+            "size": words.size,
+            "channel": words.channel,
+            "who": words.who,
+            "last_state": words.last_state,
+            "when": lambda moment: words.when(moment, zone, clock()),
+        }
+        self._environment.globals |= {
+            "static": lambda name: f"/admin/static/{name}?v={static[name].version}",
+            "link": link,
+            "zone": words.zone_name(zone),
+        }
+
+    def render(self, name: str, **values: Any) -> Markup:
+        """Render a template; every value is escaped unless it is Markup already."""
+        return Markup(self._environment.get_template(name).render(values))  # noqa: S704  autoescape is on
+
+
+def link(path: str, params: Mapping[str, str], **more: object) -> str:
+    """An address of ours with its query, if any."""
+    query = urlencode({**params, **{name: str(value) for name, value in more.items()}})
+    return f"{path}?{query}" if query else path

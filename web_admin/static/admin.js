@@ -1,0 +1,65 @@
+/** The admin's few lines of script: whether the page is live, and the keyboard. The server renders everything else. */
+(() => {
+  const stream = document.getElementById("stream");
+  const live = document.getElementById("live");
+
+  /** @param {"live" | "paused"} state */
+  const say = (state) => {
+    if (!live || live.dataset.state === state) return;
+    live.dataset.state = state;
+    live.querySelector(".words").textContent = live.dataset[state];
+  };
+  stream?.addEventListener("htmx:sse:after:connection", (event) => {
+    if (event.detail.connection.status === 200) say("live");
+  });
+  for (const name of ["htmx:sse:error", "htmx:sse:close", "htmx:sse:before:connection", "htmx:error"]) {
+    stream?.addEventListener(name, () => say("paused"));
+  }
+  // What is on the screen was for somebody who has signed out since; the page that does it goes by itself.
+  let leaving = false;
+  document.querySelector("form[action='/admin/sign-out']")?.addEventListener("submit", () => {
+    leaving = true;
+  });
+  stream?.addEventListener("signed-out", () => leaving || location.reload());
+
+  const keys = document.getElementById("keys");
+  document.querySelector("[data-open=keys]")?.addEventListener("click", () => keys.showModal());
+  document.querySelector("tr.selected")?.scrollIntoView({ block: "nearest" });
+
+  /** Move the focus among the rows. @param {number} step */
+  const move = (step) => {
+    const rows = [...document.querySelectorAll("table.rows a.open")];
+    if (!rows.length) return;
+    const focused = rows.indexOf(document.activeElement);
+    const at = focused >= 0 ? focused : rows.findIndex((row) => row.hasAttribute("aria-current"));
+    const next = at < 0 ? (step > 0 ? 0 : rows.length - 1) : Math.min(Math.max(at + step, 0), rows.length - 1);
+    rows[next].focus();
+    rows[next].closest("tr").scrollIntoView({ block: "nearest" });
+  };
+
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+    const typing = event.target instanceof Element && event.target.closest("input, select, textarea");
+    if (typing) {
+      if (event.key === "Escape") event.target.blur();
+      return;
+    }
+    if (keys.open) return;
+    if (event.key === "/") {
+      const search = document.getElementById("search");
+      if (search) {
+        event.preventDefault();
+        search.focus();
+        search.select();
+      } else {
+        location.assign("/admin/conversations");
+      }
+    } else if (event.key === "j") {
+      move(1);
+    } else if (event.key === "k") {
+      move(-1);
+    } else if (event.key === "?") {
+      keys.showModal();
+    }
+  });
+})();

@@ -1,0 +1,113 @@
+"""A conversation as it is drawn: dates, groups of one sender within two minutes, and what Mathia made of it. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from web_admin import words
+from web_admin.queries import Stored
+
+GROUP_WITHIN = timedelta(minutes=2)
+GAVE_UP = "Mathia tried several times and gave up; the person was told once."
+KINDS = {"reply": None, "reminder": "Reminder", "workflow": "Workflow"}
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One message in its group, with its state in words and its error, if any."""
+
+    message: Stored
+    state: words.State | None
+    kind: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Messages of one sender that belong together, under one time."""
+
+    direction: Literal["in", "out"]
+    sender: str | None
+    time: str
+    moment: datetime
+    messages: tuple[Shown, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Divider:
+    """A new day."""
+
+    day: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A quiet line between messages: what was understood, or that an answer failed."""
+
+    words: str
+    key: str
+
+
+Block = Group | Divider | Note
+
+
+def blocks(messages: Sequence[Stored], zone: ZoneInfo, now: datetime) -> list[Block]:
+    """Lay out messages, oldest first. What was understood stands at each message, a turn's state at its last one."""
+    last_of_turn = {message.turn_id: message.id for message in messages if message.direction == "in"}
+    meanings = _meanings(messages)
+    drawn: list[Block] = []
+    today = None
+    for message in messages:
+        local = message.created_at.astimezone(zone).date()
+        if local != today:
+            drawn.append(Divider(words.day(message.created_at, zone, now), local.isoformat()))
+            today = local
+        ends = message.direction == "out" or last_of_turn[message.turn_id] == message.id
+        shown = Shown(message, words.message_state(message) if ends else None, _kind(message))
+        group = drawn[-1]
+        if (
+            isinstance(group, Group)
+            and (group.direction, group.sender) == (message.direction, message.sender)
+            and message.created_at - group.messages[-1].message.created_at <= GROUP_WITHIN
+        ):
+            drawn[-1] = Group(group.direction, group.sender, group.time, group.moment, (*group.messages, shown))
+        else:
+            drawn.append(
+                Group(
+                    "in" if message.direction == "in" else "out",
+                    message.sender,
+                    words.clock(message.created_at, zone),
+                    message.created_at,
+                    (shown,),
+                )
+            )
+        if meanings.get(message.id):
+            drawn.append(Note(meanings[message.id], f"note-{message.seq}"))
+        if message.turn_state == "dead" and ends:
+            drawn.append(Note(GAVE_UP, f"dead-{message.seq}"))
+    return drawn
+
+
+def _kind(message: Stored) -> str | None:
+    return KINDS.get(message.kind, message.kind.replace("_", " ").capitalize()) if message.kind else None
+
+
+def _meanings(messages: Sequence[Stored]) -> dict[int, str]:
+    """What was understood of each message, by its id.
+
+    A turn keeps a meaning for each of its messages, in their order, of the newest when there were very many. Where the
+    page ends within a turn it is not known which is whose, and nothing is said.
+    """
+    turns: dict[int | None, list[Stored]] = {}
+    for message in messages:
+        if message.direction == "in":
+            turns.setdefault(message.turn_id, []).append(message)
+    found = {}
+    for turn in turns.values():
+        kept = (turn[0].intent or {}).get("messages")
+        if isinstance(kept, list) and 0 < len(kept) <= len(turn):
+            said = ((message.id, words.understood(one)) for message, one in zip(turn[-len(kept) :], kept, strict=True))
+            found.update({key: sentence for key, sentence in said if sentence})
+    return found

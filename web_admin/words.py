@@ -1,0 +1,166 @@
+"""How states, times and names are said to staff. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from web_admin.queries import Row, Stored
+
+Tone = Literal["plain", "good", "wait", "bad"]
+"""How a state is coloured; its words say it without the colour."""
+
+CHANNELS = {"web": "Web", "whatsapp": "WhatsApp", "telegram": "Telegram", "email": "E-mail"}
+SHOWN_DIGITS = 4
+SLOT_CHARS = 80
+SLOTS_SHOWN = 8
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A state in words, and its tone."""
+
+    words: str
+    tone: Tone = "plain"
+
+
+PROVIDER = {
+    "delivered": State("Delivered", "good"),
+    "read": State("Read", "good"),
+    "queued": State("Sent, queued there"),
+}
+
+
+def delivery(state: str | None, provider_status: str | None, *, done: bool) -> State:
+    """How an outgoing message stands."""
+    match state:
+        case "pending":
+            return State("Waiting to be sent", "wait")
+        case "sending":
+            return State("Being sent", "wait")
+        case "sent":
+            return PROVIDER.get(provider_status or "", State("Sent"))
+        case "refused":
+            return State("Refused", "bad")
+        case "unknown" if done:
+            return State("Nobody knows whether it arrived", "bad")
+        case "unknown":
+            return State("Not known yet, asking the provider", "wait")
+        case _:
+            return State("Not sent", "wait")
+
+
+def answering(turn_state: str | None) -> State:
+    """How an inbound message stands."""
+    match turn_state:
+        case "waiting":
+            return State("Waiting for an answer", "wait")
+        case "open":
+            return State("Being answered", "wait")
+        case "dead":
+            return State("Could not be answered", "bad")
+        case _:
+            return State("Received")
+
+
+def last_state(row: Row) -> State:
+    """How the newest message of a conversation stands; a dash where it has none."""
+    if row.direction is None:
+        return State("—")
+    if row.direction == "in":
+        return answering(row.turn_state)
+    return delivery(row.outbox_state, row.provider_status, done=row.outbox_done)
+
+
+def message_state(message: Stored) -> State | None:
+    """What is said under a message: every outgoing one, and inbound ones that are not simply answered."""
+    if message.direction == "out":
+        return delivery(message.outbox_state, message.provider_status, done=message.outbox_done)
+    return None if message.turn_state == "done" else answering(message.turn_state)
+
+
+def channel(name: str) -> str:
+    """A channel as people call it."""
+    return CHANNELS.get(name, name.capitalize())
+
+
+def short_identity(channel_name: str, identity: str) -> str:
+    """Enough of a provider's id to tell people apart, and no more."""
+    tail = identity.rpartition(":")[2]
+    end = tail[-SHOWN_DIGITS:]
+    if tail.startswith("+") and len(tail) > 2 * SHOWN_DIGITS:
+        return f"{tail[:SHOWN_DIGITS]} … {end}"
+    return f"Visitor {end}" if channel_name == "web" else f"{channel(channel_name)} … {end}"
+
+
+def who(row: Row) -> str:
+    """Whose conversation it is, in a few words."""
+    name = row.name or short_identity(row.channel, row.identity or row.room)
+    return name if row.members <= 1 else f"{name} and {row.members - 1} more"
+
+
+def zone_name(zone: ZoneInfo) -> str:
+    """A zone as people call it: Africa/Nairobi is Nairobi."""
+    return zone.key.rpartition("/")[2].replace("_", " ")
+
+
+def day(moment: datetime, zone: ZoneInfo, now: datetime) -> str:
+    """Today, Yesterday, Tue 24 Nov, or with the year when it is another."""
+    local, today = moment.astimezone(zone), now.astimezone(zone)
+    if local.date() == today.date():
+        return "Today"
+    if local.date() == today.date() - timedelta(days=1):
+        return "Yesterday"
+    return f"{local:%a} {local.day} {local:%b}" + ("" if local.year == today.year else f" {local.year}")
+
+
+def clock(moment: datetime, zone: ZoneInfo) -> str:
+    """14:05"""
+    return f"{moment.astimezone(zone):%H:%M}"
+
+
+def when(moment: datetime, zone: ZoneInfo, now: datetime) -> str:
+    """14:05 today, else the day with the time."""
+    date = day(moment, zone, now)
+    return clock(moment, zone) if date == "Today" else f"{date}, {clock(moment, zone)}"
+
+
+def number(value: int) -> str:
+    """12,345"""
+    return f"{value:,}"
+
+
+def plural(count: int, one: str, many: str | None = None) -> str:
+    """1 message, 2 messages"""
+    return f"{number(count)} {one if count == 1 else many or one + 's'}"
+
+
+def understood(meaning: object) -> str | None:
+    """What Mathia understood of a message, as a quiet line: the action, its slots, how sure; None where nothing was."""
+    if not isinstance(meaning, Mapping):
+        return None
+    action = meaning.get("action")
+    if not isinstance(action, str) or not action or action == "none":
+        return None
+    said = [f"Understood as {action.replace('_', ' ')}"]
+    slots = meaning.get("slots")
+    if isinstance(slots, Mapping):
+        shown = [f"{name.replace('_', ' ')}: {_short(value)}" for name, value in slots.items() if value is not None]
+        said += shown[:SLOTS_SHOWN]
+    confidence = meaning.get("confidence")
+    if isinstance(confidence, int | float) and 0 <= confidence < 1:
+        said.append(f"{round(confidence * 100)} % sure")
+    return " · ".join(said)
+
+
+def _short(value: object) -> str:
+    words = str(value)
+    return words if len(words) <= SLOT_CHARS else words[: SLOT_CHARS - 1] + "…"
+
+
+def size(size_bytes: int) -> str:
+    """824 bytes, 12 KB, 3.4 MB"""
+    if size_bytes < 1000:
+        return f"{size_bytes} bytes"
+    return f"{size_bytes / 1000:.0f} KB" if size_bytes < 1_000_000 else f"{size_bytes / 1_000_000:.1f} MB"
