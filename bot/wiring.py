@@ -1,0 +1,110 @@
+"""The one place where objects are made: Settings in, Services out."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from channels.base import Channel
+from channels.email import EmailChannel
+from channels.telegram import TelegramChannel
+from channels.web import WebChannel
+from channels.whatsapp.twilio import TwilioChannel
+from connectors import CONNECTORS
+from core.brain import Brain
+from core.brain.rules import RuleBrain
+from core.cache import ResultCache
+from core.catalog import Catalog
+from core.db import Database
+from core.dialog_store import DialogStore
+from core.inbox import Inbox
+from core.messages import ChannelName
+from core.outbox import Outbox
+from core.providers import Providers
+from core.settings import Settings
+from core.turn import TurnDeps, Turns
+from core.wake import Wakes
+
+VALKEY_TIMEOUT_S = 0.5
+"""Valkey only helps; nobody waits longer for it than this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything a process needs, made once."""
+
+    settings: Settings
+    db: Database
+    wakes: Wakes
+    valkey: Redis
+    catalog: Catalog
+    providers: Providers
+    brain: Brain
+    inbox: Inbox
+    turns: Turns
+    outbox: Outbox
+    turn_deps: TurnDeps
+    channels: dict[ChannelName, Channel]
+    web: WebChannel
+    telegram: TelegramChannel | None
+
+
+def connect_valkey(url: str) -> Redis:
+    """A Valkey client that answers, or fails, within VALKEY_TIMEOUT_S."""
+    return Redis.from_url(
+        url, socket_timeout=VALKEY_TIMEOUT_S, socket_connect_timeout=VALKEY_TIMEOUT_S, retry=Retry(NoBackoff(), 1)
+    )
+
+
+@asynccontextmanager
+async def services(settings: Settings, *, runners_elsewhere: bool = False) -> AsyncIterator[Services]:
+    """Make everything for this process, listen for wake-ups, and let go of it all at the end.
+
+    `runners_elsewhere` sends a NOTIFY with each stored message, for web processes without runners of their own.
+    """
+    settings = settings.sandboxed()
+    db = await Database.connect(settings.database_url)
+    wakes = Wakes(db)
+    valkey = connect_valkey(settings.redis_url)
+    providers = Providers(settings)
+    catalog = Catalog(CONNECTORS, settings)
+    inbox = Inbox(db, wakes, tell_others=runners_elsewhere)
+    brain = RuleBrain(catalog, settings.default_timezone)
+    web = WebChannel(settings, db, inbox, valkey, wakes)
+    telegram = TelegramChannel(settings, inbox) if settings.telegram_bot_token.get_secret_value() else None
+    channels: dict[ChannelName, Channel] = {ChannelName.WEB: web}
+    if settings.twilio_account_sid:
+        channels[ChannelName.WHATSAPP] = TwilioChannel(settings)
+    if telegram is not None:
+        channels[ChannelName.TELEGRAM] = telegram
+    if settings.smtp_host:
+        channels[ChannelName.EMAIL] = EmailChannel(settings)
+    deps = TurnDeps(brain, catalog, providers, ResultCache(valkey), db, settings)
+    turns = Turns(db, wakes, DialogStore(valkey), lease_s=settings.turn_lease_s)
+    try:
+        async with wakes.listening():
+            yield Services(
+                settings,
+                db,
+                wakes,
+                valkey,
+                catalog,
+                providers,
+                brain,
+                inbox,
+                turns,
+                Outbox(db, lease_s=settings.send_lease_s),
+                deps,
+                channels,
+                web,
+                telegram,
+            )
+    finally:
+        for channel in channels.values():
+            await channel.close()
+        await providers.close()
+        await valkey.aclose()
+        await db.close()
