@@ -1,0 +1,1 @@
+"""Every test; each runs against real servers of its own."""

@@ -1,0 +1,24 @@
+"""How the tests of the rules say something: one place and moment, so that a table row is a line and its meaning."""
+
+from collections.abc import Collection
+from datetime import datetime
+
+from core.brain.understand import parse
+from core.dialog import DialogState, Intent
+
+NAIROBI = "Africa/Nairobi"
+NOW = datetime(2026, 11, 24, 10, 15, 30)  # noqa: DTZ001  a wall clock in Nairobi: a Tuesday, a quarter past ten
+EVERY_ACTION = ("get_weather", "convert_currency", "set_reminder", "list_reminders", "cancel_reminder")
+FRESH = DialogState()
+
+
+def understood(
+    text: str,
+    state: DialogState = FRESH,
+    *,
+    now: datetime = NOW,
+    zone: str = NAIROBI,
+    actions: Collection[str] = EVERY_ACTION,
+) -> Intent:
+    """What the rules make of a line said here and now."""
+    return parse(text, now=now, zone=zone, state=state, actions=actions)

@@ -1,0 +1,250 @@
+"""Turns: claimed under a lease and a fence, answered, closed once, in the order of their conversation."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from pydantic import Field
+from redis.asyncio import Redis
+
+from bot.wiring import connect_valkey
+from core.actions import Action, ActionContext, ActionResult, Connector, Effect, Params, action
+from core.brain import Asked
+from core.cache import ResultCache
+from core.catalog import Catalog
+from core.db import Database
+from core.dialog import QUESTIONS_MAX, DialogState, Intent
+from core.dialog_store import STATE_TTL_S, DialogStore
+from core.errors import InvalidSlot, LimitReached, ProviderUnavailable
+from core.inbox import Inbox
+from core.messages import Reply, Text
+from core.providers import Providers
+from core.settings import Settings
+from core.turn import Closing, TurnDeps, Turns, run_turn
+from core.wake import Wakes
+from tests.factories import say
+
+
+class Note(Params):
+    content: str = Field(description="What to note", json_schema_extra={"ask": "What should I note?"})
+    colour: str = Field(default="green", description="Its colour")
+
+
+@action(effect=Effect.WRITE, examples=("note that the van is full",))
+async def take_note(ctx: ActionContext, params: Note) -> ActionResult:
+    """Write something down."""
+    if params.content == "too much":
+        raise LimitReached("You have enough notes. Delete one first.")
+    if params.colour == "loud":
+        raise InvalidSlot("colour", "That is no colour. Which one?")
+    if params.content == "away":
+        raise ProviderUnavailable("the paper is out")
+    async with ctx.db.transaction() as session:
+        from sqlalchemy import text
+
+        await session.execute(
+            text("INSERT INTO audit (actor, verb, subject) VALUES ('test', 'noted', :key)"),
+            {"key": ctx.idempotency_key},
+        )
+    return ActionResult(f"Done. Noted: {params.content}.", {"content": params.content})
+
+
+NOTES = Connector(name="notes", title="The notebook", actions=(take_note,))
+
+
+@dataclass
+class ScriptedBrain:
+    """Thinks what the script says for a text."""
+
+    script: dict[str, Intent | Reply] = field(default_factory=dict)
+    seen: list[Asked] = field(default_factory=list)
+
+    async def think(self, turn: Asked, offered: Sequence[Action[Any]]) -> Intent | Reply:
+        self.seen.append(turn)
+        return self.script.get(turn.text, Reply.of(f"You said {turn.text}."))
+
+
+@dataclass
+class Kit:
+    db: Database
+    inbox: Inbox
+    turns: Turns
+    brain: ScriptedBrain
+    deps: TurnDeps
+    valkey: Redis
+
+    async def answer_all(self) -> list[bool]:
+        """Claim, answer and close what is waiting."""
+        claimed = await self.turns.claim(10)
+        closings = await asyncio.gather(*(run_turn(turn, self.deps) for turn in claimed))
+        return list(await asyncio.gather(*(self.turns.close(closing) for closing in closings)))
+
+    async def said(self) -> list[str]:
+        rows = await self.db.pool.fetch("SELECT parts FROM message WHERE direction = 'out' ORDER BY id")
+        return [row["parts"][0]["text"] for row in rows]
+
+    async def hear(self, text: str, room: str = "r1") -> None:
+        await self.inbox.receive([say(text, room=room)])
+        await self.answer_all()
+
+
+@pytest.fixture
+async def kit(db: Database, valkey_url: str) -> AsyncIterator[Kit]:
+    settings = Settings(_env_file=None)
+    wakes, valkey, brain, providers = Wakes(db), Redis.from_url(valkey_url), ScriptedBrain(), Providers(settings)
+    deps = TurnDeps(brain, Catalog((NOTES,), settings), providers, ResultCache(valkey), db, settings)
+    yield Kit(db, Inbox(db, wakes), Turns(db, wakes, DialogStore(valkey), lease_s=30), brain, deps, valkey)
+    await providers.close()
+    await valkey.aclose()
+
+
+async def test_everything_waiting_is_answered_once_and_together(kit: Kit) -> None:
+    await kit.inbox.receive([say("one", room="r1"), say("two", room="r1"), say("three", room="r1")])
+    assert await kit.answer_all() == [True]
+    assert await kit.said() == ["You said one.\n\nYou said two.\n\nYou said three."]
+    assert await kit.turns.claim(10) == []
+    assert await kit.db.pool.fetchval("SELECT count(*) FROM outbox WHERE state = 'pending'") == 1
+
+
+async def test_what_comes_while_a_turn_is_open_is_the_next_turn(kit: Kit) -> None:
+    await kit.inbox.receive([say("one")])
+    [open_turn] = await kit.turns.claim(10)
+    await kit.inbox.receive([say("two"), say("three")])
+    assert await kit.turns.claim(10) == [], "a conversation has one open turn at a time"
+    await kit.turns.close(await run_turn(open_turn, kit.deps))
+    await kit.answer_all()
+    assert await kit.said() == ["You said one.", "You said two.\n\nYou said three."]
+
+
+async def test_a_fenced_off_answer_is_thrown_away(kit: Kit) -> None:
+    await kit.inbox.receive([say("one")])
+    [slow] = await kit.turns.claim(10)
+    await kit.db.pool.execute("UPDATE turn SET lease_until = clock_timestamp() - interval '1 s'")
+    [quick] = await kit.turns.claim(10)
+    assert (quick.id, quick.attempt) == (slow.id, slow.attempt + 1)
+    assert await kit.turns.close(Closing(quick, Reply.of("quick"), quick.state))
+    assert not await kit.turns.close(Closing(slow, Reply.of("slow"), DialogState(action="take_note")))
+    assert await kit.said() == ["quick"]
+    assert await kit.valkey.keys("dialog:*") == []
+
+
+async def test_racing_runners_answer_every_turn_once(kit: Kit) -> None:
+    await kit.inbox.receive([say(f"m{n}", room=f"r{n}") for n in range(60)])
+    claims = await asyncio.gather(*(kit.turns.claim(10) for _ in range(8)))
+    ids = [turn.id for claimed in claims for turn in claimed]
+    assert len(ids) == len(set(ids)) == 60
+
+
+async def test_a_missing_slot_is_asked_for_and_its_answer_completes_the_request(kit: Kit) -> None:
+    kit.brain.script = {"note": Intent("take_note", {}, 0.9), "milk": Intent("take_note", {"content": "milk"}, 0.9)}
+    await kit.hear("note")
+    assert await kit.said() == ["What should I note?"]
+    await kit.hear("milk")
+    assert kit.brain.seen[-1].state.asked == ("content",)
+    assert (await kit.said())[-1] == "Done. Noted: milk."
+    receipt = await kit.db.pool.fetchrow("SELECT state, action, params, result FROM receipt")
+    assert (receipt["state"], receipt["action"]) == ("done", "take_note")
+    assert receipt["params"] == {"content": "milk", "colour": "green"}
+
+
+async def test_a_request_in_pieces_is_one_request(kit: Kit) -> None:
+    kit.brain.script = {"note": Intent("take_note", {}, 0.9), "milk": Intent("take_note", {"content": "milk"}, 0.9)}
+    await kit.inbox.receive([say("note"), say("milk")])
+    await kit.answer_all()
+    assert await kit.said() == ["Done. Noted: milk."]
+
+
+async def test_two_requests_at_once_are_both_run(kit: Kit) -> None:
+    kit.brain.script = {text: Intent("take_note", {"content": text}, 0.9) for text in ("milk", "eggs")}
+    await kit.inbox.receive([say("milk"), say("eggs")])
+    await kit.answer_all()
+    assert await kit.said() == ["Done. Noted: milk.\n\nDone. Noted: eggs."]
+    assert await kit.db.pool.fetchval("SELECT count(*) FROM receipt WHERE state = 'done'") == 2
+
+
+async def test_dialog_state_lives_six_hours(kit: Kit) -> None:
+    kit.brain.script = {"note": Intent("take_note", {}, 0.9)}
+    await kit.hear("note")
+    [key] = await kit.valkey.keys("dialog:*")
+    assert STATE_TTL_S - 5 <= await kit.valkey.ttl(key) <= STATE_TTL_S == 21_600
+
+
+async def test_lost_dialog_state_means_asking_again(kit: Kit) -> None:
+    kit.brain.script = {"note": Intent("take_note", {"colour": "red"}, 0.9)}
+    await kit.hear("note")
+    await kit.valkey.flushall()
+    await kit.hear("yes")
+    assert kit.brain.seen[-1].state == DialogState()
+
+
+async def test_dialog_state_never_crosses_conversations(kit: Kit) -> None:
+    kit.brain.script = {"note": Intent("take_note", {"colour": "red"}, 0.9)}
+    await kit.hear("note", room="r1")
+    await kit.hear("hello", room="r2")
+    assert kit.brain.seen[-1].state == DialogState()
+
+
+async def test_a_request_is_dropped_after_asking_in_vain(kit: Kit) -> None:
+    kit.brain.script = {"note": Intent("take_note", {}, 0.9)}
+    for _ in range(QUESTIONS_MAX + 1):
+        await kit.hear("note")
+    said = await kit.said()
+    assert said[:QUESTIONS_MAX] == ["What should I note?"] * QUESTIONS_MAX
+    assert "leave that" in said[-1]
+    assert await kit.valkey.keys("dialog:*") == [] or kit.brain.seen[-1].state.asked
+
+
+@pytest.mark.parametrize(
+    ("slots", "answer"),
+    [
+        ({"content": "too much"}, "You have enough notes. Delete one first."),
+        ({"content": "x", "colour": "loud"}, "That is no colour. Which one?"),
+        ({"content": "away"}, "The notebook is not answering just now. Please try again in a minute."),
+    ],
+    ids=["the person can fix it", "a slot will not do", "a third party failed"],
+)
+async def test_failures_are_sentences(kit: Kit, slots: dict[str, Any], answer: str) -> None:
+    kit.brain.script = {"go": Intent("take_note", slots, 0.9)}
+    await kit.hear("go")
+    assert await kit.said() == [answer]
+
+
+async def test_an_action_repeated_after_a_crash_runs_once(kit: Kit) -> None:
+    kit.brain.script = {"go": Intent("take_note", {"content": "milk"}, 0.9)}
+    await kit.inbox.receive([say("go")])
+    [first] = await kit.turns.claim(1)
+    await run_turn(first, kit.deps)  # and the process dies before it closes the turn
+    await kit.db.pool.execute("UPDATE turn SET lease_until = clock_timestamp() - interval '1 s'")
+    await kit.answer_all()
+    assert await kit.said() == ["Done. Noted: milk."]
+    assert await kit.db.pool.fetchval("SELECT count(*) FROM audit WHERE verb = 'noted'") == 1
+
+
+async def test_chat_goes_on_without_valkey(kit: Kit, tmp_path_factory: pytest.TempPathFactory) -> None:
+    nowhere = connect_valkey(f"unix://{tmp_path_factory.mktemp('v')}/none.sock")
+    turns = Turns(kit.db, Wakes(kit.db), DialogStore(nowhere), lease_s=30)
+    kit.brain.script = {"note": Intent("take_note", {}, 0.9)}
+    await kit.inbox.receive([say("note")])
+    [turn] = await turns.claim(1)
+    assert await turns.close(await run_turn(turn, kit.deps))
+    assert await kit.said() == ["What should I note?"]
+    await nowhere.aclose()
+
+
+async def test_text_parts_of_a_reply_are_what_is_stored(kit: Kit) -> None:
+    await kit.inbox.receive([say("one")])
+    [turn] = await kit.turns.claim(1)
+    await kit.turns.close(Closing(turn, Reply.of("Pick one.", ("a", "b")), turn.state))
+    parts = await kit.db.pool.fetchval("SELECT parts FROM message WHERE direction = 'out'")
+    assert parts == [{"kind": "text", "text": "Pick one."}, {"kind": "choices", "options": ["a", "b"]}]
+    assert Text(**parts[0]).text == "Pick one."
+
+
+async def test_a_turn_without_a_reply_says_nothing(kit: Kit) -> None:
+    await kit.inbox.receive([say("one")])
+    [turn] = await kit.turns.claim(1)
+    assert await kit.turns.close(Closing(turn, None, turn.state))
+    assert await kit.said() == []
+    assert await kit.db.pool.fetchval("SELECT state FROM turn") == "done"

@@ -1,0 +1,1 @@
+"""Every named crash point, by killing or stalling the real service exactly there."""

@@ -1,0 +1,207 @@
+"""The admin's two pages in a real browser: live, reachable by keyboard, narrow enough, and axe finds nothing."""
+
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Browser, Page, async_playwright, expect
+
+from core.db import Database
+from tests.web_admin.rows import Caller, answer, delivered, move, say
+from tests.web_admin.site import Site, running
+from web_admin.auth import new_sign_in_link
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+ARGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+WIDE, NARROW = (1280, 800), (360, 740)
+LIMIT_MS = 10_000
+LONG_NAME = "José-María Fernández de la Vega y Oluwaseun Adébáyọ̀ Ọláńrewájú " * 2
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
+Scheme = Literal["light", "dark"]
+
+
+@pytest.fixture
+async def chromium() -> AsyncIterator[Browser]:
+    """A headless Chromium."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGS))
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture
+async def site(db: Database) -> AsyncIterator[Site]:
+    """The admin, with something to show."""
+    async with running(db) as found:
+        yield found
+
+
+@dataclass
+class Tab:
+    """A page in a browser of a size and a colour scheme; what its console said is kept."""
+
+    page: Page
+    url: str
+    said: list[str]
+
+    async def open(self, path: str) -> None:
+        """Load a page and wait until it is live."""
+        await self.page.goto(f"{self.url}{path}")
+        await expect(self.page.locator("#live")).to_have_attribute("data-state", "live", timeout=LIMIT_MS)
+
+    async def check(self) -> None:
+        """Nothing is wider than the window, axe finds nothing, and the console is silent."""
+        wider = await self.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+        assert wider <= 0, f"{self.page.url} is {wider} px too wide"
+        results = await Axe().run(self.page)
+        found = [(rule["id"], [node["html"] for node in rule["nodes"]]) for rule in results.response["violations"]]
+        assert found == [], self.page.url
+        assert self.said == []
+
+
+@asynccontextmanager
+async def signed_in(
+    browser: Browser, site: Site, size: tuple[int, int] = WIDE, scheme: Scheme = "light"
+) -> AsyncIterator[Tab]:
+    """A tab in which the owner has followed a link and pressed the button."""
+    context = await browser.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme)
+    page = await context.new_page()
+    page.set_default_timeout(LIMIT_MS)
+    tab = Tab(page, site.url, [])
+    page.on("console", lambda message: tab.said.append(message.text))
+    page.on("pageerror", lambda error: tab.said.append(str(error)))
+    await page.goto(site.url + await new_sign_in_link(site.db))
+    await page.get_by_role("button", name="Sign in").click()
+    await expect(page.get_by_role("heading", name="Overview", level=1)).to_be_visible()
+    yield tab
+    await context.close()
+
+
+async def test_pages_follow_what_happens(chromium: Browser, site: Site) -> None:
+    amina = Caller("Amina")
+    conversation, _ = await say(site.db, amina, "Habari!")
+    async with signed_in(chromium, site) as tab:
+        page = tab.page
+        await tab.open("/admin/")
+        await expect(page.locator("#messages-today")).to_have_text("1")
+        await page.get_by_text("The same as a table").click()
+        await answer(site.db, conversation, "Nzuri.")
+        await expect(page.locator("#messages-today")).to_have_text("2")
+        await expect(page.locator("details#hours")).to_have_attribute("open", "")
+
+        await tab.open("/admin/conversations")
+        other, _ = await say(site.db, Caller("Baraka"), "hello")
+        await expect(page.locator("table.rows a.open").first).to_have_text("Baraka")
+        await move(site.db, other, [timedelta(minutes=1)])
+
+        await page.get_by_role("link", name="Amina").click()
+        await expect(page.get_by_text("Your view of this conversation is recorded.")).to_be_visible()
+        await expect(page.locator("#live")).to_have_attribute("data-state", "live")
+        _, seq = await say(site.db, amina, "Uko?")
+        await expect(page.locator(f"#m-{seq}")).to_have_text("Uko? Waiting for an answer")
+        seq = await answer(site.db, conversation, "Niko.")
+        await delivered(site.db, conversation, seq, "refused", error="Outside the 24-hour window.")
+        await expect(page.locator(f"#m-{seq}")).to_contain_text("Outside the 24-hour window.")
+        await expect(page.locator("table.rows a.open").first).to_have_text("Amina")
+        assert tab.said == []
+
+
+async def test_the_newest_message_stays_in_view_unless_one_reads_further_up(chromium: Browser, site: Site) -> None:
+    amina = Caller("Amina")
+    for number in range(40):
+        conversation, _ = await say(site.db, amina, f"line {number}")
+    async with signed_in(chromium, site) as tab:
+        await tab.open(f"/admin/conversations/{conversation}")
+        await expect(tab.page.get_by_text("line 39")).to_be_in_viewport()
+        await say(site.db, amina, "the newest")
+        await expect(tab.page.get_by_text("the newest")).to_be_in_viewport()
+
+
+async def test_signing_out_in_one_tab_closes_the_others(chromium: Browser, site: Site) -> None:
+    conversation, _ = await say(site.db, Caller("Amina"), "SECRET")
+    async with signed_in(chromium, site) as tab:
+        await tab.open(f"/admin/conversations/{conversation}")
+        other = await tab.page.context.new_page()
+        await other.goto(f"{site.url}/admin/")
+        await other.get_by_role("button", name="Sign out").click()
+        await expect(other.get_by_role("heading")).to_have_text("You are signed out")
+        await expect(tab.page.get_by_role("heading")).to_have_text("You are not signed in")
+        await expect(tab.page.get_by_text("SECRET")).to_have_count(0)
+
+
+async def test_the_keyboard_is_enough(chromium: Browser, site: Site) -> None:
+    for name in ("Zawadi", "Baraka", "Amina"):
+        await say(site.db, Caller(name), "hello")
+    async with signed_in(chromium, site) as tab:
+        page = tab.page
+        await page.keyboard.press("/")
+        await expect(page.get_by_role("heading", name="Conversations", level=1)).to_be_visible()
+        await page.keyboard.press("j")
+        await expect(page.get_by_role("link", name="Amina")).to_be_focused()
+        await page.keyboard.press("j")
+        await page.keyboard.press("j")
+        await page.keyboard.press("k")
+        await expect(page.get_by_role("link", name="Baraka")).to_be_focused()
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("heading", name="Baraka", level=1)).to_be_visible()
+        await page.keyboard.press("?")
+        await expect(page.get_by_role("dialog", name="Keyboard")).to_be_visible()
+        await tab.check()
+        await page.keyboard.press("Escape")
+        await expect(page.get_by_role("dialog", name="Keyboard")).to_be_hidden()
+        await page.keyboard.press("/")
+        await page.keyboard.type("zawa/?j")
+        await page.keyboard.press("Backspace")
+        await page.keyboard.press("Backspace")
+        await page.keyboard.press("Backspace")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("table.rows a.open")).to_have_text(["Zawadi"])
+
+
+@pytest.mark.parametrize(("size", "scheme"), [(WIDE, "light"), (NARROW, "dark")], ids=["wide-light", "narrow-dark"])
+async def test_both_pages_fit_and_axe_finds_nothing(
+    chromium: Browser, site: Site, size: tuple[int, int], scheme: Scheme
+) -> None:
+    async with signed_in(chromium, site, size, scheme) as tab:
+        await tab.check()
+        await tab.page.goto(site.url + await new_sign_in_link(site.db))
+        await tab.check()
+        await tab.open("/admin/conversations")
+        await tab.check()
+        conversation, _ = await say(site.db, Caller(LONG_NAME), "w" * 400, "https://example.org/" + "x" * 300)
+        seq = await answer(
+            site.db, conversation, "Sawa. " * 60, meaning={"action": "smalltalk", "slots": {"q": "y" * 200}}
+        )
+        await delivered(site.db, conversation, seq, "refused", error="z" * 300)
+        other, _ = await say(site.db, Caller("Baraka"), "hello")
+        await move(site.db, other, [timedelta(days=500)])
+        for path in (
+            "/admin/",
+            "/admin/conversations",
+            f"/admin/conversations/{conversation}",
+            "/admin/conversations?q=nobody",
+        ):
+            await tab.open(path)
+            await tab.check()
+        small = await tab.page.evaluate(TOO_SMALL) if size == NARROW else []
+        assert small == []
+        await tab.page.get_by_role("button", name="Sign out").click()
+        await expect(tab.page.get_by_role("heading")).to_have_text("You are signed out")
+        await tab.check()
+
+
+TOO_SMALL = """
+[...document.querySelectorAll("a, button, input, select, summary")]
+  .map((one) => [one.textContent.trim() || one.name, one.getBoundingClientRect()])
+  .filter(([, box]) => box.width > 2 && box.height > 2 && (box.height < 43.5 || box.width < 43.5))
+  .map(([name, box]) => `${name} ${box.width} x ${box.height}`)
+"""

@@ -1,0 +1,482 @@
+"""The widget on somebody else's page, and the chat page, in a real browser against a real web process."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import pytest
+import pytest_asyncio
+from aiohttp import web
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Browser, Locator, Page, async_playwright, expect
+
+from bot.servers import Servers
+from bot.servers.postgres import APP, DATABASE, OWNER
+from bot.stand import Process, free_port
+from core.db import Database
+from core.messages import Reply
+from core.outbox import NewMessage, post
+from core.wake import Wakes
+from tests.conftest import Sandbox
+from tests.waiting import until
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+QUIET = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+LIMIT_MS = 15_000
+OFFLINE = "No connection. Your messages are kept."
+WEATHER = "What's the weather in Nairobi?"
+SHOP = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>A shop</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style nonce="n">p {{ color: #333 }} button {{ all: unset !important }}</style>
+<script nonce="n">{script}</script><script src="{server}/widget.js" async></script></head>
+<body><main><h1>A shop</h1><p>Baskets from Machakos.</p></main></body></html>"""
+
+
+class Look(NamedTuple):
+    """How a visitor's browser looks at pages; `width` in CSS pixels, the narrow one by touch."""
+
+    width: int
+    scheme: Literal["light", "dark"]
+
+    def __str__(self) -> str:
+        return f"{self.width} {self.scheme}"
+
+
+LOOKS = (Look(1280, "light"), Look(1280, "dark"), Look(360, "light"), Look(360, "dark"))
+
+
+@dataclass
+class Service:
+    """A web process that may be killed, its store, and a shop's page at another origin that embeds the widget."""
+
+    process: Process
+    url: str
+    shop: str
+    db: Database
+    script: str = ""
+
+    async def texts(self, room: str) -> list[str]:
+        """What the store holds of a room, in order."""
+        rows = await self.db.pool.fetch(
+            "SELECT m.parts FROM message m JOIN conversation c ON c.id = m.conversation_id"
+            " WHERE c.room = $1 ORDER BY m.seq",
+            room,
+        )
+        return ["\n".join(part["text"] for part in row["parts"] if "text" in part) for row in rows]
+
+    async def say(self, room: str, text: str, options: tuple[str, ...] = ()) -> None:
+        """Let the bot say something by itself, as a reminder does."""
+        conversation = await self.db.pool.fetchval("SELECT id FROM conversation WHERE room = $1", room)
+        async with self.db.hot() as connection:
+            parts = Reply.of(text, options).parts
+            await post(connection, [NewMessage(conversation, parts, "reminder", f"test:{room}:{text[:40]}")])
+            await Wakes(self.db).notify(connection, "outbox")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def service(
+    servers: Servers, sandbox_process: Sandbox, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Service]:
+    assert servers.postgres
+    assert servers.valkey
+    admin = await servers.postgres.connect()
+    await admin.execute(f"CREATE DATABASE widget TEMPLATE {DATABASE} OWNER {OWNER}")
+    db = await Database.connect(servers.postgres.url(APP, "widget"))
+    shop_port, port = free_port(), free_port()
+    url, shop = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{shop_port}"
+    environment = {
+        "DATABASE_URL": db.url,
+        "REDIS_URL": servers.valkey.url,
+        "PORT": str(port),
+        "WIDGET_ORIGINS": shop,
+        "SANDBOX_URL": sandbox_process.url,
+        "LOG_LEVEL": "warning",
+    }
+    log = tmp_path_factory.mktemp("widget") / "web.log"
+    process = Process(["web"], environment, log, f"{url}/healthz")
+    made = Service(process, url, shop, db)
+
+    async def page(request: web.Request) -> web.Response:
+        server = request.query.get("server", url)
+        socket = server.replace("http", "ws")
+        policy = f"default-src 'none'; script-src 'nonce-n' {server}; style-src 'nonce-n'; connect-src {socket}"
+        html = SHOP.format(server=server, script=made.script)
+        return web.Response(text=html, content_type="text/html", headers={"Content-Security-Policy": policy})
+
+    app = web.Application()
+    app.router.add_get("/", page)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", shop_port).start()
+    await process.start()
+    try:
+        yield made
+    finally:
+        assert await process.stop() == 0, log.read_text()
+        await runner.cleanup()
+        await db.close()
+        await admin.execute("DROP DATABASE widget WITH (FORCE)")
+        await admin.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def chromium() -> AsyncIterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("No Chromium is installed; browser tests need one (apt install chromium).")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield browser
+        await browser.close()
+
+
+@dataclass
+class Visit:
+    """One visitor's browser window, and the words the tests use for what is in it."""
+
+    page: Page
+    complaints: list[str]
+
+    @property
+    def launcher(self) -> Locator:
+        return self.page.locator("mathia-chat .launch")
+
+    @property
+    def dialog(self) -> Locator:
+        return self.page.get_by_role("dialog", name="Mathia")
+
+    @property
+    def box(self) -> Locator:
+        return self.page.get_by_label("Write a message")
+
+    @property
+    def bubbles(self) -> Locator:
+        return self.page.locator("mathia-chat .bubble")
+
+    async def open(self) -> None:
+        await self.launcher.click()
+        await self.online()
+
+    async def online(self) -> None:
+        await expect(self.page.get_by_role("status")).to_have_text("Online", timeout=LIMIT_MS)
+
+    async def write(self, text: str) -> None:
+        await self.box.fill(text)
+        await self.box.press("Enter")
+
+    async def told(self, count: int) -> list[str]:
+        """All bubbles, once the bot has said so many."""
+        await expect(self.page.locator("mathia-chat .group.bot .bubble")).to_have_count(count, timeout=LIMIT_MS)
+        return await self.bubbles.all_inner_texts()
+
+    async def room(self) -> str:
+        """This visitor's room, as the widget keeps it."""
+        found: str = await self.page.evaluate(
+            "localStorage.getItem(Object.keys(localStorage).find((key) => key.endsWith(':room')))"
+        )
+        return found
+
+    async def kept(self) -> int:
+        """How many messages wait in the outbox."""
+        return int(await self.page.evaluate("Object.keys(localStorage).filter((key) => key.includes(':out:')).length"))
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def visit(request: pytest.FixtureRequest, chromium: Browser, service: Service) -> AsyncIterator[Visit]:
+    """A new visitor: 1280 px and light, or as the test's parameter says; a complaint of the browser fails the test."""
+    look: Look = getattr(request, "param", LOOKS[0])
+    phone = look.width < 480
+    context = await chromium.new_context(
+        viewport={"width": look.width, "height": 760}, color_scheme=look.scheme, reduced_motion="reduce",
+        has_touch=phone, is_mobile=phone,
+    )  # fmt: skip
+    page = await context.new_page()
+    page.set_default_timeout(LIMIT_MS)
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
+    service.script = ""
+    yield Visit(page, complaints)
+    await context.close()
+    assert [text for text in complaints if "WebSocket connection" not in text] == []
+
+
+async def test_the_widget_on_another_site_opens_sends_and_receives(visit: Visit, service: Service) -> None:
+    await visit.page.goto(service.shop)
+    await expect(visit.dialog).to_be_hidden()
+    await visit.open()
+    await expect(visit.page.get_by_text("Hello. I am Mathia, an assistant.")).to_be_visible()
+    await expect(visit.box).to_be_focused()
+    await visit.page.get_by_role("button", name=WEATHER).click()
+    question, answer = await visit.told(1)
+    assert question == WEATHER
+    assert "Nairobi" in answer
+    assert answer.endswith("· sandbox")
+    await expect(visit.page.get_by_text("Hello. I am Mathia")).to_be_hidden()
+    await visit.write("100 USD in KES")
+    assert "KES" in (await visit.told(2))[-1]
+    assert await service.texts(await visit.room()) == await visit.bubbles.all_inner_texts()
+    assert await visit.kept() == 0
+
+
+async def test_a_killed_web_process_loses_and_doubles_nothing(visit: Visit, service: Service) -> None:
+    await visit.page.goto(service.shop)
+    await visit.open()
+    await visit.write(WEATHER)
+    await visit.told(1)
+    service.process.kill()
+    await expect(visit.page.get_by_role("status")).to_have_text(OFFLINE, timeout=LIMIT_MS)
+    await visit.write("100 USD in KES")
+    await visit.write("and what's the weather in Mombasa?")
+    await expect(visit.page.get_by_text("Sending…")).to_have_count(2)
+    await visit.page.reload()
+    await expect(visit.page.locator("mathia-chat .group[data-cid]")).to_have_count(2)
+    await service.process.start()
+    await visit.open()
+    await expect(visit.page.get_by_text("Sending…")).to_have_count(0, timeout=LIMIT_MS)
+
+    async def answered() -> bool:
+        said = await service.texts(await visit.room())
+        return any("Mombasa" in text and "sandbox" in text for text in said)
+
+    await until(answered, 15.0, "the answer about Mombasa")
+    said = await service.texts(await visit.room())
+    await expect(visit.bubbles).to_have_count(len(said), timeout=LIMIT_MS)
+    assert await visit.bubbles.all_inner_texts() == said
+    for line in (WEATHER, "100 USD in KES", "and what's the weather in Mombasa?"):
+        assert said.count(line) == 1
+    assert said.index("100 USD in KES") < said.index("and what's the weather in Mombasa?")
+    assert await visit.kept() == 0
+    await visit.page.reload()
+    await visit.open()
+    await expect(visit.bubbles).to_have_count(len(said), timeout=LIMIT_MS)
+    assert await visit.bubbles.all_inner_texts() == said
+
+
+async def test_a_message_whose_receipt_was_lost_is_stored_once(visit: Visit, service: Service) -> None:
+    """The web process dies after the message is stored and before the browser hears of it."""
+    await service.process.stop()
+    await service.process.start(MATHIA_CRASH="inbox.committed:1")
+    await visit.page.goto(service.shop)
+    await visit.open()
+    await visit.write(WEATHER)
+    await until(lambda: _ended(service), 15.0, "the crash")
+    await expect(visit.page.get_by_text("Sending…")).to_have_count(1)
+    await service.process.start()
+    question, _answer = await visit.told(1)
+    assert question == WEATHER
+    assert (await service.texts(await visit.room())).count(WEATHER) == 1
+
+
+async def _ended(service: Service) -> bool:
+    return service.process.ended is not None
+
+
+@pytest.mark.parametrize("visit", [LOOKS[2]], indirect=True, ids=str)
+async def test_the_widget_is_usable_on_a_narrow_phone(visit: Visit, service: Service) -> None:
+    await visit.page.goto(service.shop)
+    await visit.launcher.tap()
+    await visit.online()
+    panel = await visit.dialog.bounding_box()
+    assert panel is not None
+    assert (panel["x"], panel["y"], panel["width"], panel["height"]) == (0, 0, 360, 760)
+    await expect(visit.launcher).to_be_hidden()
+    await visit.page.get_by_role("button", name=WEATHER).tap()
+    await visit.told(1)
+    await visit.box.tap()
+    await visit.box.fill("A very long unbroken word: " + "x" * 300)
+    await visit.page.get_by_role("button", name="Send").tap()
+    await expect(visit.bubbles).to_have_count(4, timeout=LIMIT_MS)
+    assert await visit.page.evaluate("document.documentElement.scrollWidth") <= 360
+    wide = await visit.page.locator("mathia-chat .log").evaluate("(log) => log.scrollWidth - log.clientWidth")
+    assert wide == 0
+    for button in await visit.page.locator("mathia-chat button:visible").all():
+        box = await button.bounding_box()
+        assert box is not None
+        assert min(box["width"], box["height"]) >= 44, await button.get_attribute("aria-label")
+    await visit.bubbles.nth(1).tap()
+    await visit.page.get_by_role("button", name="Reply").nth(1).tap()
+    await expect(visit.page.get_by_role("button", name="Cancel reply")).to_be_visible()
+    await visit.write("thanks")
+    await expect(visit.page.locator("mathia-chat q")).to_have_count(1, timeout=LIMIT_MS)
+    await visit.page.get_by_role("button", name="Close chat").tap()
+    await expect(visit.launcher).to_be_visible()
+
+
+@pytest.mark.parametrize("visit", LOOKS, indirect=True, ids=str)
+async def test_axe_finds_nothing_in_the_widget_closed_or_open(visit: Visit, service: Service) -> None:
+    await visit.page.goto(service.shop)
+    await visit.launcher.wait_for()
+    await clean(visit.page)
+    await visit.launcher.click()
+    await visit.online()
+    await clean(visit.page)
+    await visit.write(WEATHER)
+    await visit.told(1)
+    await service.say(await visit.room(), "Which city? See https://example.com/cities.", ("Nairobi", "Mombasa"))
+    await visit.told(2)
+    await visit.page.get_by_role("button", name="Mombasa").wait_for()
+    await visit.page.get_by_role("button", name="Reply").first.focus()
+    await clean(visit.page)
+
+
+@pytest.mark.parametrize("visit", [LOOKS[0], LOOKS[3]], indirect=True, ids=str)
+async def test_axe_finds_nothing_on_our_own_pages(visit: Visit, service: Service) -> None:
+    await visit.page.goto(service.url)
+    await visit.launcher.wait_for()
+    await clean(visit.page)
+    await visit.page.goto(f"{service.url}/chat")
+    await visit.online()
+    await clean(visit.page)
+    await visit.write(WEATHER)
+    await visit.told(1)
+    await clean(visit.page)
+
+
+async def clean(page: Page) -> None:
+    results = await Axe().run(page)
+    assert results.violations_count == 0, results.generate_report()
+
+
+async def test_everything_can_be_done_with_the_keyboard(visit: Visit, service: Service) -> None:
+    await visit.page.goto(service.shop)
+    await visit.launcher.wait_for()
+    await visit.page.keyboard.press("Tab")
+    await expect(visit.launcher).to_be_focused()
+    await visit.page.keyboard.press("Enter")
+    await expect(visit.box).to_be_focused()
+    await visit.page.keyboard.type("one")
+    await visit.page.keyboard.press("Shift+Enter")
+    await visit.page.keyboard.type("two")
+    await visit.page.keyboard.press("Enter")
+    await visit.told(1)
+    assert (await visit.bubbles.all_inner_texts())[0] == "one\ntwo"
+    await visit.page.keyboard.press("Escape")
+    await expect(visit.dialog).to_be_hidden()
+    await expect(visit.launcher).to_be_focused()
+    await visit.page.keyboard.press("Enter")
+    await expect(visit.box).to_be_focused()
+    way_back = []
+    for _ in range(12):
+        await visit.page.keyboard.press("Shift+Tab")
+        way_back.append(await visit.page.evaluate("document.activeElement.shadowRoot?.activeElement?.ariaLabel"))
+    assert {"Reply", "Messages", "Close chat"} <= set(way_back)
+
+
+async def test_the_input_grows_to_six_lines_and_its_draft_is_kept(visit: Visit, service: Service) -> None:
+    await visit.page.goto(service.shop)
+    await visit.open()
+    heights: list[float] = []
+    for lines in (1, 2, 6, 7, 12):
+        await visit.box.fill("\n".join("line" for _ in range(lines)))
+        heights.append((await visit.box.bounding_box() or {"height": 0})["height"])
+    one, two, six, seven, twelve = heights
+    assert one < two < six == seven == twelve
+    await visit.page.reload()
+    await visit.open()
+    assert (await visit.box.input_value()).count("line") == 12
+
+
+async def test_what_people_write_is_shown_as_text(visit: Visit, service: Service) -> None:
+    await visit.page.goto(service.shop)
+    await visit.open()
+    text = '<img src=x onerror="window.broken=1"> see https://example.com/a?b=1, and javascript:alert(1)'
+    await visit.write(text)
+    await visit.told(1)
+    assert (await visit.bubbles.all_inner_texts())[0] == text
+    assert await visit.page.evaluate("window.broken") is None
+    links = visit.bubbles.first.get_by_role("link")
+    assert [await link.get_attribute("href") for link in await links.all()] == ["https://example.com/a?b=1"]
+    assert await links.first.get_attribute("rel") == "noopener noreferrer nofollow"
+
+
+async def test_a_message_that_cannot_be_taken_says_why_and_can_be_edited(visit: Visit, service: Service) -> None:
+    service.script = "window.mathia = function () { (mathia.q = mathia.q || []).push(arguments) }"
+    await visit.page.goto(service.shop)
+    await visit.open()
+    await visit.page.evaluate("mathia('send', 'too long '.repeat(3000))")
+    await expect(visit.page.get_by_text("Not sent. A message may have at most 16,384 characters.")).to_be_visible()
+    await visit.write("hello")
+    await visit.told(1)
+    await visit.page.get_by_role("button", name="Edit").click()
+    assert (await visit.box.input_value()).startswith("too long too long")
+    await expect(visit.page.get_by_text("Not sent.")).to_have_count(0)
+    assert await visit.kept() == 0
+
+
+async def test_unread_messages_are_counted_until_they_are_seen(visit: Visit, service: Service) -> None:
+    await visit.page.goto(service.shop)
+    await visit.open()
+    await visit.write("hello")
+    await visit.told(1)
+    await visit.page.keyboard.press("Escape")
+    await service.say(await visit.room(), "Time to stretch")
+    await service.say(await visit.room(), "Time to drink")
+    await expect(visit.page.get_by_role("button", name="Open chat, 2 unread")).to_be_visible(timeout=LIMIT_MS)
+    await visit.page.reload()
+    await expect(visit.page.get_by_role("button", name="Open chat, 2 unread")).to_be_visible(timeout=LIMIT_MS)
+    await visit.open()
+    await visit.told(3)
+    await visit.page.reload()
+    await visit.launcher.wait_for()
+    await expect(visit.bubbles).to_have_count(4, timeout=LIMIT_MS)
+    await expect(visit.page.get_by_role("button", name="Open chat", exact=True)).to_be_visible()
+
+
+async def test_a_page_steers_the_widget_by_settings_and_calls(visit: Visit, service: Service) -> None:
+    service.script = """
+        window.mathiaSettings = {title: 'Duka', color: '#ffd54a', position: 'left'}
+        window.mathia = function () { (mathia.q = mathia.q || []).push(arguments) }
+        window.heard = []
+        for (const event of ['ready', 'open', 'close', 'message'])
+            mathia('on', event, (detail) => heard.push(detail?.seq ?? event))
+        mathia('open'); mathia('send', 'habari')
+    """
+    await visit.page.goto(service.shop)
+    dialog = visit.page.get_by_role("dialog", name="Duka")
+    await expect(dialog).to_be_visible()
+    await visit.told(1)
+    await visit.page.evaluate("mathia('close')")
+    assert await visit.page.evaluate("heard") == ["ready", "open", 1, 2, "close"]
+    box = await visit.launcher.bounding_box()
+    assert box is not None
+    assert box["x"] == 20
+    look = "(node) => [getComputedStyle(node).backgroundColor, getComputedStyle(node).color]"
+    assert await visit.launcher.evaluate(look) == ["rgb(255, 213, 74)", "rgb(17, 17, 17)"]
+    await clean(visit.page)
+
+
+async def test_a_page_that_is_not_listed_gets_no_chat_and_says_so(visit: Visit, service: Service) -> None:
+    stranger = service.shop.replace("127.0.0.1", "localhost")
+    await visit.page.goto(stranger)
+    await visit.launcher.click()
+    await expect(visit.page.get_by_role("status")).to_have_text(OFFLINE, timeout=LIMIT_MS)
+    assert await service.db.pool.fetchval("SELECT count(*) FROM web_visitor WHERE site <> 'default'") == 0
+
+
+async def test_two_tabs_of_one_visitor_show_one_conversation(visit: Visit, service: Service) -> None:
+    await visit.page.goto(f"{service.url}/chat")
+    await visit.online()
+    second = Visit(await visit.page.context.new_page(), visit.complaints)
+    await second.page.goto(f"{service.url}/chat")
+    await second.online()
+    await visit.write("from the first")
+    await second.told(1)
+    await second.write("from the second")
+    first_texts, second_texts = await visit.told(2), await second.told(2)
+    assert first_texts == second_texts == await service.texts(await visit.room())
+
+
+async def test_two_tabs_opened_at_once_become_one_visitor(visit: Visit, service: Service) -> None:
+    second = Visit(await visit.page.context.new_page(), visit.complaints)
+    await asyncio.gather(visit.page.goto(f"{service.url}/chat"), second.page.goto(f"{service.url}/chat"))
+    await visit.online()
+    await second.online()
+    await visit.write("hello")
+    await second.told(1)

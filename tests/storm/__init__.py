@@ -1,0 +1,1 @@
+"""The storm at a size for every change."""

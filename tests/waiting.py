@@ -1,0 +1,23 @@
+"""Waiting in tests: until a condition holds, never for a fixed time."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+LOOK_AGAIN_S = 0.01
+
+
+async def until(condition: Callable[[], Awaitable[object]], limit_s: float = 10.0, what: str = "the condition") -> None:
+    """Return once `condition()` is true; fails the test after `limit_s`, naming `what` it waited for."""
+    give_up_at = time.monotonic() + limit_s
+    while not await condition():
+        assert time.monotonic() < give_up_at, f"{what} did not come true within {limit_s:g} s"
+        await asyncio.sleep(LOOK_AGAIN_S)
+
+
+def until_now(condition: Callable[[], object], limit_s: float = 10.0, what: str = "the condition") -> None:
+    """The same for plain functions: outside an event loop, or where it may be blocked."""
+    give_up_at = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < give_up_at, f"{what} did not come true within {limit_s:g} s"
+        time.sleep(LOOK_AGAIN_S)
