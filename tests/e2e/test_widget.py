@@ -473,10 +473,11 @@ async def test_two_tabs_of_one_visitor_show_one_conversation(visit: Visit, servi
     assert first_texts == second_texts == await service.texts(await visit.room())
 
 
-async def test_two_tabs_opened_at_once_become_one_visitor(visit: Visit, service: Service) -> None:
-    second = Visit(await visit.page.context.new_page(), visit.complaints)
-    await asyncio.gather(visit.page.goto(f"{service.url}/chat"), second.page.goto(f"{service.url}/chat"))
-    await visit.online()
-    await second.online()
+async def test_tabs_opened_at_once_become_one_visitor(visit: Visit, service: Service) -> None:
+    tabs = [visit, *[Visit(await visit.page.context.new_page(), visit.complaints) for _ in range(3)]]
+    await asyncio.gather(*(tab.page.goto(f"{service.url}/chat") for tab in tabs))
+    for tab in tabs:
+        await tab.online()
     await visit.write("hello")
-    await second.told(1)
+    for tab in tabs:
+        await tab.told(1)

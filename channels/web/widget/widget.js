@@ -1,4 +1,4 @@
-// Mathia's chat: one web component, as a launcher on any page or filling its own.
+// Mathia's chat: a web component, as a launcher on any page or filling its own.
 // window.mathiaSettings = {server, site, title, color, position, locale}; mathia('open' | 'close' | 'send' | 'on', …).
 (() => {
   'use strict'
@@ -56,7 +56,7 @@ font:400 14px/1.5 ui-sans-serif,system-ui,-apple-system,"Segoe UI",Roboto,"Noto 
 *,::before{box-sizing:border-box}
 [hidden]{display:none!important}
 button,textarea{font:inherit;color:inherit;margin:0;border:0;background:none;padding:0}
-button{cursor:pointer;-webkit-tap-highlight-color:transparent}
+button{cursor:pointer}
 :focus-visible{outline:2px solid var(--ink);outline-offset:2px}
 svg{width:20px;height:20px;display:block;fill:none;stroke:currentColor;stroke-width:var(--stroke,1.5);stroke-linecap:round;stroke-linejoin:round;flex:none}
 .sr{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
@@ -64,8 +64,7 @@ svg{width:20px;height:20px;display:block;fill:none;stroke:currentColor;stroke-wi
 :host([left]) .launch,:host([left]) .panel{right:auto;left:0}
 .launch svg{width:26px;height:26px}
 .launch[aria-expanded=true] svg:first-child,.launch[aria-expanded=false] svg+svg{display:none}
-:is(.launch,.go):hover{filter:brightness(1.08)}
-.badge{position:absolute;top:-4px;right:-4px;min-width:22px;height:22px;padding:0 6px;border-radius:11px;background:var(--bg);color:var(--ink);border:1px solid var(--accent);font-size:12px;line-height:20px;font-weight:600;font-variant-numeric:tabular-nums}
+.badge{position:absolute;top:-4px;right:-4px;min-width:22px;height:22px;padding:0 6px;border-radius:11px;background:var(--bg);color:var(--ink);border:1px solid;font-size:12px;line-height:20px;font-weight:600}
 .panel{position:absolute;right:0;bottom:72px;width:384px;height:min(640px,calc(100vh - 112px));background:var(--bg);border:1px solid var(--line);border-radius:12px;box-shadow:0 12px 48px #00000029;display:flex;flex-direction:column;overflow:hidden}
 :host([full]) .panel{position:absolute;inset:0;width:auto;height:auto;border:0;border-radius:0;box-shadow:none}
 :host([full]) :is(.head,.log,.quick,.quote,form,.foot){padding-inline:max(16px,calc(50% - 344px))}
@@ -77,8 +76,7 @@ h1,h2{margin:0;font-size:16px;line-height:1.3;font-weight:600;overflow:hidden;te
 .state::before{content:"";display:inline-block;width:7px;height:7px;border-radius:50%;margin-right:6px;border:1.5px solid var(--mute)}
 .state.on::before{background:var(--ink);border-color:var(--ink)}
 .icon{width:44px;height:44px;border-radius:6px;display:grid;place-items:center;color:var(--mute);flex:none}
-.icon:hover{color:var(--fg)}
-.log{flex:1;overflow-y:auto;overscroll-behavior:contain;padding:16px;display:flex;flex-direction:column;font-size:16px;outline-offset:-2px}
+.log{flex:1;overflow-y:auto;overscroll-behavior:contain;padding:16px;display:flex;flex-direction:column;font-size:16px;}
 .log>:first-child{margin-top:auto}
 .day{align-self:center;font-size:12px;color:var(--mute);margin:16px 0 12px}
 .group{display:flex;flex-direction:column;align-items:flex-start;gap:3px;margin-bottom:14px}
@@ -90,7 +88,7 @@ h1,h2{margin:0;font-size:16px;line-height:1.3;font-weight:600;overflow:hidden;te
 .me .bubble{background:var(--own)}
 .bot .row:last-of-type .bubble{border-bottom-left-radius:6px}
 .me .row:last-of-type .bubble{border-bottom-right-radius:6px}
-.bubble a{color:var(--ink);text-underline-offset:2px}
+.bubble a{color:var(--ink)}
 .bubble q{display:block;quotes:none;border-left:2px solid var(--ink);padding-left:8px;margin:2px 0 6px;font-size:14px;color:var(--mute);max-height:4.5em;overflow:hidden}
 .me q{color:inherit}
 .row .icon{opacity:0}
@@ -98,8 +96,8 @@ h1,h2{margin:0;font-size:16px;line-height:1.3;font-weight:600;overflow:hidden;te
 .meta{display:flex;align-items:center;gap:4px;font-size:12px;color:var(--mute);padding:1px 4px;font-variant-numeric:tabular-nums}
 .meta svg{width:14px;height:14px}
 .bad{color:var(--red)}
-.meta button{color:var(--ink);font-weight:500;text-decoration:underline;text-underline-offset:2px;white-space:nowrap;min-height:44px;padding:0 8px}
-.empty{text-align:center;margin:auto 0;padding:24px 16px;color:var(--mute);text-wrap:balance}
+.meta button{color:var(--ink);font-weight:500;text-decoration:underline;white-space:nowrap;min-height:44px;padding:0 8px}
+.empty{text-align:center;margin:auto 0;padding:24px 16px;color:var(--mute)}
 .empty .mark{margin:0 auto 16px;width:52px;height:52px}
 .empty svg{width:28px;height:28px}
 .empty b{display:block;font-weight:600;font-size:20px;line-height:1.4;color:var(--fg);margin-bottom:4px}
@@ -124,8 +122,7 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
 :host(:not([full])) .panel{position:fixed;inset:var(--top,0) 0 auto 0;width:auto;height:var(--height,100dvh);border:0;border-radius:0}
 .panel:not([hidden])+.launch{display:none}}
 @media (prefers-reduced-motion:no-preference){:host(:not([full])) .panel{animation:rise .16s ease-out}.group{animation:fade .14s ease-out}
-.dots i{animation:dot 1.2s ease-in-out infinite}.dots i:nth-child(2){animation-delay:.15s}.dots i:nth-child(3){animation-delay:.3s}
-.row .icon{transition:opacity .12s ease-out}}
+.dots i{animation:dot 1.2s ease-in-out infinite}.dots i:nth-child(2){animation-delay:.15s}.dots i:nth-child(3){animation-delay:.3s}}
 @keyframes rise{from{opacity:0;transform:translateY(8px)}}
 @keyframes fade{from{opacity:0}}
 @keyframes dot{0%,60%,100%{opacity:.35}30%{opacity:1}}`
@@ -179,6 +176,8 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
     #socket = null
     #ready = false
     #backOff = BACK_OFF_MS
+    #token = null
+    #room = null
     #seq = 0
     #target = 0
     #outbox = []
@@ -204,6 +203,7 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
       this.#grow()
       this.#emptyOrNot()
       window.addEventListener('online', () => this.#again(0))
+      window.addEventListener('storage', ({ key, newValue }) => { if (key === prefix + 'token' && newValue) this.#agree(newValue) })
       document.addEventListener('visibilitychange', () => { if (!document.hidden) { this.#again(0); this.#seen() } })
       const view = window.visualViewport
       view?.addEventListener('resize', () => {
@@ -361,11 +361,21 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
       }
     }
 
-    #hello() { this.#say({ type: 'hello', token: store.get('token'), since: this.#seq, site }) }
+    #hello() {
+      this.#token = store.get('token')
+      this.#say({ type: 'hello', token: this.#token, since: this.#seq, site })
+    }
+
+    // Two tabs may have become two visitors: the smaller token wins.
+    #agree(other) {
+      if (!this.#ready || other === this.#token) return
+      if (other < this.#token) this.#lost()
+      else store.set('token', this.#token)
+    }
 
     #say(frame) { if (this.#socket?.readyState === 1) this.#socket.send(JSON.stringify(frame)) }
 
-    // A browser can take minutes to notice a dead connection.
+    // Browsers may take minutes to notice a dead connection.
     #lost() {
       const socket = this.#socket
       if (!socket) return
@@ -388,11 +398,11 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
     }
 
     #welcome(frame) {
-      const [token, room] = [store.get('token'), store.get('room')]
+      const [token, room] = [store.get('token'), this.#room || store.get('room')]
       if (token && token !== frame.token) return this.#lost() // Another tab was faster.
       if (frame.seq < this.#seq || (room && room !== frame.conversation)) this.#forget()
-      store.set('token', frame.token)
-      store.set('room', frame.conversation)
+      store.set('token', this.#token = frame.token)
+      store.set('room', this.#room = frame.conversation)
       this.#target = frame.seq
       this.#ready = true
       this.#timers.well = setTimeout(() => (this.#backOff = BACK_OFF_MS), ECHO_MS)
@@ -403,7 +413,7 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
 
     #refused(frame) {
       if (frame.code === 'token') {
-        store.drop('token')
+        if (store.get('token') === this.#token) store.drop('token')
         this.#forget()
         this.#hello()
       } else if (!this.#ready) {
@@ -417,7 +427,7 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
       }
     }
 
-    // One at a time, so that what was typed first is stored first.
+    // One at a time, in the order typed.
     #pump() {
       const next = this.#outbox.find((one) => !one.failed)
       if (!this.#ready || this.#sending || !next) return
