@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from collections.abc import Coroutine, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +25,12 @@ if TYPE_CHECKING:
 
 STARTED = "MATHIA_STARTED"
 """Environment variable of bot.__main__: the monotonic clock when the command was started."""
-HEAVY = ("temporalio.client", "bot.migrate", "core.db", "web_admin.auth")
+HEAVY = ("temporalio.client", "core.db", "web_admin.auth")
 HEAVY_TOGETHER = ("bot.app", "jobs.worker", "jobs.temporal")
 """What takes long to import: loaded in a thread while the servers boot. The latter only by the process that runs it."""
 NEVER_PASSED_ON = frozenset({"MATHIA_CRASH", STARTED})
 PROBE_S = 2.0
+MIGRATIONS = Path(__file__).resolve().parent.parent / "alembic" / "versions"
 SANDBOX_MAIL_FROM = "mathia@sandbox.invalid"
 
 
@@ -60,22 +62,25 @@ async def main(args: argparse.Namespace) -> int:
     supervisor = Supervisor(folder, say)
     try:
         os.environ["PORT"] = str(take_port(given.host, port))
-        async with asyncio.TaskGroup() as group:
-            starting = group.create_task(start_servers(folder, supervisor, which=missing(given)))
-            group.create_task(asyncio.to_thread(load_heavy, HEAVY if args.split else HEAVY + HEAVY_TOGETHER))
-            if not args.no_sandbox and not given.sandbox_url and given.environment == "development":
-                group.create_task(start_sandbox(given, folder, supervisor))
-        servers = starting.result()
-        os.environ.update(servers.environment())
-        settings = Settings()
-        await bring_to_newest(settings)
-        from core.log import configure
+        async with AsyncExitStack() as stack:
+            async with asyncio.TaskGroup() as group:
+                starting = group.create_task(start_servers(folder, supervisor, which=missing(given)))
+                group.create_task(asyncio.to_thread(load_heavy, HEAVY if args.split else HEAVY + HEAVY_TOGETHER))
+                if not args.no_sandbox and not given.sandbox_url and given.environment == "development":
+                    group.create_task(
+                        start_sandbox(given, folder, supervisor) if args.split else serve_sandbox(given, folder, stack)
+                    )
+            servers = starting.result()
+            os.environ.update(servers.environment())
+            settings = Settings()
+            await bring_to_newest(settings)
+            from core.log import configure
 
-        configure(settings)
-        if args.split:
-            await run_split(settings, servers, supervisor)
-        else:
-            await run_together(settings, servers, supervisor)
+            configure(settings)
+            if args.split:
+                await run_split(settings, servers, supervisor)
+            else:
+                await run_together(settings, servers, supervisor)
     finally:
         await supervisor.stop()
         folder.unlock()
@@ -113,7 +118,7 @@ def take_port(host: str, port: int) -> int:
 
 
 async def start_sandbox(given: Settings, folder: DataFolder, supervisor: Supervisor) -> None:
-    """Start the simulators as a child and point the settings at them; mail too, unless there is a server for it."""
+    """Start the simulators as a child, and point the settings at them."""
     smtp_port = free_port()
     environment = {name: value for name, value in os.environ.items() if name not in NEVER_PASSED_ON}
 
@@ -125,7 +130,23 @@ async def start_sandbox(given: Settings, folder: DataFolder, supervisor: Supervi
         words = [sys.executable, "-m", "bot", "sandbox", *where]
         return Program("sandbox", words, healthy=listens, env=environment, cwd=Path.cwd(), drop_rights=False)
 
-    os.environ["SANDBOX_URL"] = f"http://127.0.0.1:{await supervisor.start_on_free_port(on)}"
+    use_sandbox(given, f"http://127.0.0.1:{await supervisor.start_on_free_port(on)}", smtp_port)
+
+
+async def serve_sandbox(given: Settings, folder: DataFolder, stack: AsyncExitStack) -> None:
+    """Serve the simulators in this process, which saves the memory of another, and point the settings at them."""
+    from bot.sandbox.server import serving
+
+    here = f"http://{local_host(given.host)}:{os.environ['PORT']}"
+    base_url, smtp_port = await stack.enter_async_context(
+        serving(folder.path / "sandbox", app_url=here, public_url=Settings().base_url)
+    )
+    use_sandbox(given, base_url, smtp_port)
+
+
+def use_sandbox(given: Settings, base_url: str, smtp_port: int) -> None:
+    """Point the settings at the simulators; mail too, unless there is a server for it."""
+    os.environ["SANDBOX_URL"] = base_url
     if not given.smtp_host:
         os.environ.update(
             SMTP_HOST="127.0.0.1", SMTP_PORT=str(smtp_port), SMTP_TLS="false", SMTP_USER="",
@@ -145,16 +166,34 @@ async def answers(host: str, port: int) -> bool:
 
 
 async def bring_to_newest(settings: Settings) -> None:
-    """Migrate; a database that is away is said, without its address, which may hold a password."""
-    from bot.migrate import migrate
-    from core.db import is_away
+    """Migrate where the database is behind, in a process of its own: what migrating takes is not kept for ever.
 
+    A database that is away is said, without its address, which may hold a password.
+    """
+    import asyncpg
+
+    from core.db import CONNECT_TIMEOUT_S, is_away
+
+    newest = max(file.name.partition("_")[0] for file in MIGRATIONS.glob("*.py"))
     try:
-        await migrate(settings.database_owner_url or settings.database_url)
+        url = settings.database_owner_url or settings.database_url
+        connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S)
+        try:
+            if await connection.fetchval("SELECT version_num FROM alembic_version") == newest:
+                return
+        except asyncpg.UndefinedTableError:
+            pass
+        finally:
+            await connection.close()
     except Exception as error:
         if is_away(error):
             raise PartFailed(f"PostgreSQL, named by DATABASE_URL, does not answer ({type(error).__name__}).") from error
         raise
+    migrating = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bot", "migrate", stdout=asyncio.subprocess.DEVNULL
+    )
+    if await migrating.wait() != 0:
+        raise PartFailed("The database could not be brought to the newest migration; the reason is above.")
 
 
 async def run_together(settings: Settings, servers: Servers, supervisor: Supervisor) -> None:

@@ -5,6 +5,7 @@ Everything here may be repeated: it only reads. Addresses and parameters are nev
 
 import asyncio
 import json
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -59,12 +60,15 @@ class Providers:
         self._backoff_s = backoff_s
         self._deadline_s = deadline_s
         self._known: dict[tuple[str, str], Provider] = {}
-        self._tls = httpx.create_ssl_context(trust_env=False)
+        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        """Trusts nobody, until the first provider with an https address makes it worth reading who is to be trusted."""
 
     def client(self, name: str, base_url: str) -> "Provider":
         """The provider `name` at `base_url`; the same one, with its connections and its circuit, each time."""
         key = (name, base_url.rstrip("/"))
         if key not in self._known:
+            if key[1].startswith("https:") and not self._tls.cert_store_stats()["x509_ca"]:
+                self._tls = httpx.create_ssl_context(trust_env=False)
             client = httpx.AsyncClient(
                 base_url=key[1],
                 timeout=httpx.Timeout(READ_S, connect=CONNECT_S),

@@ -1,4 +1,4 @@
-"""The process of the simulators: one loopback port for all providers and the phone, another for mail.
+"""The simulators' server, alone or within `up`: one loopback port for all providers and the phone, another for mail.
 
 /<provider>/…            the provider's own API
 /<provider>/_truth       what it executed, oldest first, as a JSON array; ?since=n leaves out rows up to number n
@@ -19,6 +19,8 @@ import signal
 import socket
 import struct
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -280,25 +282,43 @@ def _request(
     return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=BODY_BYTES_MAX)
 
 
+@asynccontextmanager
+async def serving(
+    data: Path, *, port: int = 0, smtp_port: int = 0, app_url: str, public_url: str
+) -> AsyncIterator[tuple[str, int]]:
+    """The simulators until the block ends: their base URL and the mail sink's port.
+
+    They call the application at `app_url`, which believes to be at `public_url`. Raises OSError for a port that is
+    taken, ValueError for an `app_url` that is not on this machine.
+    """
+    with socket.create_server((HOST, port), backlog=BACKLOG) as listener:
+        base_url = f"http://{HOST}:{listener.getsockname()[1]}"
+        sandbox = Sandbox(data, Hooks(app_url, public_url), base_url)
+        server = web.Server(
+            sandbox.handle, request_factory=_request, access_log=None, handler_cancellation=False,
+            keepalive_timeout=75.0,
+        )  # fmt: skip
+        runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_S)
+        await runner.setup()
+        await sandbox.start(smtp_port)
+        await web.SockSite(runner, listener, backlog=BACKLOG).start()
+        try:
+            yield base_url, sandbox.smtp.port
+        finally:
+            await sandbox.stop()
+            await runner.cleanup()
+
+
 async def serve(args: argparse.Namespace) -> None:
     """Run until SIGINT or SIGTERM; prints one line when ready."""
-    listener = socket.create_server((HOST, args.port), backlog=BACKLOG)
-    base_url = f"http://{HOST}:{listener.getsockname()[1]}"
-    sandbox = Sandbox(args.data, Hooks(args.app_url, args.public_url), base_url)
-    server = web.Server(
-        sandbox.handle, request_factory=_request, access_log=None, handler_cancellation=False, keepalive_timeout=75.0
-    )
-    runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_S)
-    await runner.setup()
-    await sandbox.start(args.smtp_port)
-    await web.SockSite(runner, listener, backlog=BACKLOG).start()
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    print(json.dumps({"sandbox": base_url, "smtp_port": sandbox.smtp.port}), flush=True)
-    await stop.wait()
-    await sandbox.stop()
-    await runner.cleanup()
+    async with serving(
+        args.data, port=args.port, smtp_port=args.smtp_port, app_url=args.app_url, public_url=args.public_url
+    ) as (base_url, smtp_port):
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        print(json.dumps({"sandbox": base_url, "smtp_port": smtp_port}), flush=True)
+        await stop.wait()
 
 
 def main(args: argparse.Namespace) -> int:

@@ -26,6 +26,8 @@ SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
     "jit": "off",
+    "io_method": "sync",
+    "max_logical_replication_workers": "0",
 }
 THROW_AWAY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
 """For tests only: what is written does not outlive the machine."""

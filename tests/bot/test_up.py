@@ -143,7 +143,7 @@ def test_up_serves_refuses_a_second_mends_its_servers_and_stops_cleanly(data: Pa
             )
 
         children = running.children()
-        assert set(children) == {"postgres", "valkey", "temporal", "sandbox"}
+        assert set(children) == {"postgres", "valkey", "temporal"}
         for name in ("valkey", "postgres"):
             children[name].kill()
             running.says(f"{name} is back")
