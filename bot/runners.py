@@ -22,7 +22,7 @@ from core.messages import ChannelName, Reply
 from core.metrics import OPEN_TURNS, SENDING, SENDS, TURN_SECONDS, TURNS
 from core.outbox import ASK_AFTER_S, RETRY_S_MAX, Delivery, Outbox, Outcome
 from core.settings import Settings
-from core.turn import APOLOGY, ATTEMPTS_MAX, Closing, Turn, TurnDeps, Turns, run_turn
+from core.turn import APOLOGY, ATTEMPTS_MAX, TURN_S_MAX, Closing, Turn, TurnDeps, Turns, run_turn
 from core.wake import Wakes
 
 log = structlog.get_logger()
@@ -36,17 +36,22 @@ ASKING_MAX = 8
 SEND_SHARE = 0.8
 """How much of its lease a send may take; longer than any channel's own time-outs by default."""
 AWAY_S = 1.0
+OVERDUE = "the turn takes too long"
+CLOSED, FENCED, FAILED = (TURNS.labels(outcome) for outcome in ("closed", "fenced", "failed"))
 
 
 class TurnRunner:
     """Claims turns, answers each in its own task, closes them in batches."""
 
-    def __init__(self, turns: Turns, deps: TurnDeps, wakes: Wakes) -> None:
+    def __init__(self, turns: Turns, deps: TurnDeps, wakes: Wakes, *, turn_s: float = TURN_S_MAX) -> None:
+        """A turn that takes longer than `turn_s` is stopped and tried again later."""
         self._turns = turns
+        self._turn_s = turn_s
         self._renew_s = deps.settings.turn_lease_s / 3
         self._deps = deps
         self._wakes = wakes
-        self._open: dict[asyncio.Task[None], Turn] = {}
+        self._open: dict[asyncio.Task[None], tuple[Turn, float]] = {}
+        """The turns being answered, and since when by the monotonic clock."""
 
     async def run(self) -> None:
         """Run until cancelled; open turns then go back to whoever comes next, when their leases end."""
@@ -59,7 +64,7 @@ class TurnRunner:
                         claimed = await self._turns.claim(min(room, CLAIM_MAX))
                         for turn in claimed:
                             task = group.create_task(self._answer(turn))
-                            self._open[task] = turn
+                            self._open[task] = turn, time.monotonic()
                             task.add_done_callback(self._done)
                         OPEN_TURNS.set(len(self._open))
                         if len(claimed) < min(room, CLAIM_MAX):
@@ -81,16 +86,23 @@ class TurnRunner:
             else:
                 closing = await run_turn(turn, self._deps)
             closed = await self._turns.close(closing)
-            TURNS.labels("closed" if closed else "fenced").inc()
+            (CLOSED if closed else FENCED).inc()
             TURN_SECONDS.observe(time.perf_counter() - started)
             if not closed:
                 log.warning("turn.fenced", turn_id=turn.id, attempt=turn.attempt)
+        except asyncio.CancelledError as cancelled:
+            if OVERDUE not in cancelled.args:
+                raise
+            FAILED.inc()
+            log.error("turn.overdue", turn_id=turn.id, attempt=turn.attempt)
+            with suppress(Exception):
+                await self._turns.give_back(turn, RETRY_S_MAX)
         except StoreUnavailable:
             log.warning("turn.store_away", turn_id=turn.id)
         except Exception as error:
             # A bug, or PostgreSQL going away under an action: the turn is tried again later, at most ATTEMPTS_MAX
             # times.
-            TURNS.labels("failed").inc()
+            FAILED.inc()
             log.exception("turn.failed", turn_id=turn.id, attempt=turn.attempt, error=type(error).__name__)
             with suppress(Exception):
                 await self._turns.give_back(turn, min(2.0 ** (turn.attempt - 1), RETRY_S_MAX))
@@ -98,9 +110,14 @@ class TurnRunner:
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(self._renew_s)
+            overdue_since = time.monotonic() - self._turn_s
+            for task, (_, since) in self._open.items():
+                # A time-out around each turn would cost more than answering many of them does.
+                if since < overdue_since:
+                    task.cancel(OVERDUE)
             if self._open:
                 try:
-                    await self._turns.renew(list(self._open.values()))
+                    await self._turns.renew([turn for turn, _ in self._open.values()])
                 except Exception as error:
                     await _away_or_raise(error, "turns.renew")
 

@@ -5,7 +5,7 @@ Measured on 2 cores, this takes durable one-message transactions from 4,400 to 3
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from core.db import is_away
 from core.errors import StoreUnavailable
@@ -47,7 +47,10 @@ class GroupCommit(Generic[T, R]):
         """
         if len(self._waiting) >= self._waiting_max:
             raise StoreUnavailable("The service is too busy just now. Try again in a few seconds.")
-        future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[R] = loop.create_future()
+        # asyncio.timeout would cost ten times as much, on every message.
+        expiry = loop.call_later(ANSWER_S, _expire, future)
         self._waiting.append((item, future))
         if self._free_lanes:
             self._free_lanes -= 1
@@ -55,10 +58,9 @@ class GroupCommit(Generic[T, R]):
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         try:
-            async with asyncio.timeout(ANSWER_S):
-                return await future
-        except TimeoutError as error:
-            raise StoreUnavailable("The database did not answer in time. Try again in a few seconds.") from error
+            return await future
+        finally:
+            expiry.cancel()
 
     async def _drain(self) -> None:
         # Requests that arrived together are read in the same round of the loop: one round later they share a commit.
@@ -93,3 +95,8 @@ class GroupCommit(Generic[T, R]):
             if not future.done():
                 future.set_result(result)
         return True
+
+
+def _expire(future: "asyncio.Future[Any]") -> None:
+    if not future.done():
+        future.set_exception(StoreUnavailable("The database did not answer in time. Try again in a few seconds."))

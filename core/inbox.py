@@ -6,10 +6,12 @@ orders its messages; under that lock a message joins the waiting turn of its con
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 from uuid import UUID
 
 import structlog
+from prometheus_client import Counter
 
 from core import crashpoint
 from core.db import POOL_WAIT_S, Database
@@ -35,7 +37,7 @@ WITH given AS (
     SELECT DISTINCT ON (channel, account, event_id) given.*
     FROM given
     WHERE NOT EXISTS (SELECT FROM message m WHERE m.direction = 'in' AND m.channel = given.channel
-                      AND m.account = given.account AND m.event_id = given.event_id)
+                      AND m.account = given.account AND m.event_id = given.event_id OFFSET 0)
     ORDER BY channel, account, event_id, n
 ), locked AS MATERIALIZED (
     SELECT id FROM conversation WHERE id IN (SELECT conversation_id FROM fresh) ORDER BY id FOR NO KEY UPDATE
@@ -63,7 +65,8 @@ SELECT channel, account, event_id, conversation_id, seq, true AS new FROM stored
 UNION ALL
 SELECT m.channel, m.account, m.event_id, m.conversation_id, m.seq, false
 FROM (SELECT DISTINCT channel, account, event_id FROM given) g
-JOIN message m ON m.direction = 'in' AND (m.channel, m.account, m.event_id) = (g.channel, g.account, g.event_id)
+CROSS JOIN LATERAL (SELECT * FROM message m WHERE m.direction = 'in' AND m.channel = g.channel
+                    AND m.account = g.account AND m.event_id = g.event_id OFFSET 0) m
 """
 """One statement, hence one transaction. An event that another process stored since its snapshot breaks the unique index
 and with it the whole statement, which is then tried again: no number is ever used up in vain.
@@ -93,10 +96,12 @@ ON CONFLICT (channel, account, room) DO NOTHING
 """
 
 FIND = """
-SELECT g.n, c.id AS conversation_id, i.id AS identity_id
+SELECT g.n,
+       (SELECT c.id FROM conversation c
+        WHERE (c.channel, c.account, c.room) = (g.channel, g.account, g.room)) AS conversation_id,
+       (SELECT i.id FROM identity i
+        WHERE (i.channel, i.account, i.provider_id) = (g.channel, g.account, g.provider_id)) AS identity_id
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) WITH ORDINALITY AS g(channel, account, room, provider_id, n)
-JOIN conversation c ON (c.channel, c.account, c.room) = (g.channel, g.account, g.room)
-JOIN identity i ON (i.channel, i.account, i.provider_id) = (g.channel, g.account, g.provider_id)
 """
 
 JOIN = """
@@ -195,8 +200,13 @@ def _received(
     key = (message.sender.channel.value, message.sender.account, message.event_id)
     new = key in fresh
     fresh.discard(key)
-    INBOUND.labels(key[0], new).inc()
+    _counter(key[0], new).inc()
     return Received(stored[key]["conversation_id"], stored[key]["seq"], new)
+
+
+@cache
+def _counter(channel: str, new: bool) -> Counter:
+    return INBOUND.labels(channel, new)
 
 
 def _place(message: InboundMessage) -> Place:

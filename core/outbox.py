@@ -22,6 +22,8 @@ STALE_AFTER = {"reply": timedelta(hours=6), "reminder": timedelta(hours=24)}
 ASK_AFTER_S = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0)
 """When an unknown outcome is asked after, in seconds since the last question; after the last one staff decide."""
 RETRY_S_MAX = 60.0
+ABANDONED_MAX = 1_000
+"""How many rows of dead processes one look turns into unknown outcomes."""
 BULK = 100
 """More messages than this are joined by hashing, not one by one."""
 
@@ -64,7 +66,7 @@ WITH given AS (
         WITH ORDINALITY AS g(conversation_id, parts, kind, dedup_key, turn_id, n)
 ), fresh AS (
     SELECT DISTINCT ON (dedup_key) given.* FROM given
-    WHERE NOT EXISTS (SELECT FROM outbox o WHERE o.dedup_key = given.dedup_key)
+    WHERE NOT EXISTS (SELECT FROM outbox o WHERE o.dedup_key = given.dedup_key OFFSET 0)
     ORDER BY dedup_key, n
 ), {COUNTED}, {WRITE}
 SELECT count(*) FROM numbered
@@ -75,7 +77,7 @@ WITH head AS (
     SELECT o.id FROM outbox o
     WHERE o.state = 'pending' AND o.channel = $1 AND o.not_before <= clock_timestamp()
       AND NOT EXISTS (SELECT FROM outbox p
-                      WHERE p.conversation_id = o.conversation_id AND p.id < o.id AND p.done_at IS NULL)
+                      WHERE p.conversation_id = o.conversation_id AND p.id < o.id AND p.done_at IS NULL OFFSET 0)
     ORDER BY o.id LIMIT $2 FOR UPDATE SKIP LOCKED
 ), claimed AS (
     UPDATE outbox o
@@ -110,7 +112,7 @@ ABANDONED = """
 UPDATE outbox SET state = 'unknown', not_before = clock_timestamp(), asked = 0,
        error = 'The process that was sending it ended before it knew the outcome.'
 WHERE id IN (SELECT id FROM outbox WHERE state = 'sending' AND done_at IS NULL AND lease_until < clock_timestamp()
-             FOR UPDATE SKIP LOCKED)
+             ORDER BY not_before LIMIT $1 FOR UPDATE SKIP LOCKED)
 """
 
 SETTLE = """
@@ -124,7 +126,8 @@ SET state = g.state,
 FROM unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::text[], $6::float8[], $7::bool[])
     AS g(id, attempt, state, provider_message_id, error, wait_s, final)
 JOIN locked ON locked.id = g.id
-WHERE o.id = g.id AND o.attempt = g.attempt AND o.done_at IS NULL AND o.state IN ('sending', 'unknown')
+WHERE o.id = g.id AND o.attempt = g.attempt
+  AND coalesce(o.done_at, 'infinity') = 'infinity' AND coalesce(o.state, '') IN ('sending', 'unknown')
 RETURNING o.id
 """
 
@@ -181,7 +184,7 @@ async def post(connection: Any, messages: Sequence[NewMessage]) -> int:
     if not messages:
         return 0
     if len(messages) > BULK:
-        await connection.execute("SET LOCAL enable_hashjoin = on")
+        await connection.execute("SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_hashjoin = on")
     posted: int = await connection.fetchval(
         POST,
         [message.conversation_id for message in messages],
@@ -264,7 +267,7 @@ class Outbox:
 
     async def abandon(self) -> None:
         """Turn what dead processes were sending into unknown outcomes."""
-        await self._db.pool.execute(ABANDONED)
+        await self._db.pool.execute(ABANDONED, ABANDONED_MAX)
 
     async def settle(self, outcome: Outcome) -> bool:
         """Record an outcome; False when the row was claimed again meanwhile, and this outcome is worth nothing."""

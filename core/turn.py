@@ -4,7 +4,6 @@
 (`attempt`), and closes many in one transaction: fence, reply, outbox rows.
 """
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -40,6 +39,7 @@ log = structlog.get_logger()
 ATTEMPTS_MAX = 5
 """After this many failed attempts a turn is dead, and the person is told so once."""
 TURN_S_MAX = 120.0
+"""The runner stops a turn that takes longer, within a third of a lease."""
 MESSAGES_MAX = 100
 """How many messages one turn reads; a person who sent more at once is answered on the newest."""
 APOLOGY = "Sorry, I could not answer that. Please try it another way."
@@ -106,10 +106,10 @@ async def run_turn(turn: Turn, deps: TurnDeps) -> Closing:
     """
     state = turn.state
     answers: list[Answer] = []
-    async with asyncio.timeout(TURN_S_MAX):
-        for number, message in enumerate(turn.messages, 1):
-            answers.append(await answer(replace(turn, messages=(message,), state=state), number, deps))
-            state = answers[-1].state
+    for number, message in enumerate(turn.messages, 1):
+        one = turn if len(turn.messages) == 1 else replace(turn, messages=(message,), state=state)
+        answers.append(await answer(one, number, deps))
+        state = answers[-1].state
     crashpoint.hit("turn.answered")
     told = [one.reply for one in answers[:-1] if not one.is_question] + [answers[-1].reply]
     return Closing(turn, Reply.joined(told), state, [one.understood for one in answers])
@@ -213,7 +213,7 @@ WITH given AS (
 ), closed AS (
     UPDATE turn t SET state = g.state, intent = g.intent::jsonb, closed_at = clock_timestamp(), lease_until = NULL
     FROM given g JOIN first ON first.id = g.conversation_id
-    WHERE t.id = g.id AND t.attempt = g.attempt AND t.state = 'open'
+    WHERE t.id = g.id AND t.attempt = g.attempt AND t.state IS NOT DISTINCT FROM 'open'
     RETURNING t.id, t.conversation_id, g.parts
 ), fresh AS (
     SELECT conversation_id, parts, 'reply' AS kind, 'turn:' || id AS dedup_key, id AS turn_id, id AS n

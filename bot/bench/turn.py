@@ -18,12 +18,14 @@ from uuid import uuid4
 import asyncpg
 
 from bot.bench import Row, percentile
-from bot.bench.webhooks import Sent, load
+from bot.bench.webhooks import Sent, load, prepare
 from bot.servers.postgres import DATABASE, Postgres
 from bot.stand import stand
 
 CONNECTIONS = 32
 SENDERS = 1_000
+PREPARED_PER_S = 10_000
+"""How many webhooks are written beforehand for each second of load; more than can be answered."""
 WARM_S = 2.0
 TEXT = "hello"
 SETTLE_S = 20.0
@@ -105,11 +107,10 @@ async def ours(postgres: Postgres, base_url: str, port: int, seconds: float) -> 
     """Webhooks for WARM_S + `seconds`; what was sent and whose turn closed within the measured time counts."""
     tag = uuid4().hex[:6]
     connection = await postgres.connect(DATABASE)
-    task = asyncio.create_task(
-        load(base_url, port, connections=CONNECTIONS, seconds=WARM_S + seconds, senders=SENDERS, text=TEXT, tag=tag)
-    )
+    number = int((WARM_S + seconds) * PREPARED_PER_S)
+    webhooks = prepare(base_url, number, senders=SENDERS, text=TEXT, tag=tag)
     begin = time.time() + WARM_S
-    sent = await task
+    sent = await load(port, webhooks, connections=CONNECTIONS, seconds=WARM_S + seconds)
     end = begin + seconds
     closed = await _closed(connection, tag, [one.event_id for one in sent])
     delivered = await connection.fetchval(

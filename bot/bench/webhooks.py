@@ -1,8 +1,8 @@
 """A load of signed Twilio webhooks over keep-alive connections, on bare streams so that it costs little itself."""
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import count
 from time import time
 from urllib.parse import urlencode
 
@@ -84,22 +84,30 @@ class Connection:
         self._writer.close()
 
 
-async def load(
-    base_url: str, port: int, *, connections: int, seconds: float, senders: int, text: str, tag: str
-) -> list[Sent]:
-    """Post webhooks one after another on each connection for `seconds`, from `senders` people in turn."""
-    numbers = count()
+Prepared = tuple[str, bytes]
+"""An event id, and the signed request that brings it."""
+
+
+def prepare(base_url: str, number: int, *, senders: int, text: str, tag: str) -> list[Prepared]:
+    """Write and sign `number` webhooks from `senders` people in turn: the provider's work, so not part of a load."""
+    events = ((n, f"SM{tag}{n:026x}") for n in range(number))
+    return [
+        (event_id, signed_request(base_url, inbound(event_id, f"+2547{n % senders:08d}", text)))
+        for n, event_id in events
+    ]
+
+
+async def load(port: int, webhooks: Iterable[Prepared], *, connections: int, seconds: float) -> list[Sent]:
+    """Post webhooks one after another on each connection, for `seconds` or until there are no more."""
+    left = iter(webhooks)
     stop_at = time() + seconds
 
     async def drive() -> list[Sent]:
         done: list[Sent] = []
         connection = await Connection.open(port)
         try:
-            while time() < stop_at:
-                n = next(numbers)
-                event_id = f"SM{tag}{n:026x}"
-                request = signed_request(base_url, inbound(event_id, f"+2547{n % senders:08d}", text))
-                at = time()
+            while (at := time()) < stop_at and (webhook := next(left, None)) is not None:
+                event_id, request = webhook
                 status = await connection.post(request)
                 done.append(Sent(event_id, at, time() - at, status))
         finally:

@@ -1,6 +1,7 @@
 """The brain that needs no model: the rules of `understand` for what to do, a few replies for the rest."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from core.actions import Action
@@ -25,6 +26,7 @@ class RuleBrain:
         """`default_timezone` is the IANA zone of people who have stated none; the settings' one."""
         self._catalog = catalog
         self._default_timezone = default_timezone
+        self._offer = Offer.of(catalog, ())
 
     async def think(self, turn: Asked, offered: Sequence[Action[Any]]) -> Intent | Reply:
         """An intent among the `offered` actions, or a reply when the message asks for none of them."""
@@ -32,13 +34,15 @@ class RuleBrain:
         language = replies.language_of(text, turn.person.language)
         if not text.strip():
             return replies.not_text(language)
-        shown = self._shown(offered)
+        if offered is not self._offer.actions:
+            self._offer = Offer.of(self._catalog, offered)
+        shown = self._offer.shown
         intent = parse(
             text,
             now=turn.now,
             zone=turn.person.timezone or self._default_timezone,
             state=turn.state,
-            actions=frozenset(action.name for action in offered),
+            actions=self._offer.names,
         )
         match intent.action:
             case "help":
@@ -54,11 +58,24 @@ class RuleBrain:
                 return replies.not_understood(language, shown, replies.open_question(offered, turn.state))
         return intent
 
-    def _shown(self, offered: Sequence[Action[Any]]) -> tuple[Action[Any], ...]:
-        """One action of each connector to show what can be done: the one with the most to say to it."""
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What follows from the actions on offer, which are the same ones in turn after turn.
+
+    `shown` holds one action of each connector to show what can be done: the one with the most to say to it.
+    """
+
+    actions: Sequence[Action[Any]]
+    names: frozenset[str]
+    shown: tuple[Action[Any], ...]
+
+    @classmethod
+    def of(cls, catalog: "Catalog", actions: Sequence[Action[Any]]) -> "Offer":
+        """Worked out once for these actions."""
         best: dict[str, Action[Any]] = {}
-        for action in offered:
-            name = self._catalog.connector_of(action.name).name
+        for action in actions:
+            name = catalog.connector_of(action.name).name
             if action.examples and (name not in best or len(action.slots) > len(best[name].slots)):
                 best[name] = action
-        return tuple(best.values())
+        return cls(actions, frozenset(action.name for action in actions), tuple(best.values()))

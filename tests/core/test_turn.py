@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 from pydantic import Field
 from redis.asyncio import Redis
 
+from bot.runners import TurnRunner
 from bot.wiring import connect_valkey
 from core.actions import Action, ActionContext, ActionResult, Connector, Effect, Params, action
 from core.brain import Asked
@@ -25,6 +26,7 @@ from core.settings import Settings
 from core.turn import Closing, TurnDeps, Turns, run_turn
 from core.wake import Wakes
 from tests.factories import say
+from tests.waiting import until
 
 
 class Note(Params):
@@ -248,3 +250,25 @@ async def test_a_turn_without_a_reply_says_nothing(kit: Kit) -> None:
     assert await kit.turns.close(Closing(turn, None, turn.state))
     assert await kit.said() == []
     assert await kit.db.pool.fetchval("SELECT state FROM turn") == "done"
+
+
+async def test_a_turn_that_hangs_is_stopped_and_tried_again(kit: Kit) -> None:
+    class HangingBrain(ScriptedBrain):
+        async def think(self, turn: Asked, offered: Sequence[Action[Any]]) -> Intent | Reply:
+            self.seen.append(turn)
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    brain = HangingBrain()
+    settings = Settings(_env_file=None, turn_lease_s=0.5)
+    runner = TurnRunner(kit.turns, replace(kit.deps, brain=brain, settings=settings), Wakes(kit.db), turn_s=0.2)
+    await kit.inbox.receive([say("hello")])
+    running = asyncio.create_task(runner.run())
+    try:
+        given_back = "SELECT lease_until > clock_timestamp() + interval '40 s' FROM turn"
+        await until(lambda: kit.db.pool.fetchval(given_back), what="giving the turn back")
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert await kit.db.pool.fetchval("SELECT state FROM turn") == "open"
+    assert len(brain.seen) == 1

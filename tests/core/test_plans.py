@@ -1,0 +1,59 @@
+"""Every statement of the hot path looks rows up by an index, planned once, for tables that are still empty."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+import pytest
+
+from core import conversations, inbox, outbox, turn
+from core.db import Database
+from jobs import sweeps
+
+STATEMENTS = {
+    "inbox.STORE": inbox.STORE,
+    "inbox.FIND": inbox.FIND,
+    "turn.CLAIM": turn.CLAIM,
+    "turn.READ": turn.READ,
+    "turn.RENEW": turn.RENEW,
+    "turn.CLOSE": turn.CLOSE,
+    "outbox.POST": outbox.POST,
+    "outbox.CLAIM": outbox.CLAIM + outbox.CLAIMED,
+    "outbox.CLAIM_IN_DOUBT": outbox.CLAIM_IN_DOUBT + outbox.CLAIMED,
+    "outbox.ABANDONED": outbox.ABANDONED,
+    "outbox.SETTLE": outbox.SETTLE,
+    "outbox.RECORD": outbox.RECORD,
+    "conversations.HISTORY": conversations.HISTORY,
+    "conversations.LAST_SEQS": conversations.LAST_SEQS,
+    "sweeps.CLAIM_DUE": sweeps.CLAIM_DUE,
+    "sweeps.MOVE_ON": sweeps.MOVE_ON,
+    "sweeps.REFUSED": sweeps.REFUSED,
+}
+READ_WHOLE = {"ix_turn_claimable", "ix_outbox_in_doubt", "ix_outbox_refused"}
+"""Partial indexes that hold nothing but what is looked for."""
+
+
+def scans(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The parts of a plan that read a table."""
+    if "Relation Name" in plan and "Scan" in plan["Node Type"]:
+        yield plan
+    for part in plan.get("Plans", ()):
+        yield from scans(part)
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+async def test_a_hot_statement_never_reads_a_table_from_end_to_end(name: str, db: Database) -> None:
+    statement = STATEMENTS[name]
+    parameters = max((int(number) for number in re.findall(r"\$(\d+)", statement)), default=0)
+    call = f"p({', '.join(['NULL'] * parameters)})" if parameters else "p"
+    async with db.hot() as connection:
+        await connection.execute(f"PREPARE p AS {statement}")
+        told = await connection.fetchval(f"EXPLAIN (COSTS OFF, FORMAT JSON) EXECUTE {call}")
+        await connection.execute("DEALLOCATE p")
+    [explained] = orjson.loads(told) if isinstance(told, str) else told
+    read = list(scans(explained["Plan"]))
+    assert read
+    for scan in read:
+        assert "Index" in scan["Node Type"], scan
+        assert "Index Cond" in scan or scan["Index Name"] in READ_WHOLE, scan
