@@ -37,6 +37,8 @@ class Settings(BaseSettings):
     """https:// address under which providers reach us; empty means none, and Telegram is polled."""
     widget_origins: str = ""
     """Origins (scheme://host[:port], comma separated) that may embed the widget, besides our own."""
+    web_burst: int = Field(default=20, ge=1, le=1_000_000)
+    """How many messages one visitor of the web chat may send in any ten seconds."""
     environment: Literal["development", "production"] = "development"
 
     # WhatsApp by Twilio.

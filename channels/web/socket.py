@@ -48,9 +48,8 @@ SOCKETS_MAX = 10_000
 SOCKETS_PER_VISITOR = 8
 ROOMS_REMEMBERED = 1_000
 """How many rooms that were left are remembered, so that coming back does not start a limit anew."""
-MESSAGES_MAX = 20
 MESSAGES_WINDOW_S = 10.0
-"""At most MESSAGES_MAX messages of one visitor in any MESSAGES_WINDOW_S."""
+"""At most WEB_BURST messages of one visitor in any MESSAGES_WINDOW_S."""
 VISITORS_MAX = 200
 VISITORS_WINDOW_S = 10.0
 """At most VISITORS_MAX new visitors in any VISITORS_WINDOW_S, so that nobody fills the store by saying hello."""
@@ -96,6 +95,7 @@ class WebChannel:
         self._rooms: dict[str, Room] = {}
         self._left: dict[str, Room] = {}
         self._sockets: set[Socket] = set()
+        self._burst = settings.web_burst
         self._newcomers = Window(VISITORS_MAX, VISITORS_WINDOW_S)
         self._fanout_at = 0.0
         self._closing = False
@@ -146,7 +146,7 @@ class WebChannel:
     def join(self, visitor: UUID, socket: "Socket") -> "Room":
         """Put a socket into its visitor's room; raises BadFrame when there are too many."""
         key = str(visitor)
-        room = self._rooms.get(key) or self._left.pop(key, None) or Room(key)
+        room = self._rooms.get(key) or self._left.pop(key, None) or Room(key, self._burst)
         if len(room.sockets) >= SOCKETS_PER_VISITOR:
             raise BadFrame(
                 "sockets", "This chat is open in too many places. Close one of them and try again.", retry_s=15.0
@@ -256,10 +256,10 @@ class Window:
 class Room:
     """One visitor's open sockets in this process, and what they share."""
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, burst: int) -> None:
         self.key = key
         self.sockets: set[Socket] = set()
-        self.messages = Window(MESSAGES_MAX, MESSAGES_WINDOW_S)
+        self.messages = Window(burst, MESSAGES_WINDOW_S)
         self.conversation_id: UUID | None = None
 
 

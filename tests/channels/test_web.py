@@ -20,6 +20,8 @@ from core.settings import Settings
 from tests.channels.browser import Browser, Running, Site
 from tests.waiting import until
 
+BURST: int = Settings.model_fields["web_burst"].default
+
 SHOP = "https://shop.example"
 
 
@@ -293,16 +295,16 @@ async def test_more_messages_than_the_limit_are_told_when_to_come_again(site: Si
     async with site.browser() as browser, site.browser() as second_tab:
         token = (await browser.hello())["token"]
         await second_tab.hello(token)
-        for number in range(socket.MESSAGES_MAX):
+        for number in range(BURST):
             await browser.send(f"line {number}")
         refused = await browser.send("one too many", cid="late")
         assert refused["code"] == "rate"
         assert 0 < refused["retry_s"] <= socket.MESSAGES_WINDOW_S
         assert (await second_tab.send("from elsewhere", cid="too"))["code"] == "rate"
     async with site.browser() as browser:
-        await browser.hello(token, since=socket.MESSAGES_MAX)
+        await browser.hello(token, since=BURST)
         assert (await browser.send("after coming back", cid="again"))["code"] == "rate"
-    assert await site.db.pool.fetchval("SELECT count(*) FROM message") == socket.MESSAGES_MAX
+    assert await site.db.pool.fetchval("SELECT count(*) FROM message") == BURST
 
 
 async def test_a_visitor_has_at_most_so_many_sockets(site: Site) -> None:
