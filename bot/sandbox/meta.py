@@ -141,6 +141,7 @@ class Meta:
         self._kick = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._last_inbound: dict[str, float] = {}
+        self._resets = 0
         self.heal()
         self._young: list[JsonObject] = []
         self._read_back()
@@ -201,6 +202,7 @@ class Meta:
     def reset(self) -> None:
         """Forget people and what was still to tell."""
         self.heal()
+        self._resets += 1
         self._pending.clear()
         self._last_inbound.clear()
         for task in list(self._tasks):
@@ -261,15 +263,15 @@ class Meta:
         check(asked)
         if to == PAIR_LIMITED:
             raise Refused(131056, "Message failed to send because there were too many messages to this phone number.")
-        error = None
+        fate = None
         if fated := FATED.fullmatch(to):
-            error = int(fated[1])
+            fate = int(fated[1])
         elif asked["type"] != "template" and not self._in_window(to):
-            error = 131047
+            fate = 131047
         number = "wamid." + b64encode(os.urandom(30)).decode()
         row: JsonObject = {"kind": "send", "id": number, "to": to, "text": shown(asked), "asked": asked}
-        if error:
-            row["error_code"] = error
+        if fate:
+            row["error_code"] = fate
         if call.fault:
             row["fault"] = call.fault
         self.journal.append(row)
@@ -311,7 +313,7 @@ class Meta:
         loop = asyncio.get_running_loop()
         for status, (_, after_s) in zip(statuses, DEATH if row.get("error_code") else LIFE, strict=True):
             for _ in range(webhooks.copies):
-                loop.call_later(after_s, self._add, ("statuses", status, None))
+                loop.call_later(after_s, self._add, ("statuses", status, None), self._resets)
 
     def _in_window(self, to: str) -> bool:
         if to in self._closed:
@@ -373,7 +375,7 @@ class Meta:
         self._met(contact, time.time())
         fault = self.faults.take("POST", "/_inbound", b"")
         for _ in range((fault.webhooks if fault else Webhooks()).copies):
-            self._add(("messages", message, contact))
+            self._add(("messages", message, contact), self._resets)
         return {"id": message["id"]}
 
     def _met(self, contact: JsonObject, at: float) -> None:
@@ -384,8 +386,8 @@ class Meta:
 
     # Telling the application.
 
-    def _add(self, event: Event) -> None:
-        if len(self._pending) < PENDING_MAX:
+    def _add(self, event: Event, resets: int) -> None:
+        if resets == self._resets and len(self._pending) < PENDING_MAX:
             self._pending.append(event)
             self._changed.set()
 
