@@ -7,7 +7,7 @@ is signed and does not concern us a 200. A 503 promises that nothing was acknowl
 import asyncio
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -18,7 +18,7 @@ from telegram.error import TelegramError
 
 from channels.base import Channel
 from channels.telegram import TelegramChannel
-from channels.whatsapp import twilio
+from channels.whatsapp import cloud, twilio
 from core import crashpoint
 from core.errors import StoreUnavailable
 from core.inbox import Inbox
@@ -30,6 +30,8 @@ log = structlog.get_logger()
 
 FORM_BYTES_MAX = 256 * 1024
 """Of a Twilio form, which must be read before its signature can be checked; the longest text makes about 60 kB."""
+BATCH_BYTES_MAX = 3 * 1024 * 1024
+"""Of a webhook from Meta, which may put a thousand messages and statuses into one; more than this it never sends."""
 UPDATE_BYTES_MAX = 1024 * 1024
 """Of a Telegram update, which only whoever knows the secret may send."""
 BODY_TIMEOUT_S = 10.0
@@ -58,6 +60,8 @@ def routes(services: Served) -> list[web.RouteDef]:
     return [
         web.post("/webhooks/twilio", hooks.twilio_message),
         web.post("/webhooks/twilio/status", hooks.twilio_status),
+        web.get("/webhooks/whatsapp", hooks.whatsapp_challenge, allow_head=False),
+        web.post("/webhooks/whatsapp", hooks.whatsapp_batch),
         web.post("/webhooks/telegram", hooks.telegram_update),
     ]
 
@@ -68,6 +72,9 @@ class _Webhooks:
         self._outbox = services.outbox
         self._base_url = services.settings.base_url
         self._twilio_token = services.settings.twilio_auth_token.get_secret_value()
+        self._meta_account = services.settings.meta_phone_number_id
+        self._meta_secret = services.settings.meta_app_secret.get_secret_value()
+        self._meta_verify_token = services.settings.meta_verify_token.get_secret_value()
         self._telegram_secret = services.settings.telegram_webhook_secret.get_secret_value().encode()
         telegram = services.channels.get(ChannelName.TELEGRAM)
         self._telegram = telegram if isinstance(telegram, TelegramChannel) else None
@@ -81,7 +88,7 @@ class _Webhooks:
             message = twilio.parse(form, datetime.now(UTC))
         except ValueError as error:
             return _malformed(ChannelName.WHATSAPP, error)
-        if message is not None and not await self._receive(message):
+        if message is not None and not await self._receive([message]):
             return _unavailable()
         return web.Response(body=b"<Response/>", content_type="text/xml")
 
@@ -101,14 +108,39 @@ class _Webhooks:
             said = ProviderStatus(
                 int(reference) if reference else None, status.provider_message_id, status.status, status.error
             )
-            try:
-                known = await self._outbox.record(said)
-            except StoreUnavailable:
-                log.warning("webhook.store_away", channel=ChannelName.WHATSAPP)
+            if not await self._record([said]):
                 return _unavailable()
-            if not known:
-                log.info("webhook.status_of_stranger", channel=ChannelName.WHATSAPP, status=status.status)
         return web.Response(body=b"<Response/>", content_type="text/xml")
+
+    async def whatsapp_challenge(self, request: web.Request) -> web.StreamResponse:
+        """Meta's question whether this address is ours, asked once when the owner enters it there."""
+        if not self._meta_secret:
+            return await _refuse(request, 404, "There is nothing here.")
+        answer = cloud.challenge(request.query, self._meta_verify_token)
+        return await _forbid(request) if answer is None else web.Response(text=answer)
+
+    async def whatsapp_batch(self, request: web.Request) -> web.StreamResponse:
+        """Messages to our number at Meta and statuses of those from it, any number of both, as signed JSON."""
+        if not self._meta_secret:
+            return await _refuse(request, 404, "There is nothing here.")
+        signature = request.headers.get("X-Hub-Signature-256", "")
+        body = await _body(request, BATCH_BYTES_MAX, known=cloud.is_signature(signature))
+        if isinstance(body, web.StreamResponse):
+            return body
+        if not cloud.verify(body, signature, self._meta_secret):
+            return await _forbid(request)
+        try:
+            batch = cloud.parse(body, self._meta_account, datetime.now(UTC))
+        except ValueError as error:
+            return _malformed(ChannelName.WHATSAPP, error)
+        if batch.unreadable:
+            # A refusal would bring the whole batch back for a week, and the others with it.
+            log.warning("webhook.items_unreadable", channel=ChannelName.WHATSAPP, count=batch.unreadable)
+        if batch.messages and not await self._receive(batch.messages):
+            return _unavailable()
+        if not await self._record(batch.statuses):
+            return _unavailable()
+        return web.Response()
 
     async def telegram_update(self, request: web.Request) -> web.StreamResponse:
         """An update, with the secret token in a header."""
@@ -125,7 +157,7 @@ class _Webhooks:
         except TelegramError as error:
             log.warning("webhook.name_unknown", channel=ChannelName.TELEGRAM, error=type(error).__name__)
             return _unavailable()
-        if message is not None and not await self._receive(message):
+        if message is not None and not await self._receive([message]):
             return _unavailable()
         return web.Response()
 
@@ -146,14 +178,26 @@ class _Webhooks:
             return await _forbid(request)
         return form
 
-    async def _receive(self, message: InboundMessage) -> bool:
-        """Store the message; False when the store did not answer, and nothing may be acknowledged."""
+    async def _receive(self, messages: Sequence[InboundMessage]) -> bool:
+        """Store the messages; False when the store did not answer, and nothing may be acknowledged."""
         try:
-            await self._inbox.receive([message])
+            await self._inbox.receive(messages)
         except StoreUnavailable:
-            log.warning("webhook.store_away", channel=message.sender.channel)
+            log.warning("webhook.store_away", channel=messages[0].sender.channel)
             return False
         crashpoint.hit("inbox.acknowledged")
+        return True
+
+    async def _record(self, statuses: Sequence[ProviderStatus]) -> bool:
+        """Record what became of WhatsApp messages; False when the store did not answer."""
+        try:
+            known = await asyncio.gather(*(self._outbox.record(status) for status in statuses))
+        except StoreUnavailable:
+            log.warning("webhook.store_away", channel=ChannelName.WHATSAPP)
+            return False
+        for status, ours in zip(statuses, known, strict=True):
+            if not ours:
+                log.info("webhook.status_of_stranger", channel=ChannelName.WHATSAPP, status=status.status)
         return True
 
 

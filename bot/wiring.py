@@ -12,7 +12,7 @@ from channels.base import Channel
 from channels.email import EmailChannel
 from channels.telegram import TelegramChannel
 from channels.web import WebChannel
-from channels.whatsapp.twilio import TwilioChannel
+from channels.whatsapp import WhatsAppChannel
 from connectors import CONNECTORS
 from core.brain import Brain
 from core.brain.rules import RuleBrain
@@ -76,8 +76,8 @@ async def services(settings: Settings, *, runners_elsewhere: bool = False) -> As
     web = WebChannel(settings, db, inbox, valkey, wakes)
     telegram = TelegramChannel(settings, inbox) if settings.telegram_bot_token.get_secret_value() else None
     channels: dict[ChannelName, Channel] = {ChannelName.WEB: web}
-    if settings.twilio_account_sid:
-        channels[ChannelName.WHATSAPP] = TwilioChannel(settings)
+    if settings.twilio_account_sid or settings.meta_phone_number_id:
+        channels[ChannelName.WHATSAPP] = WhatsAppChannel(settings)
     if telegram is not None:
         channels[ChannelName.TELEGRAM] = telegram
     if settings.smtp_host:

@@ -152,8 +152,8 @@ SET provider_message_id = g.provider_message_id,
         WHEN g.rank >= coalesce(array_position($7::text[], o.provider_status), 0) THEN g.status
         ELSE o.provider_status END,
     state = CASE WHEN g.status = ANY($6::text[]) THEN 'refused'
-                 WHEN o.state IN ('unknown', 'pending') THEN 'sent' ELSE o.state END,
-    done_at = CASE WHEN g.status = ANY($6::text[]) OR o.state IN ('unknown', 'pending')
+                 WHEN o.state IN ('unknown', 'pending', 'sending') THEN 'sent' ELSE o.state END,
+    done_at = CASE WHEN g.status = ANY($6::text[]) OR o.state IN ('unknown', 'pending', 'sending')
                    THEN coalesce(o.done_at, clock_timestamp()) ELSE o.done_at END,
     error = CASE WHEN g.status = ANY($6::text[]) THEN g.error WHEN o.state = 'unknown' THEN NULL ELSE o.error END
 FROM found g JOIN locked ON locked.id = g.id
@@ -293,7 +293,8 @@ class Outbox:
     async def record(self, status: ProviderStatus) -> bool:
         """Record what a provider says of a message; False when we know no such message.
 
-        A status never moves back, and any status settles an unknown outcome. Raises StoreUnavailable.
+        A status never moves back, and any status settles an outcome that is unknown, or still to come: a provider may
+        tell it before it answers, and the answer may then be lost. Raises StoreUnavailable.
         """
         return await self._recording.submit(status)
 

@@ -13,6 +13,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 SANDBOX_ACCOUNT_SID = "AC" + "0" * 31 + "1"
 SANDBOX_AUTH_TOKEN = "sandbox-auth-token"  # noqa: S105  known to everybody, opens only the simulator
 SANDBOX_WHATSAPP_FROM = "whatsapp:+14155238886"
+SANDBOX_PHONE_NUMBER_ID = "106540352242922"
+SANDBOX_ACCESS_TOKEN = "sandbox-access-token"  # noqa: S105  as above
+SANDBOX_APP_SECRET = "sandbox-app-secret"  # noqa: S105
+SANDBOX_VERIFY_TOKEN = "sandbox-verify-token"  # noqa: S105
 SANDBOX_BOT_TOKEN = "1000001:sandbox-bot-token"  # noqa: S105
 
 
@@ -47,6 +51,16 @@ class Settings(BaseSettings):
     twilio_whatsapp_from: str = ""
     """The sender, whatsapp:+14155238886; it is also the account name of our WhatsApp conversations."""
     twilio_base_url: str = "https://api.twilio.com"
+
+    # WhatsApp by Meta's Cloud API, instead of Twilio or beside it with a number of its own.
+    meta_phone_number_id: str = Field(default="", pattern=r"^[0-9]{0,32}$")
+    """Meta's id of the sender, 106540352242922; it is also the account name of that number's conversations."""
+    meta_access_token: SecretStr = SecretStr("")
+    meta_app_secret: SecretStr = SecretStr("")
+    meta_verify_token: SecretStr = SecretStr("")
+    """Words of our own choice that Meta repeats when it is told our webhook's address."""
+    meta_base_url: str = "https://graph.facebook.com"
+    meta_graph_version: str = Field(default="v26.0", pattern=r"^v[0-9]{1,3}\.[0-9]{1,2}$")
 
     # Telegram.
     telegram_bot_token: SecretStr = SecretStr("")
@@ -98,6 +112,14 @@ class Settings(BaseSettings):
         return value
 
     @model_validator(mode="after")
+    def _whole(self) -> "Settings":
+        secrets = self.meta_access_token.get_secret_value(), self.meta_app_secret.get_secret_value()
+        given = [bool(one) for one in (self.meta_phone_number_id, *secrets)]
+        if any(given) and not all(given):
+            raise ValueError("set all of META_PHONE_NUMBER_ID, META_ACCESS_TOKEN and META_APP_SECRET, or none of them")
+        return self
+
+    @model_validator(mode="after")
     def _safe(self) -> "Settings":
         if self.environment == "production":
             if self.sandbox_url:
@@ -129,6 +151,14 @@ class Settings(BaseSettings):
                 "twilio_auth_token": SecretStr(SANDBOX_AUTH_TOKEN),
                 "twilio_whatsapp_from": SANDBOX_WHATSAPP_FROM,
                 "twilio_base_url": f"{url}/twilio",
+            }
+        if not self.meta_phone_number_id:
+            change |= {
+                "meta_phone_number_id": SANDBOX_PHONE_NUMBER_ID,
+                "meta_access_token": SecretStr(SANDBOX_ACCESS_TOKEN),
+                "meta_app_secret": SecretStr(SANDBOX_APP_SECRET),
+                "meta_verify_token": SecretStr(SANDBOX_VERIFY_TOKEN),
+                "meta_base_url": f"{url}/whatsapp",
             }
         if not self.telegram_bot_token.get_secret_value():
             change |= {

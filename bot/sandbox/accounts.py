@@ -7,11 +7,17 @@ memory of this small process. A test holds the two together.
 ACCOUNT_SID = "AC" + "0" * 31 + "1"
 AUTH_TOKEN = "sandbox-auth-token"  # noqa: S105  known to everybody, opens only the simulator
 WHATSAPP_FROM = "whatsapp:+14155238886"
+PHONE_NUMBER_ID = "106540352242922"
+ACCESS_TOKEN = "sandbox-access-token"  # noqa: S105  as above
+APP_SECRET = "sandbox-app-secret"  # noqa: S105
+VERIFY_TOKEN = "sandbox-verify-token"  # noqa: S105
 BOT_TOKEN = "1000001:sandbox-bot-token"  # noqa: S105
 BOT_USERNAME = "mathia_sandbox_bot"
 
 WEBHOOK_TWILIO = "/webhooks/twilio"
-"""Where the application takes inbound WhatsApp messages, below its address."""
+"""Where the application takes inbound WhatsApp messages from Twilio, below its address."""
+WEBHOOK_META = "/webhooks/whatsapp"
+"""Where it takes messages and statuses from Meta."""
 
 API_KEY_PREFIX = "sandbox"
 """Keyed providers (OpenWeather, ExchangeRate-API) take every key that begins so, and no other."""

@@ -54,6 +54,13 @@ class Hooks:
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply:
         """Post once; raises Unreachable when no answer came."""
+        return await self._ask("POST", url, body, headers)
+
+    async def get(self, url: str) -> Reply:
+        """Get once; raises Unreachable when no answer came."""
+        return await self._ask("GET", url, None, {})
+
+    async def _ask(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
         target = self.target(url)
         if target is None:
             raise Unreachable("The simulators only speak to this machine.")
@@ -64,7 +71,9 @@ class Hooks:
                 trust_env=False,
             )
         try:
-            async with self._session.post(target, data=body, headers=headers, allow_redirects=False) as response:
+            async with self._session.request(
+                method, target, data=body, headers=headers, allow_redirects=False
+            ) as response:
                 return Reply(response.status, response.headers, await response.content.read(ANSWER_BYTES_MAX))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unreachable(type(error).__name__) from error

@@ -34,6 +34,7 @@ from bot.sandbox.exchangerate import ExchangeRate
 from bot.sandbox.faults import Fault
 from bot.sandbox.frankfurter import Frankfurter
 from bot.sandbox.hooks import Hooks
+from bot.sandbox.meta import Meta
 from bot.sandbox.open_meteo import OpenMeteo, utc_now
 from bot.sandbox.openweather import OpenWeather
 from bot.sandbox.phone import Phone
@@ -62,6 +63,7 @@ class Sandbox:
         self.screen = Screen(self.disk)
         self.twilio = Twilio(self.disk, self.screen, hooks, f"{base_url}/twilio")
         self.telegram = Telegram(self.disk, self.screen, hooks)
+        self.meta = Meta(self.disk, hooks)
         self.smtp = Smtp(self.disk)
         readers: list[Provider] = [
             OpenMeteo(self.disk, utc_now),
@@ -70,7 +72,7 @@ class Sandbox:
             ExchangeRate(self.disk, utc_now),
         ]
         self.providers: dict[str, Provider] = {}
-        everyone: list[Provider] = [self.twilio, self.telegram, self.smtp, *readers]
+        everyone: list[Provider] = [self.twilio, self.meta, self.telegram, self.smtp, *readers]
         self.providers |= {provider.name: provider for provider in everyone}
         self.phone = Phone(self.screen, self.twilio, self.telegram, self.providers)
 
@@ -137,6 +139,7 @@ class Sandbox:
             asked = controls(call)
             self.hooks.aim(str(asked.get("url") or self.hooks.app_url), str(asked.get("public_url") or ""))
             self.twilio.nudge()
+            self.meta.nudge()
             self.telegram.nudge()
             return answer_json({"url": self.hooks.app_url, "public_url": self.hooks.public_url})
         for provider in self.providers.values():
@@ -195,6 +198,7 @@ class Sandbox:
         """Start what runs by itself."""
         await self.smtp.start(HOST, smtp_port)
         self.twilio.start()
+        self.meta.start()
         self.telegram.start()
 
     async def stop(self) -> None:
@@ -204,6 +208,7 @@ class Sandbox:
         self.screen.end()
         await self.telegram.stop()
         await self.twilio.stop()
+        await self.meta.stop()
         await self.smtp.stop()
         await self.hooks.close()
         self.disk.close()

@@ -1,1 +1,67 @@
-"""WhatsApp, by whichever provider the deployment has an account with."""
+"""WhatsApp, by whichever provider a conversation's number is at: Twilio, Meta's Cloud API, or both side by side."""
+
+import time
+from collections.abc import Collection
+from datetime import datetime
+
+from channels.base import Channel, NotSent, Undeliverable, Unknowable
+from channels.whatsapp.cloud import CloudChannel
+from channels.whatsapp.twilio import TwilioChannel
+from core.messages import ChannelName, OutboundMessage
+from core.settings import Settings
+
+TWILIO_PREFIX = "whatsapp:"
+"""How accounts at Twilio begin, whatsapp:+14155238886; those at Meta are digits."""
+
+
+class WhatsAppChannel:
+    """Our WhatsApp numbers; each message goes out by the one that its person writes to."""
+
+    name: ChannelName = ChannelName.WHATSAPP
+
+    def __init__(self, settings: Settings) -> None:
+        """The numbers that are set up; raises ValueError when there is none."""
+        self._by_twilio: dict[bool, Channel] = {}
+        if settings.twilio_account_sid:
+            self._by_twilio[True] = TwilioChannel(settings)
+        if settings.meta_phone_number_id:
+            self._by_twilio[False] = CloudChannel(settings)
+        if not self._by_twilio:
+            raise ValueError("no WhatsApp number is set up")
+        self._held_until: dict[bool, float] = {}
+        self.account = next(channel.account for channel in self._by_twilio.values())
+        paces = [channel.per_second for channel in self._by_twilio.values() if channel.per_second is not None]
+        # All that is due may belong to one number, so the lowest limit holds for them together.
+        self.per_second: float | None = min(paces, default=None)
+
+    async def send(self, message: OutboundMessage) -> str:
+        """Send once by the conversation's own number; raises Undeliverable, NotSent or OutcomeUnknown.
+
+        Where two are set up, a provider that wants no messages at all for a while keeps back its own only.
+        """
+        at_twilio = message.recipient.account.startswith(TWILIO_PREFIX)
+        channel = self._by_twilio.get(at_twilio)
+        if channel is None:
+            raise Undeliverable("This conversation's WhatsApp number is not set up here any more.")
+        wait_s = self._held_until.get(at_twilio, 0.0) - time.monotonic()
+        if wait_s > 0:
+            raise NotSent("The provider wants no messages just now.", retry_after_s=wait_s)
+        try:
+            return await channel.send(message)
+        except NotSent as trouble:
+            if not trouble.whole_channel or trouble.retry_after_s is None or len(self._by_twilio) == 1:
+                raise
+            self._held_until[at_twilio] = time.monotonic() + trouble.retry_after_s
+            raise NotSent(str(trouble), retry_after_s=trouble.retry_after_s) from trouble
+
+    async def find_sent(self, message: OutboundMessage, since: datetime, exclude: Collection[str]) -> str | None:
+        """Ask the conversation's own provider; raises Unknowable where it is not set up any more or cannot tell."""
+        channel = self._by_twilio.get(message.recipient.account.startswith(TWILIO_PREFIX))
+        if channel is None:
+            raise Unknowable("its WhatsApp number is not set up here any more.")
+        return await channel.find_sent(message, since, exclude)
+
+    async def close(self) -> None:
+        """Let go of all connections."""
+        for channel in self._by_twilio.values():
+            await channel.close()

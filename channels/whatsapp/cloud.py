@@ -1,0 +1,490 @@
+"""WhatsApp by Meta's Cloud API: signatures, webhook batches in, messages out over the Graph API, delivery statuses."""
+
+import asyncio
+import hmac
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+import orjson
+
+from channels.base import NotSent, OutcomeUnknown, Undeliverable, Unknowable
+from channels.degrade import fit, inbound_text, plain, units
+from core.messages import Address, ChannelName, Choices, InboundMessage, Location, Media, OutboundMessage, Part
+from core.outbox import ProviderStatus
+from core.settings import Settings
+
+TEXT_UNITS_MAX = 4_096
+INTERACTIVE_UNITS_MAX = 1_024
+CAPTION_UNITS_MAX = 1_024
+BUTTONS_MAX = 3
+BUTTON_UNITS_MAX = 20
+ROWS_MAX = 10
+ROW_UNITS_MAX = 24
+OPEN_LIST = "Choose / Chagua"
+"""On the button that opens a list; we do not know here which language the person reads."""
+NAME_CHARS_MAX = 128
+CAPTION_CHARS_MAX = 4_096
+FILENAME_CHARS_MAX = 256
+LABEL_CHARS_MAX = 512
+CARDS_MAX = 10
+CARD_CHARS_MAX = 256
+"""Of what is shown of one shared contact."""
+PER_SECOND = 80.0
+"""What Meta takes a second from one business number, unless it has raised the limit."""
+TOTAL_TIMEOUT_S = 15.0
+"""For one request; a third of it, 5 s, is for the connection, waiting for a free one included."""
+CONNECTIONS_MAX = 64
+RETRY_AFTER_S = 2.0
+"""When Meta asks us to slow down; it does not say for how long."""
+RETRY_AFTER_S_MAX = 3_600.0
+PAIR_BASE_S = 4.0
+"""Too many messages to one person: Meta wants 4^n seconds before try n + 1."""
+CREDENTIALS_RETRY_S = 60.0
+
+ACCOUNT_OBJECT = "whatsapp_business_account"
+REFERENCE = "outbox:"
+"""Before our outbox id in biz_opaque_callback_data, which every status brings back."""
+
+MEDIA_TYPES = ("image", "video", "audio", "voice", "document", "sticker")
+UNANSWERED_TYPES = ("reaction", "system", "edit", "revoke", "request_welcome")
+"""What is sent about a message or an account, and is nothing said to us."""
+STATUSES = {"sent": "sent", "delivered": "delivered", "read": "read", "played": "read", "failed": "failed"}
+"""Meta's delivery statuses that tell us something, in the words of core.outbox."""
+
+SLOW_DOWN_CODES = frozenset({4, 80007, 130429})
+PAIR_CODE = 131056
+AWAY_CODES = frozenset({131016, 131057})
+CREDENTIALS_CODES = frozenset({0, 102, 104, 190})
+PERMISSION_CODES = frozenset({3, 10, 368, 131005, 131031, 133010, *range(200, 300)})
+INVALID_CODE, NO_SUCH_OBJECT = 100, 33
+"""Code and subcode of a phone number id that does not exist, or that the token may not use."""
+
+REASONS = {
+    130472: "WhatsApp chose not to deliver the message.",
+    130497: "WhatsApp does not allow this account to write to the recipient's country.",
+    131008: "WhatsApp misses something in the message.",
+    131009: "WhatsApp does not take something in the message.",
+    131021: "The recipient is the sender itself.",
+    131026: "The recipient is not on WhatsApp, or cannot get messages from businesses.",
+    131030: "The recipient is not among the numbers that this test account may write to.",
+    131042: "WhatsApp's bill for this account is not paid, or no way to pay is set.",
+    131045: "The sender's number is not registered as it should be.",
+    131047: "More than 24 hours have passed since the person last wrote, so WhatsApp accepts templates only.",
+    131048: "WhatsApp limits this number because too many of its messages were blocked or reported.",
+    131049: "WhatsApp chose not to deliver the message.",
+    131050: "The recipient has opted out of our messages.",
+    131051: "WhatsApp does not know this kind of message.",
+    131052: "WhatsApp could not fetch the file the person sent.",
+    131053: "WhatsApp could not fetch the file we sent.",
+}
+"""What staff read for Meta's error codes."""
+
+_ID = re.compile(r"[\x21-\x7e]{1,256}")
+_PHONE = re.compile(r"[0-9]{5,20}")
+_USER_ID = re.compile(r"[A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]{1,128}")
+_SECONDS = re.compile(r"[0-9]{1,10}")
+_DEGREES = re.compile(r"-?[0-9]{1,3}(\.[0-9]{1,20})?")
+_REFERENCE = re.compile(REFERENCE + r"([0-9]{1,18})")
+_SIGNATURE = re.compile(r"sha256=[0-9a-f]{64}")
+_MEDIA_TYPE = re.compile(r"[a-z0-9.+-]{1,60}/[a-z0-9.+-]{1,60}")
+
+Json = Mapping[str, Any]
+
+
+# Who is believed.
+
+
+def is_signature(signature: str) -> bool:
+    """Whether it has the form of an X-Hub-Signature-256."""
+    return _SIGNATURE.fullmatch(signature) is not None
+
+
+def verify(body: bytes, signature: str, app_secret: str) -> bool:
+    """Whether `signature` is the X-Hub-Signature-256 of these very bytes; how long it takes tells nothing."""
+    ours = "sha256=" + hmac.digest(app_secret.encode(), body, "sha256").hex()
+    return bool(app_secret) and hmac.compare_digest(ours.encode(), signature.encode("utf-8", "surrogateescape"))
+
+
+def challenge(query: Mapping[str, str], verify_token: str) -> str | None:
+    """What to answer when Meta checks our webhook's address; None for whoever does not know the token."""
+    given = query.get("hub.verify_token", "").encode("utf-8", "surrogateescape")
+    known = bool(verify_token) and hmac.compare_digest(given, verify_token.encode())
+    asked = query.get("hub.challenge", "")
+    return asked if known and query.get("hub.mode") == "subscribe" and _ID.fullmatch(asked) else None
+
+
+# What webhooks become.
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one webhook brought. `unreadable` items had no known shape and were left out, so that the rest is kept."""
+
+    messages: tuple[InboundMessage, ...]
+    statuses: tuple[ProviderStatus, ...]
+    unreadable: int = 0
+
+
+def parse(body: bytes, account: str, now: datetime) -> Batch:
+    """One signed webhook to messages and statuses of our number `account`; `now` stands in for a missing time.
+
+    What concerns other numbers, other fields and other products is left out. Raises ValueError when the whole is not
+    a webhook of Meta's.
+    """
+    try:
+        whole = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise ValueError("the body is not JSON") from None
+    if not isinstance(whole, dict) or not isinstance(whole.get("entry"), list):
+        raise ValueError("a webhook is a JSON object with entries")
+    messages: list[InboundMessage] = []
+    statuses: list[ProviderStatus] = []
+    unreadable = 0
+    if whole.get("object") != ACCOUNT_OBJECT:
+        return Batch((), ())
+    for entry in whole["entry"]:
+        for change in _objects(entry, "changes"):
+            value = _object(change, "value")
+            if change.get("field") != "messages" or _object(value, "metadata").get("phone_number_id") != account:
+                continue
+            for item in _items(value, "messages"):
+                try:
+                    message = _message(item, value, account, now)
+                except (ValueError, TypeError):
+                    unreadable += 1
+                else:
+                    messages += [message] if message else []
+            for item in _items(value, "statuses"):
+                try:
+                    status = _status(item)
+                except ValueError:
+                    unreadable += 1
+                else:
+                    statuses += [status] if status else []
+    return Batch(tuple(messages), tuple(statuses), unreadable)
+
+
+def _message(item: object, value: Json, account: str, now: datetime) -> InboundMessage | None:
+    """One item of `messages`; None for what is not said to us in private. Raises ValueError for what has no shape."""
+    if not isinstance(item, dict):
+        raise ValueError("a message is an object")
+    kind = item.get("type")
+    if kind in UNANSWERED_TYPES or _object(item, "unsupported").get("type") in UNANSWERED_TYPES:
+        return None
+    if item.get("group_id"):
+        return None
+    phone, user_id = _words(item.get("from")), _words(item.get("from_user_id"))
+    # The number first: it is what Meta documents for sending to. Who hides it is known by Meta's own id.
+    person = phone if _PHONE.fullmatch(phone) else user_id
+    if not _PHONE.fullmatch(person) and not _USER_ID.fullmatch(person):
+        raise ValueError("the sender is neither a number nor an id")
+    event_id, answered = _words(item.get("id")), _words(_object(item, "context").get("id"))
+    if not _ID.fullmatch(event_id):
+        raise ValueError("the message has no id")
+    seconds = str(item.get("timestamp", ""))
+    return InboundMessage(
+        sender=Address(ChannelName.WHATSAPP, account, person, person),
+        event_id=event_id,
+        parts=_parts(kind, item),
+        sent_at=datetime.fromtimestamp(int(seconds), UTC) if _SECONDS.fullmatch(seconds) else now,
+        display_name=_name(value, phone, user_id),
+        reply_to=answered if _ID.fullmatch(answered) else None,
+    )
+
+
+def _name(value: Json, phone: str, user_id: str) -> str | None:
+    """What the person calls themselves, from the contacts beside the message."""
+    for contact in _objects(value, "contacts"):
+        if (phone and contact.get("wa_id") == phone) or (user_id and contact.get("user_id") == user_id):
+            return _line(_object(contact, "profile").get("name"), NAME_CHARS_MAX) or None
+    return None
+
+
+def _parts(kind: object, item: Json) -> tuple[Part, ...]:
+    """What was said; nothing at all for what we cannot show, to which the answer is that we cannot read it."""
+    match kind:
+        case "text":
+            return inbound_text(_words(_object(item, "text").get("body")))
+        case "button":
+            return inbound_text(_words(_object(item, "button").get("text")))
+        case "interactive":
+            answer = _object(item, "interactive")
+            picked = _object(answer, "button_reply") or _object(answer, "list_reply")
+            return inbound_text(_words(picked.get("title")))
+        case "order":
+            return inbound_text(_words(_object(item, "order").get("text")))
+        case "location":
+            return (_location(_object(item, "location")),)
+        case "contacts":
+            return inbound_text(_cards(item))
+        case str() if kind in MEDIA_TYPES:
+            return (_media(_object(item, kind)),)
+        case _:
+            return ()
+
+
+def _media(file: Json) -> Media:
+    ref = _words(file.get("id"))
+    if not _ID.fullmatch(ref):
+        raise ValueError("the file has no id")
+    # "audio/ogg; codecs=opus" is audio/ogg to everybody who handles it.
+    media_type = _words(file.get("mime_type")).partition(";")[0].strip().lower()
+    return Media(
+        media_type=media_type if _MEDIA_TYPE.fullmatch(media_type) else "application/octet-stream",
+        ref=ref,
+        caption=_words(file.get("caption"))[:CAPTION_CHARS_MAX] or None,
+        filename=_line(file.get("filename"), FILENAME_CHARS_MAX) or None,
+    )
+
+
+def _location(place: Json) -> Location:
+    latitude, longitude = str(place.get("latitude", "")), str(place.get("longitude", ""))
+    if not _DEGREES.fullmatch(latitude) or not _DEGREES.fullmatch(longitude):
+        raise ValueError("latitude and longitude are not degrees")
+    label = ", ".join(words for name in ("name", "address") if (words := _line(place.get(name), LABEL_CHARS_MAX)))
+    return Location(latitude=float(latitude), longitude=float(longitude), label=label[:LABEL_CHARS_MAX] or None)
+
+
+def _cards(item: Json) -> str:
+    """Shared contacts in words, a line each: "Contact: Lucía Gómez, +1 (983) 555-2319"."""
+    lines = []
+    for card in _objects(item, "contacts")[:CARDS_MAX]:
+        reached = [one.get("phone") for one in _objects(card, "phones")]
+        reached += [one.get("email") for one in _objects(card, "emails")]
+        known = [_object(card, "name").get("formatted_name"), *reached]
+        words = ", ".join(shown for one in known if (shown := _line(one, NAME_CHARS_MAX)))
+        lines.append(f"Contact: {words[:CARD_CHARS_MAX]}")
+    return "\n".join(lines)
+
+
+def _status(item: object) -> ProviderStatus | None:
+    """One item of `statuses`; None for those that tell us nothing. Raises ValueError for what has no shape."""
+    if not isinstance(item, dict):
+        raise ValueError("a status is an object")
+    sent_id, status = _words(item.get("id")), STATUSES.get(_words(item.get("status")))
+    if not _ID.fullmatch(sent_id):
+        raise ValueError("the status has no id")
+    if status is None:
+        return None
+    reference = _REFERENCE.fullmatch(_words(item.get("biz_opaque_callback_data")))
+    code = next((error.get("code") for error in _objects(item, "errors")), 0)
+    error = _reason(code if isinstance(code, int) else 0) if status == "failed" else None
+    return ProviderStatus(int(reference[1]) if reference else None, sent_id, status, error)
+
+
+def _reason(code: int) -> str:
+    sentence = REASONS.get(code, "WhatsApp could not deliver the message.")
+    return f"{sentence} (Meta {code})" if code else sentence
+
+
+def _object(whole: object, name: str) -> Json:
+    found = whole.get(name) if isinstance(whole, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _items(whole: object, name: str) -> list[Any]:
+    found = whole.get(name) if isinstance(whole, dict) else None
+    return found if isinstance(found, list) else []
+
+
+def _objects(whole: object, name: str) -> list[Json]:
+    return [one for one in _items(whole, name) if isinstance(one, dict)]
+
+
+def _words(value: object) -> str:
+    """A string, empty where there is none. Raises ValueError for a NUL, which nobody can keep."""
+    if not isinstance(value, str):
+        return ""
+    if "\0" in value:
+        raise ValueError("a text holds a NUL character")
+    return value
+
+
+def _line(value: object, chars_max: int) -> str:
+    return " ".join(_words(value).split())[:chars_max]
+
+
+# What messages become.
+
+
+def payload(message: OutboundMessage) -> dict[str, Any]:
+    """The request for one message. Raises Undeliverable when there is nothing in it, or nobody it could go to."""
+    room = message.recipient.room
+    if _PHONE.fullmatch(room):
+        whom = {"to": room}
+    elif _USER_ID.fullmatch(room):
+        whom = {"recipient": room}
+    else:
+        raise Undeliverable("The recipient is not a number that WhatsApp can reach.")
+    return {
+        "messaging_product": "whatsapp",
+        "recipient_type": "individual",
+        **whom,
+        **_content(message.parts),
+        "biz_opaque_callback_data": f"{REFERENCE}{message.outbox_id}",
+    }
+
+
+def _content(parts: tuple[Part, ...]) -> dict[str, Any]:
+    """The richest form that shows everything: choices to tap, a file with its words, else all of it as text."""
+    whole = plain(parts).strip()
+    if not whole:
+        raise Undeliverable("The message is empty.")
+    file = next((part for part in parts if isinstance(part, Media) and part.ref.startswith("https://")), None)
+    shown = (_file(file, parts) if file else _interactive(parts)) or None
+    return shown or {"type": "text", "text": {"body": fit(whole, TEXT_UNITS_MAX), "preview_url": False}}
+
+
+def _file(file: Media, parts: tuple[Part, ...]) -> dict[str, Any] | None:
+    """One file by its address with all other words as its caption; None where they do not fit under it."""
+    kind = _kind(file.media_type)
+    others = [part for part in parts if part is not file]
+    words = "\n\n".join(said for said in (plain(others).strip(), (file.caption or "").strip()) if said)
+    if words and (kind == "audio" or units(words) > CAPTION_UNITS_MAX):
+        return None
+    content = {"link": file.ref}
+    if words:
+        content["caption"] = words
+    if kind == "document" and file.filename:
+        content["filename"] = file.filename
+    return {"type": kind, kind: content}
+
+
+def _kind(media_type: str) -> str:
+    """What WhatsApp shows such a file as; it takes every type as a document."""
+    match media_type:
+        case "image/jpeg" | "image/png":
+            return "image"
+        case "video/mp4" | "video/3gpp":
+            return "video"
+        case "audio/aac" | "audio/mp4" | "audio/mpeg" | "audio/amr" | "audio/ogg":
+            return "audio"
+        case _:
+            return "document"
+
+
+def _interactive(parts: tuple[Part, ...]) -> dict[str, Any] | None:
+    """Up to three short choices as buttons, up to ten as a list; None where they have to be numbered in the text."""
+    asked = [part for part in parts if isinstance(part, Choices)]
+    words = plain(part for part in parts if not isinstance(part, Choices)).strip()
+    if len(asked) != 1 or not words or units(words) > INTERACTIVE_UNITS_MAX:
+        return None
+    options = [option.strip() for option in asked[0].options]
+    if not all(options) or len(set(options)) < len(options):
+        return None
+    longest = max(units(option) for option in options)
+    titled = [{"id": str(number), "title": option} for number, option in enumerate(options, 1)]
+    action: dict[str, Any]
+    if len(options) <= BUTTONS_MAX and longest <= BUTTON_UNITS_MAX:
+        kind, action = "button", {"buttons": [{"type": "reply", "reply": reply} for reply in titled]}
+    elif len(options) <= ROWS_MAX and longest <= ROW_UNITS_MAX:
+        kind, action = "list", {"button": OPEN_LIST, "sections": [{"rows": titled}]}
+    else:
+        return None
+    return {"type": "interactive", "interactive": {"type": kind, "body": {"text": words}, "action": action}}
+
+
+class CloudChannel:
+    """Our WhatsApp number at Meta; `account` is Meta's id of it, 106540352242922."""
+
+    name: ChannelName = ChannelName.WHATSAPP
+    per_second: float | None = PER_SECOND
+
+    def __init__(self, settings: Settings, *, timeout_s: float = TOTAL_TIMEOUT_S) -> None:
+        """`timeout_s` is how long Meta has to answer, connecting included."""
+        self.account = settings.meta_phone_number_id
+        base_url = settings.meta_base_url.rstrip("/")
+        self._url = f"{base_url}/{settings.meta_graph_version}/{self.account}/messages"
+        self._headers = {
+            "Authorization": f"Bearer {settings.meta_access_token.get_secret_value()}",
+            "Content-Type": "application/json",
+        }
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s, connect=timeout_s / 3)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def send(self, message: OutboundMessage) -> str:
+        """Send once; Meta's id of the message. Raises Undeliverable, NotSent or OutcomeUnknown."""
+        if message.recipient.account != self.account:
+            raise Undeliverable("This conversation belongs to another WhatsApp number, which is not set up here.")
+        body = orjson.dumps(payload(message))
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                timeout=self._timeout,
+                connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX),
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        try:
+            async with self._session.post(
+                self._url, data=body, headers=self._headers, allow_redirects=False
+            ) as response:
+                status, retry_after = response.status, response.headers.get("Retry-After")
+                answer = await response.read()
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
+            raise NotSent("Meta could not be reached.") from error
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise OutcomeUnknown("Meta did not answer after it was given the message.") from error
+        taken = read_answer(status, answer, retry_after, message.attempt)
+        if isinstance(taken, Exception):
+            raise taken
+        return taken
+
+    async def find_sent(self, message: OutboundMessage, since: datetime, exclude: Collection[str]) -> str | None:
+        """Raises Unknowable: Meta has no list of what was sent. Statuses with our reference come by themselves."""
+        raise Unknowable("Meta cannot be asked; a delivery status settles it, if one comes.")
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+            # aiohttp closes its sockets in the next round of the loop.
+            await asyncio.sleep(0)
+
+
+def read_answer(
+    status: int, body: bytes, retry_after: str | None, attempt: int
+) -> str | NotSent | OutcomeUnknown | Undeliverable:
+    """What an HTTP answer of Meta's means for the message at its n-th `attempt`: its id, or why there is none."""
+    try:
+        answer: Any = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        answer = None
+    if 200 <= status < 300:
+        taken = next((one.get("id") for one in _objects(answer, "messages")), None)
+        if isinstance(taken, str) and _ID.fullmatch(taken):
+            return taken
+        return OutcomeUnknown("Meta's answer names no message.")
+    error = _object(answer, "error")
+    code, subcode = error.get("code"), error.get("error_subcode")
+    code = code if isinstance(code, int) else None
+    if code == PAIR_CODE:
+        wait_s = min(PAIR_BASE_S ** min(attempt, 10), RETRY_AFTER_S_MAX)
+        return NotSent("WhatsApp takes no more messages to this person just now.", retry_after_s=wait_s)
+    if status == 429 or code in SLOW_DOWN_CODES:
+        whole = code in SLOW_DOWN_CODES
+        return NotSent("Meta asks us to slow down.", retry_after_s=_wait_s(retry_after), whole_channel=whole)
+    if status == 503 or code in AWAY_CODES:
+        return NotSent("WhatsApp is not available just now.", retry_after_s=_wait_s(retry_after))
+    # Nothing is wrong with the message in these: it can go out as soon as the owner has put the account in order.
+    trouble = None
+    if status == 401 or code in CREDENTIALS_CODES:
+        trouble = "Meta refuses our credentials: check META_ACCESS_TOKEN."
+    elif code == INVALID_CODE and subcode == NO_SUCH_OBJECT:
+        trouble = "Meta does not know our number, or the token may not use it: check META_PHONE_NUMBER_ID."
+    elif code in PERMISSION_CODES or status == 403:
+        trouble = "Meta does not let this account send: look at it in Meta's Business Manager."
+    if trouble:
+        named = f"{trouble} (Meta {code})" if code else trouble
+        return NotSent(named, retry_after_s=CREDENTIALS_RETRY_S, whole_channel=True)
+    if 400 <= status < 500 and status not in (408, 409):
+        return Undeliverable(_reason(code or 0))
+    return OutcomeUnknown(f"Meta answered with status {status}.")
+
+
+def _wait_s(retry_after: str | None) -> float:
+    """Seconds of a Retry-After header, which Meta seldom sends, or our own guess."""
+    given = (retry_after or "").strip()
+    return min(float(given), RETRY_AFTER_S_MAX) if re.fullmatch("[0-9]{1,9}", given) else RETRY_AFTER_S
