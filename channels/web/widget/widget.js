@@ -94,6 +94,7 @@ h1,h2{margin:0;font-size:16px;line-height:1.3;font-weight:600;overflow:hidden;te
 .row .icon{opacity:0}
 .row:is(:hover,:focus-within,.tap) .icon{opacity:1}
 .meta{display:flex;align-items:center;gap:4px;font-size:12px;color:var(--mute);padding:1px 4px;font-variant-numeric:tabular-nums}
+.meta b{font-weight:500;color:var(--ink)}
 .meta svg{width:14px;height:14px}
 .bad{color:var(--red)}
 .meta button{color:var(--ink);font-weight:500;text-decoration:underline;white-space:nowrap;min-height:44px;padding:0 8px}
@@ -543,22 +544,22 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
       return bubble
     }
 
-    #draw({ seq, from, parts, reply_to: replyTo, at }) {
+    #draw({ seq, from, parts, reply_to: replyTo, at, author = null }) {
       const date = new Date(at)
       const last = this.#last
       const sameDay = last && last.date.toDateString() === date.toDateString()
       let group = last?.group
       if (!sameDay) this.pending.before(make('div', { class: 'day' }, dayName(date)))
-      if (!sameDay || last.from !== from || date - last.date > GROUP_MS) {
-        group = make('div', { class: `group ${from}` }, make('span', { class: 'sr' }, `${from === 'me' ? words.you : title}:`), make('div', { class: 'meta' }))
+      if (!sameDay || last.from !== from || last.author !== author || date - last.date > GROUP_MS) {
+        group = make('div', { class: `group ${from}` }, make('span', { class: 'sr' }, `${from === 'me' ? words.you : author || title}:`), make('div', { class: 'meta' }))
         this.pending.before(group)
       }
       this.#texts.set(seq, parts.map(plain).join(' ').slice(0, 280))
       const reply = make('button', { class: 'icon', 'aria-label': words.reply, onclick: () => this.#reply(seq) }, icon('reply'))
       const meta = group.lastChild
       meta.before(make('div', { class: 'row', 'data-seq': seq }, this.#bubble(parts, replyTo), reply))
-      meta.replaceChildren(make('time', { datetime: at }, clock(date)), ...(from === 'me' ? [icon('tick'), make('span', { class: 'sr' }, words.sent)] : []))
-      this.#last = { from, date, group }
+      meta.replaceChildren(...(author ? [make('b', { class: 'author' }, author)] : []), make('time', { datetime: at }, clock(date)), ...(from === 'me' ? [icon('tick'), make('span', { class: 'sr' }, words.sent)] : []))
+      this.#last = { from, author, date, group }
       this.#follow()
     }
 
