@@ -1,4 +1,4 @@
-// Mathia's chat: a web component, as a launcher on any page or filling its own.
+// Mathia's chat, a web component: a launcher on any page, or all of its own.
 // window.mathiaSettings = {server, site, title, color, position, locale}; mathia('open' | 'close' | 'send' | 'on', …).
 (() => {
   'use strict'
@@ -94,7 +94,6 @@ h1,h2{margin:0;font-size:16px;line-height:1.3;font-weight:600;overflow:hidden;te
 .row .icon{opacity:0}
 .row:is(:hover,:focus-within,.tap) .icon{opacity:1}
 .meta{display:flex;align-items:center;gap:4px;font-size:12px;color:var(--mute);padding:1px 4px;font-variant-numeric:tabular-nums}
-.meta b{font-weight:500;color:var(--ink)}
 .meta svg{width:14px;height:14px}
 .bad{color:var(--red)}
 .meta button{color:var(--ink);font-weight:500;text-decoration:underline;white-space:nowrap;min-height:44px;padding:0 8px}
@@ -376,7 +375,7 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
 
     #say(frame) { if (this.#socket?.readyState === 1) this.#socket.send(JSON.stringify(frame)) }
 
-    // Browsers may take minutes to notice a dead connection.
+    // Browsers notice a dead connection late.
     #lost() {
       const socket = this.#socket
       if (!socket) return
@@ -544,22 +543,22 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
       return bubble
     }
 
-    #draw({ seq, from, parts, reply_to: replyTo, at, author = null }) {
+    #draw({ seq, from, parts, reply_to: replyTo, at, author = from === 'me' ? words.you : title }) {
       const date = new Date(at)
       const last = this.#last
-      const sameDay = last && last.date.toDateString() === date.toDateString()
+      const sameDay = last?.date.toDateString() === date.toDateString()
       let group = last?.group
       if (!sameDay) this.pending.before(make('div', { class: 'day' }, dayName(date)))
-      if (!sameDay || last.from !== from || last.author !== author || date - last.date > GROUP_MS) {
-        group = make('div', { class: `group ${from}` }, make('span', { class: 'sr' }, `${from === 'me' ? words.you : author || title}:`), make('div', { class: 'meta' }))
+      if (!sameDay || last.author !== author || date - last.date > GROUP_MS) {
+        group = make('div', { class: `group ${from}` }, make('span', { class: [words.you, title].includes(author) ? 'sr' : 'meta' }, author), make('div', { class: 'meta' }))
         this.pending.before(group)
       }
       this.#texts.set(seq, parts.map(plain).join(' ').slice(0, 280))
       const reply = make('button', { class: 'icon', 'aria-label': words.reply, onclick: () => this.#reply(seq) }, icon('reply'))
       const meta = group.lastChild
       meta.before(make('div', { class: 'row', 'data-seq': seq }, this.#bubble(parts, replyTo), reply))
-      meta.replaceChildren(...(author ? [make('b', { class: 'author' }, author)] : []), make('time', { datetime: at }, clock(date)), ...(from === 'me' ? [icon('tick'), make('span', { class: 'sr' }, words.sent)] : []))
-      this.#last = { from, author, date, group }
+      meta.replaceChildren(make('time', { datetime: at }, clock(date)), ...(from === 'me' ? [icon('tick'), make('span', { class: 'sr' }, words.sent)] : []))
+      this.#last = { author, date, group }
       this.#follow()
     }
 
@@ -575,7 +574,7 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
       else this.pending.append(group)
     }
 
-    // The newest stays in sight unless the person has scrolled up.
+    // The newest stays in sight unless one scrolled up.
     #follow() {
       if (!this.jump.hidden || this.following) return
       this.following = requestAnimationFrame(() => { this.following = 0; this.log.scrollTop = this.log.scrollHeight })
