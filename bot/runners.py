@@ -17,6 +17,7 @@ from bot.wiring import Services, services
 from channels.base import Channel, NotSent, OutcomeUnknown, Undeliverable, Unknowable
 from core.db import is_away
 from core.errors import StoreUnavailable
+from core.handoff_store import Handoffs
 from core.log import configure
 from core.messages import ChannelName, Reply
 from core.metrics import OPEN_TURNS, SENDING, SENDS, TURN_SECONDS, TURNS
@@ -266,6 +267,16 @@ class DeliveryRunner:
         return Outcome(*row, "unknown", error="It may have been sent; asking the provider.", wait_s=wait_s, final=False)
 
 
+async def watch_handoffs(handoffs: Handoffs) -> None:
+    """End what ran out and hear who asks for the bot again, every SWEEP_S, until cancelled."""
+    while True:
+        try:
+            await handoffs.look()
+        except Exception as error:
+            await _away_or_raise(error, "handoffs")
+        await asyncio.sleep(SWEEP_S)
+
+
 async def _away_or_raise(error: Exception, loop: str) -> None:
     """PostgreSQL away is waited for; anything else is a bug and ends the loop."""
     if not is_away(error):
@@ -275,8 +286,10 @@ async def _away_or_raise(error: Exception, loop: str) -> None:
 
 
 async def run(wired: Services) -> None:
-    """Both runners, until cancelled."""
+    """Both runners and the watch over hand-offs, until cancelled."""
     async with asyncio.TaskGroup() as group:
+        handoffs = Handoffs(wired.db, wired.wakes, wired.settings)
+        group.create_task(watch_handoffs(handoffs), name="handoffs")
         group.create_task(TurnRunner(wired.turns, wired.turn_deps, wired.wakes).run(), name="turns")
         group.create_task(
             DeliveryRunner(wired.outbox, wired.channels, wired.wakes, wired.settings).run(), name="delivery"

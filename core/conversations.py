@@ -23,7 +23,7 @@ READ_TIMEOUT_S = 4.0
 """A read that takes longer is given up: somebody is waiting for it."""
 
 HISTORY = """
-SELECT seq, direction, parts, event_id, created_at, reply_to
+SELECT seq, direction, parts, event_id, created_at, reply_to, author
 FROM message WHERE conversation_id = $1 AND seq > $2 ORDER BY seq LIMIT $3
 """
 
@@ -35,7 +35,10 @@ WHERE channel = $1 AND account = $2 AND room = ANY($3::text[])
 
 @dataclass(frozen=True, slots=True)
 class StoredMessage:
-    """One message as it is stored; `inbound` ones are the person's and carry the provider's `event_id`."""
+    """One message as it is stored; `inbound` ones are the person's and carry the provider's `event_id`.
+
+    `author` is the member of staff who wrote it.
+    """
 
     seq: int
     inbound: bool
@@ -43,6 +46,7 @@ class StoredMessage:
     event_id: str | None
     created_at: datetime
     reply_to: str | None
+    author: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,7 @@ async def history(db: Database, conversation_id: UUID, *, since: int, limit: int
             row["event_id"],
             row["created_at"],
             row["reply_to"],
+            row["author"],
         )
         for row in rows
     ]

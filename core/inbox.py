@@ -1,7 +1,8 @@
 """The inbox: every inbound message is stored once, for ever, numbered in its conversation, and given to a turn.
 
 Nothing is accepted before its row is committed. What arrives together is committed together. A conversation's row lock
-orders its messages; under that lock a message joins the waiting turn of its conversation or starts one.
+orders its messages; under that lock a message joins the waiting turn of its conversation or starts one. In a
+conversation that waits for a human or is in one's hands, that turn is `held`, and nobody claims it (core/handoff.py).
 """
 
 from collections.abc import Sequence
@@ -46,10 +47,12 @@ WITH given AS (
     FROM (SELECT conversation_id, count(*) AS messages FROM fresh GROUP BY conversation_id) f
     JOIN locked ON locked.id = f.conversation_id
     WHERE c.id = f.conversation_id
-    RETURNING c.id, c.next_seq - f.messages AS first_seq
+    RETURNING c.id, c.next_seq - f.messages AS first_seq, c.mode
 ), waiting AS (
-    INSERT INTO turn (conversation_id, first_seq) SELECT id, first_seq FROM counted
-    ON CONFLICT (conversation_id, state) WHERE state IN ('waiting', 'open') DO UPDATE SET first_seq = turn.first_seq
+    INSERT INTO turn (conversation_id, first_seq, state)
+    SELECT id, first_seq, CASE mode WHEN 'bot' THEN 'waiting' ELSE 'held' END FROM counted
+    ON CONFLICT (conversation_id, state) WHERE state IN ('waiting', 'open', 'held', 'halted')
+    DO UPDATE SET first_seq = turn.first_seq
     RETURNING id, conversation_id
 ), stored AS (
     INSERT INTO message (conversation_id, seq, direction, channel, account, event_id, identity_id, turn_id, parts,

@@ -87,9 +87,17 @@ class Conversation(Base):
     next_seq: Mapped[int] = mapped_column(server_default="1")
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     last_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    mode: Mapped[str] = mapped_column(server_default="bot", doc="who has the word: core/handoff.py")
+    holder: Mapped[str | None] = mapped_column(doc="the member of staff who holds it")
+    held_until: Mapped[datetime | None] = mapped_column(doc="end of the holder's lease, or of the wait for one")
     __table_args__ = (
         UniqueConstraint("channel", "account", "room"),
+        CheckConstraint("mode IN ('bot', 'waiting', 'human')", name="mode"),
+        CheckConstraint(
+            "(mode = 'human') = (holder IS NOT NULL) AND (mode = 'bot') = (held_until IS NULL)", name="held_by_somebody"
+        ),
         Index("ix_conversation_last_at", text("last_at DESC")),
+        Index("ix_conversation_held_until", "held_until", postgresql_where=text("mode <> 'bot'")),
     )
 
 
@@ -102,7 +110,8 @@ class Member(Base):
     joined_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
-UNFINISHED = text("state IN ('waiting', 'open')")
+CLAIMABLE = text("state IN ('waiting', 'open')")
+UNFINISHED = text("state IN ('waiting', 'open', 'held', 'halted')")
 
 
 class Turn(Base):
@@ -110,6 +119,7 @@ class Turn(Base):
 
     waiting -> open (leased under `attempt`, the fence) -> done | dead. Inbound messages join the waiting turn; at
     most one exists in a conversation. `intent` holds what was understood of each message, kept for staff.
+    While a human has the word, a waiting turn is `held` and an open one `halted`: core/handoff.py.
     """
 
     __tablename__ = "turn"
@@ -123,9 +133,9 @@ class Turn(Base):
     closed_at: Mapped[datetime | None]
     intent: Mapped[dict[str, Any] | None]
     __table_args__ = (
-        CheckConstraint("state IN ('waiting', 'open', 'done', 'dead')", name="state"),
+        CheckConstraint("state IN ('waiting', 'open', 'held', 'halted', 'done', 'dead')", name="state"),
         Index("uq_turn_unfinished", "conversation_id", "state", unique=True, postgresql_where=UNFINISHED),
-        Index("ix_turn_claimable", "id", postgresql_where=UNFINISHED),
+        Index("ix_turn_claimable", "id", postgresql_where=CLAIMABLE),
         Index("ix_turn_dead", "created_at", postgresql_where=text("state = 'dead'")),
     )
 
@@ -145,6 +155,7 @@ class Message(Base):
     turn_id: Mapped[int | None] = mapped_column(doc="the turn it belongs to, or that wrote it")
     parts: Mapped[list[Any]]
     reply_to: Mapped[str | None]
+    author: Mapped[str | None] = mapped_column(doc="the member of staff who wrote it; None for the bot and the person")
     sent_at: Mapped[datetime | None] = mapped_column(doc="by the provider's clock")
     created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     __table_args__ = (
@@ -232,6 +243,29 @@ class Receipt(Base):
     started_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     finished_at: Mapped[datetime | None]
     __table_args__ = (CheckConstraint("state IN ('started', 'done', 'failed')", name="state"),)
+
+
+class Note(Base):
+    """What staff wrote to one another beside a conversation; it is never sent."""
+
+    __tablename__ = "note"
+    id: Mapped[int] = mapped_column(GeneratedId(always=True), primary_key=True)
+    conversation_id: Mapped[UUID] = mapped_column(ForeignKey("conversation.id"))
+    author: Mapped[str]
+    text: Mapped[str]
+    nonce: Mapped[str] = mapped_column(unique=True, doc="the form's; a form sent twice is one note")
+    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    __table_args__ = (Index("ix_note_conversation", "conversation_id", "created_at"),)
+
+
+class CannedReply(Base):
+    """A text that staff put into the composer by its shortcut."""
+
+    __tablename__ = "canned_reply"
+    id: Mapped[int] = mapped_column(GeneratedId(always=True), primary_key=True)
+    shortcut: Mapped[str] = mapped_column(unique=True)
+    text: Mapped[str]
+    changed_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
 
 
 class WebVisitor(Base):

@@ -92,6 +92,11 @@ class Settings(BaseSettings):
     # Delivery: how long after an ambiguous send "the provider does not know it" is believed.
     unknown_certain_s: float = Field(default=60.0, ge=1.0, le=3600.0)
 
+    # Hand-off: after how long without a word or an open page a member of staff's conversation goes back to the bot,
+    # and how long somebody who asked for a human waits at most.
+    handoff_idle_s: float = Field(default=1800.0, ge=1.0, le=86_400.0)
+    handoff_wait_s: float = Field(default=43_200.0, ge=1.0, le=604_800.0)
+
     # The sandbox: simulators of every provider at SANDBOX_URL/<provider>/…
     sandbox_url: str = ""
 

@@ -1,9 +1,12 @@
 """The admin's web application: routes, who may in, and the headers of every answer."""
 
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -12,10 +15,12 @@ from markupsafe import Markup
 
 from core.db import Database
 from core.errors import StoreUnavailable, UserError
+from core.handoff import NotYours
 from core.health import Health
 from core.settings import Settings
 from web_admin import auth
 from web_admin.conversations import Conversations, Place
+from web_admin.desk import Desk
 from web_admin.live import Live, Streams, TooManyStreams, Update
 from web_admin.overview import Overview
 from web_admin.queries import is_busy
@@ -24,7 +29,10 @@ from web_admin.rendering import StaticFile, Templates, read_static, static_respo
 log = structlog.get_logger()
 
 TICK_S = 2.0
-FORM_BYTES_MAX = 16_384
+WATCH_S = 60.0
+"""How often an open page says that somebody is there; far within the shortest sensible lease."""
+FORM_BYTES_MAX = 65_536
+"""The longest message of staff fits, every character of it escaped."""
 FIELDS_MAX = 8
 STAFF: web.RequestKey[auth.Staff] = web.RequestKey("staff", auth.Staff)
 OPEN_PATHS = ("/admin/sign-in", "/admin/static/")
@@ -42,6 +50,7 @@ HEADERS = {
 }
 BACK = ("/admin/", "Go to the overview")
 TO_LIST = ("/admin/conversations", "Go to the conversations")
+TO_REPLIES = ("/admin/replies", "Go to the canned replies")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -77,6 +86,7 @@ class Admin:
         self._streams = Streams()
         self._live = Live(self._streams, self._templates, zone, _now, tick_s)
         self._overview = Overview(db, zone, health, self._templates, _now, tick_s / 2)
+        self._desk = Desk(db, settings, self._templates)
         self._conversations = Conversations(db, zone, self._templates, _now)
         self.app = web.Application(middlewares=[self._answer])
         self.app.on_response_prepare.append(_add_headers)
@@ -90,6 +100,10 @@ class Admin:
                 web.get("/conversations/live", self._follow_conversations),
                 web.get("/conversations/{id}", self._get_conversations),
                 web.get("/conversations/{id}/live", self._follow_conversations),
+                web.post("/conversations/{id}/handoff", self._post_handoff),
+                web.post("/conversations/{id}/messages", self._post_message),
+                web.get("/replies", self._get_replies),
+                web.post("/replies", self._post_reply),
                 web.get("/sign-in", self._get_sign_in),
                 web.post("/sign-in", self._post_sign_in),
                 web.post("/sign-out", self._post_sign_out),
@@ -104,7 +118,10 @@ class Admin:
         try:
             return await self._admit(request, handler)
         except UserError as error:
-            return self._problem(request, 400, "That cannot be shown", str(error), TO_LIST)
+            title = "That cannot be shown" if request.method == hdrs.METH_GET else "Nothing was done"
+            return self._problem(request, 400, title, str(error), _way_of(request))
+        except NotYours as error:
+            return self._problem(request, 409, "Somebody was faster", str(error), _way_of(request))
         except LookupError:
             return self._problem(
                 request,
@@ -286,7 +303,24 @@ class Admin:
         place = Place.parse(request.query, request.match_info.get("id"))
         if place.conversation is not None and not await self._conversations.exists(place.conversation):
             raise LookupError
-        return await self._live.serve(request, request[STAFF], _Following(self._conversations, place))
+        return await self._live.serve(request, request[STAFF], _Following(self._conversations, self._desk, place))
+
+    async def _post_handoff(self, request: web.Request) -> web.StreamResponse:
+        conversation = _conversation_of(request)
+        await self._desk.hand(request[STAFF], conversation, await _form(request))
+        raise web.HTTPSeeOther(f"/admin/conversations/{conversation}")
+
+    async def _post_message(self, request: web.Request) -> web.StreamResponse:
+        conversation = _conversation_of(request)
+        await self._desk.write(request[STAFF], conversation, await _form(request))
+        raise web.HTTPSeeOther(f"/admin/conversations/{conversation}")
+
+    async def _get_replies(self, request: web.Request) -> web.StreamResponse:
+        return _page(await self._desk.canned_page(request[STAFF], request.query.get("edit")), 200)
+
+    async def _post_reply(self, request: web.Request) -> web.StreamResponse:
+        await self._desk.change_canned(request[STAFF], await _form(request))
+        raise web.HTTPSeeOther("/admin/replies")
 
     async def _get_static(self, request: web.Request) -> web.StreamResponse:
         file = self._static.get(request.match_info["name"])
@@ -303,11 +337,36 @@ class _Following:
     """One place in the conversations, as a stream looks at it."""
 
     conversations: Conversations
+    desk: Desk
     place: Place
+    watched: list[float] = field(default_factory=list)
+    """When the page was last told to be open, by the monotonic clock."""
 
     async def look(self, staff: auth.Staff, seen: str) -> Update | None:
-        """What is new there."""
+        """What is new there. An open page keeps its reader's hold on the conversation."""
+        now = time.monotonic()
+        if self.place.conversation is not None and (not self.watched or now - self.watched[0] >= WATCH_S):
+            self.watched[:] = [now]
+            with suppress(LookupError):
+                await self.desk.watch(staff, self.place.conversation)
         return await self.conversations.look(staff, seen, self.place)
+
+
+def _conversation_of(request: web.Request) -> UUID:
+    """The conversation that an address names; raises LookupError."""
+    try:
+        return UUID(request.match_info["id"])
+    except ValueError as error:
+        raise LookupError from error
+
+
+def _way_of(request: web.Request) -> tuple[str, str]:
+    """Where to go after something could not be done."""
+    if request.path.startswith("/admin/replies"):
+        return TO_REPLIES
+    if request.method == hdrs.METH_POST and "id" in request.match_info:
+        return (f"/admin/conversations/{request.match_info['id']}", "Go back to the conversation")
+    return TO_LIST
 
 
 def _now() -> datetime:

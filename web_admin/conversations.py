@@ -1,6 +1,7 @@
 """The list of conversations, and one conversation beside it. Opening one writes an audit row with the read."""
 
 import hashlib
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +18,7 @@ from core.errors import UserError
 from core.messages import ChannelName
 from web_admin import auth, queries, words
 from web_admin.live import SignedOut, Update
-from web_admin.queries import THREAD_PAGE, Heading, ListQuery, Page
+from web_admin.queries import THREAD_PAGE, Heading, ListQuery, Page, Shares
 from web_admin.rendering import Templates, link
 from web_admin.thread import blocks
 
@@ -62,15 +63,17 @@ class Conversations:
         values: dict[str, Any] = {"heading": None}
         state = ""
         async with self._db.transaction() as session:
-            page = await queries.conversations(session, place.query)
+            page = await queries.conversations(session, place.query, staff.name)
+            shares = await queries.shares(session, staff.name)
             if place.conversation is not None:
                 heading = await queries.heading(session, place.conversation)
                 if heading is None:
                     raise LookupError
-                state = await self._state(session, place.conversation)
+                state = await self._state(session, heading)
                 values = await self._thread(session, staff, place, heading, "conversation.opened")
+                values |= {"canned": await queries.canned_replies(session), "nonce": secrets.token_hex(16)}
                 values |= {"facts": facts(heading, self._zone, self._now()), "newest": place.upto is None}
-        rows = self._rows(place, page)
+        rows = self._rows(place, page, shares)
         version = f"{_version(rows)}.{state}" if state else _version(rows)
         live = "/admin/conversations" + (f"/{place.conversation}" if place.conversation else "") + "/live"
         return self._templates.render(
@@ -78,6 +81,7 @@ class Conversations:
             section="conversations",
             staff=staff,
             page=page,
+            shares=shares,
             query=place.query,
             selected=place.conversation,
             channels=tuple(ChannelName),
@@ -92,17 +96,19 @@ class Conversations:
         async with self._db.transaction() as session:
             if not await auth.still_in(session, staff):
                 raise SignedOut
-            rows = self._rows(place, await queries.conversations(session, place.query))
+            page = await queries.conversations(session, place.query, staff.name)
+            rows = self._rows(place, page, await queries.shares(session, staff.name))
             version = _version(rows)
             if version != seen_rows:
                 swaps.append(("rows", rows))
             if place.conversation is not None and place.upto is None:
-                state = await self._state(session, place.conversation)
+                heading = await queries.heading(session, place.conversation)
+                state = await self._state(session, heading) if heading is not None else seen_thread
                 version += "." + state
-                heading = await queries.heading(session, place.conversation) if state != seen_thread else None
-                if heading is not None:
+                if heading is not None and state != seen_thread:
                     thread = await self._thread(session, staff, place, heading, "conversation.followed")
                     swaps.append(("thread", self._templates.render("thread.html", query=place.query, **thread)))
+                    swaps.append(("handoff", self._templates.render("handoff.html", staff=staff, **thread)))
             elif seen_thread:
                 version += "." + seen_thread
         return Update(version, swaps) if swaps else None
@@ -112,14 +118,17 @@ class Conversations:
         async with self._db.transaction() as session:
             return await queries.heading(session, conversation) is not None
 
-    def _rows(self, place: Place, page: Page) -> Markup:
-        return self._templates.render("rows.html", page=page, query=place.query, selected=place.conversation)
+    def _rows(self, place: Place, page: Page, shares: Shares) -> Markup:
+        return self._templates.render(
+            "rows.html", page=page, shares=shares, query=place.query, selected=place.conversation
+        )
 
-    async def _state(self, session: AsyncSession, conversation: UUID) -> str:
+    async def _state(self, session: AsyncSession, heading: Heading) -> str:
         """A name for how the newest page of a conversation stands, on this day."""
         today = self._now().astimezone(self._zone).date().isoformat()
-        state = await queries.thread_state(session, conversation)
-        return hashlib.sha256(f"{today}\n{state}".encode()).hexdigest()[:16]
+        state = await queries.thread_state(session, heading.id)
+        who = f"{heading.handoff.mode} {heading.handoff.holder}"
+        return hashlib.sha256(f"{today}\n{who}\n{state}".encode()).hexdigest()[:16]
 
     async def _thread(
         self, session: AsyncSession, staff: auth.Staff, place: Place, heading: Heading, verb: str
@@ -127,15 +136,23 @@ class Conversations:
         """Read messages and write down who did, in one transaction."""
         messages = await queries.thread(session, heading.id, place.upto)
         first, last = (messages[0].seq, messages[-1].seq) if messages else (0, 0)
+        later = place.upto is not None and last < heading.messages
+        earlier = first - 1 if len(messages) == THREAD_PAGE and first > 1 else None
+        notes = await queries.asides(
+            session,
+            heading.id,
+            messages[0].created_at if messages and earlier else None,
+            messages[-1].created_at if messages and later else None,
+        )
         await audit.record(
             session, staff.actor, verb, f"conversation:{heading.id}", {"first_seq": first, "last_seq": last}
         )
         return {
             "heading": heading,
             "title": title(heading),
-            "blocks": blocks(messages, self._zone, self._now()),
-            "earlier": first - 1 if len(messages) == THREAD_PAGE and first > 1 else None,
-            "later": place.upto is not None and last < heading.messages,
+            "blocks": blocks(messages, self._zone, self._now(), notes),
+            "earlier": earlier,
+            "later": later,
         }
 
     @staticmethod

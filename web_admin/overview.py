@@ -175,6 +175,9 @@ def troubles(counts: Counts, servers: Sequence[Server], zone: ZoneInfo, now: dat
                 **where,
             )
         )
+    if counts.people_waiting:
+        waiting = plural(counts.people_waiting, "person waits", "people wait")
+        found.append(Trouble(f"{waiting} for a human.", "wait", "/admin/conversations?show=waiting", "See who"))
     if counts.runs_failed:
         found.append(Trouble(f"{plural(counts.runs_failed, 'workflow run')} failed in 24 hours.", "bad"))
     if counts.oldest_unsent is not None and now - counts.oldest_unsent > LATE_AFTER:

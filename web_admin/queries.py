@@ -19,14 +19,19 @@ from sqlalchemy.orm import aliased
 
 from core.db import is_away
 from core.errors import UserError
+from core.handoff import Handoff, Mode
 from core.messages import PARTS, ChannelName, Part
-from core.models import Conversation, Identity, Member, Message, Outbox, Person, Turn
+from core.models import CannedReply, Conversation, Identity, Member, Message, Note, Outbox, Person, Turn
 
 LIST_PAGE = 50
 """Conversations on one page."""
 THREAD_PAGE = 60
 """Messages on one page of a conversation."""
 SEARCH_CHARS_MAX = 100
+NOTES_MAX = 200
+"""Notes of staff shown with one page of a conversation, the newest."""
+SHOWN = ("", "waiting", "mine", "trouble")
+"""What the list may show; mine are the conversations that the reader holds."""
 HOURS = 24
 RECENT = timedelta(hours=24)
 """What counts as recent trouble."""
@@ -70,6 +75,7 @@ class Counts:
     runs_waiting: int
     runs_done: int
     runs_failed: int
+    people_waiting: int = 0
 
 
 COUNTS = text("""
@@ -93,7 +99,8 @@ FROM (SELECT count(*) FILTER (WHERE state = 'waiting') AS turns_waiting,
       FROM workflow_run WHERE finished_at IS NULL) live,
      (SELECT count(*) FILTER (WHERE state = 'done') AS runs_done,
              count(*) FILTER (WHERE state = 'failed') AS runs_failed
-      FROM workflow_run WHERE finished_at IS NOT NULL AND finished_at > now() - interval '24 hours') finished
+      FROM workflow_run WHERE finished_at IS NOT NULL AND finished_at > now() - interval '24 hours') finished,
+     (SELECT count(*) FILTER (WHERE mode = 'waiting') AS people_waiting FROM conversation WHERE mode <> 'bot') held
 """)
 
 PER_HOUR = text("""
@@ -183,7 +190,7 @@ class ListQuery:
 
     channel: ChannelName | None = None
     search: str = ""
-    trouble: bool = False
+    show: str = ""
     before: Cursor | None = None
     after: Cursor | None = None
 
@@ -197,23 +204,28 @@ class ListQuery:
             raise UserError(f"A search has at most {SEARCH_CHARS_MAX} characters. Shorten it.")
         if not search.isprintable():
             raise UserError("A search is made of letters, digits and signs. Take the control characters out.")
-        if show not in ("", "trouble"):
-            raise UserError("The list shows everything, or show=trouble.")
+        if show not in SHOWN:
+            raise UserError("The list shows everything, or show=waiting, show=mine, or show=trouble.")
         before, after = query.get("before", ""), query.get("after", "")
         if before and after:
             raise UserError("A page is before a place or after it, not both. Open the list from its start.")
         return cls(
             ChannelName(channel) if channel else None,
             search,
-            show == "trouble",
+            show,
             Cursor.parse(before) if before else None,
             Cursor.parse(after) if after else None,
         )
 
     @property
+    def trouble(self) -> bool:
+        """Whether only conversations with recent trouble are wanted."""
+        return self.show == "trouble"
+
+    @property
     def filters(self) -> dict[str, str]:
         """The query without the page."""
-        pairs = {"q": self.search, "channel": self.channel or "", "show": "trouble" if self.trouble else ""}
+        pairs = {"q": self.search, "channel": self.channel or "", "show": self.show}
         return {name: value for name, value in pairs.items() if value}
 
     @property
@@ -240,6 +252,8 @@ class Row:
     outbox_state: str | None
     outbox_done: bool
     provider_status: str | None
+    mode: str
+    holder: str | None
 
     @property
     def cursor(self) -> Cursor:
@@ -256,9 +270,9 @@ class Page:
     newer: Cursor | None
 
 
-async def conversations(session: AsyncSession, query: ListQuery) -> Page:
-    """One page of conversations."""
-    statement = _rows().where(*_wanted(query))
+async def conversations(session: AsyncSession, query: ListQuery, reader: str) -> Page:
+    """One page of conversations, for the member of staff who reads."""
+    statement = _rows().where(*_wanted(query, reader))
     if query.after is not None:
         place = tuple_(query.after.last_at, query.after.id)
         statement = statement.where(
@@ -316,6 +330,8 @@ def _rows() -> Select[*tuple[Any, ...]]:
             Outbox.state.label("outbox_state"),
             Outbox.done_at.is_not(None).label("outbox_done"),
             Outbox.provider_status,
+            Conversation.mode,
+            Conversation.holder,
         )
         .select_from(Conversation)
         .outerjoin(who, text("true"))
@@ -325,10 +341,14 @@ def _rows() -> Select[*tuple[Any, ...]]:
     )
 
 
-def _wanted(query: ListQuery) -> list[ColumnElement[bool]]:
+def _wanted(query: ListQuery, reader: str) -> list[ColumnElement[bool]]:
     wanted: list[ColumnElement[bool]] = []
     if query.channel is not None:
         wanted.append(Conversation.channel == query.channel.value)
+    if query.show == "waiting":
+        wanted.append(Conversation.mode == "waiting")
+    if query.show == "mine":
+        wanted += [Conversation.mode == "human", Conversation.holder == reader]
     if query.search:
         known = aliased(Member)
         like = {"autoescape": True}
@@ -380,6 +400,7 @@ class Heading:
     created_at: datetime
     messages: int
     members: Sequence[Somebody]
+    handoff: Handoff
 
 
 MEMBERS_SHOWN = 20
@@ -411,6 +432,7 @@ async def heading(session: AsyncSession, conversation_id: UUID) -> Heading | Non
         conversation.created_at,
         conversation.next_seq - 1,
         [Somebody(**row) for row in members.mappings()],
+        Handoff(Mode(conversation.mode), conversation.holder, conversation.held_until),
     )
 
 
@@ -432,6 +454,7 @@ class Stored:
     provider_status: str | None
     error: str | None
     sender: str | None
+    author: str | None = None
 
 
 def _messages(conversation_id: UUID, upto: int | None) -> Select[*tuple[Any, ...]]:
@@ -457,7 +480,8 @@ def _messages(conversation_id: UUID, upto: int | None) -> Select[*tuple[Any, ...
 async def thread_state(session: AsyncSession, conversation_id: UUID) -> str:
     """Everything about the newest page of a conversation that can change, without a word that was written in it."""
     rows = await session.execute(_messages(conversation_id, None).limit(THREAD_PAGE))
-    return "\n".join("|".join(str(value) for value in row) for row in rows)
+    newest_note = await session.scalar(select(func.max(Note.id)).where(Note.conversation_id == conversation_id))
+    return "\n".join(["|".join(str(value) for value in row) for row in rows] + [str(newest_note)])
 
 
 async def thread(session: AsyncSession, conversation_id: UUID, upto: int | None) -> list[Stored]:
@@ -469,6 +493,7 @@ async def thread(session: AsyncSession, conversation_id: UUID, upto: int | None)
             Message.created_at,
             Message.parts,
             Message.turn_id,
+            Message.author,
             Turn.intent,
             Outbox.kind,
             func.coalesce(Person.name, Identity.display_name).label("sender"),
@@ -478,6 +503,53 @@ async def thread(session: AsyncSession, conversation_id: UUID, upto: int | None)
     )
     rows = (await session.execute(statement.limit(THREAD_PAGE))).mappings().all()
     return [Stored(**(dict(row) | {"parts": _parts(row["parts"])})) for row in reversed(rows)]
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """A note of staff, as stored."""
+
+    id: int
+    author: str
+    text: str
+    created_at: datetime
+
+
+async def asides(
+    session: AsyncSession, conversation_id: UUID, since: datetime | None, until: datetime | None
+) -> list[Aside]:
+    """The notes between two moments, oldest first; None is no bound."""
+    statement = select(Note.id, Note.author, Note.text, Note.created_at).where(Note.conversation_id == conversation_id)
+    if since is not None:
+        statement = statement.where(Note.created_at >= since)
+    if until is not None:
+        statement = statement.where(Note.created_at <= until)
+    rows = await session.execute(statement.order_by(Note.created_at.desc()).limit(NOTES_MAX))
+    return [Aside(**row) for row in reversed(rows.mappings().all())]
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """How many conversations wait for a human, and how many the reader holds."""
+
+    waiting: int
+    mine: int
+
+
+async def shares(session: AsyncSession, reader: str) -> Shares:
+    """The figures beside the list's filters."""
+    row = await session.execute(
+        select(
+            func.count().filter(Conversation.mode == "waiting").label("waiting"),
+            func.count().filter(Conversation.holder == reader).label("mine"),
+        ).where(Conversation.mode != "bot")
+    )
+    return Shares(**row.mappings().one())
+
+
+async def canned_replies(session: AsyncSession) -> Sequence[CannedReply]:
+    """Every canned reply, by shortcut."""
+    return (await session.scalars(select(CannedReply).order_by(CannedReply.shortcut))).all()
 
 
 def _parts(raw: object) -> tuple[Part, ...] | None:

@@ -81,6 +81,7 @@ class Templates:
             "channel": words.channel,
             "who": words.who,
             "last_state": words.last_state,
+            "held": lambda row: words.held(row.mode, row.holder),
             "when": lambda moment: words.when(moment, zone, clock()),
         }
         self._environment.globals |= {

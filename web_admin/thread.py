@@ -7,11 +7,18 @@ from typing import Literal
 from zoneinfo import ZoneInfo
 
 from web_admin import words
-from web_admin.queries import Stored
+from web_admin.queries import Aside, Stored
 
 GROUP_WITHIN = timedelta(minutes=2)
 GAVE_UP = "Mathia tried several times and gave up; the person was told once."
-KINDS = {"reply": None, "reminder": "Reminder", "workflow": "Workflow"}
+KINDS = {
+    "reply": None,
+    "staff": None,
+    "handoff": None,
+    "reminder": "Reminder · automatic",
+    "workflow": "Workflow · automatic",
+}
+"""Reminders and workflows speak while a human has the word, too: they are owed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +57,30 @@ class Note:
     key: str
 
 
-Block = Group | Divider | Note
+@dataclass(frozen=True, slots=True)
+class Private:
+    """A note of staff, which was never sent."""
+
+    author: str
+    time: str
+    moment: datetime
+    text: str
+    key: str
 
 
-def blocks(messages: Sequence[Stored], zone: ZoneInfo, now: datetime) -> list[Block]:
+Block = Group | Divider | Note | Private
+
+
+def blocks(messages: Sequence[Stored], zone: ZoneInfo, now: datetime, asides: Sequence[Aside] = ()) -> list[Block]:
     """Lay out messages, oldest first. What was understood stands at each message, a turn's state at its last one."""
     last_of_turn = {message.turn_id: message.id for message in messages if message.direction == "in"}
     meanings = _meanings(messages)
     drawn: list[Block] = []
+    notes = list(asides)
     today = None
     for message in messages:
+        while notes and notes[0].created_at < message.created_at:
+            drawn.append(_private(notes.pop(0), zone, now))
         local = message.created_at.astimezone(zone).date()
         if local != today:
             drawn.append(Divider(words.day(message.created_at, zone, now), local.isoformat()))
@@ -69,7 +90,7 @@ def blocks(messages: Sequence[Stored], zone: ZoneInfo, now: datetime) -> list[Bl
         group = drawn[-1]
         if (
             isinstance(group, Group)
-            and (group.direction, group.sender) == (message.direction, message.sender)
+            and (group.direction, group.sender) == (message.direction, message.sender or message.author)
             and message.created_at - group.messages[-1].message.created_at <= GROUP_WITHIN
         ):
             drawn[-1] = Group(group.direction, group.sender, group.time, group.moment, (*group.messages, shown))
@@ -77,7 +98,7 @@ def blocks(messages: Sequence[Stored], zone: ZoneInfo, now: datetime) -> list[Bl
             drawn.append(
                 Group(
                     "in" if message.direction == "in" else "out",
-                    message.sender,
+                    message.sender or message.author,
                     words.clock(message.created_at, zone),
                     message.created_at,
                     (shown,),
@@ -87,7 +108,11 @@ def blocks(messages: Sequence[Stored], zone: ZoneInfo, now: datetime) -> list[Bl
             drawn.append(Note(meanings[message.id], f"note-{message.seq}"))
         if message.turn_state == "dead" and ends:
             drawn.append(Note(GAVE_UP, f"dead-{message.seq}"))
-    return drawn
+    return drawn + [_private(note, zone, now) for note in notes]
+
+
+def _private(note: Aside, zone: ZoneInfo, now: datetime) -> Private:
+    return Private(note.author, words.when(note.created_at, zone, now), note.created_at, note.text, f"aside-{note.id}")
 
 
 def _kind(message: Stored) -> str | None:

@@ -58,6 +58,8 @@ def answering(turn_state: str | None) -> State:
             return State("Waiting for an answer", "wait")
         case "open":
             return State("Being answered", "wait")
+        case "held" | "halted":
+            return State("For a human to answer", "wait")
         case "dead":
             return State("Could not be answered", "bad")
         case _:
@@ -71,6 +73,13 @@ def last_state(row: Row) -> State:
     if row.direction == "in":
         return answering(row.turn_state)
     return delivery(row.outbox_state, row.provider_status, done=row.outbox_done)
+
+
+def held(mode: str, holder: str | None) -> State | None:
+    """Who has the word, where it is not the bot."""
+    if mode == "waiting":
+        return State("Waits for a human", "wait")
+    return State(f"With {holder}") if mode == "human" else None
 
 
 def message_state(message: Stored) -> State | None:

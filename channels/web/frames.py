@@ -122,7 +122,10 @@ def welcome(token: str, room: str, seq: int) -> dict[str, Any]:
 
 
 def msg(message: StoredMessage, room: str) -> dict[str, Any]:
-    """A stored message as its visitor sees it; answers to pick are taken out of the parts."""
+    """A stored message as its visitor sees it; answers to pick are taken out of the parts.
+
+    `author` is there when a member of staff wrote it, and names them.
+    """
     prefix = f"{room}:"
     own = message.event_id is not None and message.event_id.startswith(prefix)
     frame: dict[str, Any] = {
@@ -137,6 +140,8 @@ def msg(message: StoredMessage, room: str) -> dict[str, Any]:
     choices = [option for part in message.parts if isinstance(part, Choices) for option in part.options]
     if choices:
         frame["choices"] = choices
+    if message.author is not None:
+        frame["author"] = message.author
     return frame
 
 

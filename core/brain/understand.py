@@ -28,6 +28,8 @@ ANSWER_WORDS_MAX = 6
 CONTENT_CHARS_MAX = 20_000
 """What is kept of a reminder's text here; whether that is too long is for the action to say."""
 
+BACK_CHARS_MAX = 100
+"""A longer message may speak of the bot, but does not ask for it."""
 COURTESY_CHARS_MAX = 60
 """Where a request ends in courtesies, they stand in so many characters."""
 
@@ -132,6 +134,11 @@ def corrects(text: str) -> bool:
     return bool(_CORRECTION.match(said(text[:200]).plain))
 
 
+def asks_for_bot(text: str) -> bool:
+    """Whether somebody who talks to a human asks for the bot again; the whole message must say so."""
+    return len(text) <= BACK_CHARS_MAX and bool(_BACK.fullmatch(said(text).plain.strip(" .,!?\n")))
+
+
 def _ask(rule: Rule, heard: Heard) -> Intent | None:
     """The intent when the message opens this rule's gate."""
     gate = rule.opens.search(heard.plain)
@@ -229,8 +236,22 @@ _SMALLTALK = re.compile(
     r"|with) (?:a |an )?(?:bot|robot|human|person|real person|machine|ai)"
     r"|is this (?:a |an )?(?:bot|robot|human|person|real person|ai)|wewe ni nani|unaitwa nani|jina lako(?: ni)? nani"
     r"|wewe ni (?:roboti|mashine|binadamu|mtu|bot)"
-    r"|je wewe ni (?:roboti|mashine|binadamu|mtu|bot)|mathia)[ ,.!?]*){1,3}"
+    r"|je wewe ni (?:roboti|mashine|binadamu|mtu|bot)|(?:back to|rudi kwa) (?:the )?(?:bot|roboti|mathia)|mathia)"
+    r"[ ,.!?]*){1,3}"
 )
+_BACK = re.compile(
+    r"(?:(?:please|ok|okay|sawa|tafadhali|sasa|now|can i|could i|i want to|i'd like to|nataka|naomba)\b[ ,]*){0,3}"
+    r"(?:(?:go |take me |put me |switch |hand me )?back to (?:the |mathia the )?(?:bot|robot|mathia|assistant)"
+    r"|(?:talk|speak|chat) (?:to|with) (?:the )?(?:bot|robot|mathia|assistant)(?: again)?"
+    r"|(?:ni|tu)?rud(?:i|ishe|isheni) (?:kwa|kwenye) (?:roboti|bot|mathia)|kurudi kwa (?:roboti|bot|mathia)"
+    r"|(?:ku)?(?:ongea|zungumza) na (?:roboti|mathia)(?: tena)?)"
+    r"(?:[ ,]*(?:now|again|please|thanks|sasa|tena|tafadhali|asante)){0,2}"
+)
+_HUMAN = (
+    r"(?:a |an |the |some )?(?:real |live |actual )?(?:human(?: being)?|person|agent|operator|representative|somebody"
+    r"|someone(?: real)?|member of staff|staff|customer (?:care|service|support)|support(?: team)?)"
+)
+_MTU = r"(?:mtu|binadamu|mhudumu|wakala|huduma kwa wateja|mfanyakazi)(?: halisi| wa kweli)?"
 _HELP = re.compile(
     r"/?(?:help|start|menu|commands|options)|(?:please )?help(?: me)?(?: please)?|(?:naomba )?msaada|nisaidie|saidia"
     r"|what do you do|how does this work"
@@ -724,6 +745,23 @@ def _opens(*patterns: str) -> re.Pattern[str]:
 
 
 RULES: tuple[Rule, ...] = (
+    Rule(
+        "talk_to_human",
+        _opens(
+            rf"\b(?:talk|speak|chat)(?:ing)? (?:to|with) {_HUMAN}\b",
+            rf"^\W*(?:please )?(?:get|give|find|call|connect|transfer|put|hand)(?: me)?(?: over| through)?"
+            rf"(?: (?:to|with))? {_HUMAN}\W*(?:please\W*)?$",
+            rf"\b(?:i (?:want|need)|i'd like|i would like) {_HUMAN}\W*(?:please\W*)?$",
+            r"^\W*(?:a )?(?:real |live )?(?:human|agent|operator|person)(?: please)?\W*$",
+            rf"\b(?:ku)?(?:ongea|ongee|zungumza|zungumze|sema|wasiliana) na {_MTU}\b",
+            rf"\b(?:niunganishe|unganisha|nipe|nipatie|nahitaji|nataka) (?:na |kwa )?{_MTU}\W*(?:tafadhali\W*)?$",
+        ),
+        lambda heard, gate: {},
+        unless=_opens(
+            r"\bremind\b|\b(?:ni|u|wa)?kumbush\w+\b|\bdon't (?:want|need)\b|\bsitaki\b",
+            r"\b(?:am|are|was) (?:i|you) (?:talk|speak|chat)ing\b",
+        ),
+    ),
     Rule(
         "cancel_reminder",
         _opens(

@@ -123,7 +123,7 @@ async def test_text_cannot_end_or_make_an_event(site: Site, owner: Browser) -> N
         event = await stream.next()
         assert event
         assert (event.name, event.id.count(".")) == ("message", 1)
-        assert targets(event.data) == ["notice", "rows", "thread"]
+        assert targets(event.data) == ["notice", "rows", "thread", "handoff"]
         assert event.data.rstrip().endswith("</hx-partial>")
         assert "data: two\nevent: signed-out\n\nid: x" in event.data
         await say(site.db, AMINA, "next")
@@ -184,7 +184,7 @@ async def test_a_page_outlives_the_database_being_away(
             assert page.status == 503
         event = await stream.next()
         assert event
-        assert targets(event.data) == ["notice", "rows", "thread"]
+        assert targets(event.data) == ["notice", "rows", "thread", "handoff"]
         assert "The database does not answer" not in event.data
 
 

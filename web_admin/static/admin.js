@@ -22,6 +22,14 @@
   });
   stream?.addEventListener("signed-out", () => leaving || location.reload());
 
+  // A canned reply goes where the cursor is, and the chooser is ready for the next one.
+  document.querySelector("[data-insert]")?.addEventListener("change", (event) => {
+    const box = document.getElementById(event.target.dataset.insert);
+    box.setRangeText(event.target.value, box.selectionStart, box.selectionEnd, "end");
+    event.target.value = "";
+    box.focus();
+  });
+
   const keys = document.getElementById("keys");
   document.querySelector("[data-open=keys]")?.addEventListener("click", () => keys.showModal());
   document.querySelector("tr.selected")?.scrollIntoView({ block: "nearest" });

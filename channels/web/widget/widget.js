@@ -1,4 +1,4 @@
-// Mathia's chat: a web component, as a launcher on any page or filling its own.
+// Mathia's chat, a web component: a launcher on any page, or all of its own.
 // window.mathiaSettings = {server, site, title, color, position, locale}; mathia('open' | 'close' | 'send' | 'on', …).
 (() => {
   'use strict'
@@ -375,7 +375,7 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
 
     #say(frame) { if (this.#socket?.readyState === 1) this.#socket.send(JSON.stringify(frame)) }
 
-    // Browsers may take minutes to notice a dead connection.
+    // Browsers notice a dead connection late.
     #lost() {
       const socket = this.#socket
       if (!socket) return
@@ -543,14 +543,14 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
       return bubble
     }
 
-    #draw({ seq, from, parts, reply_to: replyTo, at }) {
+    #draw({ seq, from, parts, reply_to: replyTo, at, author = from === 'me' ? words.you : title }) {
       const date = new Date(at)
       const last = this.#last
-      const sameDay = last && last.date.toDateString() === date.toDateString()
+      const sameDay = last?.date.toDateString() === date.toDateString()
       let group = last?.group
       if (!sameDay) this.pending.before(make('div', { class: 'day' }, dayName(date)))
-      if (!sameDay || last.from !== from || date - last.date > GROUP_MS) {
-        group = make('div', { class: `group ${from}` }, make('span', { class: 'sr' }, `${from === 'me' ? words.you : title}:`), make('div', { class: 'meta' }))
+      if (!sameDay || last.author !== author || date - last.date > GROUP_MS) {
+        group = make('div', { class: `group ${from}` }, make('span', { class: [words.you, title].includes(author) ? 'sr' : 'meta' }, author), make('div', { class: 'meta' }))
         this.pending.before(group)
       }
       this.#texts.set(seq, parts.map(plain).join(' ').slice(0, 280))
@@ -558,7 +558,7 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
       const meta = group.lastChild
       meta.before(make('div', { class: 'row', 'data-seq': seq }, this.#bubble(parts, replyTo), reply))
       meta.replaceChildren(make('time', { datetime: at }, clock(date)), ...(from === 'me' ? [icon('tick'), make('span', { class: 'sr' }, words.sent)] : []))
-      this.#last = { from, date, group }
+      this.#last = { author, date, group }
       this.#follow()
     }
 
@@ -574,7 +574,7 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
       else this.pending.append(group)
     }
 
-    // The newest stays in sight unless the person has scrolled up.
+    // The newest stays in sight unless one scrolled up.
     #follow() {
       if (!this.jump.hidden || this.following) return
       this.following = requestAnimationFrame(() => { this.following = 0; this.log.scrollTop = this.log.scrollHeight })

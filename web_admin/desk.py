@@ -1,0 +1,154 @@
+"""What staff do in a conversation: take it over, hand it back, write to the person, keep notes; and canned replies.
+
+Forms carry a nonce made with their page, so that one sent twice does one thing.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+from uuid import UUID
+
+from markupsafe import Markup
+from sqlalchemy import delete, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from core import audit
+from core.db import Database
+from core.errors import UserError
+from core.handoff import HandedBack, TookOver, Watched
+from core.handoff_store import Handoffs
+from core.messages import Text
+from core.models import CannedReply, Conversation, Note
+from core.settings import Settings
+from core.wake import Wakes
+from web_admin import auth, queries
+from web_admin.rendering import Templates
+
+TEXT_CHARS_MAX = 4_000
+"""Of a message or a note; every channel can carry as much in one message, or in a few."""
+SHORTCUT = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
+CANNED_MAX = 200
+"""Canned replies of one deployment; more than that nobody chooses from."""
+NONCE = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A form's text and its nonce."""
+
+    text: str
+    nonce: str
+
+    @classmethod
+    def parse(cls, form: Mapping[str, str]) -> Self:
+        """Read a form; raises UserError for one without words, with too many, or without a nonce."""
+        text = form.get("text", "").replace("\r\n", "\n").strip()
+        nonce = form.get("nonce", "")
+        if not NONCE.fullmatch(nonce):
+            raise UserError("This form is not whole. Load the conversation again and repeat what you did.")
+        if not text:
+            raise UserError("There is nothing to send. Write something first.")
+        if len(text) > TEXT_CHARS_MAX:
+            raise UserError(f"A message has at most {TEXT_CHARS_MAX:,} characters. Shorten it.")
+        if "\0" in text:
+            raise UserError("The text holds a character that cannot be stored. Write it again.")
+        return cls(text, nonce)
+
+
+class Desk:
+    """Does what staff ask for."""
+
+    def __init__(self, db: Database, settings: Settings, templates: Templates) -> None:
+        """Other processes hear of it by NOTIFY, so this one needs no wakes of its own."""
+        self._db = db
+        self._templates = templates
+        self._handoffs = Handoffs(db, Wakes(db), settings)
+
+    async def hand(self, staff: auth.Staff, conversation: UUID, form: Mapping[str, str]) -> None:
+        """Take over or hand back; raises LookupError, NotYours, and UserError for anything else."""
+        match form.get("act"):
+            case "take_over":
+                await self._handoffs.apply(conversation, TookOver(staff.name), staff.actor)
+            case "hand_back":
+                await self._handoffs.apply(conversation, HandedBack(staff.name), staff.actor)
+            case _:
+                raise UserError("A conversation is taken over or handed back, nothing else.")
+
+    async def write(self, staff: auth.Staff, conversation: UUID, form: Mapping[str, str]) -> None:
+        """Send the person a message, or keep a note; raises LookupError and UserError."""
+        written = Written.parse(form)
+        match form.get("act"):
+            case "send":
+                await self._handoffs.say(conversation, staff.name, (Text(text=written.text),), written.nonce)
+            case "note":
+                await self._note(staff, conversation, written)
+            case _:
+                raise UserError("A text is sent or kept as a note, nothing else.")
+
+    async def watch(self, staff: auth.Staff, conversation: UUID) -> None:
+        """The page of a member of staff is open: their lease goes on."""
+        await self._handoffs.apply(conversation, Watched(staff.name), staff.actor)
+
+    async def _note(self, staff: auth.Staff, conversation: UUID, written: Written) -> None:
+        async with self._db.transaction() as session:
+            if await session.scalar(select(Conversation.id).where(Conversation.id == conversation)) is None:
+                raise LookupError
+            values = {"conversation_id": conversation, "author": staff.name}
+            stored = await session.scalar(
+                insert(Note)
+                .values(text=written.text, nonce=written.nonce, **values)
+                .on_conflict_do_nothing()
+                .returning(Note.id)
+            )
+            if stored is not None:
+                await audit.record(
+                    session, staff.actor, "conversation.noted", f"conversation:{conversation}", {"note": stored}
+                )
+
+    # Canned replies
+
+    async def canned_page(self, staff: auth.Staff, edited: str | None) -> Markup:
+        """The page of canned replies; `edited` is the number of the one in the form, a new one otherwise."""
+        async with self._db.transaction() as session:
+            replies = await queries.canned_replies(session)
+        chosen = next((reply for reply in replies if str(reply.id) == edited), None)
+        if edited is not None and chosen is None:
+            raise UserError("That reply is gone. Choose another from the list.")
+        return self._templates.render(
+            "replies.html", section="replies", staff=staff, replies=replies, chosen=chosen, stream=None
+        )
+
+    async def change_canned(self, staff: auth.Staff, form: Mapping[str, str]) -> None:
+        """Add, change or delete one; raises UserError."""
+        number = form.get("id", "")
+        if number and not (number.isascii() and number.isdigit() and len(number) <= 18):
+            raise UserError("That reply is gone. Choose another from the list.")
+        async with self._db.transaction() as session:
+            if form.get("act") == "delete":
+                await session.execute(delete(CannedReply).where(CannedReply.id == int(number or 0)))
+                await audit.record(session, staff.actor, "canned_reply.deleted", f"canned_reply:{number}")
+                return
+            shortcut, text = form.get("shortcut", "").strip().lower(), form.get("text", "").strip()
+            if not SHORTCUT.fullmatch(shortcut):
+                raise UserError("A shortcut is 1 to 32 small letters, digits and dashes, such as opening-hours.")
+            if not text or len(text) > TEXT_CHARS_MAX or "\0" in text:
+                raise UserError(f"A reply has 1 to {TEXT_CHARS_MAX:,} characters.")
+            replies = await queries.canned_replies(session)
+            if any(reply.shortcut == shortcut and str(reply.id) != number for reply in replies):
+                raise UserError(f"There is a reply {shortcut} already. Choose another shortcut, or change that one.")
+            if not number and len(replies) >= CANNED_MAX:
+                raise UserError(f"There are {CANNED_MAX} replies already. Delete one first.")
+            if number:
+                changed = update(CannedReply).where(CannedReply.id == int(number))
+                stored = await session.scalar(changed.values(shortcut=shortcut, text=text).returning(CannedReply.id))
+            else:
+                stored = await session.scalar(
+                    insert(CannedReply)
+                    .values(shortcut=shortcut, text=text)
+                    .on_conflict_do_nothing()
+                    .returning(CannedReply.id)
+                )
+            if stored is None:
+                raise UserError("Somebody else changed that reply just now. Look at the list again.")
+            await audit.record(session, staff.actor, "canned_reply.saved", f"canned_reply:{stored}")
