@@ -1,7 +1,9 @@
 """What Mathia can do: one file or folder for each third party or skill. This is the one list of them."""
 
-from connectors import currency, reminders, weather
+from connectors import account, contacts, currency, reminders, weather
 from core.actions import Connector
 
-CONNECTORS: tuple[Connector, ...] = (weather.connector, currency.connector, reminders.connector)
+CONNECTORS: tuple[Connector, ...] = (
+    weather.connector, currency.connector, reminders.connector, contacts.connector, account.connector,
+)  # fmt: skip
 """Every connector there is, on or off."""

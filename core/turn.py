@@ -121,14 +121,15 @@ async def answer(turn: Turn, number: int, deps: TurnDeps) -> Answer:
     if isinstance(thought, Reply):
         state = turn.state.finish() if isinstance(thought, Dropped) else turn.state
         return Answer(thought, state, {"action": "none"})
-    understood: dict[str, JsonValue] = {
-        "action": thought.action,
-        "slots": dict(thought.slots),
-        "confidence": thought.confidence,
-    }
     state = turn.state.merge(thought)
     action = deps.catalog[thought.action]
+    understood: dict[str, JsonValue] = {
+        "action": thought.action,
+        "slots": {slot: value for slot, value in thought.slots.items() if slot not in action.secrets},
+        "confidence": thought.confidence,
+    }
     params = deps.catalog.validate(action, state.slots)
+    state = state.without(action.secrets) if action.secrets else state
     if isinstance(params, Problem):
         return _ask(state, params.slot, params.question, understood)
     try:
@@ -156,7 +157,7 @@ async def run_action(turn: Turn, number: int, action: Action[Any], params: Param
     """Run one action for a turn's message: a cached READ where it may be, anything else once, by its receipt."""
     key = f"turn:{turn.id}:{number}"
     context = ActionContext(
-        turn.person, turn.conversation_id, deps.db, deps.providers, deps.settings, datetime.now(UTC), key
+        turn.person, turn.conversation_id, deps.db, deps.providers, deps.settings, datetime.now(UTC), key, turn.address
     )
     if action.effect is Effect.READ:
         return await deps.cache.get_or_run(action, params, context)
