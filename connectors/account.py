@@ -145,10 +145,10 @@ async def link_account(ctx: ActionContext, params: LinkAccount) -> ActionResult:
             session, sender, code or params.code.get_secret_value(), ctx.now, ctx.idempotency_key
         )
         if used.outcome is Outcome.LINKED and used.conversation_id is not None and used.channel is not None:
-            told = _linked(ctx, used.channel, sender.channel)
+            told = _linked(used.language, used.channel, sender.channel)
             notice = NewMessage(used.conversation_id, (Text(text=told),), "notice", f"linked:{ctx.idempotency_key}")
             await post(await driver(session), [notice])
-            return ActionResult(_linked(ctx, sender.channel, used.channel), {"linked": True})
+            return ActionResult(_linked(used.language, sender.channel, used.channel), {"linked": True})
     if used.outcome is Outcome.LOCKED and used.until is not None:
         raise UserError(_say(ctx, "locked", time=f"{used.until.astimezone(ctx.zone):%H:%M}"))
     raise UserError(_say(ctx, used.outcome.value))
@@ -297,10 +297,11 @@ def _chat(channel: str, provider_id: str) -> str:
     return CHANNELS.get(channel, channel) + number
 
 
-def _linked(ctx: ActionContext, here: str, there: str) -> str:
-    """What is said in the chat on channel `here`."""
-    language = _language(ctx)
-    return _say(ctx, "linked", this=THIS[language].get(here, here), that=THAT[language].get(there, there))
+def _linked(language: str, here: str, there: str) -> str:
+    """What is said in the chat on channel `here`, in the one person's language."""
+    spoken = language if language in SAYINGS else "en"
+    this, that = THIS[spoken].get(here, here), THAT[spoken].get(there, there)
+    return SAYINGS[spoken]["linked"].format(this=this, that=that)
 
 
 def _language(ctx: ActionContext) -> str:

@@ -58,6 +58,8 @@ class Used:
     outcome: Outcome
     channel: ChannelName | None = None
     conversation_id: UUID | None = None
+    language: str = "en"
+    """What the one person speaks."""
     until: datetime | None = None
     """When the oldest of too many wrong tries is forgotten."""
 
@@ -165,15 +167,15 @@ async def find_identity(session: AsyncSession, sender: Address) -> UUID:
 
 
 async def _lock(session: AsyncSession, identities: Collection[UUID]) -> dict[UUID, UUID]:
-    """The person of each identity, their rows locked in id order; Conflict when they keep changing."""
+    """The person of each identity, locked in id order with those merged into them; Conflict when they keep changing."""
     for _ in range(LOCKS_MAX):
         # Locks taken for nothing are let go of, so that the next ones are in order again.
         attempt = await session.begin_nested()
         before = await _people_of(session, identities)
-        await session.execute(
-            select(Person.id).where(Person.id.in_(set(before.values()))).order_by(Person.id).with_for_update()
-        )
-        if await _people_of(session, identities) == before:
+        persons = set(before.values())
+        rows = select(Person.id).where(or_(Person.id.in_(persons), Person.merged_into.in_(persons))).order_by(Person.id)
+        locked = (await session.scalars(rows.with_for_update())).all()
+        if await _people_of(session, identities) == before and (await session.scalars(rows)).all() == locked:
             await attempt.commit()
             return before
         await attempt.rollback()
@@ -203,8 +205,14 @@ async def _locked_until(session: AsyncSession, identity: UUID, now: datetime, ke
 
 
 async def _linked(session: AsyncSession, shown: LinkCode) -> Used:
-    channel = (await session.execute(select(Identity.channel).where(Identity.id == shown.identity_id))).scalar_one()
-    return Used(Outcome.LINKED, ChannelName(channel), shown.conversation_id)
+    row = (
+        await session.execute(
+            select(Identity.channel, Person.language)
+            .join(Person, Person.id == Identity.person_id)
+            .where(Identity.id == shown.identity_id)
+        )
+    ).one()
+    return Used(Outcome.LINKED, ChannelName(row.channel), shown.conversation_id, row.language)
 
 
 def _hash(code: str) -> bytes:

@@ -12,11 +12,13 @@ import phonenumbers
 from sqlalchemy import ScalarSelect, Table, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.errors import InvalidSlot, LimitReached
+from core.errors import Conflict, InvalidSlot, LimitReached
 from core.models import Base, Contact, Identity, Person
 
 CONTACTS_MAX = 1_000
 """Contacts of one person."""
+HOLDS_MAX = 5
+"""How often a person's row is looked up anew because it was merged meanwhile."""
 CONTACT_NAME_CHARS_MAX = 80
 NOTE_CHARS_MAX = 500
 PHONE_CHARS_MAX = 40
@@ -34,12 +36,16 @@ def current(person_id: UUID) -> ScalarSelect[Any]:
 
 async def hold(session: AsyncSession, person_id: UUID) -> UUID:
     """Lock the row of who this person is now, so that two calls at once count one after the other; its id."""
-    held: UUID = (
-        await session.execute(select(Person.id).where(Person.id == current(person_id)).with_for_update(key_share=True))
-    ).scalar_one()
-    # Of a merge that was under way we only see now what became of the row.
-    merged = await session.scalar(select(Person.merged_into).where(Person.id == held))
-    return held if merged is None else await hold(session, merged)
+    for _ in range(HOLDS_MAX):
+        # The lock of a row that was merged while we waited for it is let go of: locks are taken in id order.
+        attempt = await session.begin_nested()
+        found = select(Person.id).where(Person.id == current(person_id))
+        held = (await session.execute(found.with_for_update(key_share=True))).scalar_one_or_none()
+        if held is not None and (await session.execute(found)).scalar_one() == held:
+            await attempt.commit()
+            return held
+        await attempt.rollback()
+    raise Conflict("This account is being linked by somebody else. Try again.")
 
 
 def phone_number(written: str, region: str) -> str:

@@ -122,7 +122,8 @@ def test_answers_to_what_was_asked(asked: DialogState, text: str, slots: dict[st
 
 
 @pytest.mark.parametrize("form", [
-    "{}", " {} ", "{}.", "link {}", "the code is {}", "my code: {}", "/start link_{bare}", "/start@mathia_bot link_{bare}",
+    "{}", " {} ", "{}.", "link {}", "the code is {}", "my code: {}", "/start link_{bare}",
+    "/start@mathia_bot link_{bare}",
     "{bare}", "{low}", "{lowbare}", "msimbo ni {}", "“{}”", "{spaced}",
 ])  # fmt: skip
 @pytest.mark.parametrize("state", [DialogState(), MID_REMINDER], ids=["fresh", "in the middle of a reminder"])
