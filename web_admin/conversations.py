@@ -1,7 +1,7 @@
 """The list of conversations, and one conversation beside it. Opening one writes an audit row with the read."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
@@ -17,7 +17,7 @@ from core.errors import UserError
 from core.messages import ChannelName
 from web_admin import auth, queries, words
 from web_admin.live import SignedOut, Update
-from web_admin.queries import THREAD_PAGE, Heading, ListQuery, Page
+from web_admin.queries import THREAD_PAGE, Heading, Linked, ListQuery, Page
 from web_admin.rendering import Templates, link
 from web_admin.thread import blocks
 
@@ -70,6 +70,7 @@ class Conversations:
                 state = await self._state(session, place.conversation)
                 values = await self._thread(session, staff, place, heading, "conversation.opened")
                 values |= {"facts": facts(heading, self._zone, self._now()), "newest": place.upto is None}
+                values["linked"] = await self._linked(session, staff, place.conversation)
         rows = self._rows(place, page)
         version = f"{_version(rows)}.{state}" if state else _version(rows)
         live = "/admin/conversations" + (f"/{place.conversation}" if place.conversation else "") + "/live"
@@ -137,6 +138,16 @@ class Conversations:
             "earlier": first - 1 if len(messages) == THREAD_PAGE and first > 1 else None,
             "later": place.upto is not None and last < heading.messages,
         }
+
+    @staticmethod
+    async def _linked(session: AsyncSession, staff: auth.Staff, conversation: UUID) -> Sequence[Linked]:
+        """Where else the person writes; showing it is written down like reading."""
+        person, found = await queries.linked(session, conversation)
+        if found:
+            await audit.record(
+                session, staff.actor, "identities.shown", f"person:{person}", {"conversation": str(conversation)}
+            )
+        return found
 
     @staticmethod
     def _stream(path: str, place: Place, version: str) -> str:
