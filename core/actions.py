@@ -14,13 +14,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, get_type_hints
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, get_args, get_type_hints
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, ConfigDict, JsonValue, SecretStr
 
-from core.messages import Part
+from core.messages import Address, Part
 
 if TYPE_CHECKING:
     from core.db import Database
@@ -76,6 +76,8 @@ class ActionContext:
     now: datetime
     idempotency_key: str
     """The same over every retry of this call: `turn:<id>:<step>` in a chat, `run:<id>:<step>` in a workflow."""
+    sender: Address | None = None
+    """Where the message came from; None in a workflow."""
 
     @property
     def zone(self) -> ZoneInfo:
@@ -103,6 +105,8 @@ class Action(Generic[P]):
     run: Callable[[ActionContext, P], Awaitable[ActionResult]]
     cache_for: timedelta | None
     examples: tuple[str, ...]
+    secrets: tuple[str, ...] = ()
+    """Parameters (SecretStr) that are kept nowhere: not in receipts, dialog states, nor in what was understood."""
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -145,9 +149,15 @@ def action(
             raise TypeError(f"action {name!r}: no description for {', '.join(undescribed)}")
         if cache_for is not None and effect is not Effect.READ:
             raise TypeError(f"action {name!r}: only READ actions may be cached")
-        return Action(name, summary, effect, cast("type[P]", params), function, cache_for, examples)
+        secrets = tuple(slot for slot, info in params.model_fields.items() if SecretStr in _types(info.annotation))
+        return Action(name, summary, effect, cast("type[P]", params), function, cache_for, examples, secrets)
 
     return declare
+
+
+def _types(annotation: Any) -> tuple[Any, ...]:
+    """A type, and those it is a union of."""
+    return (annotation, *get_args(annotation))
 
 
 @dataclass(frozen=True, slots=True)

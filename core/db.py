@@ -118,6 +118,12 @@ class Database:
             yield connection
 
 
+async def driver(session: AsyncSession) -> Any:
+    """The asyncpg connection under a session, in its transaction, for the set-based statements of the hot path."""
+    connection = await session.connection()
+    return (await connection.get_raw_connection()).driver_connection
+
+
 async def _speak_json(connection: Any) -> None:
     await connection.set_type_codec(
         "jsonb",

@@ -1,6 +1,6 @@
 """Dialog rules, pure: what was understood, what is known so far, and what to do next."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -54,6 +54,10 @@ class DialogState:
         """The state after asking for `slot`, whose value so far (if any) was of no use."""
         slots = {name: value for name, value in self.slots.items() if name != slot}
         return replace(self, slots=slots, asked=(slot,), questions=self.questions + 1)
+
+    def without(self, slots: Collection[str]) -> "DialogState":
+        """The state that has forgotten the values of these slots."""
+        return replace(self, slots={name: value for name, value in self.slots.items() if name not in slots})
 
     def finish(self) -> "DialogState":
         """The state after the action ran, or was dropped: its slots are history, so a new request starts clean."""

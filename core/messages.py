@@ -85,6 +85,11 @@ class Address:
     room: str
     person: str
 
+    @property
+    def is_private(self) -> bool:
+        """Whether nobody else is in the room: every channel names a one-to-one room after the person."""
+        return self.room == self.person
+
 
 @dataclass(frozen=True, slots=True)
 class InboundMessage:

@@ -59,7 +59,11 @@ class Person(Base):
     name: Mapped[str | None]
     language: Mapped[str] = mapped_column(server_default="en")
     timezone: Mapped[str | None] = mapped_column(doc="IANA zone the person stated")
+    merged_into: Mapped[UUID | None] = mapped_column(
+        ForeignKey("person.id"), doc="who this person turned out to be; what is written for it belongs there"
+    )
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    __table_args__ = (Index("ix_person_merged_into", "merged_into", postgresql_where=text("merged_into IS NOT NULL")),)
 
 
 class Identity(Base):
@@ -72,8 +76,75 @@ class Identity(Base):
     account: Mapped[str]
     provider_id: Mapped[str]
     display_name: Mapped[str | None]
+    verified_at: Mapped[datetime | None] = mapped_column(
+        doc="of an e-mail address: when its owner sent back the code mailed to it"
+    )
+    conversation_id: Mapped[UUID | None] = mapped_column(
+        ForeignKey("conversation.id"), doc="of an e-mail address: where it was given"
+    )
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     __table_args__ = (UniqueConstraint("channel", "account", "provider_id"),)
+
+
+class LinkCode(Base):
+    """A code that joins another identity to the person it was shown to; kept only as its SHA-256.
+
+    Open until it is used, superseded or shown in a group (`ended_at`), or `expires_at` is past.
+    """
+
+    __tablename__ = "link_code"
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    identity_id: Mapped[UUID] = mapped_column(ForeignKey("identity.id"), index=True, doc="who was shown it")
+    conversation_id: Mapped[UUID] = mapped_column(ForeignKey("conversation.id"), doc="where it was shown")
+    code_hash: Mapped[bytes] = mapped_column(unique=True)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    used_key: Mapped[str | None] = mapped_column(unique=True, doc="idempotency key of the call that used it")
+
+
+class LinkTry(Base):
+    """One wrong code, typed by an identity; `key` is the idempotency key of the call, so that a retry counts once."""
+
+    __tablename__ = "link_try"
+    key: Mapped[str] = mapped_column(primary_key=True)
+    identity_id: Mapped[UUID] = mapped_column(ForeignKey("identity.id"))
+    at: Mapped[datetime]
+    __table_args__ = (Index("ix_link_try_identity_id", "identity_id", "at"),)
+
+
+class EmailCode(Base):
+    """A code mailed to an address that somebody says is theirs; kept as a SHA-256 salted with its id."""
+
+    __tablename__ = "email_code"
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    person_id: Mapped[UUID] = mapped_column(ForeignKey("person.id"))
+    conversation_id: Mapped[UUID] = mapped_column(ForeignKey("conversation.id"), doc="where the address was given")
+    address: Mapped[str] = mapped_column(index=True)
+    code_hash: Mapped[bytes]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    tries: Mapped[int] = mapped_column(SmallInteger, server_default="0", doc="wrong ones")
+    key: Mapped[str] = mapped_column(unique=True, doc="idempotency key of the call that mailed it")
+    used_key: Mapped[str | None] = mapped_column(unique=True, doc="idempotency key of the call that used it")
+    __table_args__ = (Index("ix_email_code_person_id", "person_id", "created_at"),)
+
+
+class Contact(Base):
+    """Somebody a person knows. Everything in it is what that person wrote: words, never instructions."""
+
+    __tablename__ = "contact"
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    person_id: Mapped[UUID] = mapped_column(ForeignKey("person.id"), doc="whose contact it is")
+    conversation_id: Mapped[UUID] = mapped_column(ForeignKey("conversation.id"), doc="where it was first saved")
+    name: Mapped[str]
+    name_key: Mapped[str] = mapped_column(doc="the name without case; one a person")
+    phone: Mapped[str | None] = mapped_column(doc="E.164")
+    email: Mapped[str | None]
+    note: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    __table_args__ = (UniqueConstraint("person_id", "name_key"),)
 
 
 class Conversation(Base):

@@ -48,7 +48,10 @@ NO_ANSWER = "{title} is not answering just now. Please try again in a minute."
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One claimed turn. `messages` are all it answers, oldest first; `person` is who wrote the newest."""
+    """One claimed turn. `messages` are all it answers, oldest first; `person` is who wrote the newest.
+
+    In a group, `people` are who wrote each message.
+    """
 
     id: int
     attempt: int
@@ -58,6 +61,7 @@ class Turn:
     messages: tuple[InboundMessage, ...]
     state: DialogState
     now: datetime
+    people: tuple[Person, ...] = ()
 
     @property
     def text(self) -> str:
@@ -102,14 +106,21 @@ async def run_turn(turn: Turn, deps: TurnDeps) -> Closing:
     holds.
 
     Each message finds the dialog state the one before it left, so "remind me", "at 5", "to call Asha" is one
-    request and two requests in two messages are two.
+    request and two requests in two messages are two. In a group each is its own author's, and the state is that of
+    who wrote the newest: what another was asked in the same moment is asked again.
     """
     state = turn.state
     answers: list[Answer] = []
     for number, message in enumerate(turn.messages, 1):
-        one = turn if len(turn.messages) == 1 else replace(turn, messages=(message,), state=state)
+        if len(turn.messages) == 1:
+            one = turn
+        elif (author := turn.people[number - 1] if turn.people else turn.person).id == turn.person.id:
+            one = replace(turn, messages=(message,), address=message.sender, state=state)
+        else:
+            one = replace(turn, messages=(message,), address=message.sender, person=author, state=DialogState())
         answers.append(await answer(one, number, deps))
-        state = answers[-1].state
+        if one.person.id == turn.person.id:
+            state = answers[-1].state
     crashpoint.hit("turn.answered")
     told = [one.reply for one in answers[:-1] if not one.is_question] + [answers[-1].reply]
     return Closing(turn, Reply.joined(told), state, [one.understood for one in answers])
@@ -121,14 +132,15 @@ async def answer(turn: Turn, number: int, deps: TurnDeps) -> Answer:
     if isinstance(thought, Reply):
         state = turn.state.finish() if isinstance(thought, Dropped) else turn.state
         return Answer(thought, state, {"action": "none"})
-    understood: dict[str, JsonValue] = {
-        "action": thought.action,
-        "slots": dict(thought.slots),
-        "confidence": thought.confidence,
-    }
     state = turn.state.merge(thought)
     action = deps.catalog[thought.action]
+    understood: dict[str, JsonValue] = {
+        "action": thought.action,
+        "slots": {slot: value for slot, value in thought.slots.items() if slot not in action.secrets},
+        "confidence": thought.confidence,
+    }
     params = deps.catalog.validate(action, state.slots)
+    state = state.without(action.secrets) if action.secrets else state
     if isinstance(params, Problem):
         return _ask(state, params.slot, params.question, understood)
     try:
@@ -156,7 +168,7 @@ async def run_action(turn: Turn, number: int, action: Action[Any], params: Param
     """Run one action for a turn's message: a cached READ where it may be, anything else once, by its receipt."""
     key = f"turn:{turn.id}:{number}"
     context = ActionContext(
-        turn.person, turn.conversation_id, deps.db, deps.providers, deps.settings, datetime.now(UTC), key
+        turn.person, turn.conversation_id, deps.db, deps.providers, deps.settings, datetime.now(UTC), key, turn.address
     )
     if action.effect is Effect.READ:
         return await deps.cache.get_or_run(action, params, context)
@@ -307,7 +319,7 @@ def _turn(rows: Sequence[Any]) -> Turn:
         )
         for row in rows
     )
-    person = Person(last["person_id"], last["name"], last["language"], last["timezone"])
+    person = _person(last)
     return Turn(
         last["id"],
         last["attempt"],
@@ -317,4 +329,9 @@ def _turn(rows: Sequence[Any]) -> Turn:
         messages,
         DialogState(),
         datetime.now(UTC),
+        tuple(map(_person, rows)) if len(rows) > 1 else (),
     )
+
+
+def _person(row: Any) -> Person:
+    return Person(row["person_id"], row["name"], row["language"], row["timezone"])

@@ -40,8 +40,9 @@ OWNER = {
 }
 
 ADDRESS = """
-SELECT id, account, provider_id FROM identity WHERE person_id = $1 AND channel = 'email'
-ORDER BY created_at DESC, id LIMIT 1
+SELECT id, account, provider_id FROM identity
+WHERE person_id = $1 AND channel = 'email' AND verified_at IS NOT NULL
+ORDER BY verified_at DESC, id LIMIT 1
 """
 
 OPEN_ROOM = """

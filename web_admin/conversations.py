@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
@@ -18,7 +18,7 @@ from core.errors import UserError
 from core.messages import ChannelName
 from web_admin import auth, queries, words
 from web_admin.live import SignedOut, Update
-from web_admin.queries import THREAD_PAGE, Heading, ListQuery, Page, Shares
+from web_admin.queries import THREAD_PAGE, Heading, Linked, ListQuery, Page, Shares
 from web_admin.rendering import Templates, link
 from web_admin.thread import blocks
 
@@ -73,6 +73,7 @@ class Conversations:
                 values = await self._thread(session, staff, place, heading, "conversation.opened")
                 values |= {"canned": await queries.canned_replies(session), "nonce": secrets.token_hex(16)}
                 values |= {"facts": facts(heading, self._zone, self._now()), "newest": place.upto is None}
+                values["linked"] = await self._linked(session, staff, place.conversation)
         rows = self._rows(place, page, shares)
         version = f"{_version(rows)}.{state}" if state else _version(rows)
         live = "/admin/conversations" + (f"/{place.conversation}" if place.conversation else "") + "/live"
@@ -154,6 +155,16 @@ class Conversations:
             "earlier": earlier,
             "later": later,
         }
+
+    @staticmethod
+    async def _linked(session: AsyncSession, staff: auth.Staff, conversation: UUID) -> Sequence[Linked]:
+        """Where else the person writes; showing it is written down like reading."""
+        person, found = await queries.linked(session, conversation)
+        if found:
+            await audit.record(
+                session, staff.actor, "identities.shown", f"person:{person}", {"conversation": str(conversation)}
+            )
+        return found
 
     @staticmethod
     def _stream(path: str, place: Place, version: str) -> str:

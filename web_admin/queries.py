@@ -437,6 +437,53 @@ async def heading(session: AsyncSession, conversation_id: UUID) -> Heading | Non
 
 
 @dataclass(frozen=True, slots=True)
+class Linked:
+    """Another identity of the person a conversation is with; `conversation` is where they write as it, if anywhere."""
+
+    channel: str
+    identity: str
+    verified: bool
+    conversation: UUID | None
+
+
+LINKED_SHOWN = 20
+
+
+async def linked(session: AsyncSession, conversation_id: UUID) -> tuple[UUID | None, Sequence[Linked]]:
+    """The person of a conversation with one member, and their other identities; nobody for a group.
+
+    Write an audit row with it.
+    """
+    people = (
+        await session.scalars(
+            select(Identity.person_id)
+            .join(Member, Member.identity_id == Identity.id)
+            .where(Member.conversation_id == conversation_id)
+            .limit(2)
+        )
+    ).all()
+    if len(people) != 1:
+        return None, ()
+    own = aliased(Conversation)
+    rows = await session.execute(
+        select(
+            Identity.channel,
+            Identity.provider_id.label("identity"),
+            ((Identity.channel != ChannelName.EMAIL.value) | Identity.verified_at.is_not(None)).label("verified"),
+            own.id.label("conversation"),
+        )
+        .outerjoin(
+            own,
+            and_(own.channel == Identity.channel, own.account == Identity.account, own.room == Identity.provider_id),
+        )
+        .where(Identity.person_id == people[0], func.coalesce(own.id != conversation_id, text("true")))
+        .order_by(Identity.created_at, Identity.id)
+        .limit(LINKED_SHOWN)
+    )
+    return people[0], [Linked(**row) for row in rows.mappings()]
+
+
+@dataclass(frozen=True, slots=True)
 class Stored:
     """One message as stored, and how its delivery or its turn stands."""
 

@@ -80,6 +80,7 @@ class Templates:
             "size": words.size,
             "channel": words.channel,
             "who": words.who,
+            "linked_identity": words.linked_identity,
             "last_state": words.last_state,
             "held": lambda row: words.held(row.mode, row.holder),
             "when": lambda moment: words.when(moment, zone, clock()),

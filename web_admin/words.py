@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-from web_admin.queries import Row, Stored
+from web_admin.queries import Linked, Row, Stored
 
 Tone = Literal["plain", "good", "wait", "bad"]
 """How a state is coloured; its words say it without the colour."""
@@ -101,6 +101,13 @@ def short_identity(channel_name: str, identity: str) -> str:
     if tail.startswith("+") and len(tail) > 2 * SHOWN_DIGITS:
         return f"{tail[:SHOWN_DIGITS]} … {end}"
     return f"Visitor {end}" if channel_name == "web" else f"{channel(channel_name)} … {end}"
+
+
+def linked_identity(other: Linked) -> str:
+    """A person's other identity: a number or address in full, a browser by the end of its id."""
+    if other.channel == "web":
+        return short_identity(other.channel, other.identity)
+    return other.identity.removeprefix(f"{other.channel}:")
 
 
 def who(row: Row) -> str:

@@ -1,10 +1,11 @@
 """Reminders as people set, see and cancel them. Everything here touches only the person's own rows."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Annotated, Literal
-from uuid import uuid4
+from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, Field, JsonValue, WithJsonSchema
@@ -15,7 +16,8 @@ from connectors.reminders import recurrence
 from connectors.reminders.models import Reminder
 from core.actions import ActionContext, ActionResult, Effect, Params, action
 from core.errors import InvalidSlot, LimitReached, UserError
-from core.models import Person
+from core.models import Conversation
+from core.people import current, hold
 
 CONTENT_CHARS_MAX = 500
 ACTIVE_MAX = 500
@@ -32,6 +34,7 @@ CONTENT_SHOWN_CHARS = 80
 _WALL = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2})?")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _NUMBER = re.compile(r"(?:the |number |no\.? ?|nr\.? ?|#)*([0-9]{1,4})\.?", re.IGNORECASE)
+CHANNELS = {"web": "the web chat", "whatsapp": "WhatsApp", "telegram": "Telegram", "email": "e-mail"}
 _ONCE = ("none", "once", "never")
 
 
@@ -94,7 +97,7 @@ async def set_reminder(ctx: ActionContext, params: SetReminder) -> ActionResult:
     """Remind the person of something at a local time, once or repeatedly."""
     async with ctx.db.transaction() as session:
         # The person's row is held so that two calls at once cannot both take the last place.
-        await session.execute(select(Person.id).where(Person.id == ctx.person.id).with_for_update(key_share=True))
+        await hold(session, ctx.person.id)
         earlier = await session.scalar(_own(ctx).where(Reminder.key == ctx.idempotency_key))
         if earlier is not None:
             return _confirmed(earlier)
@@ -113,11 +116,12 @@ async def set_reminder(ctx: ActionContext, params: SetReminder) -> ActionResult:
 async def list_reminders(ctx: ActionContext, params: ListReminders) -> ActionResult:
     """Show the person's reminders, the soonest first."""
     async with ctx.db.transaction() as session:
-        reminders = (await session.scalars(_active(ctx).limit(SHOWN_MAX))).all()
-        count = await session.scalar(select(func.count()).select_from(_active(ctx).subquery())) or 0
+        reminders = (await session.scalars(_shown(ctx).limit(SHOWN_MAX))).all()
+        count = await session.scalar(select(func.count()).select_from(_shown(ctx).subquery())) or 0
+        elsewhere = await _elsewhere(session, reminders, ctx)
     if not reminders:
         return ActionResult("You have no reminders.", {"count": 0, "reminders": []})
-    lines = [_line(number, reminder, ctx) for number, reminder in enumerate(reminders, 1)]
+    lines = [_line(number, reminder, ctx, elsewhere) for number, reminder in enumerate(reminders, 1)]
     if count > len(reminders):
         lines.append(f"… and {count - len(reminders)} more.")
     head = "Your reminder" if count == 1 else f"Your {count} reminders"
@@ -134,7 +138,7 @@ async def cancel_reminder(ctx: ActionContext, params: CancelReminder) -> ActionR
         earlier = await session.scalar(_own(ctx).where(Reminder.cancel_key == ctx.idempotency_key))
         if earlier is not None:
             return _cancelled(earlier)
-        reminders = (await session.scalars(_active(ctx).limit(ACTIVE_MAX))).all()
+        reminders = (await session.scalars(_shown(ctx).limit(ACTIVE_MAX))).all()
         reminder = _chosen(reminders, params.which, ctx)
         cancelled = await session.scalar(
             update(Reminder)
@@ -184,12 +188,28 @@ async def _check_limits(session: AsyncSession, ctx: ActionContext, rrule: str | 
 
 
 def _own(ctx: ActionContext) -> Select[Reminder]:
-    return select(Reminder).where(Reminder.person_id == ctx.person.id)
+    return select(Reminder).where(Reminder.person_id == current(ctx.person.id))
 
 
 def _active(ctx: ActionContext) -> Select[Reminder]:
     """The person's active reminders, in the order of the list."""
     return _own(ctx).where(Reminder.state == "active").order_by(Reminder.due_at, Reminder.created_at, Reminder.id)
+
+
+def _shown(ctx: ActionContext) -> Select[Reminder]:
+    """The active reminders that may be named here: all of them in private, in a group those that were set in it."""
+    if ctx.sender is None or ctx.sender.is_private:
+        return _active(ctx)
+    return _active(ctx).where(Reminder.conversation_id == ctx.conversation_id)
+
+
+async def _elsewhere(session: AsyncSession, reminders: Sequence[Reminder], ctx: ActionContext) -> Mapping[UUID, str]:
+    """Where reminders speak that were set in other chats, by their conversations."""
+    others = {reminder.conversation_id for reminder in reminders} - {ctx.conversation_id}
+    if not others:
+        return {}
+    rows = await session.execute(select(Conversation.id, Conversation.channel).where(Conversation.id.in_(others)))
+    return {row.id: CHANNELS.get(row.channel, row.channel) for row in rows}
 
 
 def _chosen(reminders: Sequence[Reminder], which: str, ctx: ActionContext) -> Reminder:
@@ -231,14 +251,17 @@ def _cancelled(reminder: Reminder) -> ActionResult:
     return ActionResult(text, {"id": str(reminder.id), "state": "cancelled"})
 
 
-def _line(number: int, reminder: Reminder, ctx: ActionContext) -> str:
+def _line(
+    number: int, reminder: Reminder, ctx: ActionContext, elsewhere: Mapping[UUID, str] = MappingProxyType({})
+) -> str:
     local = reminder.due_at.astimezone(ZoneInfo(reminder.zone))
     text = f"{number}. {_when(local, ctx.now.astimezone(ctx.zone).year)}"
     if reminder.zone != ctx.zone.key:
         text += f" ({_city(reminder.zone)})"
     if reminder.rrule is not None:
         text += f", {recurrence.describe(reminder.rrule, reminder.wall_time, reminder.zone)}"
-    return f"{text}: {_short(reminder.content)}"
+    where = f" (on {elsewhere[reminder.conversation_id]})" if reminder.conversation_id in elsewhere else ""
+    return f"{text}: {_short(reminder.content)}{where}"
 
 
 def _data(reminder: Reminder) -> dict[str, JsonValue]:

@@ -7,11 +7,12 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from core.brain import amounts, places, when
+from core.brain import amounts, people, places, when
 from core.brain.words import TEXT_PARSED_CHARS_MAX, Said, listed, lower, said
+from core.codes import code_in
 from core.dialog import DialogState, Intent
 
 if TYPE_CHECKING:
@@ -92,6 +93,9 @@ def parse(text: str, *, now: datetime, zone: str, state: DialogState, actions: C
     Never raises for any text; what is not understood is `none` with confidence 0, and `none` above 0 leaves the
     unfinished action.
     """
+    code = code_in(text)
+    if code is not None and "link_account" in actions:
+        return Intent("link_account", {"code": code}, SURE)
     heard = Heard(said(text), when.local(now, zone), zone, state)
     bare = heard.plain.strip(" .,!?\n")
     if not any(char.isalnum() for char in bare):
@@ -656,10 +660,20 @@ def _answer_currency(slot: str) -> Callable[[Heard], Slots]:
     return answer
 
 
+def _answer_words(slot: str) -> Callable[[Heard], Slots]:
+    def answer(heard: Heard) -> Slots:
+        return people.rest(slot, heard.said, 0)
+
+    return answer
+
+
 _ANSWERS: Mapping[str, Callable[[Heard], Slots]] = {
     "city": _answer_city, "date": _answer_date, "time": _answer_time, "content": _answer_content,
     "recurrence": _answer_recurrence, "priority": _answer_priority, "which": _answer_which, "amount": _answer_amount,
     "from_currency": _answer_currency("from_currency"), "to_currency": _answer_currency("to_currency"),
+    "name": _answer_words("name"), "zone": _answer_words("zone"), "email": lambda heard: people.email(heard.said, 0),
+    "phone": lambda heard: people.contact(heard.said, 0) or _answer_words("phone")(heard),
+    "language": lambda heard: people.language(heard.said, 0), "code": lambda heard: people.email_code(heard.said, 0),
 }  # fmt: skip
 """How the answer to a question is read, by the slot that was asked for."""
 
@@ -740,8 +754,19 @@ _SKY = (
 )
 
 
+def _about(action: str, opens: re.Pattern[str], read: Callable[[Said, int], Slots], *needs: str) -> Rule:
+    """A rule of core/brain/people.py, which reads what was said from where the words that opened the gate end."""
+    return Rule(action, opens, lambda heard, gate: read(heard.said, gate[1]), needs, people.SOMETHING_ELSE)
+
+
 def _opens(*patterns: str) -> re.Pattern[str]:
     return re.compile("|".join(f"(?:{pattern})" for pattern in patterns))
+
+
+def _takes_digits(state: DialogState) -> bool:
+    """Whether six digits alone can be a mailed code: not where they answer a question or change an amount."""
+    last = next(reversed(list(state.history)), None)
+    return state.action in (None, "confirm_email") and last not in _LOOKED_UP
 
 
 RULES: tuple[Rule, ...] = (
@@ -814,6 +839,16 @@ RULES: tuple[Rule, ...] = (
         needs=("content", "time"),
         unless=_opens(r"\bremind me (?:what|who|how|when i|where)\b"),
     ),
+    _about("unlink_account", people.UNLINK, people.nothing),
+    _about("link_account", people.LINK, people.nothing),
+    _about("save_contact", people.SAVE_CONTACT, people.contact, "name"),
+    _about("forget_contact", people.FORGET_CONTACT, people.whom, "name"),
+    _about("list_contacts", people.LIST_CONTACTS, people.whom),
+    _about("set_language", people.LANGUAGE, people.language, "language"),
+    _about("set_timezone", people.ZONE, partial(people.rest, "zone"), "zone"),
+    _about("my_profile", people.PROFILE, people.nothing),
+    _about("set_name", people.NAME, people.name, "name"),
+    _about("set_email", people.EMAIL, people.email, "email"),
     Rule(
         "convert_currency",
         _opens(
@@ -852,6 +887,10 @@ RULES: tuple[Rule, ...] = (
             r"|song|music|play|playlist|movie|film|book|recipe|bath|cook|cooking|engine|tires?|jacket potato|hot "
             r"dogs?|hotels?|restaurants?|flights?|price)\b",
         ),
+    ),
+    Rule(
+        "confirm_email", people.EMAIL_CODE, lambda heard, gate: people.email_code(heard.said, 0), needs=("code",),
+        allows=lambda heard: not heard.plain.strip(" .!?\n").isdigit() or _takes_digits(heard.state),
     ),
 )  # fmt: skip
 """Every action's rule, in the order they are tried: the first whose gate opens is it."""

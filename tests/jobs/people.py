@@ -25,7 +25,7 @@ class Known:
     conversation_id: UUID
 
 
-async def someone(db: Database, *, channel: str = "whatsapp", email: str | None = None) -> Known:
+async def someone(db: Database, *, channel: str = "whatsapp", email: str | None = None, verified: bool = True) -> Known:
     """Make a person in a room of their own, with an e-mail address when one is given."""
     known = Known(uuid4(), uuid4())
     identity = uuid4()
@@ -50,11 +50,12 @@ async def someone(db: Database, *, channel: str = "whatsapp", email: str | None 
         )
         if email is not None:
             await connection.execute(
-                "INSERT INTO identity (id, person_id, channel, account, provider_id)"
-                " VALUES ($1, $2, 'email', 'bot@mathia.example', $3)",
+                "INSERT INTO identity (id, person_id, channel, account, provider_id, verified_at)"
+                " VALUES ($1, $2, 'email', 'bot@mathia.example', $3, CASE WHEN $4 THEN now() END)",
                 uuid4(),
                 known.person_id,
                 email,
+                verified,
             )
     return known
 

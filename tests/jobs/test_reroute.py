@@ -93,8 +93,16 @@ async def test_refusal_that_cannot_go_by_email_tells_staff_why(db: Database) -> 
     assert await emails(db) == []
 
 
+async def test_address_that_nobody_confirmed_is_never_written_to(db: Database) -> None:
+    known = await someone(db, email="not-mine@mail.example", verified=False)
+    outbox_id = await refused_reminder(db, known)
+    await follow_up(db, Wakes(db), outbox_id, can_mail=True)
+    assert await emails(db) == []
+
+
 async def test_email_that_was_itself_refused_goes_nowhere_else(db: Database) -> None:
     known = await someone(db, channel="email")
+    await db.pool.execute("UPDATE identity SET verified_at = now()")
     outbox_id = await refused_reminder(db, known)
     await follow_up(db, Wakes(db), outbox_id, can_mail=True)
     assert len(await emails(db)) == 1

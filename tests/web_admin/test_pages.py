@@ -347,6 +347,32 @@ async def test_opening_a_thread_shows_it_and_leaves_a_row(site: Site, owner: Bro
     ]
 
 
+async def test_linked_identities_are_shown_with_their_conversations_and_that_is_recorded(
+    site: Site, owner: Browser
+) -> None:
+    phone, _ = await say(site.db, Caller("Amina", id="whatsapp:+254712345678"), "on the phone")
+    gram, _ = await say(site.db, Caller("Amina", ChannelName.TELEGRAM, id="70001"), "OTHERWISE")
+    stranger, _ = await say(site.db, Caller("Baraka", ChannelName.TELEGRAM, id="70002"), "x")
+    assert "The same person" not in (await owner.get(f"/admin/conversations/{phone}")).text
+    person = await site.db.pool.fetchval("SELECT person_id FROM identity WHERE channel = 'whatsapp'")
+    await site.db.pool.execute("UPDATE identity SET person_id = $1 WHERE provider_id = '70001'", person)
+    await site.db.pool.execute(
+        "INSERT INTO identity (id, person_id, channel, account, provider_id)"
+        " VALUES (gen_random_uuid(), $1, 'email', 'b', '<i>@x.example')",
+        person,
+    )
+    page = (await owner.get(f"/admin/conversations/{phone}")).text
+    side = page[page.index('id="linked"') :].partition("</p>")[0]
+    assert f'href="/admin/conversations/{gram}"' in side
+    assert "70001" in side
+    assert "&lt;i&gt;@x.example</bdi> (not confirmed)" in side
+    assert "OTHERWISE" not in page
+    assert str(stranger) not in side
+    assert (await audited(site.db))[-1] == (
+        "staff:owner", "identities.shown", f"person:{person}", {"conversation": str(phone)},
+    )  # fmt: skip
+
+
 async def test_what_cannot_be_recorded_is_not_shown(site: Site, owner: Browser, owner_url: str) -> None:
     conversation, _ = await say(site.db, Caller("Amina"), "SECRET")
     stream = await owner.stream_of(f"/admin/conversations/{conversation}")

@@ -8,7 +8,11 @@ from core.dialog import DialogState, Intent
 
 NAIROBI = "Africa/Nairobi"
 NOW = datetime(2026, 11, 24, 10, 15, 30)  # noqa: DTZ001  a wall clock in Nairobi: a Tuesday, a quarter past ten
-EVERY_ACTION = ("get_weather", "convert_currency", "set_reminder", "list_reminders", "cancel_reminder", "talk_to_human")
+EVERY_ACTION = (
+    "get_weather", "convert_currency", "set_reminder", "list_reminders", "cancel_reminder", "link_account",
+    "unlink_account", "set_language", "set_timezone", "set_name", "set_email", "confirm_email", "my_profile",
+    "save_contact", "list_contacts", "forget_contact", "talk_to_human",
+)  # fmt: skip
 FRESH = DialogState()
 
 

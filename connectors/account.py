@@ -1,0 +1,312 @@
+"""The person's own account: linking chats, language, clock, name, e-mail address, and what is known of them."""
+
+from email.utils import parseaddr
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, SecretStr
+from sqlalchemy import select, update
+
+from core import emails, linking, people, zones
+from core.actions import ActionContext, ActionResult, Connector, Effect, Params, action
+from core.codes import code_in, grouped
+from core.db import driver
+from core.errors import InvalidSlot, UserError
+from core.linking import Outcome
+from core.messages import Address, ChannelName, Text
+from core.models import Identity, Person
+from core.outbox import NewMessage, post
+
+NAME_CHARS_MAX = 80
+LANGUAGES = {"en": "English", "sw": "Kiswahili"}
+
+THIS = {
+    "en": {"web": "this web chat", "whatsapp": "this WhatsApp number", "telegram": "this Telegram account"},
+    "sw": {"web": "gumzo hili la wavuti", "whatsapp": "namba hii ya WhatsApp", "telegram": "akaunti hii ya Telegram"},
+}
+THAT = {
+    "en": {"web": "your web chat", "whatsapp": "your WhatsApp number", "telegram": "your Telegram account"},
+    "sw": {"web": "gumzo lako la wavuti", "whatsapp": "namba yako ya WhatsApp", "telegram": "akaunti yako ya Telegram"},
+}
+CHANNELS = {"web": "web chat", "whatsapp": "WhatsApp", "telegram": "Telegram", "email": "e-mail"}
+
+SAYINGS = {
+    "en": {
+        "private": "Let us do that in private: write to me directly, not in a group.",
+        "code": "Type this code in your other chat with me, within 10 minutes:\n\n{code}\n\nThat chat then joins your "
+        "account. Give the code to nobody: whoever types it becomes you.",
+        "linked": "Linked: {this} and {that} are now one account. If this was not you, say “unlink”.",
+        "wrong": "That code does not work. Say “link my account” in the other chat for a new one.",
+        "locked": "That was too many codes that do not work. Try again after {time}.",
+        "own": "This chat is where the code was shown. Type it in your other chat.",
+        "already": "These two chats are one account already.",
+        "alone": "This chat is now an account of its own: nothing else is linked to it.",
+        "language": "Done. I will speak English with you.",
+        "zone": "Done. Your time zone is {zone}; it is {time} there.",
+        "name": "Done. I will call you {name}.",
+        "mailed": "I have mailed a 6-digit code to {email}. Send it to me here and the address is yours.",
+        "email": "Done. {email} is confirmed: what I cannot deliver elsewhere goes there.",
+        "bad_email_code": "That code does not work. Check the newest mail, or tell me your address again.",
+    },
+    "sw": {
+        "private": "Tufanye hilo faraghani: niandikie moja kwa moja, si kwenye kikundi.",
+        "code": "Andika nambari hii kwenye gumzo lako lingine nami, ndani ya dakika 10:\n\n{code}\n\nGumzo hilo "
+        "litajiunga na akaunti yako. Usimpe mtu yeyote: atakayeiandika atakuwa wewe.",
+        "linked": "Imeunganishwa: {this} na {that} sasa ni akaunti moja. Kama si wewe, andika “tenganisha”.",
+        "wrong": "Nambari hiyo haifanyi kazi. Andika “unganisha akaunti yangu” kwenye gumzo lingine upate mpya.",
+        "locked": "Umejaribu nambari nyingi zisizofanya kazi. Jaribu tena baada ya {time}.",
+        "own": "Nambari ilionyeshwa kwenye gumzo hili. Iandike kwenye gumzo lako lingine.",
+        "already": "Magumzo haya mawili tayari ni akaunti moja.",
+        "alone": "Gumzo hili sasa ni akaunti yake lenyewe: hakuna kingine kilichounganishwa.",
+        "language": "Sawa. Nitazungumza nawe kwa Kiswahili.",
+        "zone": "Sawa. Saa za eneo lako ni {zone}; huko ni saa {time}.",
+        "name": "Sawa. Nitakuita {name}.",
+        "mailed": "Nimetuma nambari ya tarakimu 6 kwa {email}. Nitumie hapa na anwani itakuwa yako.",
+        "email": "Sawa. {email} imethibitishwa: nisichoweza kukufikishia kwingine kitaenda huko.",
+        "bad_email_code": "Nambari hiyo haifanyi kazi. Angalia barua mpya zaidi, au niambie anwani yako tena.",
+    },
+}
+
+
+class LinkAccount(Params):
+    """A code, when one is typed."""
+
+    code: SecretStr | None = Field(
+        default=None, max_length=40,
+        description="The code that another chat showed, such as K7QM-2XVR-9T; left out to be shown one",
+    )  # fmt: skip
+
+
+class Nothing(Params):
+    """Nothing to fill in."""
+
+
+class SetLanguage(Params):
+    """Which language."""
+
+    language: Literal["en", "sw"] = Field(
+        description="The language to speak: en or sw",
+        json_schema_extra={"ask": "Which language shall I speak: English or Kiswahili?"},
+    )
+
+
+class SetTimezone(Params):
+    """Where their clock is."""
+
+    zone: str = Field(
+        description="An IANA time zone such as Africa/Nairobi, or a town or country", min_length=2,
+        max_length=zones.NAME_CHARS_MAX, json_schema_extra={"ask": "Which town's time do you live by?"},
+    )  # fmt: skip
+
+
+class SetName(Params):
+    """What to call them."""
+
+    name: str = Field(
+        description="The person's own name", min_length=1, max_length=NAME_CHARS_MAX,
+        json_schema_extra={"ask": "What is your name?"},
+    )  # fmt: skip
+
+
+class SetEmail(Params):
+    """Where to mail."""
+
+    email: str = Field(
+        description="The person's own e-mail address", min_length=3, max_length=people.EMAIL_CHARS_MAX,
+        json_schema_extra={"ask": "What is your e-mail address?"},
+    )  # fmt: skip
+
+
+class ConfirmEmail(Params):
+    """The code out of the mail."""
+
+    code: SecretStr = Field(
+        description="The 6-digit code that was mailed to the person", max_length=20,
+        json_schema_extra={"ask": "Which 6-digit code did I mail to you?"},
+    )  # fmt: skip
+
+
+@action(effect=Effect.WRITE, examples=("link my account", "K7QM-2XVR-9T", "unganisha akaunti yangu"))
+async def link_account(ctx: ActionContext, params: LinkAccount) -> ActionResult:
+    """Join the person's chats on several channels to one account, by a code shown in one and typed in the other."""
+    sender = _sender(ctx)
+    code = code_in(params.code.get_secret_value()) if params.code else None
+    if not sender.is_private:
+        if code is not None:
+            async with ctx.db.transaction() as session:
+                await linking.spoil(session, code, ctx.now)
+        raise UserError(_say(ctx, "private"))
+    if params.code is None:
+        async with ctx.db.transaction() as session:
+            shown = await linking.show_code(session, sender, ctx.conversation_id, ctx.now)
+        return ActionResult(_say(ctx, "code", code=grouped(shown)))
+    async with ctx.db.transaction() as session:
+        used = await linking.use_code(
+            session, sender, code or params.code.get_secret_value(), ctx.now, ctx.idempotency_key
+        )
+        if used.outcome is Outcome.LINKED and used.conversation_id is not None and used.channel is not None:
+            told = _linked(used.language, used.channel, sender.channel)
+            notice = NewMessage(used.conversation_id, (Text(text=told),), "notice", f"linked:{ctx.idempotency_key}")
+            await post(await driver(session), [notice])
+            return ActionResult(_linked(used.language, sender.channel, used.channel), {"linked": True})
+    if used.outcome is Outcome.LOCKED and used.until is not None:
+        raise UserError(_say(ctx, "locked", time=f"{used.until.astimezone(ctx.zone):%H:%M}"))
+    raise UserError(_say(ctx, used.outcome.value))
+
+
+@action(effect=Effect.WRITE, examples=("unlink", "unlink this chat", "tenganisha akaunti"))
+async def unlink_account(ctx: ActionContext, params: Nothing) -> ActionResult:
+    """Make the chat this is said in an account of its own again."""
+    sender = _sender(ctx)
+    if not sender.is_private:
+        raise UserError(_say(ctx, "private"))
+    async with ctx.db.transaction() as session:
+        await linking.unlink(session, sender, ctx.conversation_id, ctx.now)
+    return ActionResult(_say(ctx, "alone"))
+
+
+@action(effect=Effect.WRITE, examples=("speak Swahili", "change my language to English", "ongea Kiswahili"))
+async def set_language(ctx: ActionContext, params: SetLanguage) -> ActionResult:
+    """Choose the language to be spoken with: English or Kiswahili."""
+    await _change(ctx, language=params.language)
+    return ActionResult(SAYINGS[params.language]["language"], {"language": params.language})
+
+
+@action(effect=Effect.WRITE, examples=("my time zone is Kampala", "I live in Dubai", "naishi Mombasa"))
+async def set_timezone(ctx: ActionContext, params: SetTimezone) -> ActionResult:
+    """Set the time zone the person lives by, from a town, a country with one clock, or an IANA name."""
+    zone = zones.find(params.zone)
+    if zone is None:
+        raise InvalidSlot("zone", "I do not know that place's time. Which larger town near you has the same time?")
+    await _change(ctx, timezone=zone)
+    time = f"{ctx.now.astimezone(ZoneInfo(zone)):%H:%M}"
+    return ActionResult(_say(ctx, "zone", zone=zone, time=time), {"zone": zone})
+
+
+@action(effect=Effect.WRITE, examples=("my name is Amina", "call me Baraka", "jina langu ni Wanjiru"))
+async def set_name(ctx: ActionContext, params: SetName) -> ActionResult:
+    """Remember the person's own name."""
+    name = people.one_line(params.name)
+    if not name:
+        raise InvalidSlot("name", "What is your name?")
+    await _change(ctx, name=name)
+    return ActionResult(_say(ctx, "name", name=name), {"name": name})
+
+
+@action(
+    effect=Effect.WRITE,
+    examples=(
+        "my e-mail is amina@example.com",
+        "set my e-mail to amina@example.com",
+        "barua pepe yangu ni amina@example.com",
+    ),
+)
+async def set_email(ctx: ActionContext, params: SetEmail) -> ActionResult:
+    """Mail a code to the person's e-mail address, which is used only after they have sent the code back."""
+    sender = _sender(ctx)
+    if not sender.is_private:
+        raise UserError(_say(ctx, "private"))
+    address = people.email_address(params.email)
+    async with ctx.db.transaction() as session:
+        await emails.mail_code(
+            session, ctx.person.id, ctx.conversation_id, address, account=_mailbox(ctx), language=ctx.person.language,
+            now=ctx.now, key=ctx.idempotency_key,
+        )  # fmt: skip
+    return ActionResult(_say(ctx, "mailed", email=address))
+
+
+@action(effect=Effect.WRITE, examples=("the code is 123456", "my code is 482913", "msimbo ni 482913"))
+async def confirm_email(ctx: ActionContext, params: ConfirmEmail) -> ActionResult:
+    """Confirm the person's e-mail address with the code that was mailed to it."""
+    if not _sender(ctx).is_private:
+        raise UserError(_say(ctx, "private"))
+    code = "".join(sign for sign in params.code.get_secret_value() if sign.isalnum())
+    async with ctx.db.transaction() as session:
+        address = await emails.confirm(
+            session, ctx.person.id, code, account=_mailbox(ctx), now=ctx.now, key=ctx.idempotency_key
+        )
+    if address is None:
+        raise UserError(_say(ctx, "bad_email_code"))
+    return ActionResult(_say(ctx, "email", email=address), {"email": address})
+
+
+@action(effect=Effect.READ, examples=("what do you know about me?", "my profile", "unajua nini kuhusu mimi?"))
+async def my_profile(ctx: ActionContext, params: Nothing) -> ActionResult:
+    """Show what is known of the person: name, language, time zone, currency, linked chats, number of contacts."""
+    if not _sender(ctx).is_private:
+        raise UserError(_say(ctx, "private"))
+    async with ctx.db.transaction() as session:
+        person = (await session.execute(select(Person).where(Person.id == people.current(ctx.person.id)))).scalar_one()
+        rows = await session.execute(
+            select(Identity.channel, Identity.provider_id, Identity.verified_at)
+            .where(Identity.person_id == person.id)
+            .order_by(Identity.created_at, Identity.id)
+            .limit(linking.IDENTITIES_MAX)
+        )
+        identities = rows.all()
+        known = await people.contacts_count(session, person.id)
+    chats = [_chat(row.channel, row.provider_id) for row in identities if row.channel != ChannelName.EMAIL]
+    mails = [row.provider_id for row in identities if row.channel == ChannelName.EMAIL and row.verified_at]
+    zone = person.timezone or f"{ctx.settings.default_timezone} (a guess: tell me “I live in …”)"
+    lines = (
+        f"Name: {person.name or 'you have not told me'}",
+        f"Language: {LANGUAGES.get(person.language, person.language)}",
+        f"Time zone: {zone}",
+        f"Currency: {ctx.settings.default_currency}",
+        f"Chats: {', '.join(chats)}",
+        f"E-mail: {', '.join(mails) or 'none confirmed'}",
+        f"Contacts: {known}",
+    )
+    return ActionResult(
+        "What I know about you:\n" + "\n".join(lines),
+        {"name": person.name, "language": person.language, "zone": person.timezone, "contacts": known},
+    )
+
+
+connector = Connector(
+    name="account",
+    title="Your account",
+    actions=(
+        link_account, unlink_account, set_language, set_timezone, set_name, set_email, confirm_email, my_profile,
+    ),
+)  # fmt: skip
+
+
+async def _change(ctx: ActionContext, **values: str) -> None:
+    """Set columns of the person's row."""
+    async with ctx.db.transaction() as session:
+        await session.execute(update(Person).where(Person.id == people.current(ctx.person.id)).values(**values))
+
+
+def _sender(ctx: ActionContext) -> Address:
+    if ctx.sender is None:
+        raise UserError("That can only be done by writing to me.")
+    return ctx.sender
+
+
+def _mailbox(ctx: ActionContext) -> str:
+    """Our own e-mail address; raises UserError where there is no mail server."""
+    if not ctx.settings.smtp_host:
+        raise UserError("I cannot send e-mail here: no mail server is set up.")
+    return parseaddr(ctx.settings.mail_from)[1]
+
+
+def _chat(channel: str, provider_id: str) -> str:
+    """A chat as its owner knows it."""
+    number = f" {provider_id.partition(':')[2]}" if channel == ChannelName.WHATSAPP and ":" in provider_id else ""
+    return CHANNELS.get(channel, channel) + number
+
+
+def _linked(language: str, here: str, there: str) -> str:
+    """What is said in the chat on channel `here`, in the one person's language."""
+    spoken = language if language in SAYINGS else "en"
+    this, that = THIS[spoken].get(here, here), THAT[spoken].get(there, there)
+    return SAYINGS[spoken]["linked"].format(this=this, that=that)
+
+
+def _language(ctx: ActionContext) -> str:
+    return ctx.person.language if ctx.person.language in SAYINGS else "en"
+
+
+def _say(ctx: ActionContext, saying: str, **values: str) -> str:
+    return SAYINGS[_language(ctx)][saying].format(**values)

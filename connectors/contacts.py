@@ -1,0 +1,136 @@
+"""Whom a person knows: names with a phone number, an e-mail address, a note. Only their owner ever sees them."""
+
+from pydantic import Field, JsonValue
+
+from core import people, zones
+from core.actions import ActionContext, ActionResult, Connector, Effect, Params, action
+from core.errors import InvalidSlot, UserError
+from core.models import Contact
+
+SHOWN_MAX = 30
+REGION = "KE"
+"""Where a number without a country code is from, when nothing else tells."""
+PRIVATE = "Let us keep that between us: ask me in private, not in a group."
+
+
+class SaveContact(Params):
+    """Who, and how to reach them."""
+
+    name: str = Field(
+        description="The contact's name", min_length=1, max_length=people.CONTACT_NAME_CHARS_MAX,
+        json_schema_extra={"ask": "Whose is it? Tell me a name."},
+    )  # fmt: skip
+    phone: str | None = Field(
+        default=None, max_length=people.PHONE_CHARS_MAX, coerce_numbers_to_str=True,
+        description="A phone number, with its country code or as it is written at home",
+        json_schema_extra={"ask": "What is the phone number?"},
+    )  # fmt: skip
+    email: str | None = Field(
+        default=None, max_length=people.EMAIL_CHARS_MAX, description="An e-mail address",
+        json_schema_extra={"ask": "What is the e-mail address?"},
+    )  # fmt: skip
+    note: str | None = Field(
+        default=None, max_length=people.NOTE_CHARS_MAX, description="Anything else to remember of them",
+        json_schema_extra={"ask": "What should I note?"},
+    )  # fmt: skip
+
+
+class ListContacts(Params):
+    """Everybody, or one."""
+
+    name: str | None = Field(
+        default=None, max_length=people.CONTACT_NAME_CHARS_MAX, description="Only this contact",
+        json_schema_extra={"ask": "Whose?"},
+    )  # fmt: skip
+
+
+class ForgetContact(Params):
+    """Whom."""
+
+    name: str = Field(
+        description="The name of the contact to forget", min_length=1, max_length=people.CONTACT_NAME_CHARS_MAX,
+        json_schema_extra={"ask": "Whom should I forget?"},
+    )  # fmt: skip
+
+
+@action(
+    effect=Effect.WRITE,
+    examples=("save Amina's number +254 712 345 678", "add contact Baraka baraka@example.com",
+              "hifadhi namba ya Asha 0712345678"),
+)  # fmt: skip
+async def save_contact(ctx: ActionContext, params: SaveContact) -> ActionResult:
+    """Remember a contact's phone number, e-mail address or a note, or change what is known of one."""
+    _in_private(ctx)
+    name = people.one_line(params.name)
+    if not name:
+        raise InvalidSlot("name", "Whose is it? Tell me a name.")
+    phone = people.phone_number(params.phone, zones.country_of(ctx.zone.key) or REGION) if params.phone else None
+    email = people.email_address(params.email) if params.email else None
+    note = people.one_line(params.note) if params.note else None
+    if phone is None and email is None and note is None:
+        raise InvalidSlot("phone", f"What is {name}'s phone number?")
+    async with ctx.db.transaction() as session:
+        saved = await people.save_contact(
+            session, ctx.person.id, ctx.conversation_id, name, phone=phone, email=email, note=note
+        )
+    return ActionResult(f"Done. Saved {_line(saved)}.", _data(saved))
+
+
+@action(
+    effect=Effect.READ, examples=("who are my contacts?", "what is Amina's number?", "nionyeshe anwani zangu")
+)  # fmt: skip
+async def list_contacts(ctx: ActionContext, params: ListContacts) -> ActionResult:
+    """Show the person's contacts, or one of them."""
+    _in_private(ctx)
+    async with ctx.db.transaction() as session:
+        if params.name:
+            found = await people.find_contact(session, ctx.person.id, people.one_line(params.name))
+            if found is None:
+                raise UserError(_unknown(params.name))
+            return ActionResult(_line(found), _data(found))
+        known = await people.contacts(session, ctx.person.id, limit=SHOWN_MAX)
+        count = await people.contacts_count(session, ctx.person.id)
+    if not known:
+        return ActionResult(
+            "You have no contacts. You could say: “save Amina's number +254 712 345 678”.", {"count": 0}
+        )
+    lines = [_line(contact) for contact in known]
+    if count > len(known):
+        lines.append(f"… and {count - len(known)} more. Ask for one by name.")
+    head = "Your contact:" if count == 1 else f"Your {count:,} contacts:"
+    return ActionResult("\n".join((head, *lines)), {"count": count, "contacts": [_data(contact) for contact in known]})
+
+
+@action(effect=Effect.WRITE, examples=("forget Amina", "delete Amina's number", "futa namba ya Amina"))
+async def forget_contact(ctx: ActionContext, params: ForgetContact) -> ActionResult:
+    """Forget one of the person's contacts for good."""
+    _in_private(ctx)
+    async with ctx.db.transaction() as session:
+        await people.hold(session, ctx.person.id)
+        found = await people.find_contact(session, ctx.person.id, people.one_line(params.name))
+        if found is None:
+            raise UserError(_unknown(params.name))
+        await people.forget_contact(session, found)
+    return ActionResult(f"Done. I have forgotten {found.name}.")
+
+
+connector = Connector(name="contacts", title="Contacts", actions=(save_contact, list_contacts, forget_contact))
+
+
+def _in_private(ctx: ActionContext) -> None:
+    """Raise UserError in a group, where others would read along; a workflow speaks where its maker put it."""
+    if ctx.sender is not None and not ctx.sender.is_private:
+        raise UserError(PRIVATE)
+
+
+def _unknown(name: str) -> str:
+    return f"“{people.one_line(name)}” is not among your contacts."
+
+
+def _line(contact: Contact) -> str:
+    details = ", ".join(word for word in (contact.phone, contact.email, contact.note) if word)
+    return f"{contact.name}: {details}" if details else contact.name
+
+
+def _data(contact: Contact) -> dict[str, JsonValue]:
+    return {"name": contact.name, "phone": contact.phone, "email": contact.email, "note": contact.note}

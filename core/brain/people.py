@@ -1,0 +1,186 @@
+"""What people say about themselves and those they know: the words that ask for it, and how its slots are read. Pure.
+
+The rules themselves stand in the one table of `understand`; values are taken from what was written.
+"""
+
+import re
+from typing import TYPE_CHECKING
+
+from core.brain.words import Said
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+Slots = dict[str, "JsonValue"]
+NAME_WORDS_MAX = 5
+
+
+def _opens(*patterns: str) -> re.Pattern[str]:
+    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns))
+
+
+_LEAD = r"^(?:(?:please|hey|hi|hello|ok|can you|could you|i want to|i'd like to|tafadhali|naomba)\b[ ,]*)*"
+_TONGUE = r"(?:english|swahili|kiswahili|kiingereza)"
+_WHOSE = r"(?:'s?|s')"
+_THING = r"(?:(?:phone|mobile|cell|whatsapp) ?)?(?:number|phone|contact|e-?mail(?: address)?)"
+_CALLED = r"(?:namba|nambari|simu|barua ?pepe|anwani|mawasiliano)"
+
+SOMETHING_ELSE = _opens(r"\bremind (?:me|us)\b", r"\b(?:u?nikumbushe|kikumbusho)\b", r"\breminders?\b")
+
+UNLINK = _opens(
+    _LEAD + r"(?:unlink|un-link)\b",
+    r"\b(?:unlink|disconnect|detach) (?:my|this|the) (?:account|chat|number|whatsapp|telegram|phone)\b",
+    r"\btenganisha\b",
+)
+LINK = _opens(
+    _LEAD + r"(?:link|connect|pair|join|merge) (?:my|this|these|the|another|two|both) "
+    r"(?:\w+ )?(?:accounts?|chats?|numbers?|phones?|whatsapp|telegram|identit\w+|channels?)\b",
+    r"\b(?:link|connect|pair) (?:my|this) (?:account|chat|number|phone|whatsapp|telegram)\b",
+    r"\bhow (?:do|can) i (?:link|connect) (?:my|this)\b",
+    r"\b(?:unganisha|niunganishie|kuunganisha|uunganishe)\b.{0,30}"
+    r"\b(?:akaunti|gumzo|namba|nambari|simu|whatsapp|telegram)\b",
+)
+LANGUAGE = _opens(
+    rf"\b(?:speak|talk|reply|answer|write|respond|use|switch|change)\b(?: \w+){{0,4}} {_TONGUE}\b"
+    r"(?! (?:teacher|class|lesson))",
+    r"\b(?:set|change|switch) (?:my |the )?language\b",
+    rf"\b(?:ongea|zungumza|sema|nijibu|jibu|tumia|badilisha|andika)\b(?: \w+){{0,4}} {_TONGUE}\b",
+    r"\b(?:badilisha|weka) lugha\b",
+    rf"^(?:in |kwa )?{_TONGUE}(?: please| tafadhali)?\W*$",
+)
+ZONE = _opens(
+    r"\b(?:set|change|update) (?:my |the )?time ?zone\b",
+    r"\bmy time ?zone (?:is|to|=)\b",
+    _LEAD + r"(?:i am|i'm|i) (?:now )?(?:live|living|based|located) in\b",
+    r"\b(?:ninaishi|naishi)\b",
+    r"\b(?:weka|badilisha) saa za eneo\b|\bsaa za eneo langu ni\b",
+)
+NAME = _opens(
+    r"\bmy name is\b",
+    _LEAD
+    + r"call me (?!at\b|on\b|when\b|in\b|later\b|back\b|a\b|an\b|tomorrow\b|today\b|if\b|please\b|and\b|for\b|about\b"
+    r"|by\b|after\b|before\b|every\b|\d)",
+    r"\b(?:set|change) my name\b",
+    r"\bjina langu (?:ni|naitwa)\b(?! (?:nani|nini))",
+    _LEAD + r"(?:mimi )?(?:naitwa|ninaitwa|niite)\b",
+)
+EMAIL = _opens(
+    r"\bmy e-?mail(?: address)? is\b(?! not)",
+    r"\b(?:set|use|change|save|update|add) (?:my|an?) e-?mail(?: address)?\b(?! to (?!my\b|\S+@))",
+    r"\b(?:barua ?pepe|e-?mail|anwani ya barua ?pepe) yangu ni\b",
+    r"\b(?:weka|badilisha) barua ?pepe yangu\b",
+)
+EMAIL_CODE = _opens(
+    r"^(?:(?:the|my|here is|it is|it's) )*(?:code|msimbo|nambari|kodi)(?: wangu| yangu)?(?: is| ni)?[ :]*\d{6}\W*$",
+    r"^\d{6}\W*$",
+)
+PROFILE = _opens(
+    r"\bwhat (?:do|have) you (?:know|got|stored?|remember) (?:about|on|of) me\b",
+    r"\bwho am i\b",
+    r"\b(?:my|show my|see my|view my) (?:profile|account details|details|settings)\b",
+    r"\bwhat(?:'s| is) my (?:name|time ?zone|language|e-?mail(?: address)?|profile)\b",
+    r"\b(?:unajua|unafahamu) (?:nini|kitu gani) kunihusu\b|\bunajua nini kuhusu mimi\b|\bunanijua\b",
+    r"\b(?:wasifu|taarifa) (?:wangu|zangu)\b|\bmimi ni nani\b|\bjina langu (?:ni )?nani\b",
+)
+SAVE_CONTACT = _opens(
+    rf"\b(?:save|add|store|remember|keep|note)\b.{{1,70}}?{_WHOSE} {_THING}\b",
+    r"\b(?:save|add|store|create|new) (?:a |the |this |new |my )*(?:contact|phone number|number)\b",
+    rf"{_LEAD}[^\W\d_][\w' .-]{{0,40}}{_WHOSE} {_THING} (?:is|ni)\b",
+    rf"\b(?:hifadhi|weka|ongeza|kumbuka|andika)\b.{{0,20}}\b{_CALLED}\b",
+)
+FORGET_CONTACT = _opens(
+    rf"\b(?:forget|delete|remove|erase)\b.{{1,60}}{_WHOSE} {_THING}\b",
+    r"\b(?:forget|delete|remove|erase) (?:the |my |a )*contact\b",
+    _LEAD + r"forget (?!it\b|that\b|about\b|this\b|me\b|everything\b|what\b|to\b|the\b|my\b|all\b)[^\W\d_]",
+    _LEAD + r"(?:m?sahau|usimkumbuke) [^\W\d_]",
+    rf"\b(?:futa|ondoa|sahau)\b.{{0,10}}\b(?:{_CALLED}|mwasiliani|mtu)\b",
+)
+LIST_CONTACTS = _opens(
+    r"\b(?:who are|list|show|see|view|what are|how many|do i have|tell me|give me)\b.{0,20}\bcontacts\b",
+    r"^(?:all )?(?:my )?contacts\W*$",
+    rf"\bwhat(?:'s| is)(?! my\b| your\b| the\b) [^\W\d_][\w' .-]{{0,40}}{_WHOSE} {_THING}\b",
+    r"\b(?:orodhesha|onyesha|nionyeshe|taja|orodha ya)\b.{0,20}\b(?:anwani|mawasiliano|waasiliani|watu)\b",
+    rf"\b{_CALLED} (?:ya|za) [^\W\d_]\w+ ni (?:ipi|gani|ngapi|nini)\b",
+)
+
+_PHONE = re.compile(r"(?<![\w.])\+?\(?\d[\d ().-]{5,20}\d(?!\w)")
+_MAIL = re.compile(r"[^\s<>,;:\"()]+@[^\s<>,;:\"()]+\.[A-Za-z]{2,}")
+_NOTE = re.compile(r"[,;.]? *\b(?:note|kumbuka kuwa)\b:? (.+)$", re.IGNORECASE | re.DOTALL)
+_CONTACT_NAME = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        rf"\b(?:save|add|store|remember|keep|note|forget|delete|remove|erase|what's|what is)\b (?:that )?(.{{1,80}}?)"
+        rf"{_WHOSE} {_THING}\b",
+        rf"\b{_CALLED}(?: ya)?(?: simu)? (?:ya|za|wa) (.{{1,80}}?)(?= ni\b|[,:?]| \+?\d|$| \S+@)",
+        r"\b(?:contact|number)\b:? (?:for |of |named |called )?(.{1,80}?)(?=[,:?]| \+?\d|$| \S+@| with\b)",
+        rf"^\W*(?:(?:please|tafadhali)\b[ ,]*)?(.{{1,80}}?){_WHOSE} {_THING} (?:is|ni)\b",
+        r"\b(?:forget|m?sahau|usimkumbuke|mwasiliani|mtu) (.{1,80})$",
+    )
+)
+_COURTESY = re.compile(r"[ ,.!?]*(?:\b(?:please|thanks|thank you|tafadhali|asante)\b[ ,.!?]*)?$", re.IGNORECASE)
+_NOT_NAMES = re.compile(r"^(?:(?:the|my|a|an|contact|that|is|ni)\b *)+", re.IGNORECASE)
+
+
+def _bare(words: str) -> str:
+    """A value without courtesies, quotes and stops around it."""
+    return _NOT_NAMES.sub("", _COURTESY.sub("", words).strip(" \n\"'.,:;=")).strip(" \n\"'.,:;=")
+
+
+def nothing(said: Said, start: int) -> Slots:
+    """An action that has no slots, or whose slots are not read from this message."""
+    return {}
+
+
+def language(said: Said, start: int) -> Slots:
+    """en or sw, the last one named."""
+    named = re.findall(_TONGUE, said.plain)
+    return {"language": "sw" if "swahili" in named[-1] else "en"} if named else {}
+
+
+def rest(slot: str, said: Said, start: int) -> Slots:
+    """What follows the words that opened the gate."""
+    words = _bare(re.sub(r"(?i)^\W*(?:to|is|ni|as|katika|huko|kuwa)\b", "", said.words(start, len(said.plain)).strip()))
+    return {slot: words} if words else {}
+
+
+def name(said: Said, start: int) -> Slots:
+    """What to call them: a few words up to a stop."""
+    words = re.split(r"[,.;!?\n]| (?:and|na|but) ", str(rest("name", said, start).get("name", "")))[0].strip()
+    return {"name": words} if words and len(words.split()) <= NAME_WORDS_MAX else {}
+
+
+def email(said: Said, start: int) -> Slots:
+    """The first e-mail address."""
+    found = _MAIL.search(said.written)
+    return {"email": found[0].rstrip(".!?")} if found else {}
+
+
+def email_code(said: Said, start: int) -> Slots:
+    """Six digits."""
+    found = re.search(r"\d{6}", said.written)
+    return {"code": found[0]} if found else {}
+
+
+def phone(said: Said, start: int) -> Slots:
+    """The first phone number, as it was written."""
+    found = _PHONE.search(said.written)
+    return {"phone": found[0].strip()} if found else {}
+
+
+def whom(said: Said, start: int) -> Slots:
+    """The name of a contact."""
+    for pattern in _CONTACT_NAME:
+        found = pattern.search(said.written)
+        words = _bare(found[1]) if found else ""
+        if words and len(words.split()) <= NAME_WORDS_MAX:
+            return {"name": words}
+    return {}
+
+
+def contact(said: Said, start: int) -> Slots:
+    """A contact's name and what to keep of it."""
+    note = _NOTE.search(said.written)
+    slots = {**whom(said, start), **phone(said, start), **email(said, start)}
+    if note is not None and not _MAIL.search(note[1]) and (words := note[1].strip(" .")):
+        slots["note"] = words
+    return slots

@@ -1,0 +1,208 @@
+"""People: one person, however many identities; whom they know; and what follows when two turn out to be one.
+
+Everything is found under the person's own id. A person that was merged is followed to who it is now.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID, uuid4
+
+import phonenumbers
+from sqlalchemy import ScalarSelect, Table, delete, func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.errors import Conflict, InvalidSlot, LimitReached
+from core.models import Base, Contact, Identity, Person
+
+CONTACTS_MAX = 1_000
+"""Contacts of one person."""
+HOLDS_MAX = 5
+"""How often a person's row is looked up anew because it was merged meanwhile."""
+CONTACT_NAME_CHARS_MAX = 80
+NOTE_CHARS_MAX = 500
+PHONE_CHARS_MAX = 40
+EMAIL_CHARS_MAX = 254
+
+EMAIL = re.compile(
+    r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}"
+)
+
+
+def current(person_id: UUID) -> ScalarSelect[Any]:
+    """The id of who this person is now, as a part of a statement."""
+    return select(func.coalesce(Person.merged_into, Person.id)).where(Person.id == person_id).scalar_subquery()
+
+
+async def hold(session: AsyncSession, person_id: UUID) -> UUID:
+    """Lock the row of who this person is now, so that two calls at once count one after the other; its id."""
+    for _ in range(HOLDS_MAX):
+        # The lock of a row that was merged while we waited for it is let go of: locks are taken in id order.
+        attempt = await session.begin_nested()
+        found = select(Person.id).where(Person.id == current(person_id))
+        held = (await session.execute(found.with_for_update(key_share=True))).scalar_one_or_none()
+        if held is not None and (await session.execute(found)).scalar_one() == held:
+            await attempt.commit()
+            return held
+        await attempt.rollback()
+    raise Conflict("This account is being linked by somebody else. Try again.")
+
+
+def phone_number(written: str, region: str) -> str:
+    """A phone number in E.164; `region` (ISO 3166) is where one without a country code is from.
+
+    Raises InvalidSlot with what would do.
+    """
+    try:
+        number = phonenumbers.parse(written[:PHONE_CHARS_MAX], region)
+        possible = len(written) <= PHONE_CHARS_MAX and phonenumbers.is_valid_number(number)
+    except phonenumbers.NumberParseException:
+        possible = False
+    if not possible:
+        raise InvalidSlot("phone", "That is no phone number I know. What is it, with the country code, like +254 …?")
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+def email_address(written: str, slot: str = "email") -> str:
+    """An e-mail address, its domain in lower case; raises InvalidSlot with what would do."""
+    tidy = written.strip().strip("<>.,;")
+    if len(tidy) > EMAIL_CHARS_MAX or EMAIL.fullmatch(tidy) is None:
+        raise InvalidSlot(slot, "That is no e-mail address I can use. What is it, like amina@example.com?")
+    local, _, domain = tidy.rpartition("@")
+    return f"{local}@{domain.lower()}"
+
+
+def one_line(words: str) -> str:
+    """Words without line breaks or signs that cannot be seen."""
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in words).split())
+
+
+def name_key(name: str) -> str:
+    """What makes two names the same."""
+    return " ".join(name.casefold().split())
+
+
+async def contacts(session: AsyncSession, person_id: UUID, *, limit: int = CONTACTS_MAX) -> Sequence[Contact]:
+    """Whom a person knows, by name."""
+    statement = select(Contact).where(Contact.person_id == current(person_id)).order_by(Contact.name_key)
+    return (await session.scalars(statement.limit(limit))).all()
+
+
+async def contacts_count(session: AsyncSession, person_id: UUID) -> int:
+    """How many contacts a person has."""
+    statement = select(func.count()).select_from(Contact).where(Contact.person_id == current(person_id))
+    return await session.scalar(statement) or 0
+
+
+async def find_contact(session: AsyncSession, person_id: UUID, name: str) -> Contact | None:
+    """The contact of this person and name; a first name does where only one contact has it."""
+    key = name_key(name)
+    exact = select(Contact).where(Contact.person_id == current(person_id), Contact.name_key == key)
+    found = await session.scalar(exact)
+    if found is not None:
+        return found
+    alike = select(Contact).where(
+        Contact.person_id == current(person_id), Contact.name_key.startswith(key + " ", autoescape=True)
+    )
+    several = (await session.scalars(alike.limit(2))).all()
+    return several[0] if len(several) == 1 else None
+
+
+async def save_contact(
+    session: AsyncSession, person_id: UUID, conversation_id: UUID, name: str, *, phone: str | None, email: str | None,
+    note: str | None,
+) -> Contact:  # fmt: skip
+    """Remember a contact, or what is new of one; raises LimitReached."""
+    owner = await hold(session, person_id)
+    known = await session.scalar(select(Contact).where(Contact.person_id == owner, Contact.name_key == name_key(name)))
+    if known is None:
+        if await contacts_count(session, owner) >= CONTACTS_MAX:
+            raise LimitReached(f"You have {CONTACTS_MAX:,} contacts, which is as many as I keep. Forget one first.")
+        known = Contact(
+            id=uuid4(), person_id=owner, conversation_id=conversation_id, name=name, name_key=name_key(name)
+        )
+        session.add(known)
+    known.phone, known.email, known.note = phone or known.phone, email or known.email, note or known.note
+    await session.flush()
+    return known
+
+
+async def forget_contact(session: AsyncSession, contact: Contact) -> None:
+    """Forget a contact for good."""
+    await session.execute(delete(Contact).where(Contact.id == contact.id))
+
+
+async def merge(session: AsyncSession, kept: UUID, gone: UUID) -> None:
+    """Make one person of two, whose rows the caller has locked: everything that `gone` has becomes `kept`'s.
+
+    Conversations stay as they are. Name and time zone of `kept` stay, and are taken from `gone` where it has none.
+    A table with a `person_id` takes part by itself; one that is unique by it needs a rule here, as contacts have.
+    """
+    for table in owned():
+        if table is Contact.__table__:
+            await _merge_contacts(session, kept, gone)
+        else:
+            await session.execute(update(table).where(table.c.person_id == gone).values(person_id=kept))
+    name, timezone = (await session.execute(select(Person.name, Person.timezone).where(Person.id == gone))).one()
+    await session.execute(
+        update(Person)
+        .where(Person.id == kept)
+        .values(name=func.coalesce(Person.name, name), timezone=func.coalesce(Person.timezone, timezone))
+    )
+    await session.execute(
+        update(Person).where((Person.id == gone) | (Person.merged_into == gone)).values(merged_into=kept)
+    )
+
+
+async def part(session: AsyncSession, identity: Identity, conversation_id: UUID) -> UUID:
+    """Give an identity a person of its own, with everything that was set in its own room; the new person's id.
+
+    The caller has locked the person it had.
+    """
+    language, timezone = (
+        await session.execute(select(Person.language, Person.timezone).where(Person.id == identity.person_id))
+    ).one()
+    alone = Person(id=uuid4(), name=identity.display_name, language=language, timezone=timezone)
+    session.add(alone)
+    await session.flush()
+    for table in owned():
+        if "conversation_id" in table.c:
+            mine = (table.c.person_id == identity.person_id) & (table.c.conversation_id == conversation_id)
+            await session.execute(update(table).where(mine).values(person_id=alone.id))
+    await session.execute(update(Identity).where(Identity.id == identity.id).values(person_id=alone.id))
+    return alone.id
+
+
+def owned() -> list[Table]:
+    """The tables whose rows are a person's, in a fixed order: of core and of every connector there is."""
+    person = Person.__table__.c.id
+    tables = [
+        table
+        for table in Base.metadata.tables.values()
+        if "person_id" in table.c and any(key.column is person for key in table.c.person_id.foreign_keys)
+    ]
+    return sorted(tables, key=lambda table: table.name)
+
+
+async def _merge_contacts(session: AsyncSession, kept: UUID, gone: UUID) -> None:
+    """The kept person's contacts stay; gaps are filled, and a namesake with another number gets a number behind it."""
+    mine = {
+        contact.name_key: contact for contact in await session.scalars(select(Contact).where(Contact.person_id == kept))
+    }
+    theirs = (await session.scalars(select(Contact).where(Contact.person_id == gone).order_by(Contact.name_key))).all()
+    for other in theirs:
+        same = mine.get(other.name_key)
+        if same is not None and all(
+            one is None or two is None or one == two
+            for one, two in ((same.phone, other.phone), (same.email, other.email), (same.note, other.note))
+        ):
+            same.phone, same.email = same.phone or other.phone, same.email or other.email
+            same.note = same.note or other.note
+            await session.delete(other)
+            continue
+        name, number = other.name, 2
+        while name_key(name) in mine:
+            name, number = f"{other.name} ({number})", number + 1
+        other.name, other.name_key, other.person_id = name, name_key(name), kept
+        mine[other.name_key] = other
+    await session.flush()

@@ -1,0 +1,83 @@
+"""Time zones by the names people use: IANA names, towns, countries with one clock. Pure, from the tz database.
+
+A name that could be several zones, or none that is known, is None: the person is asked, never guessed.
+"""
+
+from functools import cache
+from importlib import resources
+from zoneinfo import available_timezones
+
+from core.brain import places
+from core.brain.words import lower
+
+NAME_CHARS_MAX = 80
+
+TOWNS = {
+    "Africa/Nairobi": "Mombasa Kisumu Nakuru Eldoret Thika Malindi Nanyuki Lamu Naivasha Kisii Meru Machakos",
+    "Africa/Kampala": "Entebbe Jinja Gulu Mbarara",
+    "Africa/Dar_es_Salaam": "Dodoma Arusha Mwanza Moshi Zanzibar Mbeya",
+    "Africa/Lagos": "Abuja Kano Ibadan Port_Harcourt Enugu",
+    "Africa/Johannesburg": "Pretoria Durban Cape_Town Soweto",
+    "Africa/Kinshasa": "Congo_Kinshasa",
+    "Africa/Lubumbashi": "Goma Bukavu",
+    "Asia/Dubai": "Abu_Dhabi Sharjah",
+    "Asia/Riyadh": "Jeddah Mecca Medina",
+    "Asia/Kolkata": "Delhi New_Delhi Mumbai Bangalore Chennai Hyderabad Pune",
+    "Asia/Shanghai": "Beijing Guangzhou Shenzhen China",
+    "Europe/London": "Manchester Birmingham Liverpool Edinburgh Glasgow UK England Scotland Wales Great_Britain",
+    "Europe/Berlin": "Munich Hamburg Frankfurt Cologne Germany",
+    "Europe/Zurich": "Geneva",
+    "Europe/Rome": "Milan Venice Naples",
+    "America/New_York": "Boston Washington Miami Atlanta Philadelphia",
+    "America/Chicago": "Houston Dallas Austin",
+    "America/Los_Angeles": "San_Francisco San_Diego San_Jose Seattle Las_Vegas",
+}
+"""Towns and countries that the tz database does not name, or names with several zones although they have one clock."""
+SWAHILI = {"uingereza": "gb", "marekani": "us", "ujerumani": "de", "ufaransa": "fr", "misri": "eg", "uhindi": "in"}
+
+
+def find(written: str) -> str | None:
+    """The IANA zone that these words name, in any case; None for none, and for a country of several."""
+    name = " ".join(written[:NAME_CHARS_MAX].replace("_", " ").split()).strip(" .,!?'\"")
+    low = lower(name)
+    known = _names()
+    return known.get(low) or known.get(lower(places.name(name))) or known.get(low.partition(",")[0].strip())
+
+
+def country_of(zone: str) -> str | None:
+    """The ISO 3166 code of the country a zone is kept for, such as KE."""
+    return _countries().get(zone)
+
+
+@cache
+def _names() -> dict[str, str]:
+    """Every name in lower case; of a name that stands for several zones, none."""
+    zones = sorted(zone for zone in available_timezones() if zone == "UTC" or "/" in zone)
+    kept = _countries()
+    cities: dict[str, set[str]] = {}
+    for zone in zones:
+        if zone in kept:
+            cities.setdefault(lower(zone.rpartition("/")[2].replace("_", " ")), set()).add(zone)
+    of_country: dict[str, list[str]] = {}
+    for zone, code in kept.items():
+        of_country.setdefault(code, []).append(zone)
+    names = {low: zones.pop() for low, zones in cities.items() if len(zones) == 1}
+    for line in _table("iso3166.tab"):
+        code, name = line.split("\t")
+        if len(of_country.get(code, ())) == 1:
+            names.setdefault(lower(name), of_country[code][0])
+            names |= {word: of_country[code][0] for word, other in SWAHILI.items() if other == code.lower()}
+    names |= {lower(town.replace("_", " ")): zone for zone, towns in TOWNS.items() for town in towns.split()}
+    return names | {lower(zone.replace("_", " ")): zone for zone in zones}
+
+
+@cache
+def _countries() -> dict[str, str]:
+    """The country of every zone that is kept for one."""
+    rows = (line.split("\t") for line in _table("zone.tab"))
+    return {row[2]: row[0] for row in rows}
+
+
+def _table(name: str) -> list[str]:
+    text = (resources.files("tzdata") / "zoneinfo" / name).read_text(encoding="utf-8")
+    return [line for line in text.splitlines() if line and not line.startswith("#")]

@@ -1,0 +1,45 @@
+"""Zones by the names people use."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.zones import country_of, find
+
+
+@pytest.mark.parametrize(
+    ("written", "zone"),
+    [
+        ("Africa/Nairobi", "Africa/Nairobi"),
+        ("africa/dar_es_salaam", "Africa/Dar_es_Salaam"),
+        ("Nairobi", "Africa/Nairobi"),
+        ("mombasa", "Africa/Nairobi"),
+        ("Mombassa", "Africa/Nairobi"),
+        ("New York", "America/New_York"),
+        ("Kenya", "Africa/Nairobi"),
+        ("Uganda", "Africa/Kampala"),
+        ("UK", "Europe/London"),
+        ("Germany", "Europe/Berlin"),
+        ("Uingereza", "Europe/London"),
+        ("London, UK", "Europe/London"),
+        ("UTC", "UTC"),
+        ("United States", None),
+        ("marekani", None),
+        ("Atlantis", None),
+        ("", None),
+        ("../../etc/passwd", None),
+    ],
+)
+def test_names(written: str, zone: str | None) -> None:
+    assert find(written) == zone
+
+
+@given(st.text(max_size=200))
+def test_no_text_breaks_it(written: str) -> None:
+    zone = find(written)
+    assert zone is None or "/" in zone or zone == "UTC"
+
+
+def test_countries() -> None:
+    assert country_of("Africa/Nairobi") == "KE"
+    assert country_of("UTC") is None
