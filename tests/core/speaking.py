@@ -48,7 +48,7 @@ class Mathia:
 
     async def answer(self) -> None:
         """Answer everything that waits."""
-        while claimed := await self.turns.claim(50):
+        while claimed := await self.turns.claim(8):
             closings = await asyncio.gather(*(run_turn(turn, self.deps) for turn in claimed))
             assert all(await asyncio.gather(*(self.turns.close(closing) for closing in closings)))
 
