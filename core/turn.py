@@ -106,13 +106,21 @@ async def run_turn(turn: Turn, deps: TurnDeps) -> Closing:
     """
     state = turn.state
     answers: list[Answer] = []
+    understood: list[Mapping[str, JsonValue]] = []
     for number, message in enumerate(turn.messages, 1):
+        if not message.parts:
+            # It was deleted before it was answered. Numbers stay: receipts are found by them.
+            understood.append({"action": "none"})
+            continue
         one = turn if len(turn.messages) == 1 else replace(turn, messages=(message,), state=state)
         answers.append(await answer(one, number, deps))
+        understood.append(answers[-1].understood)
         state = answers[-1].state
     crashpoint.hit("turn.answered")
+    if not answers:
+        return Closing(turn, None, state, understood)
     told = [one.reply for one in answers[:-1] if not one.is_question] + [answers[-1].reply]
-    return Closing(turn, Reply.joined(told), state, [one.understood for one in answers])
+    return Closing(turn, Reply.joined(told), state, understood)
 
 
 async def answer(turn: Turn, number: int, deps: TurnDeps) -> Answer:

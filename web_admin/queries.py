@@ -432,6 +432,8 @@ class Stored:
     provider_status: str | None
     error: str | None
     sender: str | None
+    edited_at: datetime | None = None
+    deleted_at: datetime | None = None
 
 
 def _messages(conversation_id: UUID, upto: int | None) -> Select[*tuple[Any, ...]]:
@@ -444,6 +446,8 @@ def _messages(conversation_id: UUID, upto: int | None) -> Select[*tuple[Any, ...
             Outbox.done_at.is_not(None).label("outbox_done"),
             Outbox.provider_status,
             Outbox.error,
+            Message.edited_at,
+            Message.deleted_at,
         )
         .select_from(Message)
         .outerjoin(Turn, and_(Turn.id == Message.turn_id, Message.direction == "in"))
