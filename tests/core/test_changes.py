@@ -23,6 +23,7 @@ from tests.factories import ACCOUNT, say
 ROOM = "whatsapp:+254712345678"
 AMINA = Address(ChannelName.WHATSAPP, ACCOUNT, ROOM, ROOM)
 NOW = datetime(2026, 11, 25, 9, 0, tzinfo=UTC)
+KINDS: tuple[Kind, ...] = ("edit", "reaction", "delete")
 _events = itertools.count(1)
 
 
@@ -124,7 +125,7 @@ def some_changes(dice: random.Random) -> list[Change]:
     """Twelve changes to two messages, some of the same second."""
     made = []
     for _ in range(12):
-        kind: Kind = dice.choices(["edit", "reaction", "delete"], [6, 5, 1])[0]
+        kind = dice.choices(KINDS, [6, 5, 1])[0]
         emoji = tuple(dice.sample(["👍", "❤", "🔥"], dice.randint(0, 2)))
         target = dice.choice(["e1", "e2"])
         made.append(change(kind, target, at=dice.randint(0, 4), text=f"v{dice.random()}", emoji=emoji))
