@@ -87,7 +87,7 @@ REASONS = {
 
 
 _CHAT = re.compile(r"-?[0-9]{1,19}")
-_OPTION = re.compile(r"#([1-9][0-9]{0,2})")
+_OPTION = re.compile(r"#(0|[1-9][0-9]{0,2})")
 _KINDS: dict[str, type] = {
     "message": Message,
     "edited_message": Message,
@@ -150,7 +150,7 @@ def parse(update: Update, account: str, username: str | None = None) -> Event | 
 
 def _message(update: Update, message: Message, account: str, username: str | None) -> InboundMessage | Moved | None:
     chat = message.chat
-    if message.migrate_to_chat_id is not None or message.migrate_from_chat_id is not None:
+    if _migrates(message):
         return _moved(message, account)
     author = message.from_user
     if author is None or author.is_bot or chat.type not in ("private", *GROUPS):
@@ -243,7 +243,11 @@ def _label(message: object, number: int) -> str:
     """The words of the n-th button of a message's keyboard, from 1; empty when there is none like it."""
     markup = message.reply_markup if isinstance(message, Message) else None
     buttons = [button for row in markup.inline_keyboard for button in row] if markup else []
-    return _words(buttons[number - 1].text, "button") if number <= len(buttons) else ""
+    return _words(buttons[number - 1].text, "button") if 1 <= number <= len(buttons) else ""
+
+
+def _migrates(message: Message) -> bool:
+    return message.migrate_to_chat_id is not None or message.migrate_from_chat_id is not None
 
 
 def _moved(message: Message, account: str) -> Moved | None:
@@ -493,7 +497,7 @@ class TelegramChannel:
         """
         update = read_update(raw)
         message = update.message or update.edited_message
-        if self._username is None and message and message.chat.type in GROUPS:
+        if self._username is None and message and message.chat.type in GROUPS and not _migrates(message):
             self._username = (await self._bot.get_me()).username
         return parse(update, self.account, self._username)
 
