@@ -14,7 +14,7 @@ import structlog
 
 from bot.pace import Pace
 from bot.wiring import Services, services
-from channels.base import Channel, NotSent, OutcomeUnknown, Undeliverable, Unknowable
+from channels.base import Channel, NotSent, OutcomeUnknown, Typist, Undeliverable, Unknowable
 from core.db import is_away
 from core.errors import StoreUnavailable
 from core.handoff_store import Handoffs
@@ -37,6 +37,10 @@ ASKING_MAX = 8
 SEND_SHARE = 0.8
 """How much of its lease a send may take; longer than any channel's own time-outs by default."""
 AWAY_S = 1.0
+TYPING_AFTER_S = 1.0
+"""An answer that takes longer lets the person see that it is being made."""
+TYPING_EVERY_S = 5.0
+TYPING_LOOK_S = 0.25
 OVERDUE = "the turn takes too long"
 CLOSED, FENCED, FAILED = (TURNS.labels(outcome) for outcome in ("closed", "fenced", "failed"))
 
@@ -44,8 +48,17 @@ CLOSED, FENCED, FAILED = (TURNS.labels(outcome) for outcome in ("closed", "fence
 class TurnRunner:
     """Claims turns, answers each in its own task, closes them in batches."""
 
-    def __init__(self, turns: Turns, deps: TurnDeps, wakes: Wakes, *, turn_s: float = TURN_S_MAX) -> None:
-        """A turn that takes longer than `turn_s` is stopped and tried again later."""
+    def __init__(
+        self,
+        turns: Turns,
+        deps: TurnDeps,
+        wakes: Wakes,
+        *,
+        turn_s: float = TURN_S_MAX,
+        channels: Mapping[ChannelName, Channel] | None = None,
+    ) -> None:
+        """A turn that takes longer than `turn_s` is stopped and tried again later; `channels` show us typing."""
+        self._typists = {name: one for name, one in (channels or {}).items() if isinstance(one, Typist)}
         self._turns = turns
         self._turn_s = turn_s
         self._renew_s = deps.settings.turn_lease_s / 3
@@ -58,6 +71,8 @@ class TurnRunner:
         """Run until cancelled; open turns then go back to whoever comes next, when their leases end."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._renew(), name="turns.renew")
+            if self._typists:
+                group.create_task(self._show_typing(), name="turns.typing")
             while True:
                 await self._wakes.wait("turn", SWEEP_S)
                 try:
@@ -107,6 +122,20 @@ class TurnRunner:
             log.exception("turn.failed", turn_id=turn.id, attempt=turn.attempt, error=type(error).__name__)
             with suppress(Exception):
                 await self._turns.give_back(turn, min(2.0 ** (turn.attempt - 1), RETRY_S_MAX))
+
+    async def _show_typing(self) -> None:
+        """Let people see that an answer is being made that takes longer, each room at most every TYPING_EVERY_S."""
+        shown: dict[tuple[ChannelName, str], float] = {}
+        while True:
+            await asyncio.sleep(TYPING_LOOK_S)
+            now = time.monotonic()
+            shown = {place: at for place, at in shown.items() if now - at < TYPING_EVERY_S}
+            for turn, since in list(self._open.values()):
+                place = turn.address.channel, turn.address.room
+                typist = self._typists.get(turn.address.channel)
+                if typist is not None and now - since > TYPING_AFTER_S and place not in shown:
+                    shown[place] = now
+                    await typist.show_typing(turn.address.room)
 
     async def _renew(self) -> None:
         while True:
@@ -190,6 +219,9 @@ class DeliveryRunner:
         row = message.outbox_id, message.attempt
         if delivery.is_stale:
             return Outcome(*row, "refused", error="Too old to be of use; it could not be sent in time.")
+        if delivery.unreachable and delivery.kind != "reply":
+            # What answers a message is tried: whoever wrote it is there, and the news of it may be on its way.
+            return Outcome(*row, "refused", error="The person has blocked us, or we were removed from the group.")
         try:
             async with asyncio.timeout(self._send_s):
                 return Outcome(*row, "sent", provider_message_id=await channel.send(message))
@@ -290,7 +322,9 @@ async def run(wired: Services) -> None:
     async with asyncio.TaskGroup() as group:
         handoffs = Handoffs(wired.db, wired.wakes, wired.settings)
         group.create_task(watch_handoffs(handoffs), name="handoffs")
-        group.create_task(TurnRunner(wired.turns, wired.turn_deps, wired.wakes).run(), name="turns")
+        group.create_task(
+            TurnRunner(wired.turns, wired.turn_deps, wired.wakes, channels=wired.channels).run(), name="turns"
+        )
         group.create_task(
             DeliveryRunner(wired.outbox, wired.channels, wired.wakes, wired.settings).run(), name="delivery"
         )

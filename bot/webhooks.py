@@ -151,14 +151,19 @@ class _Webhooks:
         if isinstance(body, web.StreamResponse):
             return body
         try:
-            message = await self._telegram.read(orjson.loads(body))
+            event = await self._telegram.read(orjson.loads(body))
         except ValueError as error:
             return _malformed(ChannelName.TELEGRAM, error)
         except TelegramError as error:
             log.warning("webhook.name_unknown", channel=ChannelName.TELEGRAM, error=type(error).__name__)
             return _unavailable()
-        if message is not None and not await self._receive([message]):
-            return _unavailable()
+        if event is not None:
+            try:
+                await self._telegram.take([event])
+            except StoreUnavailable:
+                log.warning("webhook.store_away", channel=ChannelName.TELEGRAM)
+                return _unavailable()
+            crashpoint.hit("inbox.acknowledged")
         return web.Response()
 
     async def _signed_form(self, request: web.Request) -> list[tuple[str, str]] | web.StreamResponse:

@@ -15,6 +15,7 @@ from channels.web import WebChannel
 from channels.whatsapp import WhatsAppChannel
 from connectors import CONNECTORS
 from core.brain import Brain
+from core.brain.commands import menu
 from core.brain.rules import RuleBrain
 from core.cache import ResultCache
 from core.catalog import Catalog
@@ -74,7 +75,9 @@ async def services(settings: Settings, *, runners_elsewhere: bool = False) -> As
     inbox = Inbox(db, wakes, tell_others=runners_elsewhere)
     brain = RuleBrain(catalog, settings.default_timezone)
     web = WebChannel(settings, db, inbox, valkey, wakes)
-    telegram = TelegramChannel(settings, inbox) if settings.telegram_bot_token.get_secret_value() else None
+    telegram = None
+    if settings.telegram_bot_token.get_secret_value():
+        telegram = TelegramChannel(settings, inbox, commands=menu(catalog.offered))
     channels: dict[ChannelName, Channel] = {ChannelName.WEB: web}
     if settings.twilio_account_sid or settings.meta_phone_number_id:
         channels[ChannelName.WHATSAPP] = WhatsAppChannel(settings)

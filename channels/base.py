@@ -9,7 +9,7 @@ OutcomeUnknown    it may have been sent: never resent blindly, only after asking
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from core.errors import ProviderError, ProviderRefused
 from core.messages import ChannelName, OutboundMessage
@@ -57,4 +57,13 @@ class Channel(Protocol):
 
     async def close(self) -> None:
         """Let go of connections; nothing is sent afterwards."""
+        ...
+
+
+@runtime_checkable
+class Typist(Protocol):
+    """A channel where people can see that an answer is being made."""
+
+    async def show_typing(self, room: str) -> None:
+        """Show it for some five seconds; returns at once, never fails."""
         ...

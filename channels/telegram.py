@@ -5,19 +5,34 @@ import random
 import re
 import ssl
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Coroutine, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 import httpx
 import orjson
 import structlog
-from telegram import Bot, Chat, Message, MessageEntity, Update
+from telegram import (
+    Bot,
+    BotCommand,
+    CallbackQuery,
+    Chat,
+    ChatMemberUpdated,
+    Message,
+    MessageEntity,
+    MessageReactionUpdated,
+    ReactionTypeEmoji,
+    Update,
+    User,
+)
+from telegram.constants import ChatAction
 from telegram.error import BadRequest, ChatMigrated, Conflict, Forbidden, InvalidToken, NetworkError, TelegramError
 from telegram.request import HTTPXRequest
 
 from channels.base import NotSent, OutcomeUnknown, Undeliverable, Unknowable
 from channels.degrade import fit, inbound_text, plain
+from core.changes import EMOJI_MAX, Change, Moved, Reach
 from core.errors import StoreUnavailable
 from core.inbox import Inbox
 from core.messages import Address, ChannelName, InboundMessage, Location, Media, OutboundMessage, Part
@@ -27,7 +42,7 @@ log = structlog.get_logger()
 
 TEXT_UNITS_MAX = 4_096
 NAME_CHARS_MAX = 128
-ALLOWED_UPDATES = ("message",)
+ALLOWED_UPDATES = ("message", "edited_message", "callback_query", "message_reaction", "my_chat_member")
 GROUPS = ("group", "supergroup")
 PER_SECOND = 30.0
 """What Telegram takes a second from one bot, all chats together; beyond it answers 429."""
@@ -47,6 +62,10 @@ BACKOFF_S_MAX = 30.0
 CONFLICT_S = 10.0
 WEBHOOK_CONNECTIONS = 40
 LIMITED_CHATS_MAX = 1_000
+ASIDE_MAX = 1_000
+"""Calls on their way that nobody waits for; beyond it a button's spinner stops by itself, and nobody sees us type."""
+COMMANDS_MAX = 100
+DESCRIPTION_CHARS_MAX = 256
 
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol, httpx.InvalidURL)
 """What happens before a request leaves us; any other trouble may come after it was executed."""
@@ -68,6 +87,25 @@ REASONS = {
 
 
 _CHAT = re.compile(r"-?[0-9]{1,19}")
+_OPTION = re.compile(r"#(0|[1-9][0-9]{0,2})")
+_KINDS: dict[str, type] = {
+    "message": Message,
+    "edited_message": Message,
+    "callback_query": CallbackQuery,
+    "message_reaction": MessageReactionUpdated,
+    "my_chat_member": ChatMemberUpdated,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Pressed:
+    """A button that was pressed: what the person said by it, if anything, and the query that waits for an answer."""
+
+    query_id: str
+    message: InboundMessage | None
+
+
+Event: TypeAlias = InboundMessage | Change | Moved | Reach | Pressed
 
 
 def read_update(raw: object) -> Update:
@@ -79,22 +117,42 @@ def read_update(raw: object) -> Update:
         update = Update.de_json(raw, None)
     except SHAPELESS as error:
         raise ValueError("the update does not have the shape of one") from error
-    message: Any = update.message
-    if message is not None and not (isinstance(message, Message) and isinstance(message.chat, Chat)):
-        raise ValueError("the update's message does not have the shape of one")
+    for name, kind in _KINDS.items():
+        content: Any = getattr(update, name)
+        if content is None:
+            continue
+        chat = content.message and content.message.chat if isinstance(content, CallbackQuery) else content.chat
+        if not isinstance(content, kind) or not isinstance(chat, Chat | None):
+            raise ValueError(f"the update's {name} does not have the shape of one")
     return update
 
 
-def parse(update: Update, account: str, username: str | None = None) -> InboundMessage | None:
-    """One update to one message; None for what is not a message to the bot `account`, called `username`.
+def parse(update: Update, account: str, username: str | None = None) -> Event | None:
+    """What one update tells the bot `account`, called `username`; None when it does not concern it.
 
-    In a group that is what answers the bot, names it, or is a command for it; a mention of the bot at either end is an
-    address and not part of the text. Raises ValueError with a sentence for values that Telegram does not send.
+    In a group a message concerns it that answers the bot, names it, or is a command for it; a mention of the bot at
+    either end is an address and not part of the text. Raises ValueError with a sentence for values that Telegram does
+    not send.
     """
-    message = update.message
-    if message is None:
-        return None
-    author, chat = message.from_user, message.chat
+    try:
+        if update.callback_query is not None:
+            return _pressed(update, update.callback_query, account)
+        if update.my_chat_member is not None:
+            return _reach(update.my_chat_member, account)
+        if update.message_reaction is not None:
+            return _reaction(update, update.message_reaction, account)
+        if update.edited_message is not None:
+            return _edit(update, update.edited_message, account, username)
+        return _message(update, update.message, account, username) if update.message is not None else None
+    except (TypeError, AttributeError, LookupError, ArithmeticError, OSError) as error:
+        raise ValueError("the update does not have the shape of one") from error
+
+
+def _message(update: Update, message: Message, account: str, username: str | None) -> InboundMessage | Moved | None:
+    chat = message.chat
+    if _migrates(message):
+        return _moved(message, account)
+    author = message.from_user
     if author is None or author.is_bot or chat.type not in ("private", *GROUPS):
         return None
     if chat.type in GROUPS and not _is_for(message, account, username):
@@ -102,20 +160,136 @@ def parse(update: Update, account: str, username: str | None = None) -> InboundM
     parts = _parts(message, username if chat.type in GROUPS else None)
     if not parts:
         return None
-    if not isinstance(message.date, datetime):
-        raise ValueError("message.date is missing")
     answered = message.reply_to_message
     return InboundMessage(
-        sender=Address(
-            ChannelName.TELEGRAM, account, str(_whole(chat.id, "chat.id")), str(_whole(author.id, "from.id"))
-        ),
-        event_id=str(update.update_id),
+        sender=_address(chat, author, account),
+        event_id=f"{update.update_id}{_own_id(message)}",
         parts=parts,
-        sent_at=message.date.astimezone(UTC),
+        sent_at=_moment(message.date, "message.date"),
         display_name=_name(author.first_name, author.last_name),
-        language=_words(author.language_code, "language_code")[:NAME_CHARS_MAX] or None,
+        language=_language(author),
         reply_to=str(_whole(answered.message_id, "message_id")) if answered else None,
     )
+
+
+def _edit(update: Update, message: Message, account: str, username: str | None) -> Change | None:
+    """An edit of a message that may have been for us; whether it was, the store knows."""
+    author, chat = message.from_user, message.chat
+    if author is None or author.is_bot or chat.type not in ("private", *GROUPS):
+        return None
+    parts = _parts(message, username if chat.type in GROUPS else None)
+    if not parts:
+        return None
+    return Change(
+        author=_address(chat, author, account),
+        event_id=str(update.update_id),
+        kind="edit",
+        target=_own_id(message),
+        sent_at=_moment(message.edit_date, "edit_date"),
+        parts=parts,
+    )
+
+
+def _reaction(update: Update, reaction: MessageReactionUpdated, account: str) -> Change | None:
+    author = reaction.user
+    if author is None or author.is_bot:
+        return None
+    emoji = tuple(
+        _words(one.emoji, "emoji")[:NAME_CHARS_MAX]
+        for one in reaction.new_reaction
+        if isinstance(one, ReactionTypeEmoji)
+    )
+    return Change(
+        author=_address(reaction.chat, author, account),
+        event_id=str(update.update_id),
+        kind="reaction",
+        target=f":{_whole(reaction.message_id, 'message_id')}",
+        sent_at=_moment(reaction.date, "date"),
+        emoji=emoji[:EMOJI_MAX],
+    )
+
+
+def _pressed(update: Update, query: CallbackQuery, account: str) -> Pressed | None:
+    """What the presser could have typed. Data of the form #<n> is the n-th option of the keyboard it hangs on."""
+    author, message = query.from_user, query.message
+    if author.is_bot:
+        return None
+    query_id = _words(query.id, "callback_query.id")
+    data = _words(query.data, "callback_query.data")
+    if not query_id or len(query_id) > NAME_CHARS_MAX:
+        raise ValueError("callback_query.id is missing")
+    said = data
+    if option := _OPTION.fullmatch(data):
+        said = _label(message, int(option[1]))
+    parts = inbound_text(said) if said.strip() else ()
+    if message is None or not parts or message.chat.type not in ("private", *GROUPS):
+        return Pressed(query_id, None)
+    return Pressed(
+        query_id,
+        InboundMessage(
+            sender=_address(message.chat, author, account),
+            event_id=str(update.update_id),
+            parts=parts,
+            # Telegram does not say when a button was pressed.
+            sent_at=datetime.now(UTC),
+            display_name=_name(author.first_name, author.last_name),
+            language=_language(author),
+            reply_to=str(_whole(message.message_id, "message_id")),
+        ),
+    )
+
+
+def _label(message: object, number: int) -> str:
+    """The words of the n-th button of a message's keyboard, from 1; empty when there is none like it."""
+    markup = message.reply_markup if isinstance(message, Message) else None
+    buttons = [button for row in markup.inline_keyboard for button in row] if markup else []
+    return _words(buttons[number - 1].text, "button") if 1 <= number <= len(buttons) else ""
+
+
+def _migrates(message: Message) -> bool:
+    return message.migrate_to_chat_id is not None or message.migrate_from_chat_id is not None
+
+
+def _moved(message: Message, account: str) -> Moved | None:
+    """A group that became a supergroup: both chats say so, the old one first."""
+    here = _whole(message.chat.id, "chat.id")
+    old, new = message.migrate_from_chat_id, message.migrate_to_chat_id
+    old = here if old is None else _whole(old, "migrate_from_chat_id")
+    new = here if new is None else _whole(new, "migrate_to_chat_id")
+    if message.chat.type not in GROUPS or old >= 0 or new >= 0 or old == new:
+        raise ValueError("a migration names no two groups")
+    return Moved(ChannelName.TELEGRAM, account, str(old), str(new))
+
+
+def _reach(change: ChatMemberUpdated, account: str) -> Reach | None:
+    """Whether a chat still lets the bot in: blocked and removed are no, coming back is yes."""
+    member = change.new_chat_member
+    if str(member.user.id) != account or change.chat.type not in ("private", *GROUPS):
+        return None
+    room = str(_whole(change.chat.id, "chat.id"))
+    return Reach(
+        ChannelName.TELEGRAM, account, room, member.status not in ("kicked", "left"), _moment(change.date, "date")
+    )
+
+
+def _address(chat: Chat, author: User, account: str) -> Address:
+    room, person = _whole(chat.id, "chat.id"), _whole(author.id, "from.id")
+    return Address(ChannelName.TELEGRAM, account, str(room), str(person))
+
+
+def _own_id(message: Message) -> str:
+    """How a message is found again: updates are numbered apart from messages, so an event id ends in the message's."""
+    return f":{_whole(message.message_id, 'message_id')}"
+
+
+def _moment(value: object, field: str) -> datetime:
+    if not isinstance(value, datetime):
+        raise ValueError(f"{field} is missing")
+    return value.astimezone(UTC)
+
+
+def _language(author: User) -> str | None:
+    return _words(author.language_code, "language_code")[:NAME_CHARS_MAX] or None
 
 
 def _is_for(message: Message, account: str, username: str | None) -> bool:
@@ -233,8 +407,15 @@ class TelegramChannel:
     name: ChannelName = ChannelName.TELEGRAM
     per_second: float | None = PER_SECOND
 
-    def __init__(self, settings: Settings, inbox: Inbox, *, timeout_s: float = READ_TIMEOUT_S) -> None:
-        """`timeout_s` is how long Telegram has to answer once it has the request."""
+    def __init__(
+        self,
+        settings: Settings,
+        inbox: Inbox,
+        *,
+        timeout_s: float = READ_TIMEOUT_S,
+        commands: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        """`timeout_s` is how long Telegram has to answer once it has the request; `commands` are the bot's menu."""
         token = settings.telegram_bot_token.get_secret_value()
         base_url = settings.telegram_base_url.rstrip("/")
         self.account = token.partition(":")[0]
@@ -256,6 +437,8 @@ class TelegramChannel:
         )
         self._username: str | None = None
         self._limited_until: dict[str, float] = {}
+        self._commands = commands[:COMMANDS_MAX]
+        self._aside: set[asyncio.Task[None]] = set()
 
     async def send(self, message: OutboundMessage) -> str:
         """Send once; the message's id in its chat. Raises Undeliverable, NotSent or OutcomeUnknown."""
@@ -306,19 +489,63 @@ class TelegramChannel:
         """Raises Unknowable: the Bot API cannot look up what was sent."""
         raise Unknowable("Telegram cannot be asked what it took.")
 
-    async def read(self, raw: object) -> InboundMessage | None:
-        """The message in one decoded update, if there is one for us.
+    async def read(self, raw: object) -> Event | None:
+        """What one decoded update tells us, if anything.
 
         Raises ValueError for what is not an update, TelegramError when Telegram must be asked for the bot's own name,
         which a message in a group may hang on, and does not answer.
         """
         update = read_update(raw)
-        if self._username is None and update.message and update.message.chat.type in GROUPS:
+        message = update.message or update.edited_message
+        if self._username is None and message and message.chat.type in GROUPS and not _migrates(message):
             self._username = (await self._bot.get_me()).username
         return parse(update, self.account, self._username)
 
+    async def take(self, events: Sequence[Event]) -> None:
+        """Store events in their order; returns after COMMIT. Raises StoreUnavailable: all of them may come again."""
+        said: list[InboundMessage] = []
+        for event in events:
+            match event:
+                case InboundMessage():
+                    said.append(event)
+                case Pressed(message=message):
+                    said += [message] if message is not None else []
+                case _:
+                    # What was said before it must be there for it to change.
+                    await self._inbox.receive(said)
+                    said = []
+                    await (self._inbox.change(event) if isinstance(event, Change) else self._inbox.tell(event))
+        await self._inbox.receive(said)
+        for event in events:
+            if isinstance(event, Pressed):
+                self._do_aside(self._bot.answer_callback_query(event.query_id), "telegram.press_unanswered")
+
+    async def show_typing(self, room: str) -> None:
+        """Let a chat see that an answer is being made, for five seconds; whether it works is of no consequence."""
+        if _CHAT.fullmatch(room):
+            self._do_aside(self._bot.send_chat_action(int(room), ChatAction.TYPING), "telegram.typing_unseen")
+
+    def _do_aside(self, call: Coroutine[Any, Any, object], failed: str) -> None:
+        """Make a call that nobody waits for."""
+        if len(self._aside) >= ASIDE_MAX:
+            call.close()
+            return
+
+        async def make() -> None:
+            try:
+                await call
+            except (TelegramError, *SHAPELESS) as error:
+                log.info(failed, error=type(error).__name__)
+
+        task = asyncio.create_task(make())
+        self._aside.add(task)
+        task.add_done_callback(self._aside.discard)
+
     async def run(self) -> None:
         """Have updates brought to our webhook where Telegram can reach it, else poll until cancelled."""
+        if self._commands:
+            menu = [BotCommand(name, words[:DESCRIPTION_CHARS_MAX]) for name, words in self._commands]
+            self._do_aside(self._bot.set_my_commands(menu), "telegram.menu_refused")
         if self._by_webhook and self._secret:
             await self._register()
             return
@@ -361,9 +588,8 @@ class TelegramChannel:
                     await self._bot.delete_webhook(drop_pending_updates=False)
                     webhook_removed = True
                     log.info("telegram.polling")
-                messages, last = await self._next_batch(offset)
-                if messages:
-                    await self._inbox.receive(messages)
+                events, last = await self._next_batch(offset)
+                await self.take(events)
                 if last is not None:
                     offset = last + 1
                 trouble = 0
@@ -371,8 +597,8 @@ class TelegramChannel:
                 trouble += 1
                 await self._pause(error, trouble)
 
-    async def _next_batch(self, offset: int) -> tuple[list[InboundMessage], int | None]:
-        """Wait for updates from `offset` on: the messages among them, and the last update's id when there was any."""
+    async def _next_batch(self, offset: int) -> tuple[list[Event], int | None]:
+        """Wait for updates from `offset` on: what they tell us, and the last update's id when there was any."""
         asked = httpx.QueryParams(
             offset=offset,
             limit=POLL_UPDATES_MAX,
@@ -386,21 +612,21 @@ class TelegramChannel:
         updates = answer.get("result")
         if not isinstance(updates, list):
             raise TelegramError("Invalid server response")
-        messages: list[InboundMessage] = []
+        events: list[Event] = []
         last: int | None = None
         for raw in updates:
             update_id = raw.get("update_id") if isinstance(raw, dict) else None
             if type(update_id) is not int:
                 raise TelegramError("Invalid server response")
             try:
-                message = await self.read(raw)
+                event = await self.read(raw)
             except ValueError as error:
                 log.warning("telegram.update_unreadable", update_id=update_id, reason=str(error))
-                message = None
-            if message is not None:
-                messages.append(message)
+                event = None
+            if event is not None:
+                events.append(event)
             last = update_id if last is None else max(last, update_id)
-        return messages, last
+        return events, last
 
     async def _pause(self, error: Exception, trouble: int) -> None:
         """Say what is wrong and wait: as Telegram wishes, else longer each time, never all processes at once."""
@@ -432,6 +658,9 @@ class TelegramChannel:
 
     async def close(self) -> None:
         """Close the connections."""
+        for task in self._aside:
+            task.cancel()
+        await asyncio.gather(*self._aside, return_exceptions=True)
         await self._requests.shutdown()
         await self._polling.shutdown()
 

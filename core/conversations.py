@@ -23,13 +23,22 @@ READ_TIMEOUT_S = 4.0
 """A read that takes longer is given up: somebody is waiting for it."""
 
 HISTORY = """
-SELECT seq, direction, parts, event_id, created_at, reply_to, author
+SELECT seq, direction, parts, event_id, created_at, reply_to, author, edited_at, deleted_at
 FROM message WHERE conversation_id = $1 AND seq > $2 ORDER BY seq LIMIT $3
 """
 
 LAST_SEQS = """
-SELECT room, id, next_seq - 1 AS seq FROM conversation
+SELECT room, id, next_seq - 1 AS seq, changes FROM conversation
 WHERE channel = $1 AND account = $2 AND room = ANY($3::text[])
+"""
+
+
+CHANGES = """
+SELECT c.number, m.seq, m.direction, m.parts, m.event_id, m.created_at, m.reply_to, m.author,
+       m.edited_at, m.deleted_at
+FROM (SELECT * FROM change WHERE conversation_id = $1 AND number > $2 ORDER BY number LIMIT $3) c
+CROSS JOIN LATERAL (SELECT * FROM message m WHERE m.id = c.message_id OFFSET 0) m
+ORDER BY c.number
 """
 
 
@@ -37,7 +46,7 @@ WHERE channel = $1 AND account = $2 AND room = ANY($3::text[])
 class StoredMessage:
     """One message as it is stored; `inbound` ones are the person's and carry the provider's `event_id`.
 
-    `author` is the member of staff who wrote it.
+    `author` is the member of staff who wrote it. A deleted one has no parts any more.
     """
 
     seq: int
@@ -47,14 +56,17 @@ class StoredMessage:
     created_at: datetime
     reply_to: str | None
     author: str | None = None
+    edited_at: datetime | None = None
+    deleted_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A room that has been written in: its conversation, and the number of its last message."""
+    """A room that has been written in: its conversation, the number of its last message, and how often any changed."""
 
     conversation_id: UUID
     seq: int
+    changes: int
 
 
 @asynccontextmanager
@@ -73,25 +85,37 @@ async def history(db: Database, conversation_id: UUID, *, since: int, limit: int
     """The messages after number `since`, oldest first, at most `limit`. Raises StoreUnavailable."""
     async with reading(db) as connection:
         rows = await connection.fetch(HISTORY, conversation_id, since, min(limit, HISTORY_PAGE))
-    return [
-        StoredMessage(
-            row["seq"],
-            row["direction"] == "in",
-            PARTS.validate_python(row["parts"]),
-            row["event_id"],
-            row["created_at"],
-            row["reply_to"],
-            row["author"],
-        )
-        for row in rows
-    ]
+    return [_stored(row) for row in rows]
+
+
+async def changed(
+    db: Database, conversation_id: UUID, *, since: int, limit: int = HISTORY_PAGE
+) -> list[tuple[int, StoredMessage]]:
+    """The changes after number `since`, oldest first: each with its message as it is now. Raises StoreUnavailable."""
+    async with reading(db) as connection:
+        rows = await connection.fetch(CHANGES, conversation_id, since, min(limit, HISTORY_PAGE))
+    return [(row["number"], _stored(row)) for row in rows]
+
+
+def _stored(row: Any) -> StoredMessage:
+    return StoredMessage(
+        row["seq"],
+        row["direction"] == "in",
+        PARTS.validate_python(row["parts"]),
+        row["event_id"],
+        row["created_at"],
+        row["reply_to"],
+        row["author"],
+        row["edited_at"],
+        row["deleted_at"],
+    )
 
 
 async def standings(db: Database, channel: ChannelName, account: str, rooms: Sequence[str]) -> dict[str, Standing]:
     """How far each of these rooms is; a room nobody wrote in yet is missing. Raises StoreUnavailable."""
     async with reading(db) as connection:
         rows = await connection.fetch(LAST_SEQS, channel.value, account, list(rooms))
-    return {row["room"]: Standing(row["id"], row["seq"]) for row in rows}
+    return {row["room"]: Standing(row["id"], row["seq"], row["changes"]) for row in rows}
 
 
 async def last_seq(db: Database, channel: ChannelName, account: str, room: str) -> int:

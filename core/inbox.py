@@ -5,7 +5,9 @@ orders its messages; under that lock a message joins the waiting turn of its con
 conversation that waits for a human or is in one's hands, that turn is `held`, and nobody claims it (core/handoff.py).
 """
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -14,14 +16,18 @@ from uuid import UUID
 import structlog
 from prometheus_client import Counter
 
-from core import crashpoint
-from core.db import POOL_WAIT_S, Database
-from core.group_commit import GroupCommit
+from core import changes, crashpoint
+from core.changes import Change, Changed, Moved, Reach
+from core.db import POOL_WAIT_S, Database, is_away
+from core.errors import StoreUnavailable
+from core.group_commit import ANSWER_S, GroupCommit
 from core.messages import PARTS, InboundMessage
 from core.metrics import INBOUND
-from core.wake import Wakes
+from core.wake import Name, Wakes
 
 log = structlog.get_logger()
+
+WOKEN_BY_CHANGES: tuple[Name, ...] = ("turn", "message")
 
 PLACES_MAX = 50_000
 """How many (conversation, identity) pairs a process remembers; both never change once made."""
@@ -148,6 +154,27 @@ class Inbox:
             return []
         return await self._commits.submit(messages)
 
+    async def change(self, change: Change) -> Changed:
+        """Store an edit, deletion or reaction once, and carry it out; returns after COMMIT. Raises StoreUnavailable."""
+        async with _answering():
+            changed = await changes.apply(self._db, change)
+            if changed.state == "applied":
+                # An answer that was being made may be out of date, and whoever shows the room has something to read.
+                for name in WOKEN_BY_CHANGES:
+                    self._wakes.wake(name)
+                async with self._db.pool.acquire(timeout=POOL_WAIT_S) as connection:
+                    for name in WOKEN_BY_CHANGES:
+                        await self._wakes.notify(connection, name)
+        return changed
+
+    async def tell(self, news: Moved | Reach) -> bool:
+        """Keep what a provider says of a room; False when that changes nothing. Raises StoreUnavailable."""
+        async with _answering():
+            done = await (changes.move(self._db, news) if isinstance(news, Moved) else changes.reach(self._db, news))
+        if isinstance(news, Moved) and not done:
+            log.info("inbox.room_stays", channel=news.channel)
+        return done
+
     async def _commit(self, groups: Sequence[Sequence[InboundMessage]]) -> list[list[Received]]:
         messages = [message for group in groups for message in group]
         async with self._db.pool.acquire(timeout=POOL_WAIT_S) as connection:
@@ -194,6 +221,18 @@ class Inbox:
             self._places[_place(message)] = pair
         while len(self._places) > PLACES_MAX:
             del self._places[next(iter(self._places))]
+
+
+@asynccontextmanager
+async def _answering() -> AsyncIterator[None]:
+    """StoreUnavailable, in time for a provider, where PostgreSQL is away: nothing may then be acknowledged."""
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            yield
+    except Exception as error:
+        if not is_away(error):
+            raise
+        raise StoreUnavailable("The database is not reachable. Try again in a few seconds.") from error
 
 
 def _received(

@@ -161,6 +161,8 @@ class Conversation(Base):
     mode: Mapped[str] = mapped_column(server_default="bot", doc="who has the word: core/handoff.py")
     holder: Mapped[str | None] = mapped_column(doc="the member of staff who holds it")
     held_until: Mapped[datetime | None] = mapped_column(doc="end of the holder's lease, or of the wait for one")
+    changes: Mapped[int] = mapped_column(server_default="0", doc="how often its messages were changed")
+    unreachable_at: Mapped[datetime | None] = mapped_column(doc="since when the provider lets nothing of ours in")
     __table_args__ = (
         UniqueConstraint("channel", "account", "room"),
         CheckConstraint("mode IN ('bot', 'waiting', 'human')", name="mode"),
@@ -212,7 +214,10 @@ class Turn(Base):
 
 
 class Message(Base):
-    """One message of a conversation, in or out. Inbound: the provider's event id, unique for ever, and its turn."""
+    """One message of a conversation, in or out. Inbound: the provider's event id, unique for ever, and its turn.
+
+    A deleted message stays as a tombstone: no parts, and `deleted_at`.
+    """
 
     __tablename__ = "message"
     id: Mapped[int] = mapped_column(GeneratedId(), primary_key=True)
@@ -229,6 +234,8 @@ class Message(Base):
     author: Mapped[str | None] = mapped_column(doc="the member of staff who wrote it; None for the bot and the person")
     sent_at: Mapped[datetime | None] = mapped_column(doc="by the provider's clock")
     created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    edited_at: Mapped[datetime | None] = mapped_column(doc="the last edit, by the provider's clock")
+    deleted_at: Mapped[datetime | None]
     __table_args__ = (
         UniqueConstraint("conversation_id", "seq"),
         Index(
@@ -242,6 +249,47 @@ class Message(Base):
         ),
         Index("ix_message_created_at", "created_at", postgresql_using="brin", postgresql_with={"pages_per_range": 32}),
     )
+
+
+class Change(Base):
+    """An edit, deletion or reaction as a provider told it: once, for ever, and without the words it brought.
+
+    `number` counts what was applied in its conversation, so that whoever shows it can catch up.
+    """
+
+    __tablename__ = "change"
+    id: Mapped[int] = mapped_column(GeneratedId(always=True), primary_key=True)
+    channel: Mapped[str]
+    account: Mapped[str]
+    event_id: Mapped[str]
+    kind: Mapped[str]
+    state: Mapped[str] = mapped_column(server_default="unknown")
+    conversation_id: Mapped[UUID | None]
+    number: Mapped[int | None]
+    message_id: Mapped[int | None]
+    identity_id: Mapped[UUID | None] = mapped_column(doc="who changed it")
+    sent_at: Mapped[datetime] = mapped_column(doc="by the provider's clock; with event_id, the order of changes")
+    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    __table_args__ = (
+        UniqueConstraint("channel", "account", "event_id"),
+        CheckConstraint("kind IN ('edit', 'delete', 'reaction')", name="kind"),
+        CheckConstraint("state IN ('applied', 'overtaken', 'refused', 'unknown')", name="state"),
+        CheckConstraint("(state = 'applied') = (number IS NOT NULL)", name="applied_is_numbered"),
+        Index(
+            "uq_change_number", "conversation_id", "number", unique=True, postgresql_where=text("number IS NOT NULL")
+        ),
+        Index("ix_change_message_id", "message_id", postgresql_where=text("message_id IS NOT NULL")),
+    )
+
+
+class Reaction(Base):
+    """What a person put under a message; no row where they put nothing or took it back."""
+
+    __tablename__ = "reaction"
+    message_id: Mapped[int] = mapped_column(ForeignKey("message.id"), primary_key=True)
+    identity_id: Mapped[UUID] = mapped_column(ForeignKey("identity.id"), primary_key=True)
+    emoji: Mapped[list[Any]] = mapped_column(doc="texts, in the order the provider gives them")
+    reacted_at: Mapped[datetime]
 
 
 class Outbox(Base):

@@ -101,7 +101,8 @@ WITH head AS (
 """
 
 CLAIMED = """
-SELECT claimed.*, m.seq, m.parts, m.created_at, c.account, c.room, clock_timestamp() AS now
+SELECT claimed.*, m.seq, m.parts, m.created_at, c.account, c.room, c.unreachable_at IS NOT NULL AS unreachable,
+       clock_timestamp() AS now
 FROM claimed
 JOIN message m ON m.id = claimed.id
 JOIN conversation c ON c.id = claimed.conversation_id
@@ -205,6 +206,8 @@ class Delivery:
     sending_at: datetime
     asked: int
     now: datetime
+    unreachable: bool = False
+    """The provider has said that the room lets nothing in."""
 
     @property
     def is_stale(self) -> bool:
@@ -338,4 +341,4 @@ def _delivery(channel: ChannelName, row: Any) -> Delivery:
         PARTS.validate_python(row["parts"]),
         row["created_at"],
     )
-    return Delivery(message, row["kind"], row["sending_at"], row["asked"], row["now"])
+    return Delivery(message, row["kind"], row["sending_at"], row["asked"], row["now"], row["unreachable"])

@@ -5,7 +5,7 @@
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -62,6 +62,9 @@ class Turn:
     state: DialogState
     now: datetime
     people: tuple[Person, ...] = ()
+    """Who wrote each message, in a room where several people did; empty where `person` wrote all."""
+    others: Mapping[UUID, DialogState] = field(default_factory=dict)
+    """The dialog states of the other people, by their ids; `state` is that of `person`."""
 
     @property
     def text(self) -> str:
@@ -77,6 +80,8 @@ class Closing:
     reply: Reply | None
     state: DialogState
     understood: Sequence[Mapping[str, JsonValue]] = ()
+    others: Mapping[UUID, DialogState] = field(default_factory=dict)
+    """The states of the other people who wrote, by their ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,25 +110,39 @@ async def run_turn(turn: Turn, deps: TurnDeps) -> Closing:
     """Answer all messages of one claimed turn, in order, with one reply; the runner closes it, if the fence still
     holds.
 
-    Each message finds the dialog state the one before it left, so "remind me", "at 5", "to call Asha" is one
-    request and two requests in two messages are two. In a group each is its own author's, and the state is that of
-    who wrote the newest: what another was asked in the same moment is asked again.
+    Each message is answered as its writer's, and finds the dialog state their last one left, so "remind me", "at 5",
+    "to call Asha" is one request and two requests in two messages are two.
     """
-    state = turn.state
-    answers: list[Answer] = []
+    states = {**turn.others, turn.person.id: turn.state}
+    answers: list[tuple[UUID, Answer]] = []
+    understood: list[Mapping[str, JsonValue]] = []
     for number, message in enumerate(turn.messages, 1):
-        if len(turn.messages) == 1:
-            one = turn
-        elif (author := turn.people[number - 1] if turn.people else turn.person).id == turn.person.id:
-            one = replace(turn, messages=(message,), address=message.sender, state=state)
-        else:
-            one = replace(turn, messages=(message,), address=message.sender, person=author, state=DialogState())
-        answers.append(await answer(one, number, deps))
-        if one.person.id == turn.person.id:
-            state = answers[-1].state
+        if not message.parts:
+            # It was deleted before it was answered. Numbers stay: receipts are found by them.
+            understood.append({"action": "none"})
+            continue
+        one = turn
+        person = turn.people[number - 1] if turn.people else turn.person
+        if len(turn.messages) > 1:
+            one = replace(
+                turn,
+                messages=(message,),
+                address=message.sender,
+                person=person,
+                state=states[person.id],
+                people=(),
+                others={},
+            )
+        answers.append((person.id, await answer(one, number, deps)))
+        understood.append(answers[-1][1].understood)
+        states[person.id] = answers[-1][1].state
     crashpoint.hit("turn.answered")
-    told = [one.reply for one in answers[:-1] if not one.is_question] + [answers[-1].reply]
-    return Closing(turn, Reply.joined(told), state, [one.understood for one in answers])
+    state = states.pop(turn.person.id)
+    if not answers:
+        return Closing(turn, None, state, understood)
+    last = dict(answers)
+    told = [one.reply for writer, one in answers if not one.is_question or one is last[writer]]
+    return Closing(turn, Reply.joined(told), state, understood, states)
 
 
 async def answer(turn: Turn, number: int, deps: TurnDeps) -> Answer:
@@ -261,8 +280,9 @@ class Turns:
         for row in rows:
             grouped.setdefault(row["id"], []).append(row)
         turns = [_turn(group) for group in grouped.values()]
-        states = await self._dialogs.load([(turn.conversation_id, turn.person.id) for turn in turns])
-        return [replace(turn, state=state) for turn, state in zip(turns, states, strict=True)]
+        speakers = [(turn.conversation_id, person.id) for turn in turns for person in (turn.person, *turn.people)]
+        states = dict(zip(speakers, await self._dialogs.load(speakers), strict=True))
+        return [_with_states(turn, states) for turn in turns]
 
     async def renew(self, turns: Sequence[Turn]) -> None:
         """Extend the leases of turns still being answered."""
@@ -293,14 +313,22 @@ class Turns:
         # Only after COMMIT: a turn that is answered again must find the state it was first answered in.
         await self._dialogs.save(
             {
-                (closing.turn.conversation_id, closing.turn.person.id): closing.state
+                (closing.turn.conversation_id, person_id): state
                 for closing in closings
-                if closing.turn.id in closed and closing.state != closing.turn.state
+                if closing.turn.id in closed
+                for person_id, state in ((closing.turn.person.id, closing.state), *closing.others.items())
+                if state
+                != (closing.turn.state if person_id == closing.turn.person.id else closing.turn.others[person_id])
             }
         )
         self._wakes.wake("outbox")
         self._wakes.wake("turn")
         return [turn.id in closed for turn in turns]
+
+
+def _with_states(turn: Turn, states: Mapping[tuple[UUID, UUID], DialogState]) -> Turn:
+    others = {one.id: states[turn.conversation_id, one.id] for one in turn.people if one.id != turn.person.id}
+    return replace(turn, state=states[turn.conversation_id, turn.person.id], others=others)
 
 
 def _turn(rows: Sequence[Any]) -> Turn:
@@ -319,17 +347,17 @@ def _turn(rows: Sequence[Any]) -> Turn:
         )
         for row in rows
     )
-    person = _person(last)
+    people = tuple(map(_person, rows))
     return Turn(
         last["id"],
         last["attempt"],
         last["conversation_id"],
         messages[-1].sender,
-        person,
+        people[-1],
         messages,
         DialogState(),
         datetime.now(UTC),
-        tuple(map(_person, rows)) if len(rows) > 1 else (),
+        people if len(rows) > 1 and len({one.id for one in people}) > 1 else (),
     )
 
 

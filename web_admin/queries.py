@@ -502,6 +502,8 @@ class Stored:
     error: str | None
     sender: str | None
     author: str | None = None
+    edited_at: datetime | None = None
+    deleted_at: datetime | None = None
 
 
 def _messages(conversation_id: UUID, upto: int | None) -> Select[*tuple[Any, ...]]:
@@ -514,6 +516,8 @@ def _messages(conversation_id: UUID, upto: int | None) -> Select[*tuple[Any, ...
             Outbox.done_at.is_not(None).label("outbox_done"),
             Outbox.provider_status,
             Outbox.error,
+            Message.edited_at,
+            Message.deleted_at,
         )
         .select_from(Message)
         .outerjoin(Turn, and_(Turn.id == Message.turn_id, Message.direction == "in"))

@@ -123,16 +123,17 @@ def _meanings(messages: Sequence[Stored]) -> dict[int, str]:
     """What was understood of each message, by its id.
 
     A turn keeps a meaning for each of its messages, in their order, of the newest when there were very many. Where the
-    page ends within a turn it is not known which is whose, and nothing is said.
+    page ends within a turn it is not known which is whose, and nothing is said. What was deleted is not repeated.
     """
     turns: dict[int | None, list[Stored]] = {}
     for message in messages:
         if message.direction == "in":
             turns.setdefault(message.turn_id, []).append(message)
+    deleted = {message.id for message in messages if message.deleted_at is not None}
     found = {}
     for turn in turns.values():
         kept = (turn[0].intent or {}).get("messages")
         if isinstance(kept, list) and 0 < len(kept) <= len(turn):
             said = ((message.id, words.understood(one)) for message, one in zip(turn[-len(kept) :], kept, strict=True))
-            found.update({key: sentence for key, sentence in said if sentence})
+            found.update({key: sentence for key, sentence in said if sentence and key not in deleted})
     return found

@@ -72,6 +72,10 @@ class Phone:
                     return answer_json(self._send(asked))
                 case "/sandbox/api/tap":
                     return answer_json(self._tap(asked))
+                case "/sandbox/api/edit":
+                    return answer_json(self._edit(asked))
+                case "/sandbox/api/react":
+                    return answer_json(self._react(asked))
                 case "/sandbox/api/faults":
                     return answer_json(self._plan(asked))
         elif request.method == "GET":
@@ -147,6 +151,29 @@ class Phone:
             raise ValueError("A tap names as (telegram), id (the message's) and data (the button's).")
         self._telegram.tap(message_id, data)
         return {"ok": True}
+
+    def _edit(self, asked: JsonObject) -> JsonObject:
+        message_id, text = asked.get("id"), asked.get("text")
+        if not isinstance(message_id, str) or not isinstance(text, str) or not text.strip():
+            raise ValueError("An edit names as (telegram), id (the message's) and its new text.")
+        if len(text) > TEXT_CHARS_MAX:
+            raise ValueError(f"text must be a text of at most {TEXT_CHARS_MAX} characters.")
+        text.encode()  # A lone surrogate is not text; the error says so.
+        self._telegram.edit(self._on_telegram(asked), message_id, text)
+        return {"ok": True}
+
+    def _react(self, asked: JsonObject) -> JsonObject:
+        message_id, emoji = asked.get("id"), asked.get("emoji")
+        if not isinstance(message_id, str) or not isinstance(emoji, list) or not all(isinstance(e, str) for e in emoji):
+            raise ValueError("A reaction names as (telegram), id (the message's) and emoji (a list of texts).")
+        self._telegram.react(self._on_telegram(asked), message_id, emoji)
+        return {"ok": True}
+
+    def _on_telegram(self, asked: JsonObject) -> str:
+        app, person = self._person(asked)
+        if app != "telegram":
+            raise ValueError("Only the Telegram phone can do this; as must be telegram.")
+        return person
 
     def _plan(self, asked: JsonObject) -> JsonObject:
         provider = self._providers.get(str(asked.get("provider")))

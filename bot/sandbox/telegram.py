@@ -1,9 +1,10 @@
 """Telegram's Bot API: one bot, long polling or a webhook, messages, buttons, files.
 
 Besides the API: POST /telegram/_chats {"id": 7000001, "state": "member" | "blocked" | "deactivated" | "unknown"}
-decides a chat's fate until POST /_heal. The ids 403403403 (blocked), 403403404 (deactivated) and 404404404 (unknown)
-always have it. Any other positive id counts as a person who has started the bot, because a load generator writes past
-this simulator.
+decides a chat's fate until POST /_heal. POST /telegram/_updates {"kind": "edited_message", "content": {…}} has an
+update delivered as it stands, for what no phone does: groups and their migrations. The ids 403403403 (blocked),
+403403404 (deactivated) and 404404404 (unknown) always have it. Any other positive id counts as a person who has started
+the bot, because a load generator writes past this simulator.
 """
 
 import asyncio
@@ -196,6 +197,8 @@ class Telegram:
         """Serve the API."""
         if call.path == "/_chats":
             return self._set_fate(call)
+        if call.path == "/_updates":
+            return self._push_as_it_stands(call)
         if found := FILE_PATH.fullmatch(call.path):
             if not compare_digest(found[1].encode(), BOT_TOKEN.encode()) or found[2] != "photos/file_1.png":
                 return refuse(404, "Not Found")
@@ -251,6 +254,24 @@ class Telegram:
             change = {"chat": self._chat(chat), "from": person, "date": int(time.time())}
             self._push("my_chat_member", {**change, "old_chat_member": old, "new_chat_member": new})
         return answer_json({"id": chat, "state": state})
+
+    def _push_as_it_stands(self, call: Call) -> Answer:
+        if call.method != "POST":
+            return refuse(405, "Method Not Allowed")
+        try:
+            asked = controls(call)
+            kind, content = asked.get("kind"), asked.get("content")
+            if not isinstance(kind, str) or not isinstance(content, dict):
+                raise ValueError("kind must be an update's field, and content the object there.")
+            try:
+                _chat_of({kind: content})
+            except (KeyError, TypeError, AttributeError):
+                raise ValueError("content must name a chat.") from None
+            if kind == "callback_query":
+                self._queries[str(content.get("id"))] = time.time()
+            return answer_json({"update_id": self._push(kind, content)})
+        except ValueError as error:
+            return answer_json({"error": str(error)}, 400)
 
     def _chat_id(self, params: Params) -> int:
         value = params.get("chat_id")
@@ -518,7 +539,7 @@ class Telegram:
             update = self._pending.pop(update_id)
             self._born.pop(update_id, None)
             if message := update.get("message"):
-                self._screen.status("telegram", f"{message['chat']['id']}:{message['message_id']}", "delivered")
+                self._screen.status("telegram", f"{message['chat']['id']}:{message.get('message_id')}", "delivered")
         if not self._pending:
             self._screen.waiting("telegram", "")
 
@@ -726,6 +747,32 @@ class Telegram:
             if found := commands(shown["text"]):
                 message["entities"] = found
         return message
+
+    def edit(self, person: str, message_id: str, text: str) -> None:
+        """A person changes what they wrote; ValueError when it is no text of theirs."""
+        shown = self._screen.message("telegram", message_id)
+        if shown is None or shown["person"] != person or shown["from"] != "me" or not shown["text"]:
+            raise ValueError("That is no text of this person's.")
+        self._screen.edit("telegram", message_id, {"text": text, "edited": True})
+        message = self._from_person(shown | {"text": text})
+        self._push("edited_message", message | {"edit_date": message["date"]})
+
+    def react(self, person: str, message_id: str, emoji: list[str]) -> None:
+        """A person puts something under a message, or takes it back with an empty list."""
+        shown = self._screen.message("telegram", message_id)
+        if shown is None or shown["person"] != person:
+            raise ValueError("There is no such message in this chat.")
+        before, after = ([{"type": "emoji", "emoji": one} for one in some] for some in (shown.get("emoji", []), emoji))
+        self._screen.edit("telegram", message_id, {"emoji": emoji})
+        content = {
+            "chat": self._chat(int(person)),
+            "message_id": int(message_id.rpartition(":")[2]),
+            "user": self._person(int(person)),
+            "date": int(time.time()),
+            "old_reaction": before,
+            "new_reaction": after,
+        }
+        self._push("message_reaction", content)
 
     def tap(self, message_id: str, data: str) -> None:
         """A person taps an inline button; ValueError when there is none like it."""

@@ -41,11 +41,15 @@ class Frame(BaseModel):
 
 
 class Hello(Frame):
-    """Opens the conversation: `token` None is a new visitor; `since` is the last seq the browser has."""
+    """Opens the conversation: `token` None is a new visitor; `since` is the last seq the browser has.
+
+    `changes` is the number of the last change it has been told of.
+    """
 
     type: Literal["hello"]
     token: Annotated[str, Field(max_length=256)] | None = None
     since: Seq = 0
+    changes: Seq = 0
     site: Annotated[str, Field(max_length=64)] = "default"
 
 
@@ -116,9 +120,12 @@ def _check(send: Send) -> None:
         raise BadFrame("bad_text", "The message contains a NUL character, which cannot be stored.", cid=send.cid)
 
 
-def welcome(token: str, room: str, seq: int) -> dict[str, Any]:
-    """The answer to hello; `conversation` is the visitor's room, known before the first message is."""
-    return {"type": "welcome", "token": token, "conversation": room, "seq": seq}
+def welcome(token: str, room: str, seq: int, changes: int) -> dict[str, Any]:
+    """The answer to hello; `conversation` is the visitor's room, known before the first message is.
+
+    `changes` is the number of the room's last change, which a browser that starts from the beginning already has.
+    """
+    return {"type": "welcome", "token": token, "conversation": room, "seq": seq, "changes": changes}
 
 
 def msg(message: StoredMessage, room: str) -> dict[str, Any]:
@@ -133,7 +140,7 @@ def msg(message: StoredMessage, room: str) -> dict[str, Any]:
         "seq": message.seq,
         "cid": message.event_id.removeprefix(prefix) if own and message.event_id else None,
         "from": "me" if message.inbound else "bot",
-        "parts": [part.model_dump(mode="json") for part in message.parts if not isinstance(part, Choices)],
+        "parts": _shown(message),
         "reply_to": int(message.reply_to) if message.reply_to and message.reply_to.isdecimal() else None,
         "at": message.created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
     }
@@ -142,7 +149,22 @@ def msg(message: StoredMessage, room: str) -> dict[str, Any]:
         frame["choices"] = choices
     if message.author is not None:
         frame["author"] = message.author
+    if message.deleted_at is not None:
+        frame["deleted"] = True
+    elif message.edited_at is not None:
+        frame["edited"] = True
     return frame
+
+
+def change(number: int, message: StoredMessage) -> dict[str, Any]:
+    """A message that the browser may have, as it is now; `change` is the number of the change that made it so."""
+    if message.deleted_at is not None:
+        return {"type": "delete", "seq": message.seq, "change": number}
+    return {"type": "edit", "seq": message.seq, "parts": _shown(message), "change": number}
+
+
+def _shown(message: StoredMessage) -> list[dict[str, Any]]:
+    return [part.model_dump(mode="json") for part in message.parts if not isinstance(part, Choices)]
 
 
 def error(bad: BadFrame) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from redis.exceptions import RedisError
 from channels.web import frames, pages
 from channels.web.frames import Ack, BadFrame, Hello, Send, Typing
 from channels.web.origins import Origins
-from core.conversations import HISTORY_PAGE, history, last_seq, standings
+from core.conversations import HISTORY_PAGE, changed, history, standings
 from core.db import Database
 from core.errors import StoreUnavailable
 from core.inbox import Inbox
@@ -220,7 +220,8 @@ class WebChannel:
 
     async def _recheck(self) -> None:
         while True:
-            await asyncio.sleep(RECHECK_S)
+            # A message that changed, here or in another process, wakes us at once; the rest is for lost wakes.
+            await self._wakes.wait("message", RECHECK_S)
             keys = list(self._rooms)
             for start in range(0, len(keys), RECHECK_ROOMS):
                 try:
@@ -231,8 +232,9 @@ class WebChannel:
                 for key, standing in found.items():
                     room = self._rooms.get(key)
                     for socket in room.sockets if room else ():
-                        if socket.seq < standing.seq:
+                        if socket.seq < standing.seq or socket.changes < standing.changes:
                             socket.news.set()
+                        socket.changes_due = standing.changes
 
 
 class Window:
@@ -271,6 +273,9 @@ class Socket:
     ) -> None:
         self.room: Room | None = None
         self.seq = 0
+        self.changes = 0
+        self.changes_due = 0
+        """The numbers of the last change it was told of, and of the last one there is, as far as we know."""
         self.news = asyncio.Event()
         self._channel = channel
         self._connection = connection
@@ -339,17 +344,22 @@ class Socket:
         if hello.token is None:
             channel.admit()
             visitor, token = await create_visitor(channel.db, hello.site)
-            seq = 0
+            standing = None
         else:
             found = await find_visitor(channel.db, hello.token, hello.site)
             if found is None:
                 raise BadFrame("token", "This chat is not known here any more. Say hello without a token.")
             visitor, token = found, hello.token
-            seq = await last_seq(channel.db, channel.name, channel.account, str(visitor.id))
+            key = str(visitor.id)
+            standing = (await standings(channel.db, channel.name, channel.account, [key])).get(key)
         self.room = channel.join(visitor.id, self)
         # A browser that has more than the store (an older backup was restored) starts from the beginning.
+        seq, changes = (standing.seq, standing.changes) if standing else (0, 0)
         self.seq = hello.since if hello.since <= seq else 0
-        await self._say(frames.welcome(token, self.room.key, seq))
+        # Whoever starts from the beginning reads every message as it is now.
+        self.changes = changes if self.seq == 0 else min(hello.changes, changes)
+        self.changes_due = changes
+        await self._say(frames.welcome(token, self.room.key, seq, changes))
         self.news.set()
         self._writer = asyncio.create_task(self._write(self.room), name="web.write")
 
@@ -403,7 +413,15 @@ class Socket:
                 self.seq = message.seq
             if len(page) < HISTORY_PAGE:
                 break
-        if page and page[-1].inbound and page[-1].created_at > channel.now() - TYPING_FOR:
+        while self.changes < self.changes_due:
+            news = await changed(channel.db, room.conversation_id, since=self.changes)
+            for number, message in news:
+                if message.deleted_at is not None or message.edited_at is not None:
+                    await self._say(frames.change(number, message))
+                self.changes = number
+            if not news:
+                break
+        if page and page[-1].inbound and page[-1].parts and page[-1].created_at > channel.now() - TYPING_FOR:
             # The last word is the person's, so an answer is being made.
             await self._say({"type": "typing"})
 

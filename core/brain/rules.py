@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.actions import Action
 from core.brain import Asked, replies
+from core.brain.commands import in_words
 from core.brain.understand import corrects, parse
 from core.dialog import Intent
 from core.messages import Reply
@@ -37,6 +38,10 @@ class RuleBrain:
         if offered is not self._offer.actions:
             self._offer = Offer.of(self._catalog, offered)
         shown = self._offer.shown
+        words = in_words(text, self._offer.names)
+        if words is None:
+            return replies.not_understood(language, shown, replies.open_question(offered, turn.state))
+        text = words
         intent = parse(
             text,
             now=turn.now,

@@ -25,6 +25,7 @@ STATEMENTS = {
     "outbox.SETTLE": outbox.SETTLE,
     "outbox.RECORD": outbox.RECORD,
     "conversations.HISTORY": conversations.HISTORY,
+    "conversations.CHANGES": conversations.CHANGES,
     "conversations.LAST_SEQS": conversations.LAST_SEQS,
     "sweeps.CLAIM_DUE": sweeps.CLAIM_DUE,
     "sweeps.MOVE_ON": sweeps.MOVE_ON,

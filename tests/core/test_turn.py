@@ -20,7 +20,7 @@ from core.dialog import QUESTIONS_MAX, DialogState, Intent
 from core.dialog_store import STATE_TTL_S, DialogStore
 from core.errors import InvalidSlot, LimitReached, ProviderUnavailable
 from core.inbox import Inbox
-from core.messages import Reply, Text
+from core.messages import InboundMessage, Reply, Text
 from core.providers import Providers
 from core.settings import Settings
 from core.turn import Closing, TurnDeps, Turns, run_turn
@@ -100,6 +100,33 @@ async def kit(db: Database, valkey_url: str) -> AsyncIterator[Kit]:
     yield Kit(db, Inbox(db, wakes), Turns(db, wakes, DialogStore(valkey), lease_s=30), brain, deps, valkey)
     await providers.close()
     await valkey.aclose()
+
+
+async def test_in_a_group_each_message_is_its_writers_and_touches_no_other_dialog(kit: Kit) -> None:
+    def by(person: str, text: str) -> InboundMessage:
+        one = say(text, name=person)
+        return replace(one, sender=replace(one.sender, room="group", person=person))
+
+    kit.brain.script |= {
+        "note": Intent("take_note", {}, 1.0),
+        "press": Intent("take_note", {"content": "milk"}, 1.0),
+    }
+    await kit.inbox.receive([by("Asha", "note")])
+    await kit.answer_all()
+    assert await kit.said() == ["What should I note?"]
+    # Brian presses his button while Asha's question is open; both of them are in one turn, and Asha is the last.
+    await kit.inbox.receive([by("Brian", "press"), by("Asha", "hm")])
+    [turn] = await kit.turns.claim(10)
+    closing = await run_turn(turn, kit.deps)
+    assert await kit.turns.close(closing)
+    assert [one.person.name for one in kit.brain.seen] == ["Asha", "Brian", "Asha"]
+    assert [one.state.action for one in kit.brain.seen] == [None, None, "take_note"]
+    owner = await kit.db.pool.fetchval("SELECT p.name FROM receipt r JOIN person p ON p.id = r.person_id")
+    assert owner == "Brian"
+    await kit.inbox.receive([by("Brian", "and"), by("Asha", "me")])
+    [turn] = await kit.turns.claim(10)
+    assert (turn.person.name, turn.state.action) == ("Asha", "take_note")
+    assert [state.action for state in turn.others.values()] == [None]
 
 
 async def test_everything_waiting_is_answered_once_and_together(kit: Kit) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
 import pytest
@@ -15,8 +16,10 @@ from playwright.async_api import Browser, Locator, Page, async_playwright, expec
 from bot.servers import Servers
 from bot.servers.postgres import APP, DATABASE, OWNER
 from bot.stand import Process, free_port
+from core.changes import Change
 from core.db import Database
-from core.messages import Reply
+from core.inbox import Inbox
+from core.messages import Address, ChannelName, Reply, Text
 from core.outbox import NewMessage, post
 from core.wake import Wakes
 from tests.conftest import Sandbox
@@ -223,6 +226,34 @@ async def test_the_widget_on_another_site_opens_sends_and_receives(visit: Visit,
     assert "KES" in (await visit.told(2))[-1]
     assert await service.texts(await visit.room()) == await visit.bubbles.all_inner_texts()
     assert await visit.kept() == 0
+
+
+async def test_a_message_that_changes_elsewhere_changes_on_the_page(visit: Visit, service: Service) -> None:
+    """Another process applies the change; the page learns of it live, and after a reload shows the same."""
+    await visit.page.goto(service.shop)
+    await visit.open()
+    await visit.write(WEATHER)
+    await visit.told(1)
+    room = await visit.room()
+    me = Address(ChannelName.WEB, "default", room, room)
+    event = await service.db.pool.fetchval(
+        "SELECT m.event_id FROM message m JOIN conversation c ON c.id = m.conversation_id WHERE c.room = $1"
+        " AND m.direction = 'in'",
+        room,
+    )
+    inbox = Inbox(service.db, Wakes(service.db))
+    words = (Text(text="Never <b>mind</b>"),)
+    await inbox.change(Change(me, f"edit:{room}", "edit", event, datetime.now(UTC), words))
+    mine = visit.page.locator("mathia-chat .group.me .bubble")
+    await expect(mine).to_have_text("Never <b>mind</b>\nedited", timeout=LIMIT_MS)
+    await visit.page.reload()
+    await visit.open()
+    await expect(mine).to_have_text("Never <b>mind</b>\nedited", timeout=LIMIT_MS)
+    await inbox.change(Change(me, f"delete:{room}", "delete", event, datetime.now(UTC)))
+    await expect(mine).to_have_text("This message was deleted.", timeout=LIMIT_MS)
+    await visit.page.reload()
+    await visit.open()
+    await expect(mine).to_have_text("This message was deleted.", timeout=LIMIT_MS)
 
 
 async def test_a_killed_web_process_loses_and_doubles_nothing(visit: Visit, service: Service) -> None:

@@ -2,16 +2,19 @@
 
 import hashlib
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import asyncpg
 from sqlalchemy import text
 
+from core.changes import Change
 from core.db import Database
 from core.health import Health
-from core.messages import ChannelName, Choices, Location, Media
+from core.inbox import Inbox
+from core.messages import ChannelName, Choices, Location, Media, Text
+from core.wake import Wakes
 from tests.web_admin.rows import Caller, answer, delivered, move, say
 from tests.web_admin.site import Answer, Browser, Site, running
 
@@ -453,6 +456,23 @@ async def test_a_long_thread_is_read_a_page_at_a_time(site: Site, owner: Browser
     assert [row[3] for row in await audited(site.db)] == [
         {"first_seq": 71, "last_seq": 130}, {"first_seq": 11, "last_seq": 70}, {"first_seq": 1, "last_seq": 10},
     ]  # fmt: skip
+
+
+async def test_what_was_edited_says_so_and_what_was_deleted_is_not_repeated(site: Site, owner: Browser) -> None:
+    amina = Caller("Amina")
+    conversation, _ = await say(site.db, amina, "weather in Lamu")
+    await answer(site.db, conversation, "Sunny", meaning={"action": "get_weather", "slots": {"city": "Lamu"}})
+    await say(site.db, amina, "the old words")
+    events = [row["event_id"] for row in await site.db.pool.fetch("SELECT event_id FROM message WHERE turn_id > 0")]
+    inbox, now = Inbox(site.db, Wakes(site.db)), datetime.now(UTC)
+    await inbox.change(Change(amina.address, "c1", "delete", events[0], now))
+    await inbox.change(Change(amina.address, "c2", "edit", events[1], now, (Text(text="the new words"),)))
+    page = await owner.get(f"/admin/conversations/{conversation}")
+    assert "This message was deleted." in page.text
+    assert "Lamu" not in page.text
+    assert "the new words" in page.text
+    assert "Edited" in page.text
+    assert "the old words" not in page.text
 
 
 async def test_a_message_of_a_kind_we_do_not_know_is_said_and_not_guessed(site: Site, owner: Browser) -> None:

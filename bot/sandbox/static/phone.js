@@ -120,6 +120,16 @@ async function tap(message, key) {
   }
 }
 
+async function edit(message) {
+  const words = (prompt("What should the message say?", message.text) || "").trim();
+  if (!words || words === message.text) return;
+  try {
+    await call("edit", { as: "telegram", id: message.id, text: words });
+  } catch (error) {
+    say(error.message);
+  }
+}
+
 function show(message, before) {
   const first = !before || before.from !== message.from || new Date(message.at) - new Date(before.at) > GROUP_MS;
   const node = make("div", "msg" + (message.from === "me" ? " me" : "") + (first ? " first" : ""));
@@ -136,6 +146,12 @@ function show(message, before) {
     }
     node.append(meta);
     if (message.note) node.append(make("div", "meta failed", message.note));
+    if (message.from === "me" && me === "telegram" && message.status === "delivered" && message.text && !message.media) {
+      const change = make("button", "link", "Edit");
+      change.type = "button";
+      change.addEventListener("click", () => edit(message));
+      meta.append(change);
+    }
     if (message.from === "me" && failed) {
       const again = make("button", "link", "Send again");
       again.type = "button";

@@ -27,12 +27,14 @@
       on: 'Online', off: 'No connection. Your messages are kept.', wait: 'Connecting…', typing: 'is writing', today: 'Today', yesterday: 'Yesterday',
       sending: 'Sending…', sent: 'Sent', failed: 'Not sent.', retry: 'Try again', edit: 'Edit', reply: 'Reply', cancel: 'Cancel reply', latest: 'Latest messages',
       choose: 'Suggested replies', hello: `Hello. I am ${title}, an assistant.`, first: 'Ask me something, or start with one of these.', file: 'File',
+      edited: 'edited', deleted: 'This message was deleted.',
     },
     sw: {
       open: 'Fungua mazungumzo', close: 'Funga mazungumzo', log: 'Ujumbe', box: 'Andika ujumbe', send: 'Tuma', you: 'Wewe', unread: 'hazijasomwa',
       on: 'Mtandaoni', off: 'Hakuna mtandao. Ujumbe wako umehifadhiwa.', wait: 'Inaunganisha…', typing: 'anaandika', today: 'Leo', yesterday: 'Jana',
       sending: 'Inatumwa…', sent: 'Imetumwa', failed: 'Haikutumwa.', retry: 'Jaribu tena', edit: 'Hariri', reply: 'Jibu', cancel: 'Ghairi jibu', latest: 'Ujumbe mpya',
       choose: 'Majibu yaliyopendekezwa', hello: `Habari. Mimi ni ${title}, msaidizi.`, first: 'Niulize kitu, au anza na mojawapo ya haya.', file: 'Faili',
+      edited: 'umehaririwa', deleted: 'Ujumbe huu umefutwa.',
     },
   }
   const words = locale.startsWith('sw') ? WORDS.sw : WORDS.en
@@ -91,6 +93,7 @@ h1,h2{margin:0;font-size:16px;line-height:1.3;font-weight:600;overflow:hidden;te
 .bubble a{color:var(--ink)}
 .bubble q{display:block;quotes:none;border-left:2px solid var(--ink);padding-left:8px;margin:2px 0 6px;font-size:14px;color:var(--mute);max-height:4.5em;overflow:hidden}
 .me q{color:inherit}
+.was{font-size:12px;color:var(--mute)}
 .row .icon{opacity:0}
 .row:is(:hover,:focus-within,.tap) .icon{opacity:1}
 .meta{display:flex;align-items:center;gap:4px;font-size:12px;color:var(--mute);padding:1px 4px;font-variant-numeric:tabular-nums}
@@ -179,6 +182,7 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
     #token = null
     #room = null
     #seq = 0
+    #changes = 0
     #target = 0
     #outbox = []
     #sending = null
@@ -355,6 +359,7 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
       socket.onmessage = (event) => {
         const frame = JSON.parse(event.data)
         if (frame.type === 'msg') this.#receive(frame)
+        else if (frame.type === 'edit' || frame.type === 'delete') this.#change(frame)
         else if (frame.type === 'welcome') this.#welcome(frame)
         else if (frame.type === 'typing') this.#dots(true)
         else if (frame.type === 'error') this.#refused(frame)
@@ -363,7 +368,7 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
 
     #hello() {
       this.#token = store.get('token')
-      this.#say({ type: 'hello', token: this.#token, since: this.#seq, site })
+      this.#say({ type: 'hello', token: this.#token, since: this.#seq, changes: this.#changes, site })
     }
 
     // Two tabs may have become two visitors: the smaller token wins.
@@ -403,6 +408,7 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
       if (frame.seq < this.#seq || (room && room !== frame.conversation)) this.#forget()
       store.set('token', this.#token = frame.token)
       store.set('room', this.#room = frame.conversation)
+      if (!this.#seq) this.#changes = frame.changes
       this.#target = frame.seq
       this.#ready = true
       this.#timers.well = setTimeout(() => (this.#backOff = BACK_OFF_MS), ECHO_MS)
@@ -511,7 +517,7 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
     }
 
     #forget() {
-      this.#seq = this.#target = 0
+      this.#seq = this.#target = this.#changes = 0
       this.#last = null
       this.#texts.clear()
       this.log.replaceChildren(this.pending, this.dots)
@@ -531,7 +537,20 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
       if (shown) { this.#timers.dots = setTimeout(() => this.#dots(false), TYPING_MS); this.#follow() }
     }
 
-    #bubble(parts, replyTo) {
+    // What a message says now; its quote stays.
+    #change({ seq, type, parts = [], change }) {
+      this.#changes = change
+      const old = this.log.querySelector(`[data-seq="${seq}"] .bubble`)
+      if (!old) return
+      const bubble = this.#bubble(parts, null, type)
+      const quote = old.querySelector('q')
+      if (quote && type === 'edit') bubble.prepend(quote)
+      this.#texts.set(seq, type === 'edit' ? parts.map(plain).join(' ').slice(0, 280) : words.deleted)
+      old.replaceWith(bubble)
+      this.#follow()
+    }
+
+    #bubble(parts, replyTo, state) {
       const bubble = make('div', { class: 'bubble', onclick: () => bubble.parentNode.classList.toggle('tap') })
       if (this.#texts.has(replyTo)) bubble.append(make('q', {}, this.#texts.get(replyTo)))
       parts.forEach((part, at) => {
@@ -540,10 +559,11 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
         else if (part.kind === 'location') bubble.append(`${part.label ? part.label + '\n' : ''}${part.latitude}, ${part.longitude}`)
         else bubble.append(...linked(plain(part)))
       })
+      if (state) bubble.append(make('i', { class: 'was' }, state === 'edit' ? `\n${words.edited}` : words.deleted))
       return bubble
     }
 
-    #draw({ seq, from, parts, reply_to: replyTo, at, author = from === 'me' ? words.you : title }) {
+    #draw({ seq, from, parts, reply_to: replyTo, at, edited, deleted, author = from === 'me' ? words.you : title }) {
       const date = new Date(at)
       const last = this.#last
       const sameDay = last?.date.toDateString() === date.toDateString()
@@ -553,10 +573,10 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
         group = make('div', { class: `group ${from}` }, make('span', { class: [words.you, title].includes(author) ? 'sr' : 'meta' }, author), make('div', { class: 'meta' }))
         this.pending.before(group)
       }
-      this.#texts.set(seq, parts.map(plain).join(' ').slice(0, 280))
+      this.#texts.set(seq, deleted ? words.deleted : parts.map(plain).join(' ').slice(0, 280))
       const reply = make('button', { class: 'icon', 'aria-label': words.reply, onclick: () => this.#reply(seq) }, icon('reply'))
       const meta = group.lastChild
-      meta.before(make('div', { class: 'row', 'data-seq': seq }, this.#bubble(parts, replyTo), reply))
+      meta.before(make('div', { class: 'row', 'data-seq': seq }, this.#bubble(parts, replyTo, deleted ? 'delete' : edited && 'edit'), reply))
       meta.replaceChildren(make('time', { datetime: at }, clock(date)), ...(from === 'me' ? [icon('tick'), make('span', { class: 'sr' }, words.sent)] : []))
       this.#last = { author, date, group }
       this.#follow()

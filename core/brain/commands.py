@@ -1,0 +1,52 @@
+"""Commands such as /weather Nairobi, in words: what people type or tap in apps that have them. Pure.
+
+A command has no power of its own: it is only a short way to say what could also be written.
+"""
+
+import re
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from core.actions import Action
+
+COMMAND = re.compile(r"/([A-Za-z][A-Za-z0-9_]{0,31})(?:@\w+)?(?:\s+(.*))?", re.DOTALL)
+
+HELP = ("start", "help")
+"""What `/start` carries is for linking, and no words."""
+
+SHORT = {
+    "weather": ("get_weather", "weather"),
+    "convert": ("convert_currency", "convert"),
+    "remind": ("set_reminder", "remind me"),
+    "reminders": ("list_reminders", "list my reminders"),
+    "cancel": ("cancel_reminder", "cancel reminder"),
+}
+"""Commands that have a shorter name than their action's: the action, and the words it begins with."""
+
+
+def in_words(text: str, actions: Collection[str]) -> str | None:
+    """A text with its leading command in words; any other text as it is; None for a command there is none of.
+
+    Every one of the `actions` is a command by its own name, too.
+    """
+    found = COMMAND.fullmatch(text.strip())
+    if found is None:
+        return text
+    name, rest = found[1].lower(), (found[2] or "").strip()
+    if name in HELP:
+        return "help"
+    action, words = SHORT.get(name, (name, name.replace("_", " ")))
+    if action not in actions:
+        return None
+    if action == "set_reminder" and rest:
+        # "me" may be there already, and an answer to "set a reminder" begins with neither.
+        words = "remind" if rest.lower().split()[0] == "me" else "remind me"
+    elif action == "set_reminder":
+        words = "set a reminder"
+    return f"{words} {rest}".strip()
+
+
+def menu(offered: Sequence[Action[Any]]) -> list[tuple[str, str]]:
+    """The commands to offer, help first: each action once, by its short name where it has one, with its summary."""
+    short = {action: name for name, (action, _) in SHORT.items()}
+    return [("help", "What I can do"), *((short.get(one.name, one.name), one.summary) for one in offered)]

@@ -1,0 +1,243 @@
+"""Changes to what was said: edits, deletions and reactions, stored once under the provider's own event id, for ever.
+
+A change is applied in one transaction under its conversation's row lock. Of several the provider's order counts, not
+the order of arrival: the newest edit stands, a deletion is final. The words a change brings are kept nowhere but in the
+message itself, so that deleting it takes them all away.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+import structlog
+
+from core.db import Database
+from core.messages import PARTS, Address, ChannelName, Part
+
+log = structlog.get_logger()
+
+LOOK_BACK_MAX = 5_000
+"""How many of a conversation's newest messages are searched for the one that changed; providers allow some days."""
+EMOJI_MAX = 16
+"""How many reactions of one person under one message are kept."""
+BEGUN_MAX = 3
+"""A turn that was begun this often is answered as it is, so that editing without end cannot exhaust its attempts."""
+STEPS_MAX = 100
+"""How many messages of a turn have actions: as many as it reads."""
+
+Kind = Literal["edit", "delete", "reaction"]
+State = Literal["applied", "overtaken", "refused", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change by `author`, in `author.room`. `parts` are what an edit leaves, `emoji` what a reaction leaves.
+
+    `target` is the event id of the message; where a provider numbers events and messages apart, a colon and the
+    message's own id, in which its event id ends. `sent_at` is by the provider's clock.
+    """
+
+    author: Address
+    event_id: str
+    kind: Kind
+    target: str
+    sent_at: datetime
+    parts: tuple[Part, ...] = ()
+    emoji: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What became of a change. `new` is False for an event id seen before, `seq` the number of the message it named.
+
+    overtaken: a later change of the provider's was here first. refused: not the author's. unknown: no such message.
+    """
+
+    state: State
+    new: bool
+    seq: int | None = None
+
+
+FIND_CONVERSATION = """
+SELECT id FROM conversation WHERE channel = $1 AND account = $2 AND room = $3 FOR NO KEY UPDATE
+"""
+
+STORE = """
+INSERT INTO change (channel, account, event_id, kind, conversation_id, identity_id, sent_at)
+SELECT $1, $2, $3, $4, $5,
+       (SELECT id FROM identity WHERE channel = $1 AND account = $2 AND provider_id = $6), $7
+ON CONFLICT (channel, account, event_id) DO NOTHING
+RETURNING id, identity_id
+"""
+
+FIND_INBOUND = """
+SELECT m.id, m.seq, m.identity_id, m.turn_id, m.deleted_at
+FROM (SELECT * FROM message WHERE conversation_id = $1 ORDER BY seq DESC LIMIT $3) m
+WHERE m.direction = 'in'
+  AND (m.event_id = $2 OR ($2 LIKE ':%' AND right(m.event_id, length($2)) = $2))
+ORDER BY m.seq DESC LIMIT 1
+"""
+
+FIND_OUTBOUND = """
+SELECT m.id, m.seq, m.identity_id, m.turn_id, m.deleted_at
+FROM outbox o JOIN message m ON m.id = o.id
+WHERE o.provider_message_id = ltrim($2, ':') AND o.conversation_id = $1
+ORDER BY m.seq DESC LIMIT 1
+"""
+
+OVERTAKEN = """
+SELECT EXISTS (SELECT FROM change
+               WHERE message_id = $1 AND kind = $2 AND state IN ('applied', 'overtaken')
+                 AND ($2 <> 'reaction' OR identity_id = $3)
+                 AND (sent_at, length(event_id), event_id) > ($4::timestamptz, length($5::text), $5::text))
+"""
+"""Event ids of one second are compared as the numbers most of them are."""
+
+ANSWER_AGAIN = """
+UPDATE turn SET attempt = attempt + 1, lease_until = clock_timestamp()
+WHERE id = $1 AND state = 'open' AND attempt < $2
+  AND NOT EXISTS (SELECT FROM receipt r WHERE r.key = ANY($3::text[]))
+"""
+"""Whoever is answering the turn is fenced off, and it is claimed anew; unless an action of it has begun already, whose
+result the person must be told."""
+
+
+MOVE = """
+UPDATE conversation SET room = $4
+WHERE channel = $1 AND account = $2 AND room = $3
+  AND NOT EXISTS (SELECT FROM conversation WHERE channel = $1 AND account = $2 AND room = $4)
+"""
+
+REACH = """
+UPDATE conversation SET unreachable_at = CASE WHEN $4::bool THEN NULL ELSE coalesce(unreachable_at, $5::timestamptz) END
+WHERE channel = $1 AND account = $2 AND room = $3 AND (unreachable_at IS NULL) <> $4::bool
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A room has another name from now on; its conversation follows, with all that was said."""
+
+    channel: ChannelName
+    account: str
+    room: str
+    to_room: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Whether a room lets our messages in, as the provider says."""
+
+    channel: ChannelName
+    account: str
+    room: str
+    reachable: bool
+    at: datetime
+
+
+async def move(db: Database, moved: Moved) -> bool:
+    """Let a conversation follow its room; False when there was nothing to move, or the new room has one already."""
+    done: str = await db.pool.execute(MOVE, moved.channel.value, moved.account, moved.room, moved.to_room)
+    return done != "UPDATE 0"
+
+
+async def reach(db: Database, said: Reach) -> bool:
+    """Remember whether a room can be reached; False when nothing changed by that."""
+    done: str = await db.pool.execute(REACH, said.channel.value, said.account, said.room, said.reachable, said.at)
+    return done != "UPDATE 0"
+
+
+async def apply(db: Database, change: Change) -> Changed:
+    """Store a change and carry it out; returns after COMMIT. Any number of calls have the effect of one."""
+    author = change.author
+    async with db.hot() as connection:
+        conversation_id: UUID | None = await connection.fetchval(
+            FIND_CONVERSATION, author.channel.value, author.account, author.room
+        )
+        stored = await connection.fetchrow(
+            STORE,
+            author.channel.value,
+            author.account,
+            change.event_id,
+            change.kind,
+            conversation_id,
+            author.person,
+            change.sent_at,
+        )
+        if stored is None:
+            return Changed("unknown", new=False)
+        message = await _find(connection, conversation_id, change) if conversation_id else None
+        if conversation_id is None or message is None:
+            return Changed("unknown", new=True)
+        state = await _carry_out(connection, change, message, stored["identity_id"])
+        number = None
+        if state == "applied":
+            number = await connection.fetchval(
+                "UPDATE conversation SET changes = changes + 1 WHERE id = $1 RETURNING changes", conversation_id
+            )
+        await connection.execute(
+            "UPDATE change SET state = $2, number = $3, message_id = $4 WHERE id = $1",
+            stored["id"],
+            state,
+            number,
+            message["id"],
+        )
+    log.info("change.stored", change_id=stored["id"], kind=change.kind, state=state)
+    return Changed(state, new=True, seq=message["seq"])
+
+
+async def _find(connection: Any, conversation_id: UUID, change: Change) -> Any:
+    """The message that changed, or None. Nobody but us changes what we said; people only react to it."""
+    found = await connection.fetchrow(FIND_INBOUND, conversation_id, change.target, LOOK_BACK_MAX)
+    if found is None and change.kind == "reaction":
+        found = await connection.fetchrow(FIND_OUTBOUND, conversation_id, change.target)
+    return found
+
+
+async def _carry_out(connection: Any, change: Change, message: Any, identity_id: UUID | None) -> State:
+    if identity_id is None or (change.kind != "reaction" and message["identity_id"] != identity_id):
+        return "refused"
+    key = message["id"], change.kind, identity_id, change.sent_at, change.event_id
+    if await connection.fetchval(OVERTAKEN, *key):
+        return "overtaken"
+    match change.kind:
+        case "reaction":
+            await _react(connection, change, message["id"], identity_id)
+            return "applied"
+        case _ if message["deleted_at"] is not None:
+            return "overtaken"
+        case "edit":
+            await connection.execute(
+                "UPDATE message SET parts = $2, edited_at = $3 WHERE id = $1",
+                message["id"],
+                PARTS.dump_python(change.parts, mode="json"),
+                change.sent_at,
+            )
+        case "delete":
+            await connection.execute(
+                "UPDATE message SET parts = '[]', edited_at = NULL, deleted_at = $2 WHERE id = $1",
+                message["id"],
+                change.sent_at,
+            )
+            # What was understood of it would repeat its words to staff.
+            await connection.execute("UPDATE turn SET intent = NULL WHERE id = $1", message["turn_id"])
+    begun = [f"turn:{message['turn_id']}:{number}" for number in range(1, STEPS_MAX + 1)]
+    await connection.execute(ANSWER_AGAIN, message["turn_id"], BEGUN_MAX, begun)
+    return "applied"
+
+
+async def _react(connection: Any, change: Change, message_id: int, identity_id: UUID) -> None:
+    if not change.emoji:
+        await connection.execute(
+            "DELETE FROM reaction WHERE message_id = $1 AND identity_id = $2", message_id, identity_id
+        )
+        return
+    await connection.execute(
+        "INSERT INTO reaction (message_id, identity_id, emoji, reacted_at) VALUES ($1, $2, $3, $4)"
+        " ON CONFLICT (message_id, identity_id) DO UPDATE SET emoji = excluded.emoji, reacted_at = excluded.reacted_at",
+        message_id,
+        identity_id,
+        list(change.emoji),
+        change.sent_at,
+    )
