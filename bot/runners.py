@@ -176,7 +176,7 @@ class DeliveryRunner:
                 return
             outcome = await self._send(channel, delivery)
             SENDS.labels(channel.name, outcome.state).inc()
-            await self._outbox.settle(outcome)
+            await self._outbox.settle(_piecewise(channel, delivery, outcome))
         except StoreUnavailable:
             log.warning("outbox.store_away", outbox_id=delivery.message.outbox_id)
         finally:
@@ -189,7 +189,11 @@ class DeliveryRunner:
         row = message.outbox_id, message.attempt
         if delivery.is_stale:
             return Outcome(*row, "refused", error="Too old to be of use; it could not be sent in time.")
+        tries = message.attempt - message.piece
         try:
+            if 0 < message.piece >= channel.pieces(message):
+                # A newer version shows it in fewer pieces, and all of them are sent.
+                return Outcome(*row, "sent")
             async with asyncio.timeout(self._send_s):
                 return Outcome(*row, "sent", provider_message_id=await channel.send(message))
         except Undeliverable as refusal:
@@ -197,7 +201,7 @@ class DeliveryRunner:
             return Outcome(*row, "refused", error=str(refusal))
         except NotSent as trouble:
             wait_s = (
-                trouble.retry_after_s if trouble.retry_after_s is not None else min(2.0**message.attempt, RETRY_S_MAX)
+                trouble.retry_after_s if trouble.retry_after_s is not None else min(2.0 ** min(tries, 10), RETRY_S_MAX)
             )
             if trouble.whole_channel:
                 self._paused_until[channel.name] = time.monotonic() + wait_s
@@ -225,7 +229,7 @@ class DeliveryRunner:
                 await self._outbox.abandon()
                 for name, channel in self._channels.items():
                     for delivery in await self._outbox.claim_in_doubt(name, ASKING_MAX):
-                        outcome = await self._ask(channel, delivery)
+                        outcome = _piecewise(channel, delivery, await self._ask(channel, delivery))
                         if await self._outbox.settle(outcome):
                             log.info("outbox.asked", outbox_id=delivery.message.outbox_id, state=outcome.state)
                 self._wakes.wake("outbox")
@@ -264,6 +268,14 @@ class DeliveryRunner:
             return Outcome(*row, "pending", error="The provider does not know it; sending again.", final=False)
         wait_s = min(wait_s, max(self._certain_s - since_s, ASK_AFTER_S[0]))
         return Outcome(*row, "unknown", error="It may have been sent; asking the provider.", wait_s=wait_s, final=False)
+
+
+def _piecewise(channel: Channel, delivery: Delivery, outcome: Outcome) -> Outcome:
+    """What the outcome of a piece means for the message: when it is done with, the next one's turn."""
+    done = outcome.state == "sent" or (outcome.state == "unknown" and outcome.final)
+    if not done or delivery.message.piece + 1 >= channel.pieces(delivery.message):
+        return outcome
+    return outcome.going_on()
 
 
 async def _away_or_raise(error: Exception, loop: str) -> None:

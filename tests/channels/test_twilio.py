@@ -5,6 +5,7 @@ import hashlib
 import json
 import socket
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -22,19 +23,20 @@ from pydantic import SecretStr
 from twilio.request_validator import RequestValidator
 
 from channels.base import NotSent, OutcomeUnknown, Undeliverable, Unknowable
-from channels.degrade import CUT
-from channels.whatsapp.twilio import (
-    BODY_UNITS_MAX,
-    FIND_MAX,
-    FIND_PAGE,
-    TwilioChannel,
-    parse,
-    parse_status,
-    read_form,
-    refusal,
-    verify,
+from channels.degrade import CUT, TWILIO
+from channels.whatsapp.twilio import FIND_MAX, FIND_PAGE, TwilioChannel, parse, parse_status, read_form, refusal, verify
+from core.messages import (
+    TEXT_CHARS_MAX,
+    Address,
+    ChannelName,
+    Choices,
+    Location,
+    Media,
+    OutboundMessage,
+    Part,
+    Text,
+    Voice,
 )
-from core.messages import TEXT_CHARS_MAX, Address, ChannelName, Choices, Location, Media, OutboundMessage, Part, Text
 from core.settings import SANDBOX_ACCOUNT_SID, SANDBOX_AUTH_TOKEN, SANDBOX_WHATSAPP_FROM, Settings
 from tests.channels.wire import Behaviour, answer, closed_port, wire
 from tests.conftest import Sandbox
@@ -158,7 +160,7 @@ def test_a_form_is_read_as_the_standard_library_reads_it_strictly(text: str) -> 
         (
             "in_voice",
             (
-                Media(
+                Voice(
                     media_type="audio/ogg",
                     ref=f"https://api.twilio.com/2010-04-01/Accounts/AC{'a' * 32}"
                     f"/Messages/MM{'c' * 32}/Media/ME{'e' * 32}",
@@ -353,12 +355,22 @@ async def test_the_real_twilio_is_not_given_a_callback_it_could_not_reach() -> N
     assert (channel._callback, public._callback) == (None, "https://bot.example.com/webhooks/twilio/status?outbox=")
 
 
-async def test_a_text_longer_than_whatsapp_allows_is_cut_at_its_limit() -> None:
+async def test_a_text_longer_than_whatsapp_allows_is_several_messages_whose_statuses_say_which() -> None:
+    long = outbound(Text(text="word " * 500))
     async with wire(answer(201, ACCEPTED)) as twilio:
-        await send(twilio.url, outbound(Text(text="word " * 1_000)))
-    [body] = parse_qs(twilio.requests[0][1].decode())["Body"]
-    assert BODY_UNITS_MAX - 10 < len(body) <= BODY_UNITS_MAX
-    assert body.endswith("word…")
+        channel = TwilioChannel(settings(twilio.url))
+        assert channel.pieces(long) == 2
+        for piece in range(2):
+            await channel.send(replace(long, piece=piece))
+        await channel.close()
+    forms = [parse_qs(body.decode()) for _, body in twilio.requests]
+    bodies = [form["Body"][0] for form in forms]
+    assert TWILIO.text_max - 10 < len(bodies[0]) <= TWILIO.text_max
+    assert " ".join(bodies) == ("word " * 500).strip()
+    assert [form["StatusCallback"][0].partition("?")[2] for form in forms] == [
+        "outbox=17&piece=0&of=2",
+        "outbox=17&piece=1&of=2",
+    ]
 
 
 async def test_an_empty_message_is_refused_before_twilio_hears_of_it() -> None:
