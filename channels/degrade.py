@@ -22,6 +22,8 @@ PIECES_MAX = 20
 """As many pieces as one message may become; the last resort, after which the last piece says CUT."""
 PLAIN_WIDTH = 76
 GAP = "  "
+GAP_MIN = " "
+"""Between columns, and where only that fits."""
 
 # A cut is looked for in this order: paragraph, sentence, line, word. Only the last place of each kind is of interest.
 _ENDS = (re.compile(r"\n[ \t]*\n"), re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s"), re.compile(r"\n"), re.compile(r"\s"))
@@ -67,9 +69,9 @@ TELEGRAM = Capabilities(
     Format.HTML, 4_096, caption_max=1_024, buttons_max=10, button_max=64, width=34,
     files=True, file_ids=True, places=True, contacts=True,
 )  # fmt: skip
-TWILIO = Capabilities(Format.MARKS, 1_600, caption_max=1_024, width=30, files=True)
+TWILIO = Capabilities(Format.MARKS, 1_600, caption_max=1_024, width=32, files=True)
 CLOUD = Capabilities(
-    Format.MARKS, 4_096, caption_max=1_024, buttons_max=3, button_max=20, rows_max=10, row_max=24, width=30, files=True,
+    Format.MARKS, 4_096, caption_max=1_024, buttons_max=3, button_max=20, rows_max=10, row_max=24, width=32, files=True,
 )  # fmt: skip
 EMAIL = Capabilities(Format.PLAIN, 100_000, pieces_max=1)
 """The web has no line here: its widget draws parts itself."""
@@ -265,31 +267,33 @@ def _card(card: Card, can: Capabilities) -> _Styled:
 
 
 def _table(table: Table, can: Capabilities) -> _Styled:
-    """Columns side by side where they fit the width, else each row as a block, its other cells named by column."""
+    """Columns side by side where they fit the width, else each row as a block of named cells."""
     head = _bold(table.title, can) if table.title and _line(table.title) else _Styled()
     grid = [[_line(cell) for cell in row] for row in (table.columns, *table.rows)]
     widths = [max(_width(row[at]) for row in grid) for at in range(len(table.columns))]
+    taken = sum(widths) + len(GAP) * (len(widths) - 1)
+    gap = GAP if taken <= can.width else GAP_MIN
+    taken -= (len(GAP) - len(gap)) * (len(widths) - 1)
     aligned = "\n".join(
-        GAP.join(cell + " " * (wide - _width(cell)) for cell, wide in zip(row, widths, strict=True)).rstrip()
+        gap.join(cell + " " * (wide - _width(cell)) for cell, wide in zip(row, widths, strict=True)).rstrip()
         for row in grid
     )
     # Marks inside could end our own early: then nothing of it is aligned.
     unsafe = can.format is Format.MARKS and "`" in aligned
-    if sum(widths) + len(GAP) * (len(widths) - 1) <= can.width and not unsafe and aligned.strip():
+    if taken <= can.width and not unsafe and aligned.strip():
         mono = can.format is not Format.PLAIN
         return _under(head, _Styled(aligned, ((0, len(aligned), "mono"),) if mono else ()))
     names, *rows = grid
     if not rows:
         return _under(head, _Styled(", ".join(name for name in names if name)))
-    first = _Styled(names[0] + "\n" if names[0] else "")
     blocks = []
     for row in rows:
-        named = (f"{name}: {cell}" if name else cell for name, cell in zip(names[1:], row[1:], strict=True))
-        blocks.append(_bold(row[0], can) + _Styled("".join(f"\n{line}" for line in named)))
-    gap = _Styled("\n\n" if len(names) > 2 else "\n")
-    body = first
+        first, *others = (f"{name}: {cell}" if name else cell for name, cell in zip(names, row, strict=True))
+        blocks.append(_bold(first, can) + _Styled("".join(f"\n{line}" for line in others)))
+    between = _Styled("\n\n" if len(names) > 2 else "\n")
+    body = _Styled()
     for number, block in enumerate(blocks):
-        body = body + (gap if number else _Styled()) + block
+        body = body + (between if number else _Styled()) + block
     return _under(head, body)
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from core.db import Database
 from core.health import Health
-from core.messages import ChannelName, Choices, Location, Media
+from core.messages import Card, ChannelName, Choices, Contact, Fact, Location, Media, Table, Voice
 from tests.web_admin.rows import Caller, answer, delivered, move, say
 from tests.web_admin.site import Answer, Browser, Site, running
 
@@ -387,6 +387,10 @@ async def test_hostile_names_and_texts_are_text(site: Site, owner: Browser) -> N
         site.db,
         conversation,
         Choices(options=(HOSTILE,)),
+        Card(title=HOSTILE, text=HOSTILE, facts=(Fact(label=HOSTILE, value=HOSTILE),)),
+        Table(title=HOSTILE, columns=(HOSTILE,), rows=((HOSTILE,),)),
+        Contact(name=HOSTILE, phones=(HOSTILE,)),
+        Voice(media_type="audio/ogg", ref="javascript:alert(1)", duration_s=3.2, transcript=HOSTILE),
         meaning={"action": HOSTILE, "slots": {HOSTILE: HOSTILE}},
     )
     await delivered(site.db, conversation, sent, "refused", HOSTILE, HOSTILE)
