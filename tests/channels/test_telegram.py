@@ -26,6 +26,7 @@ from core.inbox import Inbox
 from core.messages import Address, ChannelName, Choices, Contact, Location, Media, OutboundMessage, Part, Text, Voice
 from core.settings import SANDBOX_BOT_TOKEN, Settings
 from core.wake import Wakes
+from tests.channels.test_golden import REPLIES
 from tests.channels.wire import Behaviour, answer, closed_port, wire
 from tests.conftest import Sandbox
 from tests.waiting import until
@@ -523,3 +524,17 @@ async def test_a_second_program_with_the_same_bot_is_named_in_the_log(db: Databa
         await asyncio.gather(task, return_exceptions=True)
         await channel.close()
     assert TOKEN not in said
+
+
+@pytest.mark.parametrize("reply", REPLIES)
+async def test_the_simulator_takes_every_piece_of_a_rich_reply(sandbox: Sandbox, reply: str) -> None:
+    message = outbound(*REPLIES[reply], room="7000001")
+    async with channel_at(f"{sandbox.url}/telegram", telegram_bot_token=SecretStr(SANDBOX_BOT_TOKEN)) as channel:
+        sent = [await channel.send(replace(message, piece=piece)) for piece in range(channel.pieces(message))]
+    history = await api(sandbox, "/sandbox/api/history?as=telegram")
+    shown = [one for one in history["messages"] if one["id"] in {f"7000001:{number}" for number in sent}]
+    assert len(shown) == len(sent)
+    if reply == "table":
+        assert [entity["type"] for entity in shown[0]["entities"]] == ["pre"]
+    if reply == "choices":
+        assert [button["data"] for row in shown[0]["buttons"] for button in row] == ["Nairobi", "Mombasa", "Kisumu"]

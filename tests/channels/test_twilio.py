@@ -38,6 +38,7 @@ from core.messages import (
     Voice,
 )
 from core.settings import SANDBOX_ACCOUNT_SID, SANDBOX_AUTH_TOKEN, SANDBOX_WHATSAPP_FROM, Settings
+from tests.channels.test_golden import REPLIES
 from tests.channels.wire import Behaviour, answer, closed_port, wire
 from tests.conftest import Sandbox
 
@@ -594,3 +595,17 @@ async def test_the_simulator_refuses_what_twilio_refuses(sandbox: Sandbox) -> No
     for to, said in (("+15005550001", "21211"), ("+15005550003", "21408"), ("+15005550004", "21610")):
         with pytest.raises(Undeliverable, match=said):
             await send(f"{sandbox.url}/twilio", outbound(to=f"whatsapp:{to}"))
+
+
+@pytest.mark.parametrize("reply", REPLIES)
+async def test_the_simulator_takes_every_piece_of_a_rich_reply_and_finds_it_again(sandbox: Sandbox, reply: str) -> None:
+    now = datetime.now(UTC)
+    message = replace(outbound(*REPLIES[reply], to=f"whatsapp:+25473{sum(reply.encode()):07d}"), created_at=now)
+    channel = TwilioChannel(settings(f"{sandbox.url}/twilio"))
+    sent: list[str] = []
+    for piece in range(channel.pieces(message)):
+        sid = await channel.send(replace(message, piece=piece))
+        assert await channel.find_sent(replace(message, piece=piece), now, sent) == sid
+        sent.append(sid)
+    await channel.close()
+    assert len(set(sent)) == len(sent)
