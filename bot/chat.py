@@ -19,8 +19,11 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 import aiohttp
+from pydantic import ValidationError
 
+from channels.degrade import plain
 from core.errors import MathiaError
+from core.messages import PARTS
 
 URL = "ws://127.0.0.1:8080/ws"
 CONNECT_TIMEOUT_S = 5.0
@@ -205,8 +208,7 @@ def _show(frame: dict[str, Any], chat: Chat, seq: int, *, mine: bool) -> None:
     """Print one message; a line written here is not printed again, only known to be stored."""
     cid = frame.get("cid")
     parts = frame.get("parts")
-    texts = [part.get("text") for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
-    text = "\n".join(_printable(each) for each in texts if isinstance(each, str))
+    text = "\n".join(_printable(line) for line in _words(parts).splitlines())
     if mine:
         chat.asked_seq = seq + 1
         chat.unsent.pop(str(cid), None)
@@ -218,6 +220,14 @@ def _show(frame: dict[str, Any], chat: Chat, seq: int, *, mine: bool) -> None:
     chat.choices = tuple(option for option in options if isinstance(option, str)) if isinstance(options, list) else ()
     numbered = [f"  {number}. {_printable(option)}" for number, option in enumerate(chat.choices, start=1)]
     _say("\n".join([text or "(something a terminal cannot show)", *numbered]))
+
+
+def _words(parts: object) -> str:
+    """What a terminal can show of a message's parts; nothing for those that are newer than this program."""
+    try:
+        return plain(PARTS.validate_python(parts))
+    except ValidationError:
+        return ""
 
 
 async def _talk(socket: aiohttp.ClientWebSocketResponse, chat: Chat, lines: asyncio.Queue[str | None]) -> bool:

@@ -206,7 +206,7 @@ class DeliveryRunner:
                 return
             outcome = await self._send(channel, delivery)
             SENDS.labels(channel.name, outcome.state).inc()
-            await self._outbox.settle(outcome)
+            await self._outbox.settle(_piecewise(channel, delivery, outcome))
         except StoreUnavailable:
             log.warning("outbox.store_away", outbox_id=delivery.message.outbox_id)
         finally:
@@ -222,7 +222,11 @@ class DeliveryRunner:
         if delivery.unreachable and delivery.kind != "reply":
             # What answers a message is tried: whoever wrote it is there, and the news of it may be on its way.
             return Outcome(*row, "refused", error="The person has blocked us, or we were removed from the group.")
+        tries = message.attempt - message.piece
         try:
+            if 0 < message.piece >= channel.pieces(message):
+                # A newer version shows it in fewer pieces, and all of them are sent.
+                return Outcome(*row, "sent")
             async with asyncio.timeout(self._send_s):
                 return Outcome(*row, "sent", provider_message_id=await channel.send(message))
         except Undeliverable as refusal:
@@ -230,7 +234,7 @@ class DeliveryRunner:
             return Outcome(*row, "refused", error=str(refusal))
         except NotSent as trouble:
             wait_s = (
-                trouble.retry_after_s if trouble.retry_after_s is not None else min(2.0**message.attempt, RETRY_S_MAX)
+                trouble.retry_after_s if trouble.retry_after_s is not None else min(2.0 ** min(tries, 10), RETRY_S_MAX)
             )
             if trouble.whole_channel:
                 self._paused_until[channel.name] = time.monotonic() + wait_s
@@ -258,7 +262,7 @@ class DeliveryRunner:
                 await self._outbox.abandon()
                 for name, channel in self._channels.items():
                     for delivery in await self._outbox.claim_in_doubt(name, ASKING_MAX):
-                        outcome = await self._ask(channel, delivery)
+                        outcome = _piecewise(channel, delivery, await self._ask(channel, delivery))
                         if await self._outbox.settle(outcome):
                             log.info("outbox.asked", outbox_id=delivery.message.outbox_id, state=outcome.state)
                 self._wakes.wake("outbox")
@@ -307,6 +311,14 @@ async def watch_handoffs(handoffs: Handoffs) -> None:
         except Exception as error:
             await _away_or_raise(error, "handoffs")
         await asyncio.sleep(SWEEP_S)
+
+
+def _piecewise(channel: Channel, delivery: Delivery, outcome: Outcome) -> Outcome:
+    """What the outcome of a piece means for the message: when it is done with, the next one's turn."""
+    done = outcome.state == "sent" or (outcome.state == "unknown" and outcome.final)
+    if not done or delivery.message.piece + 1 >= channel.pieces(delivery.message):
+        return outcome
+    return outcome.going_on()
 
 
 async def _away_or_raise(error: Exception, loop: str) -> None:

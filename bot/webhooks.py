@@ -39,6 +39,7 @@ BODY_TIMEOUT_S = 10.0
 RETRY_S = 5
 
 _OUTBOX_ID = re.compile(r"[0-9]{1,18}")
+_PIECE = re.compile(r"[0-9]{1,3}")
 
 
 class Served(Protocol):
@@ -93,7 +94,8 @@ class _Webhooks:
         return web.Response(body=b"<Response/>", content_type="text/xml")
 
     async def twilio_status(self, request: web.Request) -> web.StreamResponse:
-        """What became of a message of ours; `?outbox=` is our own reference, and is signed like everything else."""
+        """What became of a message of ours; `?outbox=`, and `&piece=` `&of=` for one of several pieces, is our own
+        reference, and is signed like everything else."""
         form = await self._signed_form(request)
         if isinstance(form, web.StreamResponse):
             return form
@@ -104,9 +106,17 @@ class _Webhooks:
         reference = request.query.get("outbox")
         if reference is not None and not _OUTBOX_ID.fullmatch(reference):
             return _malformed(ChannelName.WHATSAPP, ValueError("the outbox reference is not a number"))
+        piece, count = request.query.get("piece", "0"), request.query.get("of", "1")
+        if not _PIECE.fullmatch(piece) or not _PIECE.fullmatch(count) or int(piece) >= int(count):
+            return _malformed(ChannelName.WHATSAPP, ValueError("the reference names no piece"))
         if status is not None:
             said = ProviderStatus(
-                int(reference) if reference else None, status.provider_message_id, status.status, status.error
+                int(reference) if reference else None,
+                status.provider_message_id,
+                status.status,
+                status.error,
+                int(piece),
+                int(piece) + 1 == int(count),
             )
             if not await self._record([said]):
                 return _unavailable()

@@ -44,14 +44,18 @@ class Channel(Protocol):
     per_second: float | None
     """How many messages a second the provider takes from one account, as it says; None for no such limit."""
 
+    def pieces(self, message: OutboundMessage) -> int:
+        """How many messages of the provider's show `message`; the same whenever it is asked."""
+        ...
+
     async def send(self, message: OutboundMessage) -> str:
-        """Send once, return the provider's message id; raise Undeliverable, NotSent or OutcomeUnknown."""
+        """Send its piece once, return the provider's message id; raise Undeliverable, NotSent or OutcomeUnknown."""
         ...
 
     async def find_sent(self, message: OutboundMessage, since: datetime, exclude: Collection[str]) -> str | None:
-        """Ask whether `message` was sent at or after `since`: its provider id, or None when it certainly was not.
+        """Ask whether that piece was sent at or after `since`: its provider id, or None when it certainly was not.
 
-        `exclude` holds provider ids that belong to other messages. Raises Unknowable when nobody can tell.
+        `exclude` holds provider ids of other messages and pieces. Raises Unknowable when nobody can tell.
         """
         ...
 

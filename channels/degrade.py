@@ -1,25 +1,409 @@
-"""What is left of rich parts where a channel shows only text, and how text is made to fit.
+"""What a channel shows of rich parts: text in its formatting, buttons, files; and how long text becomes several pieces.
 
-Lengths are UTF-16 code units, which is how Telegram counts and never less than what WhatsApp counts. The core keeps its
-replies under 1,500 characters; cutting one here, with "…" at the cut, is the last resort, because a channel sends one
-message and has one provider id for it.
+Lengths are UTF-16 code units, which is how Telegram counts and never less than what WhatsApp counts. What is ours in a
+text (a bold title, an aligned table) is kept beside the words, as ranges, until a piece is written. So a cut never
+falls into formatting, words of people are escaped where a channel lets us, and a title, a label, a value or a cell is
+one line, whatever it holds: nobody can write a second line of a card into the first.
 """
 
 import re
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from html import escape
+from typing import Literal
 
-from core.messages import TEXT_CHARS_MAX, Choices, Location, Media, Part, Text
+from core.messages import TEXT_CHARS_MAX, Card, Choices, Contact, Location, Media, Part, Table, Text, Voice
 
 CUT = "The rest of this message was too long and was left out."
-"""Said in a second part when an inbound text was cut at TEXT_CHARS_MAX."""
+"""Said in a second part when an inbound text was cut at TEXT_CHARS_MAX, and at the end of PIECES_MAX pieces."""
+PIECES_MAX = 20
+"""As many pieces as one message may become; the last resort, after which the last piece says CUT."""
+PLAIN_WIDTH = 76
+GAP = "  "
+GAP_MIN = " "
+"""Between columns, and where only that fits."""
 
 # A cut is looked for in this order: paragraph, sentence, line, word. Only the last place of each kind is of interest.
 _ENDS = (re.compile(r"\n[ \t]*\n"), re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s"), re.compile(r"\n"), re.compile(r"\s"))
+_WEB = ("https://", "http://")
+_FILE_ID = re.compile(r"[A-Za-z0-9_-]{16,512}")
+
+
+class Format(StrEnum):
+    """How a channel formats text."""
+
+    PLAIN = "plain"
+    HTML = "html"
+    """Telegram's HTML: whatever people wrote is escaped."""
+    MARKS = "marks"
+    """WhatsApp's marks, which cannot be escaped: bold carries no meaning, and words that hold a mark are not bold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What one channel can show; a zero means that it cannot. Sizes are UTF-16 units as the reader sees them."""
+
+    format: Format
+    text_max: int
+    caption_max: int = 0
+    buttons_max: int = 0
+    button_max: int = 0
+    """Longest title of a button."""
+    rows_max: int = 0
+    row_max: int = 0
+    """Longest title of a row in a list to pick from."""
+    beside_max: int = 0
+    """Longest text that stands beside options to pick, where only a text can; 0 where any message can have them."""
+    width: int = PLAIN_WIDTH
+    """Columns that a table may take side by side before its rows are written below one another."""
+    files: bool = False
+    """Whether a file is sent by its https address."""
+    file_ids: bool = False
+    """Whether it is also sent by the provider's own id."""
+    places: bool = False
+    contacts: bool = False
+    pieces_max: int = PIECES_MAX
+
+
+TELEGRAM = Capabilities(
+    Format.HTML, 4_096, caption_max=1_024, buttons_max=10, button_max=64, width=34,
+    files=True, file_ids=True, places=True, contacts=True,
+)  # fmt: skip
+TWILIO = Capabilities(Format.MARKS, 1_600, caption_max=1_024, width=32, files=True)
+CLOUD = Capabilities(
+    Format.MARKS, 4_096, caption_max=1_024, buttons_max=3, button_max=20, rows_max=10, row_max=24, beside_max=1_024,
+    width=32, files=True,
+)  # fmt: skip
+EMAIL = Capabilities(Format.PLAIN, 100_000, pieces_max=1)
+"""The web has no line here: its widget draws parts itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One message of the provider's. `options` are picked by buttons, or by rows of a list when `listed`."""
+
+    options: tuple[str, ...] = ()
+    listed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TextPiece(Piece):
+    """Text as the channel formats it."""
+
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FilePiece(Piece):
+    """A file by address or id, with a caption as the channel formats it."""
+
+    kind: Literal["photo", "voice", "document"] = "document"
+    media_type: str = ""
+    ref: str = ""
+    caption: str = ""
+    filename: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlacePiece(Piece):
+    """A point on a map."""
+
+    latitude: float = 0.0
+    longitude: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ContactPiece(Piece):
+    """A person with one phone number."""
+
+    name: str = ""
+    phone: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Styled:
+    """Words, and the ranges of them that are ours to format; ranges never overlap and are in order."""
+
+    text: str = ""
+    ranges: tuple[tuple[int, int, Literal["bold", "mono"]], ...] = ()
+
+    def __add__(self, other: "_Styled") -> "_Styled":
+        by = len(self.text)
+        return _Styled(self.text + other.text, (*self.ranges, *((a + by, b + by, how) for a, b, how in other.ranges)))
+
+    def part(self, start: int, end: int) -> "_Styled":
+        cut = ((max(a, start) - start, min(b, end) - start, how) for a, b, how in self.ranges if a < end and b > start)
+        return _Styled(self.text[start:end], tuple(cut))
+
+
+def pieces(parts: Iterable[Part], can: Capabilities) -> tuple[Piece, ...]:
+    """The messages that show `parts` on a channel that `can` do so much, in order, each within every limit."""
+    made: list[Piece] = []
+    blocks: list[_Styled] = []
+
+    def flush() -> None:
+        made.extend(TextPiece(text=text) for text in _cut(_joined(blocks), can))
+        blocks.clear()
+
+    parts = tuple(parts)
+    picked = next((part for part in reversed(parts) if isinstance(part, Choices)), None)
+    how = _picking(picked, can) if picked and any(part is not picked for part in parts) else None
+    for part in parts:
+        if part is picked and how:
+            continue
+        native, words = _native(part, can)
+        if words.text:
+            blocks.append(words)
+        if native:
+            flush()
+            made.append(native)
+            caption = part.caption if isinstance(part, Media) else part.transcript if isinstance(part, Voice) else None
+            if caption and not (isinstance(native, FilePiece) and native.caption):
+                blocks.append(_Styled(caption))
+    flush()
+    if picked and how:
+        if made and _has_room(made[-1], can):
+            made[-1] = replace(made[-1], options=picked.options, listed=how == "list")
+        else:
+            made.extend(TextPiece(text=text) for text in _cut(_numbered(picked), can))
+    return _limited(made, can)
 
 
 def plain(parts: Iterable[Part]) -> str:
-    """All parts as text: choices numbered from 1, a place as label and coordinates, a file as caption and address."""
-    return "\n\n".join(shown for part in parts if (shown := _shown(part)))
+    """All parts as unformatted text of any length."""
+    return _joined([_shown(part, EMAIL) for part in parts]).text
+
+
+def _has_room(piece: Piece, can: Capabilities) -> bool:
+    """Whether options to pick can stand below this message."""
+    return not can.beside_max or (isinstance(piece, TextPiece) and units(piece.text) <= can.beside_max)
+
+
+def _limited(made: list[Piece], can: Capabilities) -> tuple[Piece, ...]:
+    """At most `pieces_max` pieces; when there were more, the last of them says so and still offers the choices."""
+    if len(made) <= can.pieces_max:
+        return tuple(made)
+    kept, last = made[: can.pieces_max - 1], made[can.pieces_max - 1]
+    text = CUT
+    if isinstance(last, TextPiece) and can.format is Format.PLAIN:
+        text = fit(last.text, can.text_max - units(CUT) - 2) + "\n\n" + CUT
+    return (*kept, TextPiece(options=made[-1].options, listed=made[-1].listed, text=text))
+
+
+def _picking(choices: Choices, can: Capabilities) -> Literal["buttons", "list"] | None:
+    """How the options can be picked; None when they must be numbered."""
+    options = choices.options
+    longest = max(units(option) for option in options)
+    if not all(option.strip() for option in options) or len(set(options)) < len(options):
+        return None
+    if len(options) <= can.buttons_max and longest <= can.button_max:
+        return "buttons"
+    return "list" if len(options) <= can.rows_max and longest <= can.row_max else None
+
+
+def _native(part: Part, can: Capabilities) -> tuple[Piece | None, _Styled]:
+    """The part as the channel's own kind of message, if it has one, and words that go before it or stand for it."""
+    nothing = _Styled()
+    match part:
+        case Media() if _sendable(part.ref, can):
+            kind = part.media_type.partition(";")[0]
+            photo = kind in ("image/jpeg", "image/png", "image/webp")
+            written = _write(_Styled((part.caption or "").strip()), can.format)
+            # An audio file shows no caption on WhatsApp.
+            captioned = _fits(part.caption or "", can.caption_max) and not (
+                can.format is Format.MARKS and kind.startswith("audio/")
+            )
+            return FilePiece(
+                kind="photo" if photo else "document", media_type=part.media_type, ref=part.ref,
+                caption=written if captioned else "", filename=part.filename,
+            ), nothing  # fmt: skip
+        case Voice() if _sendable(part.ref, can):
+            spoken = part.media_type.partition(";")[0] == "audio/ogg"
+            return FilePiece(kind="voice" if spoken else "document", media_type=part.media_type, ref=part.ref), nothing
+        case Location() if can.places:
+            return PlacePiece(latitude=part.latitude, longitude=part.longitude), _Styled(_line(part.label or ""))
+        case Contact(phones=(phone,), emails=()) if can.contacts and _line(part.name):
+            return ContactPiece(name=_line(part.name), phone=_line(phone)), nothing
+    return None, _shown(part, can)
+
+
+def _sendable(ref: str, can: Capabilities) -> bool:
+    if ref.startswith("https://"):
+        return can.files
+    return can.file_ids and _FILE_ID.fullmatch(ref) is not None
+
+
+def _shown(part: Part, can: Capabilities) -> _Styled:
+    """A part in words."""
+    match part:
+        case Text():
+            return _Styled(part.text)
+        case Choices():
+            return _numbered(part)
+        case Location():
+            coordinates = f"{part.latitude:.6f}, {part.longitude:.6f}"
+            return _Styled(f"{part.label} ({coordinates})" if part.label else coordinates)
+        case Media():
+            address = part.ref if part.ref.startswith(_WEB) else part.filename
+            return _lines(part.caption, address)
+        case Voice():
+            return _lines(part.transcript, part.ref if part.ref.startswith(_WEB) else None)
+        case Contact():
+            return _lines(*map(_line, (part.name, *part.phones, *part.emails)))
+        case Card():
+            return _card(part, can)
+        case Table():
+            return _table(part, can)
+
+
+def _numbered(choices: Choices) -> _Styled:
+    return _lines(*(f"{number}. {_line(option)}" for number, option in enumerate(choices.options, 1)))
+
+
+def _card(card: Card, can: Capabilities) -> _Styled:
+    shown = _bold(card.title, can)
+    if card.text and card.text.strip():
+        shown += _Styled("\n" + card.text.strip())
+    for fact in card.facts:
+        shown += _Styled(f"\n{_line(fact.label)}: {_line(fact.value)}")
+    if card.link:
+        name = _line(card.link.label or "")
+        shown += _Styled("\n" + (f"{name}: {card.link.url}" if name else card.link.url))
+    return shown
+
+
+def _table(table: Table, can: Capabilities) -> _Styled:
+    """Columns side by side where they fit the width, else each row as a block of named cells."""
+    head = _bold(table.title, can) if table.title and _line(table.title) else _Styled()
+    grid = [[_line(cell) for cell in row] for row in (table.columns, *table.rows)]
+    widths = [max(_width(row[at]) for row in grid) for at in range(len(table.columns))]
+    taken = sum(widths) + len(GAP) * (len(widths) - 1)
+    gap = GAP if taken <= can.width else GAP_MIN
+    taken -= (len(GAP) - len(gap)) * (len(widths) - 1)
+    aligned = "\n".join(
+        gap.join(cell + " " * (wide - _width(cell)) for cell, wide in zip(row, widths, strict=True)).rstrip()
+        for row in grid
+    )
+    # Marks inside could end our own early: then nothing of it is aligned.
+    unsafe = can.format is Format.MARKS and "`" in aligned
+    if taken <= can.width and not unsafe and aligned.strip():
+        mono = can.format is not Format.PLAIN
+        return _under(head, _Styled(aligned, ((0, len(aligned), "mono"),) if mono else ()))
+    names, *rows = grid
+    if not rows:
+        return _under(head, _Styled(", ".join(name for name in names if name)))
+    blocks = []
+    for row in rows:
+        first, *others = (f"{name}: {cell}" if name else cell for name, cell in zip(names, row, strict=True))
+        blocks.append(_bold(first, can) + _Styled("".join(f"\n{line}" for line in others)))
+    between = _Styled("\n\n" if len(names) > 2 else "\n")
+    body = _Styled()
+    for number, block in enumerate(blocks):
+        body = body + (between if number else _Styled()) + block
+    return _under(head, body)
+
+
+def _bold(words: str, can: Capabilities) -> _Styled:
+    """One line of ours; words that hold WhatsApp's marks stay as they are there."""
+    line = _line(words)
+    marked = can.format is Format.MARKS and any(mark in line for mark in "*_~`")
+    return _Styled(line, () if marked or not line or can.format is Format.PLAIN else ((0, len(line), "bold"),))
+
+
+def _under(head: _Styled, body: _Styled) -> _Styled:
+    return head + _Styled("\n") + body if head.text and body.text else head + body
+
+
+def _lines(*lines: str | None) -> _Styled:
+    return _Styled("\n".join(line for line in lines if line))
+
+
+def _line(words: str) -> str:
+    return " ".join(words.split())
+
+
+def _joined(blocks: Sequence[_Styled]) -> _Styled:
+    joined = _Styled()
+    for block in blocks:
+        if block.text:
+            joined = joined + _Styled("\n\n") + block if joined.text else block
+    return joined
+
+
+def _width(text: str) -> int:
+    """Columns that `text` takes in letters of one width."""
+    return sum(
+        0 if unicodedata.combining(sign) else 2 if unicodedata.east_asian_width(sign) in "WF" else 1 for sign in text
+    )
+
+
+def _write(styled: _Styled, kind: Format) -> str:
+    """The words with the channel's marks around what is ours."""
+    marks = {
+        Format.HTML: {"bold": ("<b>", "</b>"), "mono": ("<pre>", "</pre>")},
+        Format.MARKS: {"bold": ("*", "*"), "mono": ("```", "```")},
+    }.get(kind, {})
+
+    def safe(words: str) -> str:
+        return escape(words, quote=False) if kind is Format.HTML else words
+
+    written, at = [], 0
+    for start, end, how in styled.ranges:
+        opening, closing = marks.get(how, ("", ""))
+        written += [safe(styled.text[at:start]), opening, safe(styled.text[start:end]), closing]
+        at = end
+    return "".join((*written, safe(styled.text[at:])))
+
+
+def _cut(styled: _Styled, can: Capabilities) -> list[str]:
+    """Written pieces of the text, each at most `text_max` long with its formatting."""
+    shown = styled.text
+    if _fits(shown, can.text_max) and not styled.ranges:
+        return [_write(_Styled(shown.strip()), can.format)] if shown.strip() else []
+    cut: list[str] = []
+    at, end = _trimmed(shown, 0, len(shown))
+    while at < end:
+        room = can.text_max
+        while True:
+            to = at + _stop(shown[at:end], room)
+            if to < end:
+                to = _before_a_row_breaks(styled, at, to)
+            start, stop = _trimmed(shown, at, to)
+            piece = styled.part(start, stop)
+            written = _write(piece, can.format)
+            # HTML is counted as it is seen; WhatsApp's marks are characters like any other.
+            over = 0 if can.format is Format.HTML else units(written) - can.text_max
+            if over <= 0:
+                break
+            room = max(2, room - over)
+        if written:
+            cut.append(written)
+        at = _trimmed(shown, to, end)[0]
+    return cut
+
+
+def _stop(rest: str, units_max: int) -> int:
+    return len(rest) if _fits(rest, units_max) else _end(rest, units_max)
+
+
+def _before_a_row_breaks(styled: _Styled, at: int, to: int) -> int:
+    """A cut inside an aligned table moves back to the end of a line, when one is left in the piece."""
+    for start, end, how in styled.ranges:
+        if how == "mono" and start < to < end and styled.text[to : to + 1] != "\n":
+            line = styled.text.rfind("\n", at, to)
+            return line if line > at else to
+    return to
+
+
+def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
+    """The range without white space at its ends."""
+    while start < end and text[start].isspace():
+        start += 1
+    while end > start and text[end - 1].isspace():
+        end -= 1
+    return start, end
 
 
 def fit(text: str, units_max: int) -> str:
@@ -40,15 +424,7 @@ def split(text: str, units_max: int) -> list[str]:
     """
     if units_max < 2:
         raise ValueError("a piece must have room for one character, which may take two units")
-    pieces = []
-    rest = text.strip()
-    while not _fits(rest, units_max):
-        end = _end(rest, units_max)
-        pieces.append(rest[:end].rstrip())
-        rest = rest[end:].lstrip()
-    if rest:
-        pieces.append(rest)
-    return pieces
+    return _cut(_Styled(text), Capabilities(Format.PLAIN, units_max))
 
 
 def units(text: str) -> int:
@@ -68,20 +444,6 @@ def inbound_text(text: str) -> tuple[Text, ...]:
     if len(text) > TEXT_CHARS_MAX:
         return Text(text=text[:TEXT_CHARS_MAX]), Text(text=CUT)
     return (Text(text=text),)
-
-
-def _shown(part: Part) -> str:
-    match part:
-        case Text():
-            return part.text
-        case Choices():
-            return "\n".join(f"{number}. {option}" for number, option in enumerate(part.options, 1))
-        case Location():
-            coordinates = f"{part.latitude:.6f}, {part.longitude:.6f}"
-            return f"{part.label} ({coordinates})" if part.label else coordinates
-        case Media():
-            address = part.ref if part.ref.startswith(("https://", "http://")) else part.filename
-            return "\n".join(line for line in (part.caption, address) if line)
 
 
 def _end(text: str, units_max: int) -> int:

@@ -12,7 +12,7 @@ from email.utils import format_datetime, parseaddr
 import aiosmtplib
 
 from channels.base import NotSent, OutcomeUnknown, Undeliverable, Unknowable
-from channels.degrade import fit, plain
+from channels.degrade import EMAIL, TextPiece, fit, pieces
 from core.messages import ChannelName, OutboundMessage
 from core.settings import Settings
 
@@ -20,7 +20,6 @@ CONNECT_TIMEOUT_S = 5.0
 COMMAND_TIMEOUT_S = 10.0
 CREDENTIALS_RETRY_S = 60.0
 IMPLICIT_TLS_PORT = 465
-BODY_UNITS_MAX = 100_000
 SUBJECT_UNITS_MAX = 78
 SUBJECT = "A message from Mathia"
 """When a message has no words to make a subject of."""
@@ -45,6 +44,10 @@ class EmailChannel:
             raise ValueError("MAIL_FROM must be an e-mail address, such as Mathia <mathia@example.com>.")
         self._settings = settings
         self._timeout_s = timeout_s
+
+    def pieces(self, message: OutboundMessage) -> int:
+        """A mail holds all of it."""
+        return 1
 
     async def send(self, message: OutboundMessage) -> str:
         """Send once; our own Message-ID. Raises Undeliverable, NotSent or OutcomeUnknown."""
@@ -95,9 +98,10 @@ class EmailChannel:
         """Nothing is kept open between messages."""
 
     def _write(self, message: OutboundMessage, recipient: str) -> EmailMessage:
-        body = fit(plain(message.parts), BODY_UNITS_MAX)
-        if not body:
+        shown = pieces(message.parts, EMAIL)
+        if not shown or not isinstance(shown[0], TextPiece):
             raise Undeliverable("The message is empty.")
+        body = shown[0].text
         mail = EmailMessage(policy=_POLICY)
         try:
             mail["From"] = MailAddress(self._sender_name, addr_spec=self.account)

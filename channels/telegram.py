@@ -19,6 +19,8 @@ from telegram import (
     CallbackQuery,
     Chat,
     ChatMemberUpdated,
+    InlineKeyboardButton,
+    InlineKeyboardMarkup,
     Message,
     MessageEntity,
     MessageReactionUpdated,
@@ -26,21 +28,35 @@ from telegram import (
     Update,
     User,
 )
-from telegram.constants import ChatAction
+from telegram.constants import ChatAction, ParseMode
 from telegram.error import BadRequest, ChatMigrated, Conflict, Forbidden, InvalidToken, NetworkError, TelegramError
 from telegram.request import HTTPXRequest
 
 from channels.base import NotSent, OutcomeUnknown, Undeliverable, Unknowable
-from channels.degrade import fit, inbound_text, plain
+from channels.degrade import (
+    TELEGRAM,
+    ContactPiece,
+    FilePiece,
+    Piece,
+    PlacePiece,
+    TextPiece,
+    inbound_text,
+    pieces,
+    units,
+)
 from core.changes import EMOJI_MAX, Change, Moved, Reach
 from core.errors import StoreUnavailable
 from core.inbox import Inbox
-from core.messages import Address, ChannelName, InboundMessage, Location, Media, OutboundMessage, Part
+from core.messages import Address, ChannelName, Contact, InboundMessage, Location, Media, OutboundMessage, Part, Voice
 from core.settings import Settings
 
 log = structlog.get_logger()
 
-TEXT_UNITS_MAX = 4_096
+CAPTION_CHARS_MAX = 4_096
+"""Of what people send; Telegram gives those who pay for it a longer caption than the bot's own."""
+CALLBACK_BYTES_MAX = 64
+BUTTONS_ROW_UNITS = 24
+"""Options that are together no longer than this share a row of the keyboard."""
 NAME_CHARS_MAX = 128
 ALLOWED_UPDATES = ("message", "edited_message", "callback_query", "message_reaction", "my_chat_member")
 GROUPS = ("group", "supergroup")
@@ -333,22 +349,32 @@ def _parts(message: Message, username: str | None) -> tuple[Part, ...]:
             raise ValueError("a venue has no location")
         label = ", ".join(_words(name, "venue") for name in (venue.title, venue.address) if name) if venue else ""
         return (Location(latitude=place.latitude, longitude=place.longitude, label=label[:512] or None),)
+    if message.contact is not None:
+        contact = message.contact
+        phone = _words(contact.phone_number, "phone_number")[:64]
+        return (Contact(name=_name(contact.first_name, contact.last_name) or "", phones=(phone,) if phone else ()),)
     file = _file(message)
     caption = _without_address(_words(message.caption, "caption"), username)
     if file is None:
         return inbound_text(caption)
+    if isinstance(file, Voice):
+        return (file, *inbound_text(caption))
     if caption:
-        file = file.model_copy(update={"caption": caption[:TEXT_UNITS_MAX]})
+        file = file.model_copy(update={"caption": caption[:CAPTION_CHARS_MAX]})
     return (file,)
 
 
-def _file(message: Message) -> Media | None:
+def _file(message: Message) -> Media | Voice | None:
     """The photo, voice note, document or other file of a message: the largest size of a photo."""
+    if (voice := message.voice) is not None:
+        length_s = _seconds(voice.to_dict().get("duration"))
+        return Voice(
+            media_type=voice.mime_type or "audio/ogg", ref=voice.file_id, duration_s=length_s, size=voice.file_size
+        )
     if message.photo:
         largest = message.photo[-1]
         return Media(media_type="image/jpeg", ref=largest.file_id, size=largest.file_size)
     kinds: Sequence[tuple[Any, str]] = (
-        (message.voice, "audio/ogg"),
         (message.audio, "audio/mpeg"),
         (message.video, "video/mp4"),
         (message.video_note, "video/mp4"),
@@ -363,6 +389,10 @@ def _file(message: Message) -> Media | None:
                 size=file.file_size,
             )
     return None
+
+
+def _seconds(length: object) -> float | None:
+    return float(length) if isinstance(length, int | float) and length >= 0 else None
 
 
 def _without_address(text: str, username: str | None) -> str:
@@ -440,16 +470,20 @@ class TelegramChannel:
         self._commands = commands[:COMMANDS_MAX]
         self._aside: set[asyncio.Task[None]] = set()
 
+    def pieces(self, message: OutboundMessage) -> int:
+        """How many Telegram messages show it."""
+        return len(pieces(message.parts, TELEGRAM))
+
     async def send(self, message: OutboundMessage) -> str:
-        """Send once; the message's id in its chat. Raises Undeliverable, NotSent or OutcomeUnknown."""
+        """Send its piece once; that message's id in its chat. Raises Undeliverable, NotSent or OutcomeUnknown."""
         room = message.recipient.room
-        text = fit(plain(message.parts), TEXT_UNITS_MAX)
-        if not text:
+        shown = pieces(message.parts, TELEGRAM)
+        if not shown:
             raise Undeliverable("The message is empty.")
         if not _CHAT.fullmatch(room):
             raise Undeliverable("The recipient is not a Telegram chat.")
         try:
-            sent = await self._bot.send_message(chat_id=int(room), text=text)
+            sent = await self._give(int(room), shown[message.piece])
         except _Refused as error:
             raise self._not_sent(error, room) from error
         except InvalidToken as error:
@@ -469,6 +503,27 @@ class TelegramChannel:
         if type(sent.message_id) is not int:
             raise OutcomeUnknown("Telegram's answer names no message.")
         return str(sent.message_id)
+
+    async def _give(self, chat: int, piece: Piece) -> Message:
+        keyboard = _keyboard(piece.options)
+        match piece:
+            case TextPiece():
+                return await self._bot.send_message(chat, piece.text, parse_mode=ParseMode.HTML, reply_markup=keyboard)
+            case FilePiece(kind="photo"):
+                return await self._bot.send_photo(
+                    chat, piece.ref, caption=piece.caption or None, parse_mode=ParseMode.HTML, reply_markup=keyboard
+                )
+            case FilePiece(kind="voice"):
+                return await self._bot.send_voice(chat, piece.ref, reply_markup=keyboard)
+            case FilePiece():
+                return await self._bot.send_document(
+                    chat, piece.ref, caption=piece.caption or None, parse_mode=ParseMode.HTML, reply_markup=keyboard
+                )
+            case PlacePiece():
+                return await self._bot.send_location(chat, piece.latitude, piece.longitude, reply_markup=keyboard)
+            case ContactPiece():
+                return await self._bot.send_contact(chat, piece.phone, piece.name, reply_markup=keyboard)
+        raise TypeError("a piece that Telegram has no message for")
 
     def _not_sent(self, refused: "_Refused", room: str) -> NotSent:
         """What a 429 or 503 means for this message and for others.
@@ -663,6 +718,22 @@ class TelegramChannel:
         await asyncio.gather(*self._aside, return_exceptions=True)
         await self._requests.shutdown()
         await self._polling.shutdown()
+
+
+def _keyboard(options: Sequence[str]) -> InlineKeyboardMarkup | None:
+    """One button an option, short ones side by side. What a press sends back carries no power: it is the option's own
+    words, or its number where they are too long for that."""
+    if not options:
+        return None
+    buttons = [
+        InlineKeyboardButton(
+            option, callback_data=option if len(option.encode()) <= CALLBACK_BYTES_MAX else f"#{number}"
+        )
+        for number, option in enumerate(options, 1)
+    ]
+    if sum(map(units, options)) <= BUTTONS_ROW_UNITS:
+        return InlineKeyboardMarkup([buttons])
+    return InlineKeyboardMarkup([[button] for button in buttons])
 
 
 def _reason(error: TelegramError) -> str:

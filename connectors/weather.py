@@ -15,10 +15,13 @@ from pydantic import BaseModel, Field, JsonValue, TypeAdapter, ValidationError
 
 from core.actions import ActionContext, ActionResult, Connector, Effect, Params, action
 from core.errors import InvalidSlot, ProviderUnavailable
+from core.messages import Table
 from core.providers import Provider
 
 OPEN_METEO_DAYS = 16
 OPENWEATHER_DAYS = 5
+OUTLOOK_DAYS = 4
+"""How many days after today are shown to whoever named no day."""
 PLACES_MAX = 10
 """How many places of a name are looked at when a country or region was named too."""
 OPENWEATHER_PLACES = 5
@@ -109,7 +112,8 @@ async def get_weather(ctx: ActionContext, params: GetWeather) -> ActionResult:
         )
     day = pick(forecast, params.date)
     text = describe(forecast, day)
-    return ActionResult(text + (" · sandbox" if settings.is_sandbox(base_url) else ""), _data(forecast, day))
+    ahead = () if params.date else outlook(forecast)
+    return ActionResult(text + (" · sandbox" if settings.is_sandbox(base_url) else ""), _data(forecast, day), ahead)
 
 
 def pick(forecast: Forecast, date: Date | None) -> Day:
@@ -133,6 +137,21 @@ def describe(forecast: Forecast, day: Day) -> str:
         now = forecast.now
         text += f" Now {round(now.temperature_c)} °C, {now.sky}, wind {round(now.wind_kmh)} km/h."
     return text
+
+
+def outlook(forecast: Forecast) -> tuple[Table, ...]:
+    """The days after today as a table, for whoever named no day; nothing when there are none."""
+    days = forecast.days[1 : 1 + OUTLOOK_DAYS]
+    rows = tuple(
+        (
+            f"{day.date:%a} {day.date.day}",
+            day.sky.value.capitalize(),
+            f"{round(day.low_c)}–{round(day.high_c)}",
+            "" if day.rain_percent is None else f"{day.rain_percent} %",
+        )
+        for day in days
+    )
+    return (Table(columns=("Day", "Sky", "°C", "Rain"), rows=rows),) if rows else ()
 
 
 def _data(forecast: Forecast, day: Day) -> Mapping[str, JsonValue]:

@@ -10,13 +10,25 @@ from enum import StrEnum
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 TEXT_CHARS_MAX = 16_384
 """Longest text part we store; longer inbound text is cut by the adapter, which says so in a second part."""
 PARTS_MAX = 32
 ID_CHARS_MAX = 256
 """Longest provider id (event, person, room) we accept."""
+LABEL_CHARS_MAX = 256
+"""Longest title, column, name of a fact or link."""
+FACTS_MAX = 20
+VALUE_CHARS_MAX = 1_024
+"""Longest value of a fact."""
+COLUMNS_MAX = 8
+ROWS_MAX = 50
+CELL_CHARS_MAX = 256
+REACHED_MAX = 10
+"""Most phone numbers, and most e-mail addresses, of one contact."""
+REACHED_CHARS_MAX = 320
+"""Longest phone number or e-mail address of a contact; an address may have 64 + 1 + 255 characters."""
 
 
 class ChannelName(StrEnum):
@@ -68,7 +80,76 @@ class Choices(PartModel):
     options: tuple[str, ...] = Field(min_length=1, max_length=10)
 
 
-Part = Annotated[Text | Media | Location | Choices, Field(discriminator="kind")]
+class Voice(PartModel):
+    """An audio note that the provider keeps for us, as a Media; `transcript` is None until somebody has written it."""
+
+    kind: Literal["voice"] = "voice"
+    media_type: str = Field(max_length=128, description="MIME type, usually audio/ogg")
+    ref: str = Field(max_length=2048)
+    duration_s: float | None = Field(default=None, ge=0, description="when the provider says")
+    size: int | None = Field(default=None, ge=0, description="bytes, when the provider says")
+    transcript: str | None = Field(default=None, max_length=TEXT_CHARS_MAX)
+
+
+Reached = Annotated[str, Field(min_length=1, max_length=REACHED_CHARS_MAX)]
+
+
+class Contact(PartModel):
+    """Somebody's name, and the numbers and addresses they are reached at, all as the sender wrote them."""
+
+    kind: Literal["contact"] = "contact"
+    name: str = Field(max_length=LABEL_CHARS_MAX)
+    phones: tuple[Reached, ...] = Field(default=(), max_length=REACHED_MAX)
+    emails: tuple[Reached, ...] = Field(default=(), max_length=REACHED_MAX)
+
+
+class Fact(PartModel):
+    """One line of a card."""
+
+    label: str = Field(min_length=1, max_length=LABEL_CHARS_MAX)
+    value: str = Field(max_length=VALUE_CHARS_MAX)
+
+
+class Link(PartModel):
+    """A web address, and what to call it where it can be hidden behind words."""
+
+    url: str = Field(max_length=2048, pattern=r"^https?://[^\s<>\"]+$")
+    label: str | None = Field(default=None, max_length=LABEL_CHARS_MAX)
+
+
+class Card(PartModel):
+    """One thing at a glance: a flight, an invoice, a job."""
+
+    kind: Literal["card"] = "card"
+    title: str = Field(min_length=1, max_length=LABEL_CHARS_MAX)
+    text: str | None = Field(default=None, max_length=TEXT_CHARS_MAX)
+    facts: tuple[Fact, ...] = Field(default=(), max_length=FACTS_MAX)
+    link: Link | None = None
+
+
+Cell = Annotated[str, Field(max_length=CELL_CHARS_MAX)]
+Column = Annotated[str, Field(max_length=LABEL_CHARS_MAX)]
+
+
+class Table(PartModel):
+    """Rows that are read by their columns; every row has a cell for each."""
+
+    kind: Literal["table"] = "table"
+    title: str | None = Field(default=None, max_length=LABEL_CHARS_MAX)
+    columns: tuple[Column, ...] = Field(min_length=1, max_length=COLUMNS_MAX)
+    rows: tuple[tuple[Cell, ...], ...] = Field(max_length=ROWS_MAX)
+
+    @model_validator(mode="after")
+    def _rows_are_whole(self) -> "Table":
+        if any(len(row) != len(self.columns) for row in self.rows):
+            raise ValueError("every row of a table has one cell for each column")
+        return self
+
+
+Part = Annotated[
+    Text | Media | Location | Choices | Voice | Contact | Card | Table,
+    Field(discriminator="kind"),
+]
 PARTS: TypeAdapter[tuple[Part, ...]] = TypeAdapter(Annotated[tuple[Part, ...], Field(max_length=PARTS_MAX)])
 """Validates and dumps a tuple of parts, to and from JSON bytes."""
 
@@ -127,6 +208,8 @@ class Reply:
             return replies[0]
         texts = dict.fromkeys(part.text for reply in replies for part in reply.parts if isinstance(part, Text))
         others = [part for reply in replies[:-1] for part in reply.parts if not isinstance(part, Text | Choices)]
+        # A table or card said twice is said once, as a text is.
+        others = list(dict.fromkeys(part for part in others if part not in replies[-1].parts))
         last = [part for part in replies[-1].parts if not isinstance(part, Text)]
         return cls((Text(text="\n\n".join(texts)[:TEXT_CHARS_MAX]), *others[: PARTS_MAX - 1 - len(last)], *last))
 
@@ -135,7 +218,8 @@ class Reply:
 class OutboundMessage:
     """One message to send: `outbox_id` is our reference, `attempt` the fence under which it is sent.
 
-    `conversation_id` and `seq` name the stored message; `recipient` says where it goes.
+    `conversation_id` and `seq` name the stored message; `recipient` says where it goes. A channel that cannot show it
+    in one message of its own sends several, one at a time: `piece` is the one whose turn it is, counted from 0.
     """
 
     outbox_id: int
@@ -145,11 +229,30 @@ class OutboundMessage:
     seq: int
     parts: tuple[Part, ...]
     created_at: datetime
+    piece: int = 0
 
 
 def text_of(parts: tuple[Part, ...]) -> str:
-    """All the written words of a message, one part a line."""
-    words = (
-        part.text if isinstance(part, Text) else part.caption if isinstance(part, Media) else None for part in parts
-    )
-    return "\n".join(word for word in words if word)
+    """All the words of a message that its sender said, one part a line: written, spoken, or shown in cards and tables.
+
+    A contact's name is left out: somebody else chose it, and words of others are no request.
+    """
+    return "\n".join(words for part in parts if (words := _words(part)))
+
+
+def _words(part: Part) -> str | None:
+    match part:
+        case Text():
+            return part.text
+        case Media():
+            return part.caption
+        case Voice():
+            return part.transcript
+        case Card():
+            facts = (f"{fact.label}: {fact.value}" for fact in part.facts)
+            return "\n".join(line for line in (part.title, part.text, *facts) if line)
+        case Table():
+            rows = (", ".join(cell for cell in row if cell) for row in (part.columns, *part.rows))
+            return "\n".join(line for line in (part.title, *rows) if line)
+        case Location() | Choices() | Contact():
+            return None

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     CheckConstraint,
     DateTime,
@@ -317,7 +318,10 @@ class Outbox(Base):
     not_before: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     sending_at: Mapped[datetime | None]
     done_at: Mapped[datetime | None]
-    provider_message_id: Mapped[str | None]
+    piece: Mapped[int] = mapped_column(SmallInteger, server_default="0", doc="how many pieces of it are settled")
+    earlier_ids: Mapped[list[str] | None] = mapped_column(ARRAY(Text()), doc="the provider's ids of those pieces")
+    doubt: Mapped[str | None] = mapped_column(doc="why nobody knows whether an earlier piece arrived")
+    provider_message_id: Mapped[str | None] = mapped_column(doc="of the piece at hand; of the last, once it is done")
     provider_status: Mapped[str | None]
     error: Mapped[str | None] = mapped_column(doc="why it was refused, or is not known; a sentence for staff")
     followed_up_at: Mapped[datetime | None] = mapped_column(doc="when a refusal was taken care of")

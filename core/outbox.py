@@ -3,10 +3,13 @@
 A send ends as sent, refused, or unknown. Unknown is never resent blindly: the provider is asked, and only "we do not
 know it", believed UNKNOWN_CERTAIN_S after the attempt, makes the row pending again. An unfinished row holds back later
 ones of its conversation, so order is kept without a slow conversation slowing another.
+
+A channel may need several messages of its own to show one of ours. `piece` counts those that are settled, and the
+statement that settles one makes the row pending for the next; a retry, a doubt and a question concern one piece.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
@@ -84,7 +87,7 @@ WITH head AS (
     SET state = 'sending', attempt = o.attempt + 1, asked = 0, error = NULL,
         sending_at = clock_timestamp(), lease_until = clock_timestamp() + $3
     FROM head WHERE o.id = head.id
-    RETURNING o.id, o.attempt, o.kind, o.conversation_id, o.sending_at, o.asked
+    RETURNING o.id, o.attempt, o.piece, o.kind, o.conversation_id, o.sending_at, o.asked
 )
 """
 
@@ -96,7 +99,7 @@ WITH head AS (
 ), claimed AS (
     UPDATE outbox o SET asked = o.asked + 1, not_before = clock_timestamp() + $3
     FROM head WHERE o.id = head.id
-    RETURNING o.id, o.attempt, o.kind, o.conversation_id, o.sending_at, o.asked
+    RETURNING o.id, o.attempt, o.piece, o.kind, o.conversation_id, o.sending_at, o.asked
 )
 """
 
@@ -119,48 +122,72 @@ WHERE id IN (SELECT id FROM outbox WHERE state = 'sending' AND done_at IS NULL A
 SETTLE = """
 WITH locked AS MATERIALIZED (SELECT id FROM outbox WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY UPDATE)
 UPDATE outbox o
-SET state = g.state,
-    provider_message_id = coalesce(g.provider_message_id, o.provider_message_id),
-    error = g.error,
+SET state = CASE WHEN g.state = 'sent' AND o.doubt IS NOT NULL THEN 'unknown' ELSE g.state END,
+    provider_message_id = CASE WHEN NOT g.next THEN coalesce(g.provider_message_id, o.provider_message_id) END,
+    error = CASE WHEN g.state = 'sent' THEN o.doubt ELSE g.error END,
     not_before = clock_timestamp() + make_interval(secs => g.wait_s),
-    done_at = CASE WHEN g.final THEN clock_timestamp() END
-FROM unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::text[], $6::float8[], $7::bool[])
-    AS g(id, attempt, state, provider_message_id, error, wait_s, final)
+    done_at = CASE WHEN g.final THEN clock_timestamp() END,
+    piece = o.piece + g.next::int,
+    earlier_ids = CASE WHEN g.next AND coalesce(g.provider_message_id, o.provider_message_id) IS NOT NULL
+                       THEN o.earlier_ids || coalesce(g.provider_message_id, o.provider_message_id)
+                       ELSE o.earlier_ids END,
+    doubt = CASE WHEN g.next THEN coalesce(o.doubt, g.error) ELSE o.doubt END
+FROM unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::text[], $6::float8[], $7::bool[], $8::bool[])
+    AS g(id, attempt, state, provider_message_id, error, wait_s, final, next)
 JOIN locked ON locked.id = g.id
 WHERE o.id = g.id AND o.attempt = g.attempt
   AND coalesce(o.done_at, 'infinity') = 'infinity' AND coalesce(o.state, '') IN ('sending', 'unknown')
 RETURNING o.id
 """
 
-RECORD = """
+_FAILURE = "g.status = ANY($6::text[])"
+_CURRENT = "(g.outbox_id IS NULL OR g.piece = o.piece)"
+_SETTLES = f"({_CURRENT} AND o.state IN ('unknown', 'pending', 'sending'))"
+_GOES_ON = f"({_SETTLES} AND NOT g.last AND NOT {_FAILURE})"
+
+RECORD = f"""
 WITH given AS (
-    SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::int[])
-        WITH ORDINALITY AS g(outbox_id, provider_message_id, status, error, rank, n)
+    SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::int[], $8::int[], $9::bool[])
+        WITH ORDINALITY AS g(outbox_id, provider_message_id, status, error, rank, piece, last, n)
 ), found AS (
     SELECT g.*, o.id FROM given g JOIN outbox o ON o.id = g.outbox_id
-    WHERE o.provider_message_id IS NULL OR o.provider_message_id = g.provider_message_id
+    WHERE g.piece = o.piece AND (o.provider_message_id IS NULL OR o.provider_message_id = g.provider_message_id)
+       OR g.piece < o.piece AND (g.provider_message_id = ANY(o.earlier_ids) OR o.doubt IS NOT NULL)
     UNION ALL
     SELECT g.*, o.id FROM given g JOIN outbox o ON o.provider_message_id = g.provider_message_id
     WHERE g.outbox_id IS NULL
+), told AS (
+    SELECT DISTINCT ON (g.id) g.* FROM found g ORDER BY g.id, {_FAILURE} DESC, g.piece DESC, g.rank DESC
 ), locked AS MATERIALIZED (
-    SELECT id FROM outbox WHERE id IN (SELECT id FROM found) ORDER BY id FOR NO KEY UPDATE
+    SELECT id FROM outbox WHERE id IN (SELECT id FROM told) ORDER BY id FOR NO KEY UPDATE
+), changed AS (
+    UPDATE outbox o
+    SET provider_message_id = CASE WHEN {_GOES_ON} THEN NULL WHEN {_CURRENT} THEN g.provider_message_id
+                                   ELSE o.provider_message_id END,
+        provider_status = CASE
+            WHEN o.provider_status = ANY($6::text[]) THEN o.provider_status
+            WHEN {_FAILURE} THEN g.status
+            WHEN NOT ({_CURRENT} AND g.last) THEN o.provider_status
+            WHEN o.provider_status IS NULL THEN g.status
+            WHEN g.rank >= coalesce(array_position($7::text[], o.provider_status), 0) THEN g.status
+            ELSE o.provider_status END,
+        state = CASE WHEN {_FAILURE} THEN 'refused' WHEN {_GOES_ON} THEN 'pending'
+                     WHEN {_SETTLES} THEN CASE WHEN o.doubt IS NULL THEN 'sent' ELSE 'unknown' END
+                     ELSE o.state END,
+        done_at = CASE WHEN {_GOES_ON} THEN NULL
+                       WHEN {_FAILURE} OR {_SETTLES} THEN coalesce(o.done_at, clock_timestamp()) ELSE o.done_at END,
+        error = CASE WHEN {_FAILURE} THEN g.error WHEN {_GOES_ON} THEN NULL WHEN {_SETTLES} THEN o.doubt
+                     ELSE o.error END,
+        not_before = CASE WHEN {_GOES_ON} THEN clock_timestamp() ELSE o.not_before END,
+        piece = CASE WHEN {_GOES_ON} THEN o.piece + 1 ELSE o.piece END,
+        earlier_ids = CASE WHEN {_GOES_ON} THEN o.earlier_ids || g.provider_message_id ELSE o.earlier_ids END
+    FROM told g JOIN locked ON locked.id = g.id
+    WHERE o.id = g.id
 )
-UPDATE outbox o
-SET provider_message_id = g.provider_message_id,
-    provider_status = CASE
-        WHEN o.provider_status = ANY($6::text[]) THEN o.provider_status
-        WHEN o.provider_status IS NULL OR g.status = ANY($6::text[]) THEN g.status
-        WHEN g.rank >= coalesce(array_position($7::text[], o.provider_status), 0) THEN g.status
-        ELSE o.provider_status END,
-    state = CASE WHEN g.status = ANY($6::text[]) THEN 'refused'
-                 WHEN o.state IN ('unknown', 'pending', 'sending') THEN 'sent' ELSE o.state END,
-    done_at = CASE WHEN g.status = ANY($6::text[]) OR o.state IN ('unknown', 'pending', 'sending')
-                   THEN coalesce(o.done_at, clock_timestamp()) ELSE o.done_at END,
-    error = CASE WHEN g.status = ANY($6::text[]) THEN g.error WHEN o.state = 'unknown' THEN NULL ELSE o.error END
-FROM found g JOIN locked ON locked.id = g.id
-WHERE o.id = g.id
-RETURNING g.n
+SELECT n FROM found
 """
+"""What a provider says later. A status of an earlier piece changes nothing unless it is a failure, which refuses the
+whole message; one of a piece we were unsure of settles that piece."""
 
 State = Literal["sent", "refused", "unknown", "pending"]
 
@@ -211,14 +238,17 @@ class Delivery:
 
     @property
     def is_stale(self) -> bool:
-        """Whether it is too old to be of use."""
+        """Whether it is too old to be of use; what was begun is finished."""
+        if self.message.piece:
+            return False
         limit = STALE_AFTER.get(self.kind)
         return limit is not None and self.now - self.message.created_at > limit
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a send, or a question after one, ended. `wait_s` is when to look again; `final` that nobody will."""
+    """How a send, or a question after one, ended. `wait_s` is when to look again; `final` that nobody will; `next` that
+    this piece is done with and the next is to be sent."""
 
     outbox_id: int
     attempt: int
@@ -227,16 +257,27 @@ class Outcome:
     error: str | None = None
     wait_s: float = 0.0
     final: bool = True
+    next: bool = False
+
+    def going_on(self) -> "Outcome":
+        """The same for a piece that another follows: pending again for that one. A doubt that stays is remembered."""
+        doubt = self.error if self.state == "unknown" else None
+        return replace(self, state="pending", error=doubt, wait_s=0.0, final=False, next=True)
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderStatus:
-    """What a provider later says of a message: found by our own reference, else by the provider's id."""
+    """What a provider later says of a message: found by our own reference, else by the provider's id.
+
+    `piece` and `last` are part of our reference; without one they are not known, and an earlier piece is not found.
+    """
 
     outbox_id: int | None
     provider_message_id: str
     status: str
     error: str | None = None
+    piece: int = 0
+    last: bool = True
 
     @property
     def rank(self) -> int:
@@ -288,6 +329,7 @@ class Outbox:
             [outcome.error for outcome in outcomes],
             [outcome.wait_s for outcome in outcomes],
             [outcome.final for outcome in outcomes],
+            [outcome.next for outcome in outcomes],
         )
         crashpoint.hit("outbox.committed")
         settled = {row["id"] for row in rows}
@@ -314,20 +356,25 @@ class Outbox:
             [one.rank for one in furthest.values()],
             list(FAILED),
             list(STATUS_ORDER),
+            [one.piece for one in furthest.values()],
+            [one.last for one in furthest.values()],
         )
         known = {row["n"] for row in rows}
         keys = {key for number, key in enumerate(furthest, 1) if number in known}
         return [(status.outbox_id, status.provider_message_id) in keys for status in statuses]
 
     async def provider_ids(self, message: OutboundMessage) -> Collection[str]:
-        """Provider ids of the conversation's other messages, which an answer to "did you send this?" must not name."""
+        """Provider ids of the conversation's other messages and pieces, which an answer to "did you send this?" must
+        not name."""
         rows = await self._db.pool.fetch(
-            "SELECT provider_message_id FROM outbox WHERE conversation_id = $1 AND id <> $2"
-            " AND provider_message_id IS NOT NULL ORDER BY id DESC LIMIT 1000",
+            "SELECT CASE WHEN id <> $2 THEN provider_message_id END AS provider_message_id, earlier_ids FROM outbox"
+            " WHERE conversation_id = $1 AND (id = $2 OR provider_message_id IS NOT NULL OR earlier_ids IS NOT NULL)"
+            " ORDER BY id DESC LIMIT 1000",
             message.conversation_id,
             message.outbox_id,
         )
-        return {row["provider_message_id"] for row in rows}
+        ids = {one for row in rows for one in (row["provider_message_id"], *(row["earlier_ids"] or ()))}
+        return ids - {None}
 
 
 def _delivery(channel: ChannelName, row: Any) -> Delivery:
@@ -340,5 +387,6 @@ def _delivery(channel: ChannelName, row: Any) -> Delivery:
         row["seq"],
         PARTS.validate_python(row["parts"]),
         row["created_at"],
+        row["piece"],
     )
     return Delivery(message, row["kind"], row["sending_at"], row["asked"], row["now"], row["unreachable"])

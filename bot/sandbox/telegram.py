@@ -13,6 +13,7 @@ import email.policy
 import json
 import re
 import time
+import zlib
 from collections.abc import Callable
 from hmac import compare_digest
 from typing import TypeAlias
@@ -28,6 +29,7 @@ from bot.sandbox.screen import Screen
 from bot.sandbox.truth import Disk, Journal, JsonObject
 
 TEXT_UNITS_MAX = 4096
+CAPTION_UNITS_MAX = 1024
 CALLBACK_DATA_BYTES_MAX = 64
 MARKUP_CHARS_MAX = 10_000
 FIELDS_MAX = 64
@@ -46,6 +48,7 @@ UNPOLLED_S = 2.0
 TOKEN = re.compile(r"[0-9]{1,16}:[A-Za-z0-9_-]{1,256}")
 PATH = re.compile(r"/bot([^/]*)/([^/]*)")
 FILE_PATH = re.compile(r"/file/bot([^/]*)/(.+)")
+FILE_ID = re.compile(r"[A-Za-z0-9_-]{16,512}")
 SECRET = re.compile(r"[A-Za-z0-9_-]+")
 COMMAND = re.compile(r"[a-z0-9_]{1,32}")
 ACTIONS = frozenset({
@@ -106,6 +109,11 @@ class Telegram:
                 BOT | {"can_join_groups": True, "can_read_all_group_messages": False, "supports_inline_queries": False}
             ),
             "sendmessage": self._send_message,
+            "sendphoto": lambda params: self._send_file(params, "photo"),
+            "senddocument": lambda params: self._send_file(params, "document"),
+            "sendvoice": lambda params: self._send_file(params, "voice"),
+            "sendlocation": self._send_location,
+            "sendcontact": self._send_contact,
             "sendchataction": self._send_chat_action,
             "editmessagetext": self._edit_message_text,
             "editmessagereplymarkup": self._edit_reply_markup,
@@ -372,6 +380,55 @@ class Telegram:
     def _send_message(self, params: Params) -> JsonObject:
         chat = self._chat_id(params)
         text, entities = self._text(params)
+        return self._send(params, chat, {"text": text, **({"entities": entities} if entities else {})}, {"text": text})
+
+    def _send_file(self, params: Params, kind: str) -> JsonObject:
+        """A photo, document or voice note by address or by the id of one that is known here; nothing is fetched."""
+        chat = self._chat_id(params)
+        ref = params.get(kind)
+        if not isinstance(ref, str) or not ref:
+            raise Refused(400, f"Bad Request: there is no {kind} in the request")
+        if "://" in ref and not ref.startswith(("https://", "http://")):
+            raise Refused(400, "Bad Request: invalid file HTTP URL specified: Unsupported URL protocol")
+        if "://" not in ref and not FILE_ID.fullmatch(ref):
+            raise Refused(400, "Bad Request: wrong remote file identifier specified: Wrong string length")
+        caption, entities = parse(str(params.get("caption") or ""), str(params.get("parse_mode") or ""))
+        if units(caption) > CAPTION_UNITS_MAX:
+            raise Refused(400, "Bad Request: message caption is too long")
+        unique = zlib.crc32(ref.encode())
+        file: JsonObject = {"file_id": f"BQACAgQAAxkDsandbox{unique}", "file_unique_id": f"AQAD{unique}"}
+        contents: dict[str, JsonObject] = {
+            "photo": {"photo": [file | {"width": WIDTH, "height": HEIGHT}]},
+            "document": {"document": file},
+            "voice": {"voice": file | {"duration": 1, "mime_type": "audio/ogg"}},
+        }
+        content = contents[kind]
+        if caption:
+            content |= {"caption": caption, **({"caption_entities": entities} if entities else {})}
+        return self._send(params, chat, content, {"text": caption, "media": ref})
+
+    def _send_location(self, params: Params) -> JsonObject:
+        chat = self._chat_id(params)
+        try:
+            place = {name: float(str(params.get(name))) for name in ("latitude", "longitude")}
+        except ValueError:
+            raise Refused(400, "Bad Request: wrong type of the field location") from None
+        if not (abs(place["latitude"]) <= 90 and abs(place["longitude"]) <= 180):
+            raise Refused(400, "Bad Request: wrong latitude or longitude")
+        return self._send(params, chat, {"location": place}, {"text": "", "location": place})
+
+    def _send_contact(self, params: Params) -> JsonObject:
+        chat = self._chat_id(params)
+        phone, name = str(params.get("phone_number") or ""), str(params.get("first_name") or "")
+        if not phone:
+            raise Refused(400, "Bad Request: phone number is empty")
+        if not name:
+            raise Refused(400, "Bad Request: first name is empty")
+        content = {"contact": {"phone_number": phone, "first_name": name}}
+        return self._send(params, chat, content, {"text": f"{name}\n{phone}"})
+
+    def _send(self, params: Params, chat: int, content: JsonObject, shown: JsonObject) -> JsonObject:
+        """Take a message: `content` is its part of a Message, `shown` what the phone shows of it."""
         markup = self._markup(params)
         reply_to = self._reply_to(params, chat)
         message: JsonObject = {
@@ -379,24 +436,25 @@ class Telegram:
             "from": BOT,
             "chat": self._chat(chat),
             "date": int(time.time()),
-            "text": text,
+            **content,
         }
-        if entities:
-            message["entities"] = entities
         if reply_to:
             message["reply_to_message"] = reply_to
         if markup and "inline_keyboard" in markup:
             message["reply_markup"] = {"inline_keyboard": markup["inline_keyboard"]}
         number = message["message_id"]
-        self._did("send", {"chat_id": chat, "message_id": number, "text": text, "message": message})
+        self._did("send", {"chat_id": chat, "message_id": number, "text": shown["text"], "message": message})
         self._remember(message)
         if self._screen.knows("telegram", str(chat)):
-            shown: JsonObject = {"id": f"{chat}:{number}", "from": "bot", "text": text, "status": "received"}
+            entities = content.get("entities") or content.get("caption_entities")
+            screened: JsonObject = {"id": f"{chat}:{number}", "from": "bot", "status": "received", **shown}
+            if entities:
+                screened["entities"] = entities
             if buttons := _buttons(markup):
-                shown["buttons"] = buttons
+                screened["buttons"] = buttons
             if reply_to:
-                shown["reply_to"] = f"{chat}:{reply_to['message_id']}"
-            self._screen.add("telegram", str(chat), shown)
+                screened["reply_to"] = f"{chat}:{reply_to['message_id']}"
+            self._screen.add("telegram", str(chat), screened)
         return message
 
     def _send_chat_action(self, params: Params) -> bool:
@@ -422,7 +480,7 @@ class Telegram:
 
     def _edit_reply_markup(self, params: Params) -> JsonObject:
         message = self._ours(params, "edit")
-        kept = {"text": message["text"], "entities": message.get("entities", [])}
+        kept = {name: message[name] for name in ("text", "entities") if name in message}
         return self._edit(message, kept | {"reply_markup": self._markup(params)})
 
     def _edit(self, message: JsonObject, change: JsonObject) -> JsonObject:
@@ -435,9 +493,11 @@ class Telegram:
             )
         edited["edit_date"] = int(time.time())
         chat, number = edited["chat"]["id"], edited["message_id"]
-        self._did("edit", {"chat_id": chat, "message_id": number, "text": edited["text"], "message": edited})
+        self._did("edit", {"chat_id": chat, "message_id": number, "text": edited.get("text", ""), "message": edited})
         self._remember(edited)
-        shown = {"text": edited["text"], "buttons": _buttons(edited.get("reply_markup")), "edited": True}
+        shown: JsonObject = {"buttons": _buttons(edited.get("reply_markup")), "edited": True}
+        if "text" in edited:
+            shown |= {"text": edited["text"], "entities": edited.get("entities", [])}
         self._screen.edit("telegram", f"{chat}:{number}", shown)
         return edited
 

@@ -104,6 +104,10 @@ class WebChannel:
         """The socket and the pages."""
         return [web.get("/ws", self._serve), *self._pages.routes()]
 
+    def pieces(self, message: OutboundMessage) -> int:
+        """The widget draws a message whole."""
+        return 1
+
     async def send(self, message: OutboundMessage) -> str:
         """Tell every open socket of the room, in every process, that there is something to read; never fails.
 

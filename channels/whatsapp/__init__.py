@@ -34,6 +34,11 @@ class WhatsAppChannel:
         # All that is due may belong to one number, so the lowest limit holds for them together.
         self.per_second: float | None = min(paces, default=None)
 
+    def pieces(self, message: OutboundMessage) -> int:
+        """How many messages show it at the conversation's own provider; 1 where that is not set up any more."""
+        channel = self._by_twilio.get(message.recipient.account.startswith(TWILIO_PREFIX))
+        return channel.pieces(message) if channel else 1
+
     async def send(self, message: OutboundMessage) -> str:
         """Send once by the conversation's own number; raises Undeliverable, NotSent or OutcomeUnknown.
 

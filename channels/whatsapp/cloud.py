@@ -12,18 +12,11 @@ import aiohttp
 import orjson
 
 from channels.base import NotSent, OutcomeUnknown, Undeliverable, Unknowable
-from channels.degrade import fit, inbound_text, plain, units
-from core.messages import Address, ChannelName, Choices, InboundMessage, Location, Media, OutboundMessage, Part
+from channels.degrade import CLOUD, FilePiece, Piece, TextPiece, inbound_text, pieces
+from core.messages import Address, ChannelName, InboundMessage, Location, Media, OutboundMessage, Part
 from core.outbox import ProviderStatus
 from core.settings import Settings
 
-TEXT_UNITS_MAX = 4_096
-INTERACTIVE_UNITS_MAX = 1_024
-CAPTION_UNITS_MAX = 1_024
-BUTTONS_MAX = 3
-BUTTON_UNITS_MAX = 20
-ROWS_MAX = 10
-ROW_UNITS_MAX = 24
 OPEN_LIST = "Choose / Chagua"
 """On the button that opens a list; we do not know here which language the person reads."""
 NAME_CHARS_MAX = 128
@@ -47,7 +40,7 @@ CREDENTIALS_RETRY_S = 60.0
 
 ACCOUNT_OBJECT = "whatsapp_business_account"
 REFERENCE = "outbox:"
-"""Before our outbox id in biz_opaque_callback_data, which every status brings back."""
+"""Before our outbox id in biz_opaque_callback_data, which every status brings back; a piece of several says which."""
 
 MEDIA_TYPES = ("image", "video", "audio", "voice", "document", "sticker")
 UNANSWERED_TYPES = ("reaction", "system", "edit", "revoke", "request_welcome")
@@ -88,7 +81,7 @@ _PHONE = re.compile(r"[0-9]{5,20}")
 _USER_ID = re.compile(r"[A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]{1,128}")
 _SECONDS = re.compile(r"[0-9]{1,10}")
 _DEGREES = re.compile(r"-?[0-9]{1,3}(\.[0-9]{1,20})?")
-_REFERENCE = re.compile(REFERENCE + r"([0-9]{1,18})")
+_REFERENCE = re.compile(REFERENCE + r"([0-9]{1,18})(?::([0-9]{1,3}):([0-9]{1,3}))?")
 _SIGNATURE = re.compile(r"sha256=[0-9a-f]{64}")
 _MEDIA_TYPE = re.compile(r"[a-z0-9.+-]{1,60}/[a-z0-9.+-]{1,60}")
 
@@ -273,7 +266,10 @@ def _status(item: object) -> ProviderStatus | None:
     reference = _REFERENCE.fullmatch(_words(item.get("biz_opaque_callback_data")))
     code = next((error.get("code") for error in _objects(item, "errors")), 0)
     error = _reason(code if isinstance(code, int) else 0) if status == "failed" else None
-    return ProviderStatus(int(reference[1]) if reference else None, sent_id, status, error)
+    if reference is None:
+        return ProviderStatus(None, sent_id, status, error)
+    row, piece, count = (int(number or 0) for number in reference.groups())
+    return ProviderStatus(row, sent_id, status, error, piece, piece + 1 >= count)
 
 
 def _reason(code: int) -> str:
@@ -312,7 +308,10 @@ def _line(value: object, chars_max: int) -> str:
 
 
 def payload(message: OutboundMessage) -> dict[str, Any]:
-    """The request for one message. Raises Undeliverable when there is nothing in it, or nobody it could go to."""
+    """The request for that piece of a message.
+
+    Raises Undeliverable when there is nothing in it, or nobody it could go to.
+    """
     room = message.recipient.room
     if _PHONE.fullmatch(room):
         whom = {"to": room}
@@ -320,38 +319,35 @@ def payload(message: OutboundMessage) -> dict[str, Any]:
         whom = {"recipient": room}
     else:
         raise Undeliverable("The recipient is not a number that WhatsApp can reach.")
+    shown = pieces(message.parts, CLOUD)
+    if not shown:
+        raise Undeliverable("The message is empty.")
+    which = f":{message.piece}:{len(shown)}" if len(shown) > 1 else ""
     return {
         "messaging_product": "whatsapp",
         "recipient_type": "individual",
         **whom,
-        **_content(message.parts),
-        "biz_opaque_callback_data": f"{REFERENCE}{message.outbox_id}",
+        **_content(shown[message.piece]),
+        "biz_opaque_callback_data": f"{REFERENCE}{message.outbox_id}{which}",
     }
 
 
-def _content(parts: tuple[Part, ...]) -> dict[str, Any]:
-    """The richest form that shows everything: choices to tap, a file with its words, else all of it as text."""
-    whole = plain(parts).strip()
-    if not whole:
-        raise Undeliverable("The message is empty.")
-    file = next((part for part in parts if isinstance(part, Media) and part.ref.startswith("https://")), None)
-    shown = (_file(file, parts) if file else _interactive(parts)) or None
-    return shown or {"type": "text", "text": {"body": fit(whole, TEXT_UNITS_MAX), "preview_url": False}}
-
-
-def _file(file: Media, parts: tuple[Part, ...]) -> dict[str, Any] | None:
-    """One file by its address with all other words as its caption; None where they do not fit under it."""
-    kind = _kind(file.media_type)
-    others = [part for part in parts if part is not file]
-    words = "\n\n".join(said for said in (plain(others).strip(), (file.caption or "").strip()) if said)
-    if words and (kind == "audio" or units(words) > CAPTION_UNITS_MAX):
-        return None
-    content = {"link": file.ref}
-    if words:
-        content["caption"] = words
-    if kind == "document" and file.filename:
-        content["filename"] = file.filename
-    return {"type": kind, kind: content}
+def _content(piece: Piece) -> dict[str, Any]:
+    """One message as Meta takes it: a file with its caption, a text with choices to tap, or a text."""
+    match piece:
+        case FilePiece():
+            kind = _kind(piece.media_type)
+            content = {"link": piece.ref}
+            if piece.caption:
+                content["caption"] = piece.caption
+            if kind == "document" and piece.filename:
+                content["filename"] = piece.filename
+            return {"type": kind, kind: content}
+        case TextPiece(options=()):
+            return {"type": "text", "text": {"body": piece.text, "preview_url": False}}
+        case TextPiece():
+            return {"type": "interactive", "interactive": _interactive(piece)}
+    raise Undeliverable("The message holds what WhatsApp cannot show.")
 
 
 def _kind(media_type: str) -> str:
@@ -367,25 +363,15 @@ def _kind(media_type: str) -> str:
             return "document"
 
 
-def _interactive(parts: tuple[Part, ...]) -> dict[str, Any] | None:
-    """Up to three short choices as buttons, up to ten as a list; None where they have to be numbered in the text."""
-    asked = [part for part in parts if isinstance(part, Choices)]
-    words = plain(part for part in parts if not isinstance(part, Choices)).strip()
-    if len(asked) != 1 or not words or units(words) > INTERACTIVE_UNITS_MAX:
-        return None
-    options = [option.strip() for option in asked[0].options]
-    if not all(options) or len(set(options)) < len(options):
-        return None
-    longest = max(units(option) for option in options)
-    titled = [{"id": str(number), "title": option} for number, option in enumerate(options, 1)]
+def _interactive(piece: TextPiece) -> dict[str, Any]:
+    """A text with choices to tap, as buttons or as a list."""
+    titled = [{"id": str(number), "title": option} for number, option in enumerate(piece.options, 1)]
     action: dict[str, Any]
-    if len(options) <= BUTTONS_MAX and longest <= BUTTON_UNITS_MAX:
-        kind, action = "button", {"buttons": [{"type": "reply", "reply": reply} for reply in titled]}
-    elif len(options) <= ROWS_MAX and longest <= ROW_UNITS_MAX:
+    if piece.listed:
         kind, action = "list", {"button": OPEN_LIST, "sections": [{"rows": titled}]}
     else:
-        return None
-    return {"type": "interactive", "interactive": {"type": kind, "body": {"text": words}, "action": action}}
+        kind, action = "button", {"buttons": [{"type": "reply", "reply": reply} for reply in titled]}
+    return {"type": kind, "body": {"text": piece.text}, "action": action}
 
 
 class CloudChannel:
@@ -406,8 +392,12 @@ class CloudChannel:
         self._timeout = aiohttp.ClientTimeout(total=timeout_s, connect=timeout_s / 3)
         self._session: aiohttp.ClientSession | None = None
 
+    def pieces(self, message: OutboundMessage) -> int:
+        """How many WhatsApp messages show it."""
+        return len(pieces(message.parts, CLOUD))
+
     async def send(self, message: OutboundMessage) -> str:
-        """Send once; Meta's id of the message. Raises Undeliverable, NotSent or OutcomeUnknown."""
+        """Send its piece once; Meta's id of that message. Raises Undeliverable, NotSent or OutcomeUnknown."""
         if message.recipient.account != self.account:
             raise Undeliverable("This conversation belongs to another WhatsApp number, which is not set up here.")
         body = orjson.dumps(payload(message))

@@ -22,12 +22,11 @@ from twilio.rest import Client
 from yarl import query_to_pairs
 
 from channels.base import NotSent, OutcomeUnknown, Undeliverable, Unknowable
-from channels.degrade import fit, inbound_text, plain
-from core.messages import Address, ChannelName, InboundMessage, Location, Media, OutboundMessage, Part
+from channels.degrade import TWILIO, FilePiece, Piece, TextPiece, inbound_text, pieces
+from core.messages import Address, ChannelName, InboundMessage, Location, Media, OutboundMessage, Part, Voice
 from core.settings import Settings
 
 API = "https://api.twilio.com"
-BODY_UNITS_MAX = 1_600
 FIELDS_MAX = 256
 MEDIA_MAX = 10
 NAME_CHARS_MAX = 128
@@ -173,7 +172,7 @@ def _parts(form: Mapping[str, str]) -> tuple[Part, ...]:
         ref, media_type = form.get(f"MediaUrl{number}", ""), form.get(f"MediaContentType{number}", "")
         if not ref.startswith(("https://", "http://")):
             raise ValueError(f"MediaUrl{number} is missing or not an address")
-        parts.append(Media(media_type=media_type or "application/octet-stream", ref=ref))
+        parts.append(_file(media_type or "application/octet-stream", ref))
     latitude, longitude = form.get("Latitude"), form.get("Longitude")
     if latitude or longitude:
         if not _DEGREES.fullmatch(latitude or "") or not _DEGREES.fullmatch(longitude or ""):
@@ -184,6 +183,12 @@ def _parts(form: Mapping[str, str]) -> tuple[Part, ...]:
             parts.clear()
         parts.append(Location(latitude=where[0], longitude=where[1], label=label[:512] or None))
     return tuple(parts)
+
+
+def _file(media_type: str, ref: str) -> Media | Voice:
+    """A file, or the note that a person spoke: WhatsApp records those as Opus in Ogg, and sends nothing else so."""
+    kind = media_type.partition(";")[0].strip().casefold()
+    return Voice(media_type=media_type, ref=ref) if kind == "audio/ogg" else Media(media_type=media_type, ref=ref)
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,18 +235,23 @@ class TwilioChannel:
         reachable = settings.public_url or settings.twilio_base_url != API
         self._callback = f"{settings.base_url}/webhooks/twilio/status?outbox=" if reachable else None
 
+    def pieces(self, message: OutboundMessage) -> int:
+        """How many WhatsApp messages show it."""
+        return len(pieces(message.parts, TWILIO))
+
     async def send(self, message: OutboundMessage) -> str:
-        """Send once; the message's SID. Raises Undeliverable, NotSent or OutcomeUnknown."""
-        body, media = _shown(message.parts)
-        if not body and not media:
+        """Send its piece once; that message's SID. Raises Undeliverable, NotSent or OutcomeUnknown."""
+        shown = pieces(message.parts, TWILIO)
+        if not shown:
             raise Undeliverable("The message is empty.")
+        body, media = _fields(shown[message.piece])
         try:
             sent = await self._client.messages.create_async(
                 to=message.recipient.room,
                 from_=message.recipient.account,
                 body=body or values.unset,
                 media_url=media or values.unset,
-                status_callback=f"{self._callback}{message.outbox_id}" if self._callback else values.unset,
+                status_callback=self._callback + _reference(message, len(shown)) if self._callback else values.unset,
             )
         except (TwilioException, ValueError, TypeError, AttributeError) as error:
             raise OutcomeUnknown("Twilio's answer could not be read.") from error
@@ -254,7 +264,10 @@ class TwilioChannel:
 
         Raises Unknowable when there are more than FIND_MAX to look through, OutcomeUnknown when Twilio refuses to say.
         """
-        body, media = _shown(message.parts)
+        shown = pieces(message.parts, TWILIO)
+        if message.piece >= len(shown):
+            return None
+        body, media = _fields(shown[message.piece])
         earliest = since - CLOCK_SKEW
         same: list[tuple[datetime, str]] = []
         seen = 0
@@ -288,15 +301,20 @@ class TwilioChannel:
         await self._http.close()
 
 
-def _shown(parts: tuple[Part, ...]) -> tuple[str, list[str]]:
-    """The text and the media addresses of one WhatsApp message: one file at most, any others as text."""
-    files = [part for part in parts if isinstance(part, Media) and part.ref.startswith("https://")][:1]
-    shown: list[Part] = [*parts]
-    for file in files:
-        shown.remove(file)
-    captions = [part.caption for part in files if part.caption]
-    words = "\n\n".join(written for written in (plain(shown), *captions) if written)
-    return fit(words, BODY_UNITS_MAX), [file.ref for file in files]
+def _fields(piece: Piece) -> tuple[str, list[str]]:
+    """The text and the media addresses of one WhatsApp message."""
+    match piece:
+        case TextPiece(text=text):
+            return text, []
+        case FilePiece(ref=ref, caption=caption):
+            return caption, [ref]
+    raise TypeError("Twilio is given texts and files")
+
+
+def _reference(message: OutboundMessage, count: int) -> str:
+    """What a status callback tells us about its message: the outbox row, and which of several pieces."""
+    which = f"&piece={message.piece}&of={count}" if count > 1 else ""
+    return f"{message.outbox_id}{which}"
 
 
 class _Http(AsyncTwilioHttpClient):  # type: ignore[misc]  # twilio has no type information

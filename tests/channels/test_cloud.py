@@ -19,19 +19,9 @@ from pydantic import SecretStr
 
 from bot.sandbox.meta import check
 from channels.base import NotSent, OutcomeUnknown, Undeliverable, Unknowable
-from channels.degrade import CUT
+from channels.degrade import CLOUD, CUT, pieces
 from channels.whatsapp import WhatsAppChannel
-from channels.whatsapp.cloud import (
-    INTERACTIVE_UNITS_MAX,
-    TEXT_UNITS_MAX,
-    CloudChannel,
-    challenge,
-    is_signature,
-    parse,
-    payload,
-    read_answer,
-    verify,
-)
+from channels.whatsapp.cloud import CloudChannel, challenge, is_signature, parse, payload, read_answer, verify
 from core.messages import TEXT_CHARS_MAX, Address, ChannelName, Choices, Location, Media, OutboundMessage, Part, Text
 from core.outbox import ProviderStatus
 from core.settings import (
@@ -378,17 +368,26 @@ def test_whatever_a_webhook_holds_it_is_read_or_refused(data: st.DataObject, web
 # What messages become.
 
 
-def outbound(*parts: Part, to: str = TO, attempt: int = 1, account: str = ACCOUNT) -> OutboundMessage:
+def outbound(
+    *parts: Part, to: str = TO, attempt: int = 1, account: str = ACCOUNT, piece: int = 0
+) -> OutboundMessage:
     """A message to send."""
     recipient = Address(ChannelName.WHATSAPP, account, to, to)
-    return OutboundMessage(17, attempt, recipient, UUID(int=1), 2, parts or (Text(text="Habari"),), NOW)
+    return OutboundMessage(17, attempt, recipient, UUID(int=1), 2, parts or (Text(text="Habari"),), NOW, piece)
+
+
+def contents(*parts: Part) -> list[tuple[str, Any]]:
+    """Type and content of the request for each piece of these parts; all have Meta's own form."""
+    asked = [payload(outbound(*parts, piece=piece)) for piece in range(len(pieces(parts, CLOUD)))]
+    for one in asked:
+        follows(one, "Message")
+    return [(one["type"], one[one["type"]]) for one in asked]
 
 
 def content(*parts: Part) -> tuple[str, Any]:
-    """Type and content of the request for these parts; it has Meta's own form."""
-    asked = payload(outbound(*parts))
-    follows(asked, "Message")
-    return asked["type"], asked[asked["type"]]
+    """Type and content where there is one piece."""
+    [only] = contents(*parts)
+    return only
 
 
 def test_a_text_goes_out_with_our_reference() -> None:
@@ -422,14 +421,15 @@ def test_short_choices_are_buttons_more_are_a_list_and_long_ones_are_numbered() 
         (ask, Choices(options=("Nairobi", "😀" * 13))),
         (ask, Choices(options=("same", "same"))),
         (ask, Choices(options=("a", " "))),
-        (Text(text="y" * (INTERACTIVE_UNITS_MAX + 1)), Choices(options=("a", "b"))),
+        (Text(text="y" * (CLOUD.beside_max + 1)), Choices(options=("a", "b"))),
         (Choices(options=("a", "b")),),
-        (ask, Choices(options=("a",)), Choices(options=("b",))),
     ]
     for parts in numbered:
-        kind, shown = content(*parts)
+        kind, shown = contents(*parts)[-1]
         assert kind == "text"
         assert "1. " in shown["body"]
+    kind, shown = content(ask, Choices(options=("a",)), Choices(options=("b",)))
+    assert (kind, shown["body"]["text"]) == ("interactive", "Wapi?\n\n1. a")
 
 
 @pytest.mark.parametrize(
@@ -446,26 +446,28 @@ def test_a_file_goes_by_its_address(media_type: str, kind: str) -> None:
     file = Media(media_type=media_type, ref="https://x.example/1", filename="a.pdf")
     wanted = {"link": "https://x.example/1"} | ({"filename": "a.pdf"} if kind == "document" else {})
     assert content(file) == (kind, wanted)
-    both = content(Text(text="Look"), file)
+    said = ("text", {"body": "Look", "preview_url": False})
+    captioned = contents(file.model_copy(update={"caption": "Look"}))
     # A sound has no caption: what is said with it must not be lost.
-    if kind == "audio":
-        assert both == ("text", {"body": "Look\n\nhttps://x.example/1", "preview_url": False})
-    else:
-        assert both == (kind, wanted | {"caption": "Look"})
+    assert captioned == ([(kind, wanted), said] if kind == "audio" else [(kind, wanted | {"caption": "Look"})])
+    assert contents(Text(text="Look"), file) == [said, (kind, wanted)]
 
 
-def test_words_too_long_for_a_caption_are_a_text_with_the_address() -> None:
+def test_words_too_long_for_a_caption_are_a_text_after_the_file() -> None:
     file = Media(media_type="image/png", ref="https://x.example/1", caption="z" * 1_100)
-    kind, shown = content(file)
-    assert kind == "text"
-    assert shown["body"].endswith("https://x.example/1")
+    assert contents(file) == [
+        ("image", {"link": "https://x.example/1"}), ("text", {"body": "z" * 1_100, "preview_url": False}),
+    ]  # fmt: skip
     assert content(Media(media_type="image/png", ref="file-id", caption="Look"))[0] == "text"
 
 
-def test_a_text_longer_than_whatsapp_allows_is_cut_at_its_limit() -> None:
-    _, shown = content(Text(text="word " * 2_000))
-    assert TEXT_UNITS_MAX - 10 < len(shown["body"]) <= TEXT_UNITS_MAX
-    assert shown["body"].endswith("word…")
+def test_a_text_longer_than_whatsapp_allows_is_several_that_name_themselves() -> None:
+    long = Text(text="word " * 2_000)
+    shown = [text["body"] for _, text in contents(long)]
+    assert " ".join(shown).split() == ["word"] * 2_000
+    assert all(len(body) <= CLOUD.text_max for body in shown)
+    named = [payload(outbound(long, piece=piece))["biz_opaque_callback_data"] for piece in range(len(shown))]
+    assert named == ["outbox:17:0:3", "outbox:17:1:3", "outbox:17:2:3"]
 
 
 def test_a_place_is_said_in_words() -> None:
@@ -496,17 +498,14 @@ said_parts = st.one_of(
 @examples(deadline=None, max_examples=300)
 @given(st.lists(said_parts, min_size=1, max_size=5))
 def test_whatever_is_said_meta_takes_it_and_every_choice_is_in_it(parts: list[Part]) -> None:
-    try:
-        asked = payload(outbound(*parts))
-    except Undeliverable:
-        assert not any(part.kind in ("location", "media") for part in parts)
-        return
-    follows(asked, "Message")
-    check(json.loads(json.dumps(asked)))
-    written = json.dumps(asked, ensure_ascii=False)
+    shown = contents(*parts)
+    for piece in range(len(shown)):
+        check(json.loads(json.dumps(payload(outbound(*parts, piece=piece)))))
+    written = json.dumps(shown, ensure_ascii=False)
     for part in parts:
         if isinstance(part, Choices):
-            assert all(json.dumps(option.strip(), ensure_ascii=False)[1:-1] in written for option in part.options)
+            said = [word for option in part.options for word in option.split()]
+            assert all(json.dumps(word, ensure_ascii=False)[1:-1] in written for word in said)
 
 
 # Sending, over real sockets.

@@ -1,12 +1,49 @@
 """Rich parts as text, and text that fits."""
 
+from collections import Counter
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from channels.degrade import CUT, fit, inbound_text, plain, split, units
-from core.messages import TEXT_CHARS_MAX, Choices, Location, Media, Part, Text
+from bot.sandbox.markup import parse
+from channels.degrade import (
+    CLOUD,
+    CUT,
+    EMAIL,
+    PIECES_MAX,
+    TELEGRAM,
+    TWILIO,
+    Capabilities,
+    ContactPiece,
+    FilePiece,
+    Format,
+    Piece,
+    TextPiece,
+    fit,
+    inbound_text,
+    pieces,
+    plain,
+    split,
+    units,
+)  # fmt: skip
+from core.messages import (
+    TEXT_CHARS_MAX,
+    Card,
+    Choices,
+    Contact,
+    Fact,
+    Link,
+    Location,
+    Media,
+    Part,
+    Table,
+    Text,
+    Voice,
+    text_of,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -77,3 +114,120 @@ def test_inbound_text_that_is_too_long_says_so() -> None:
     assert inbound_text("") == ()
     assert inbound_text(whole) == (Text(text=whole),)
     assert inbound_text(whole + "y") == (Text(text=whole), Text(text=CUT))
+
+
+# Rich parts as pieces.
+
+CHANNELS = {"telegram": TELEGRAM, "twilio": TWILIO, "cloud": CLOUD, "email": EMAIL}
+SMALL = {
+    name: replace(can, text_max=60, caption_max=20, pieces_max=10_000)
+    for name, can in CHANNELS.items()
+    if name != "email"
+}
+WORDS = st.text(st.sampled_from("ab1 .!\n*_`~<&>\"'😀é"), max_size=40)
+LINES = WORDS.filter(str.strip)
+LINKS = st.just(Link(url="https://x.example/a", label="More"))
+TABLES = st.integers(1, 4).flatmap(
+    lambda n: st.builds(
+        Table,
+        title=st.none() | WORDS,
+        columns=st.tuples(*[WORDS] * n),
+        rows=st.lists(st.tuples(*[WORDS] * n), max_size=4).map(tuple),
+    )
+)
+RICH: st.SearchStrategy[tuple[Part, ...]] = st.lists(
+    st.one_of(
+        st.builds(Text, text=WORDS),
+        st.builds(
+            Card,
+            title=LINES,
+            text=st.none() | WORDS,
+            facts=st.lists(st.builds(Fact, label=LINES, value=WORDS), max_size=3).map(tuple),
+            link=st.none() | LINKS,
+        ),
+        TABLES,
+        st.builds(Choices, options=st.lists(LINES, min_size=1, max_size=10).map(tuple)),
+        st.builds(
+            Media,
+            media_type=st.sampled_from(["image/png", "audio/mpeg", "application/pdf"]),
+            ref=st.sampled_from(["https://x.example/a", "AwACAgQAAxkBAAIB", "x"]),
+            caption=st.none() | WORDS,
+            filename=st.just("f.pdf"),
+        ),
+        st.builds(
+            Voice, media_type=st.just("audio/ogg"), ref=st.just("https://x.example/v"), transcript=st.none() | WORDS
+        ),
+        st.builds(Contact, name=LINES, phones=st.just(("+254712345678",))),
+        st.builds(Location, latitude=st.just(1.5), longitude=st.just(2.5), label=st.none() | WORDS),
+    ),
+    max_size=5,
+).map(tuple)
+
+
+def seen(piece: Piece, can: Capabilities) -> str:
+    """What a reader sees of a piece; raises when its HTML is not what Telegram takes."""
+    written = piece.text if isinstance(piece, TextPiece) else piece.caption if isinstance(piece, FilePiece) else ""
+    return parse(written, "HTML")[0] if can.format is Format.HTML else written
+
+
+def letters(text: str) -> Counter[str]:
+    """The characters that matter; marks are ours as well as anybody's."""
+    return Counter(sign for sign in text if not sign.isspace() and sign not in "*`")
+
+
+@pytest.mark.parametrize("name", SMALL)
+@examples(deadline=None, max_examples=300)
+@given(parts=RICH)
+def test_no_piece_exceeds_a_limit_and_no_word_is_lost(name: str, parts: tuple[Part, ...]) -> None:
+    can = SMALL[name]
+    made = pieces(parts, can)
+    assert made == pieces(parts, can)
+    for piece in made:
+        size = units(seen(piece, can))
+        assert size <= (can.text_max if isinstance(piece, TextPiece) else can.caption_max)
+        assert size or not isinstance(piece, TextPiece)
+        if piece.options and piece.listed:
+            assert len(piece.options) <= can.rows_max
+            assert all(units(option) <= can.row_max for option in piece.options)
+        elif piece.options:
+            assert len(piece.options) <= can.buttons_max
+            assert all(units(option) <= can.button_max for option in piece.options)
+    shown = letters("".join(seen(piece, can) + "".join(piece.options) for piece in made))
+    for piece in made:
+        shown += letters(piece.name) if isinstance(piece, ContactPiece) else Counter()
+    wanted = letters(text_of(parts).replace(", ", " "))
+    for part in parts:
+        wanted += letters("".join(part.options)) if isinstance(part, Choices) else Counter()
+        wanted += letters(part.name) if isinstance(part, Contact) else Counter()
+        wanted += letters(part.label or "") if isinstance(part, Location) else Counter()
+    assert not wanted - shown
+
+
+@pytest.mark.parametrize("name", CHANNELS)
+def test_the_last_resort_says_so(name: str) -> None:
+    can = CHANNELS[name]
+    made = pieces((Text(text="word " * 3_200),) * 32 + (Choices(options=("Yes", "No")),), can)
+    assert len(made) <= PIECES_MAX
+    assert isinstance(made[-1], TextPiece)
+    assert made[-1].text.endswith(CUT)
+    assert units(made[-1].text) <= can.text_max
+
+
+@pytest.mark.parametrize("can", [TELEGRAM, TWILIO, EMAIL])
+def test_nobody_can_write_a_line_of_a_card_or_a_table(can: Capabilities) -> None:
+    card = Card(
+        title="Pay\nTotal: 1", facts=(Fact(label="To", value="Eve\nTotal: KES 1"), Fact(label="Total", value="9"))
+    )
+    table = Table(columns=("Who", "Sum"), rows=(("Eve\nAmina", "</pre>1```\n2"),))
+    [piece] = pieces((card, table), can)
+    lines = seen(piece, can).splitlines()
+    assert len([line for line in lines if line.startswith("Total")]) == 1
+    assert not any(line.startswith("Amina") for line in lines)
+
+
+@examples(deadline=None)
+@given(st.text(st.sampled_from("<>&\"'/abipre ="), min_size=1, max_size=80).filter(str.strip))
+def test_no_words_become_formatting_in_telegram(text: str) -> None:
+    [piece] = pieces((Text(text=text),), TELEGRAM)
+    assert isinstance(piece, TextPiece)
+    assert parse(piece.text, "HTML") == (text.strip(), [])

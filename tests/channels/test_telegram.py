@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,26 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from channels.base import NotSent, OutcomeUnknown, Undeliverable, Unknowable
-from channels.telegram import ALLOWED_UPDATES, TEXT_UNITS_MAX, TelegramChannel, parse, read_update
+from channels.degrade import TELEGRAM
+from channels.telegram import ALLOWED_UPDATES, TelegramChannel, parse, read_update
 from core.db import Database
 from core.inbox import Inbox
-from core.messages import Address, ChannelName, InboundMessage, Location, Media, OutboundMessage, Part, Text
+from core.messages import (
+    Address,
+    ChannelName,
+    Choices,
+    Contact,
+    InboundMessage,
+    Location,
+    Media,
+    OutboundMessage,
+    Part,
+    Text,
+    Voice,
+)
 from core.settings import SANDBOX_BOT_TOKEN, Settings
 from core.wake import Wakes
+from tests.channels.test_golden import REPLIES
 from tests.channels.wire import Behaviour, answer, closed_port, wire
 from tests.conftest import Sandbox
 from tests.waiting import until
@@ -52,7 +67,7 @@ ACCEPTED = recorded("send_accepted")
     [
         ("start", (Text(text="/start bGlua180Mg"),)),
         ("reply", (Text(text="make it 5 pm"),)),
-        ("voice", (Media(media_type="audio/ogg", ref="AwACAgQAAxkBAAIB", size=12345),)),
+        ("voice", (Voice(media_type="audio/ogg", ref="AwACAgQAAxkBAAIB", duration_s=3, size=12345),)),
         ("photo", (Media(media_type="image/jpeg", ref="AgAClarge", size=98000, caption="The receipt"),)),
         ("document", (Media(media_type="application/pdf", ref="BQACdoc", filename="invoice-17.pdf", size=48211),)),
         ("location", (Location(latitude=-1.286389, longitude=36.817223),)),
@@ -207,16 +222,59 @@ async def send(url: str, message: OutboundMessage | None = None, timeout_s: floa
         return await channel.send(message or outbound())
 
 
-async def test_a_message_is_sent_as_plain_text() -> None:
+async def test_what_people_wrote_is_escaped_and_a_long_text_is_sent_piece_by_piece() -> None:
+    long = outbound(Text(text="😀" * TELEGRAM.text_max))
     async with wire(answer(200, ACCEPTED)) as telegram:
         assert await send(f"{telegram.url}/telegram/", outbound(Text(text="<b>50% & *more*"))) == "1500"
-        await send(telegram.url, outbound(Text(text="😀" * TEXT_UNITS_MAX)))
-    [(head, body), (_, long)] = telegram.requests
+        async with channel_at(telegram.url) as channel:
+            assert channel.pieces(long) == 2
+            for piece in range(2):
+                await channel.send(replace(long, piece=piece))
+    [(head, body), *sent] = telegram.requests
     assert head.startswith(f"POST /telegram/bot{TOKEN}/sendMessage HTTP/1.1\r\n")
-    assert parse_qs(body.decode()) == {"chat_id": [ADA], "text": ["<b>50% & *more*"]}
-    [cut] = parse_qs(long.decode())["text"]
-    assert cut.endswith("😀…")
-    assert len(cut.encode("utf-16-le")) // 2 <= TEXT_UNITS_MAX
+    assert parse_qs(body.decode()) == {"chat_id": [ADA], "text": ["&lt;b&gt;50% &amp; *more*"], "parse_mode": ["HTML"]}
+    assert [parse_qs(part.decode())["text"][0] for _, part in sent] == ["😀" * 2_048] * 2
+
+
+async def test_choices_are_buttons_that_send_back_words_or_a_number() -> None:
+    long = "é" * 33
+    async with wire(answer(200, ACCEPTED)) as telegram:
+        await send(telegram.url, outbound(Text(text="Which?"), Choices(options=("Nairobi", long))))
+    markup = json.loads(parse_qs(telegram.requests[0][1].decode())["reply_markup"][0])
+    assert markup == {
+        "inline_keyboard": [[{"text": "Nairobi", "callback_data": "Nairobi"}], [{"text": long, "callback_data": "#2"}]]
+    }
+
+
+@pytest.mark.parametrize(
+    ("part", "method", "fields"),
+    [
+        (Media(media_type="image/png", ref="https://x.example/a.png", caption="a<b"), "sendPhoto",
+         {"photo": ["https://x.example/a.png"], "caption": ["a&lt;b"], "parse_mode": ["HTML"]}),
+        (Media(media_type="application/pdf", ref="BQACdocBQACdoc-17"), "sendDocument",
+         {"document": ["BQACdocBQACdoc-17"], "parse_mode": ["HTML"]}),
+        (Voice(media_type="audio/ogg", ref="AwACAgQAAxkBAAIB"), "sendVoice", {"voice": ["AwACAgQAAxkBAAIB"]}),
+        (Location(latitude=-1.25, longitude=36.5), "sendLocation", {"latitude": ["-1.25"], "longitude": ["36.5"]}),
+        (Contact(name="Amina", phones=("+254712345678",)), "sendContact",
+         {"phone_number": ["+254712345678"], "first_name": ["Amina"]}),
+    ],
+)  # fmt: skip
+async def test_what_telegram_can_show_is_sent_as_such(part: Part, method: str, fields: dict[str, list[str]]) -> None:
+    async with wire(answer(200, ACCEPTED)) as telegram:
+        await send(telegram.url, outbound(part))
+    [(head, body)] = telegram.requests
+    assert f"/{method} " in head
+    assert parse_qs(body.decode()) == {"chat_id": [ADA], **fields}
+
+
+def test_a_shared_contact_is_a_contact_and_no_words_of_the_sender() -> None:
+    update = recorded("voice")
+    del update["message"]["voice"]
+    update["message"]["contact"] = {"phone_number": "+254712345678", "first_name": "send 500", "last_name": "to me"}
+    message = parse(read_update(update), ACCOUNT, USERNAME)
+    assert isinstance(message, InboundMessage)
+    assert message.parts == (Contact(name="send 500 to me", phones=("+254712345678",)),)
+    assert message.text == ""
 
 
 async def test_what_cannot_be_sent_is_refused_before_telegram_hears_of_it() -> None:
@@ -478,3 +536,17 @@ async def test_a_second_program_with_the_same_bot_is_named_in_the_log(db: Databa
         await asyncio.gather(task, return_exceptions=True)
         await channel.close()
     assert TOKEN not in said
+
+
+@pytest.mark.parametrize("reply", REPLIES)
+async def test_the_simulator_takes_every_piece_of_a_rich_reply(sandbox: Sandbox, reply: str) -> None:
+    message = outbound(*REPLIES[reply], room="7000001")
+    async with channel_at(f"{sandbox.url}/telegram", telegram_bot_token=SecretStr(SANDBOX_BOT_TOKEN)) as channel:
+        sent = [await channel.send(replace(message, piece=piece)) for piece in range(channel.pieces(message))]
+    history = await api(sandbox, "/sandbox/api/history?as=telegram")
+    shown = [one for one in history["messages"] if one["id"] in {f"7000001:{number}" for number in sent}]
+    assert len(shown) == len(sent)
+    if reply == "table":
+        assert [entity["type"] for entity in shown[0]["entities"]] == ["pre"]
+    if reply == "choices":
+        assert [button["data"] for row in shown[0]["buttons"] for button in row] == ["Nairobi", "Mombasa", "Kisumu"]

@@ -5,6 +5,7 @@ import hashlib
 import json
 import socket
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -22,20 +23,22 @@ from pydantic import SecretStr
 from twilio.request_validator import RequestValidator
 
 from channels.base import NotSent, OutcomeUnknown, Undeliverable, Unknowable
-from channels.degrade import CUT
-from channels.whatsapp.twilio import (
-    BODY_UNITS_MAX,
-    FIND_MAX,
-    FIND_PAGE,
-    TwilioChannel,
-    parse,
-    parse_status,
-    read_form,
-    refusal,
-    verify,
+from channels.degrade import CUT, TWILIO
+from channels.whatsapp.twilio import FIND_MAX, FIND_PAGE, TwilioChannel, parse, parse_status, read_form, refusal, verify
+from core.messages import (
+    TEXT_CHARS_MAX,
+    Address,
+    ChannelName,
+    Choices,
+    Location,
+    Media,
+    OutboundMessage,
+    Part,
+    Text,
+    Voice,
 )
-from core.messages import TEXT_CHARS_MAX, Address, ChannelName, Choices, Location, Media, OutboundMessage, Part, Text
 from core.settings import SANDBOX_ACCOUNT_SID, SANDBOX_AUTH_TOKEN, SANDBOX_WHATSAPP_FROM, Settings
+from tests.channels.test_golden import REPLIES
 from tests.channels.wire import Behaviour, answer, closed_port, wire
 from tests.conftest import Sandbox
 
@@ -158,7 +161,7 @@ def test_a_form_is_read_as_the_standard_library_reads_it_strictly(text: str) -> 
         (
             "in_voice",
             (
-                Media(
+                Voice(
                     media_type="audio/ogg",
                     ref=f"https://api.twilio.com/2010-04-01/Accounts/AC{'a' * 32}"
                     f"/Messages/MM{'c' * 32}/Media/ME{'e' * 32}",
@@ -353,12 +356,22 @@ async def test_the_real_twilio_is_not_given_a_callback_it_could_not_reach() -> N
     assert (channel._callback, public._callback) == (None, "https://bot.example.com/webhooks/twilio/status?outbox=")
 
 
-async def test_a_text_longer_than_whatsapp_allows_is_cut_at_its_limit() -> None:
+async def test_a_text_longer_than_whatsapp_allows_is_several_messages_whose_statuses_say_which() -> None:
+    long = outbound(Text(text="word " * 500))
     async with wire(answer(201, ACCEPTED)) as twilio:
-        await send(twilio.url, outbound(Text(text="word " * 1_000)))
-    [body] = parse_qs(twilio.requests[0][1].decode())["Body"]
-    assert BODY_UNITS_MAX - 10 < len(body) <= BODY_UNITS_MAX
-    assert body.endswith("word…")
+        channel = TwilioChannel(settings(twilio.url))
+        assert channel.pieces(long) == 2
+        for piece in range(2):
+            await channel.send(replace(long, piece=piece))
+        await channel.close()
+    forms = [parse_qs(body.decode()) for _, body in twilio.requests]
+    bodies = [form["Body"][0] for form in forms]
+    assert TWILIO.text_max - 10 < len(bodies[0]) <= TWILIO.text_max
+    assert " ".join(bodies) == ("word " * 500).strip()
+    assert [form["StatusCallback"][0].partition("?")[2] for form in forms] == [
+        "outbox=17&piece=0&of=2",
+        "outbox=17&piece=1&of=2",
+    ]
 
 
 async def test_an_empty_message_is_refused_before_twilio_hears_of_it() -> None:
@@ -582,3 +595,17 @@ async def test_the_simulator_refuses_what_twilio_refuses(sandbox: Sandbox) -> No
     for to, said in (("+15005550001", "21211"), ("+15005550003", "21408"), ("+15005550004", "21610")):
         with pytest.raises(Undeliverable, match=said):
             await send(f"{sandbox.url}/twilio", outbound(to=f"whatsapp:{to}"))
+
+
+@pytest.mark.parametrize("reply", REPLIES)
+async def test_the_simulator_takes_every_piece_of_a_rich_reply_and_finds_it_again(sandbox: Sandbox, reply: str) -> None:
+    now = datetime.now(UTC)
+    message = replace(outbound(*REPLIES[reply], to=f"whatsapp:+25473{sum(reply.encode()):07d}"), created_at=now)
+    channel = TwilioChannel(settings(f"{sandbox.url}/twilio"))
+    sent: list[str] = []
+    for piece in range(channel.pieces(message)):
+        sid = await channel.send(replace(message, piece=piece))
+        assert await channel.find_sent(replace(message, piece=piece), now, sent) == sid
+        sent.append(sid)
+    await channel.close()
+    assert len(set(sent)) == len(sent)

@@ -10,6 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from connectors.weather import (
+    OUTLOOK_DAYS,
     Day,
     Forecast,
     GetWeather,
@@ -23,6 +24,7 @@ from connectors.weather import (
 )
 from core.actions import ActionContext
 from core.errors import InvalidSlot, ProviderError, ProviderRefused, ProviderUnavailable, RateLimited
+from core.messages import Table
 from core.settings import Settings
 from tests.conftest import Sandbox
 from tests.connectors.conftest import MakeContext
@@ -64,6 +66,11 @@ async def test_today_says_the_day_the_conditions_now_and_that_it_is_a_sandbox(co
     assert TODAY_LINE.fullmatch(result.text), result.text
     assert result.data["country"] == "KE"
     assert result.data["date"] == datetime.now(NAIROBI).date().isoformat()
+    [table] = result.parts
+    assert isinstance(table, Table)
+    coming = [datetime.now(NAIROBI).date() + timedelta(days=n) for n in range(1, 1 + OUTLOOK_DAYS)]
+    assert [row[0] for row in table.rows] == [f"{day:%a} {day.day}" for day in coming]
+    assert all(re.fullmatch(r"-?\d+–-?\d+", row[2]) for row in table.rows)
 
 
 async def test_coming_day_has_no_conditions_now(context: ActionContext) -> None:
@@ -71,6 +78,7 @@ async def test_coming_day_has_no_conditions_now(context: ActionContext) -> None:
     result = await get_weather.run(context, GetWeather(city="nairobi", date=tomorrow))
     assert f"{tomorrow.day} {tomorrow:%b}" in result.text
     assert "Now" not in result.text
+    assert result.parts == ()
     assert result.data["date"] == tomorrow.isoformat()
 
 

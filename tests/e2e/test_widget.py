@@ -19,7 +19,7 @@ from bot.stand import Process, free_port
 from core.changes import Change
 from core.db import Database
 from core.inbox import Inbox
-from core.messages import Address, ChannelName, Reply, Text
+from core.messages import Address, Card, ChannelName, Contact, Fact, Link, Part, Reply, Table, Text, Voice
 from core.outbox import NewMessage, post
 from core.wake import Wakes
 from tests.conftest import Sandbox
@@ -74,11 +74,11 @@ class Service:
         )
         return ["\n".join(part["text"] for part in row["parts"] if "text" in part) for row in rows]
 
-    async def say(self, room: str, text: str, options: tuple[str, ...] = ()) -> None:
+    async def say(self, room: str, text: str, options: tuple[str, ...] = (), more: tuple[Part, ...] = ()) -> None:
         """Let the bot say something by itself, as a reminder does."""
         conversation = await self.db.pool.fetchval("SELECT id FROM conversation WHERE room = $1", room)
         async with self.db.hot() as connection:
-            parts = Reply.of(text, options).parts
+            parts = (*Reply.of(text, options).parts, *more)
             await post(connection, [NewMessage(conversation, parts, "reminder", f"test:{room}:{text[:40]}")])
             await Wakes(self.db).notify(connection, "outbox")
 
@@ -176,7 +176,11 @@ class Visit:
     async def told(self, count: int) -> list[str]:
         """All bubbles, once the bot has said so many."""
         await expect(self.page.locator("mathia-chat .group.bot .bubble")).to_have_count(count, timeout=LIMIT_MS)
-        return await self.bubbles.all_inner_texts()
+        return await self.said()
+
+    async def said(self) -> list[str]:
+        """The texts of the bubbles, without the tables under them."""
+        return [text.partition("\n\nDay\t")[0] for text in await self.bubbles.all_inner_texts()]
 
     async def room(self) -> str:
         """This visitor's room, as the widget keeps it."""
@@ -224,7 +228,7 @@ async def test_the_widget_on_another_site_opens_sends_and_receives(visit: Visit,
     await expect(visit.page.get_by_text("Hello. I am Mathia")).to_be_hidden()
     await visit.write("100 USD in KES")
     assert "KES" in (await visit.told(2))[-1]
-    assert await service.texts(await visit.room()) == await visit.bubbles.all_inner_texts()
+    assert await service.texts(await visit.room()) == await visit.said()
     assert await visit.kept() == 0
 
 
@@ -279,7 +283,7 @@ async def test_a_killed_web_process_loses_and_doubles_nothing(visit: Visit, serv
     await until(answered, 15.0, "the answer about Mombasa")
     said = await service.texts(await visit.room())
     await expect(visit.bubbles).to_have_count(len(said), timeout=LIMIT_MS)
-    assert await visit.bubbles.all_inner_texts() == said
+    assert await visit.said() == said
     for line in (WEATHER, "100 USD in KES", "and what's the weather in Mombasa?"):
         assert said.count(line) == 1
     assert said.index("100 USD in KES") < said.index("and what's the weather in Mombasa?")
@@ -287,7 +291,7 @@ async def test_a_killed_web_process_loses_and_doubles_nothing(visit: Visit, serv
     await visit.page.reload()
     await visit.open()
     await expect(visit.bubbles).to_have_count(len(said), timeout=LIMIT_MS)
-    assert await visit.bubbles.all_inner_texts() == said
+    assert await visit.said() == said
 
 
 async def test_a_message_whose_receipt_was_lost_is_stored_once(visit: Visit, service: Service) -> None:
@@ -307,6 +311,44 @@ async def test_a_message_whose_receipt_was_lost_is_stored_once(visit: Visit, ser
 
 async def _ended(service: Service) -> bool:
     return service.process.ended is not None
+
+
+RICH: tuple[Part, ...] = (
+    Card(
+        title="<b>Nairobi to Mombasa</b>",
+        text="The earliest flight.",
+        facts=(Fact(label="Leaves", value="07:00"), Fact(label="Price", value="<img src=x onerror=alert(1)>")),
+        link=Link(url="https://flights.example/kq600", label="Book"),
+    ),
+    Table(
+        title="Jobs",
+        columns=("Job", "Client", "Budget", "Posted on"),
+        rows=(("Translate a contract", "Amina Otieno & Sons", "KES 25,000 to 40,000", "Tue 24 Nov"),),
+    ),
+    Voice(media_type="audio/ogg", ref="https://files.example/a.ogg", transcript="Kesho saa tatu."),
+    Contact(name="Amina", phones=("+254 712 345678",), emails=("amina@example.com",)),
+)
+
+
+@pytest.mark.parametrize("visit", LOOKS, indirect=True, ids=str)
+async def test_rich_parts_are_drawn_and_reachable_in_every_look(visit: Visit, service: Service) -> None:
+    await visit.page.goto(service.shop)
+    await visit.open()
+    await visit.write("thanks")
+    await visit.told(1)
+    await service.say(await visit.room(), "Here you are.", more=RICH)
+    bubble = visit.bubbles.nth(2)
+    await expect(bubble.get_by_role("link", name="Book")).to_have_attribute("href", "https://flights.example/kq600")
+    await expect(bubble.get_by_role("link", name="Voice note")).to_have_attribute("href", "https://files.example/a.ogg")
+    await expect(bubble.get_by_role("link", name="+254 712 345678")).to_have_attribute("href", "tel:+254712345678")
+    await expect(bubble.get_by_role("columnheader")).to_have_text(["Job", "Client", "Budget", "Posted on"])
+    await expect(bubble.get_by_text("<b>Nairobi to Mombasa</b>")).to_be_visible()
+    await expect(bubble.get_by_text("<img src=x onerror=alert(1)>")).to_be_visible()
+    await expect(bubble.locator("img")).to_have_count(0)
+    wide = await visit.page.locator("mathia-chat .log").evaluate("(log) => log.scrollWidth - log.clientWidth")
+    assert wide == 0
+    found = await Axe().run(visit.page)
+    assert found.violations_count == 0, found.generate_report()
 
 
 @pytest.mark.parametrize("visit", [LOOKS[2]], indirect=True, ids=str)

@@ -13,7 +13,7 @@ from core.changes import Change
 from core.db import Database
 from core.health import Health
 from core.inbox import Inbox
-from core.messages import ChannelName, Choices, Location, Media, Text
+from core.messages import Card, ChannelName, Choices, Contact, Fact, Location, Media, Table, Text, Voice
 from core.wake import Wakes
 from tests.web_admin.rows import Caller, answer, delivered, move, say
 from tests.web_admin.site import Answer, Browser, Site, running
@@ -416,6 +416,10 @@ async def test_hostile_names_and_texts_are_text(site: Site, owner: Browser) -> N
         site.db,
         conversation,
         Choices(options=(HOSTILE,)),
+        Card(title=HOSTILE, text=HOSTILE, facts=(Fact(label=HOSTILE, value=HOSTILE),)),
+        Table(title=HOSTILE, columns=(HOSTILE,), rows=((HOSTILE,),)),
+        Contact(name=HOSTILE, phones=(HOSTILE,)),
+        Voice(media_type="audio/ogg", ref="javascript:alert(1)", duration_s=3.2, transcript=HOSTILE),
         meaning={"action": HOSTILE, "slots": {HOSTILE: HOSTILE}},
     )
     await delivered(site.db, conversation, sent, "refused", HOSTILE, HOSTILE)

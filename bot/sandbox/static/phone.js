@@ -86,7 +86,33 @@ function bubble(message) {
     box.append(place);
   }
   if (message.deleted) box.append(make("em", "", "Deleted"));
-  else if (message.text) box.append(make("span", "", message.text));
+  else if (message.text) box.append(me === "telegram" ? formatted(message.text, message.entities || []) : marked(message.text));
+  return box;
+}
+
+const TAGS = { bold: "b", italic: "i", underline: "u", strikethrough: "s", code: "code", pre: "pre" };
+
+// Telegram's entities: offsets count UTF-16 units, as strings do here. Those that overlap an earlier one are not drawn.
+function formatted(words, entities) {
+  const box = make("span");
+  let at = 0;
+  for (const { type, offset, length } of entities) {
+    if (offset < at || !TAGS[type]) continue;
+    box.append(words.slice(at, offset), make(TAGS[type], "", words.slice(offset, offset + length)));
+    at = offset + length;
+  }
+  box.append(words.slice(at));
+  return box;
+}
+
+// WhatsApp's marks, as its own apps show them.
+function marked(words) {
+  const box = make("span");
+  words.split(/(```[\s\S]+?```|(?<!\w)\*[^\s*](?:[^*\n]*[^\s*])?\*(?!\w))/).forEach((piece, at) => {
+    if (at % 2 === 0) box.append(piece);
+    else if (piece.startsWith("```")) box.append(make("pre", "", piece.slice(3, -3)));
+    else box.append(make("b", "", piece.slice(1, -1)));
+  });
   return box;
 }
 

@@ -26,14 +26,14 @@
       open: 'Open chat', close: 'Close chat', log: 'Messages', box: 'Write a message', send: 'Send', you: 'You', unread: 'unread',
       on: 'Online', off: 'No connection. Your messages are kept.', wait: 'Connecting…', typing: 'is writing', today: 'Today', yesterday: 'Yesterday',
       sending: 'Sending…', sent: 'Sent', failed: 'Not sent.', retry: 'Try again', edit: 'Edit', reply: 'Reply', cancel: 'Cancel reply', latest: 'Latest messages',
-      choose: 'Suggested replies', hello: `Hello. I am ${title}, an assistant.`, first: 'Ask me something, or start with one of these.', file: 'File',
+      choose: 'Suggested replies', hello: `Hello. I am ${title}, an assistant.`, first: 'Ask me something, or start with one of these.', file: 'File', voice: 'Voice note',
       edited: 'edited', deleted: 'This message was deleted.',
     },
     sw: {
       open: 'Fungua mazungumzo', close: 'Funga mazungumzo', log: 'Ujumbe', box: 'Andika ujumbe', send: 'Tuma', you: 'Wewe', unread: 'hazijasomwa',
       on: 'Mtandaoni', off: 'Hakuna mtandao. Ujumbe wako umehifadhiwa.', wait: 'Inaunganisha…', typing: 'anaandika', today: 'Leo', yesterday: 'Jana',
       sending: 'Inatumwa…', sent: 'Imetumwa', failed: 'Haikutumwa.', retry: 'Jaribu tena', edit: 'Hariri', reply: 'Jibu', cancel: 'Ghairi jibu', latest: 'Ujumbe mpya',
-      choose: 'Majibu yaliyopendekezwa', hello: `Habari. Mimi ni ${title}, msaidizi.`, first: 'Niulize kitu, au anza na mojawapo ya haya.', file: 'Faili',
+      choose: 'Majibu yaliyopendekezwa', hello: `Habari. Mimi ni ${title}, msaidizi.`, first: 'Niulize kitu, au anza na mojawapo ya haya.', file: 'Faili', voice: 'Ujumbe wa sauti',
       edited: 'umehaririwa', deleted: 'Ujumbe huu umefutwa.',
     },
   }
@@ -91,6 +91,17 @@ h1,h2{margin:0;font-size:16px;line-height:1.3;font-weight:600;overflow:hidden;te
 .bot .row:last-of-type .bubble{border-bottom-left-radius:6px}
 .me .row:last-of-type .bubble{border-bottom-right-radius:6px}
 .bubble a{color:var(--ink)}
+.bubble :is(table,dl){border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:14px;margin:0}
+.wide{overflow-x:auto;white-space:normal;max-width:100%}
+.wide:focus-visible{outline-offset:-2px}
+.bubble :is(th,td){text-align:start;vertical-align:top;padding:4px 16px 4px 0;border-bottom:1px solid var(--line);overflow-wrap:normal}
+.bubble th{font-weight:600}
+.bubble tr:last-child td{border-bottom:0}
+.bubble dl{display:grid;grid-template-columns:minmax(0,auto) minmax(0,1fr);gap:2px 12px;white-space:normal}
+.bubble dt{color:var(--mute)}
+.me dt{color:inherit}
+.bubble dd{margin:0}
+.title{display:block;font-weight:600}
 .bubble q{display:block;quotes:none;border-left:2px solid var(--ink);padding-left:8px;margin:2px 0 6px;font-size:14px;color:var(--mute);max-height:4.5em;overflow:hidden}
 .me q{color:inherit}
 .was{font-size:12px;color:var(--mute)}
@@ -172,7 +183,27 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
     const year = days > 300 ? 'numeric' : undefined
     return date.toLocaleDateString(words === WORDS.sw ? 'sw' : 'en-GB', { weekday: 'short', day: 'numeric', month: 'short', year }).replace(',', '')
   }
-  const plain = (part) => part.text ?? part.caption ?? part.label ?? part.filename ?? words.file
+  const plain = (part) => part.text ?? part.caption ?? part.label ?? part.filename ?? part.title ?? part.name ?? part.transcript ?? (part.kind === 'voice' ? words.voice : part.kind === 'table' ? part.columns.join(', ') : words.file)
+  const row = (cells, tag) => make('tr', {}, ...cells.map((cell) => make(tag, tag === 'th' ? { scope: 'col' } : {}, cell)))
+  const isWeb = (url) => /^https?:/.test(url)
+  const DRAWN = {
+    card: ({ title, text, facts, link: to }) => [
+      make('span', { class: 'title' }, title), ...(text ? [...linked(text), '\n'] : []),
+      ...(facts.length ? [make('dl', {}, ...facts.flatMap(({ label, value }) => [make('dt', {}, label), make('dd', {}, ...linked(value))]))] : []),
+      ...(to && isWeb(to.url) ? [link(to.url, to.label || to.url)] : []),
+    ],
+    table: ({ title, columns, rows }) => [
+      ...(title ? [make('span', { class: 'title' }, title)] : []),
+      make('div', { class: 'wide', tabindex: 0, role: 'region', 'aria-label': title || columns.join(', ') },
+        make('table', {}, make('thead', {}, row(columns, 'th')), make('tbody', {}, ...rows.map((cells) => row(cells, 'td'))))),
+    ],
+    voice: ({ ref, transcript }) => [isWeb(ref) ? link(ref, words.voice) : words.voice, ...(transcript ? ['\n', ...linked(transcript)] : [])],
+    contact: ({ name, phones, emails }) => [
+      make('span', { class: 'title' }, name),
+      ...phones.flatMap((phone) => [make('a', { href: `tel:${phone.replace(/[^+\d]/g, '')}` }, phone), '\n']),
+      ...emails.flatMap((email) => [make('a', { href: `mailto:${encodeURIComponent(email)}` }, email), '\n']),
+    ],
+  }
   const newCid = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, '0')).join('')
 
   class MathiaChat extends HTMLElement {
@@ -556,6 +587,7 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
       parts.forEach((part, at) => {
         if (at) bubble.append('\n')
         if (part.kind === 'media' && /^https?:/.test(part.ref)) bubble.append(link(part.ref, plain(part)))
+        else if (DRAWN[part.kind]) bubble.append(...DRAWN[part.kind](part))
         else if (part.kind === 'location') bubble.append(`${part.label ? part.label + '\n' : ''}${part.latitude}, ${part.longitude}`)
         else bubble.append(...linked(plain(part)))
       })

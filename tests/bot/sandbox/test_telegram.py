@@ -269,3 +269,39 @@ def test_formatting_becomes_entities(mode: str, text: str, shown: str, entities:
 def test_broken_formatting_is_refused(mode: str, text: str, words: str) -> None:
     with pytest.raises(CannotParse, match=words.replace("(", r"\(")):
         parse(text, mode)
+
+
+async def test_files_places_and_contacts_are_taken_as_telegram_takes_them(lab: Lab, bot: Bot) -> None:
+    keys = InlineKeyboardMarkup([[InlineKeyboardButton("Yes", callback_data="y")]])
+    photo = await bot.send_photo(
+        BRIAN, "https://x.example/a.png", caption="<b>Look</b>", parse_mode=ParseMode.HTML, reply_markup=keys
+    )
+    assert (photo.caption, photo.caption_entities[0].type) == ("Look", MessageEntity.BOLD)
+    assert (await bot.send_document(BRIAN, photo.photo[0].file_id)).document
+    assert (await bot.send_voice(BRIAN, photo.photo[0].file_id)).voice
+    place = (await bot.send_location(BRIAN, -1.25, 36.5)).location
+    assert place
+    assert (place.latitude, place.longitude) == (-1.25, 36.5)
+    contact = (await bot.send_contact(BRIAN, "+254712345678", "Amina")).contact
+    assert contact
+    assert contact.first_name == "Amina"
+    tapped = await lab.http.post(
+        "/sandbox/api/tap", json={"as": "telegram", "id": f"{BRIAN}:{photo.message_id}", "data": "y"}
+    )
+    assert tapped.status_code == 200
+    [update] = await bot.get_updates(timeout=5)
+    assert update.callback_query
+    assert update.callback_query.data == "y"
+
+
+@pytest.mark.parametrize(
+    ("ref", "caption", "said"),
+    [
+        ("https://x.example/a.png", "x" * 1025, "caption is too long"),
+        ("AgAC", "", "Wrong remote file identifier"),
+        ("ftp://x.example/a", "", "protocol"),
+    ],
+)
+async def test_files_that_telegram_refuses_are_refused(bot: Bot, ref: str, caption: str, said: str) -> None:
+    with pytest.raises(BadRequest, match=f"(?i){said}"):
+        await bot.send_photo(BRIAN, ref, caption=caption)
