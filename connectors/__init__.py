@@ -1,7 +1,12 @@
 """What Mathia can do: one file or folder for each third party or skill. This is the one list of them."""
 
-from connectors import currency, reminders, weather
+from connectors import currency, quotas, reminders, weather
 from core.actions import Connector
 
-CONNECTORS: tuple[Connector, ...] = (weather.connector, currency.connector, reminders.connector)
+CONNECTORS: tuple[Connector, ...] = (
+    weather.connector,
+    currency.connector,
+    reminders.connector,
+    quotas.connector,
+)
 """Every connector there is, on or off."""

@@ -4,6 +4,7 @@ An empty string is the same as unset. Secrets are SecretStr and show as stars. N
 off; with `SANDBOX_URL` set (`up` sets it) every provider without a key speaks to its simulator instead.
 """
 
+import re
 from typing import Literal
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -14,6 +15,8 @@ SANDBOX_ACCOUNT_SID = "AC" + "0" * 31 + "1"
 SANDBOX_AUTH_TOKEN = "sandbox-auth-token"  # noqa: S105  known to everybody, opens only the simulator
 SANDBOX_WHATSAPP_FROM = "whatsapp:+14155238886"
 SANDBOX_BOT_TOKEN = "1000001:sandbox-bot-token"  # noqa: S105
+
+PLAN = re.compile(r"[a-z][a-z0-9_]{0,30}=[1-9][0-9]{0,5}")
 
 
 class Settings(BaseSettings):
@@ -83,6 +86,9 @@ class Settings(BaseSettings):
     default_timezone: str = "Africa/Nairobi"
     default_currency: str = "KES"
 
+    # What plans multiply a person's quotas by; a person's plan is a column, and "free" is times one.
+    plan_factors: str = "pro=5"
+
     # Logs.
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -93,6 +99,13 @@ class Settings(BaseSettings):
         if value not in available_timezones():
             raise ValueError(f"{value!r} is not an IANA time zone, such as Africa/Nairobi")
         ZoneInfo(value)
+        return value
+
+    @field_validator("plan_factors")
+    @classmethod
+    def _readable_factors(cls, value: str) -> str:
+        if not all(PLAN.fullmatch(entry.strip()) for entry in value.split(",") if entry.strip()):
+            raise ValueError(f"{value!r} is not a list of plans and whole factors, such as pro=5,team=20")
         return value
 
     @model_validator(mode="after")
@@ -110,6 +123,12 @@ class Settings(BaseSettings):
     def base_url(self) -> str:
         """Where people reach us: the public address, else the local one."""
         return self.public_url.rstrip("/") or f"http://{self.host}:{self.port}"
+
+    @property
+    def plans(self) -> dict[str, int]:
+        """The factor of each plan."""
+        pairs = (entry.strip().partition("=") for entry in self.plan_factors.split(",") if entry.strip())
+        return {name: int(factor) for name, _, factor in pairs}
 
     def sandboxed(self) -> "Settings":
         """These settings with every keyless provider pointed at its simulator; unchanged where there is no sandbox.

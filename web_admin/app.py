@@ -13,6 +13,7 @@ from markupsafe import Markup
 from core.db import Database
 from core.errors import StoreUnavailable, UserError
 from core.health import Health
+from core.limits import SIGN_IN, Limits, Whose, refusal
 from core.settings import Settings
 from web_admin import auth
 from web_admin.conversations import Conversations, Place
@@ -50,11 +51,12 @@ def make_admin(
     db: Database,
     settings: Settings,
     health: Callable[[], Awaitable[Mapping[str, Health]]],
+    limits: Limits,
     *,
     tick_s: float = TICK_S,
 ) -> web.Application:
     """The application to mount at /admin. `health` tells how the servers are; live pages look every `tick_s`."""
-    return Admin(db, settings, health, tick_s).app
+    return Admin(db, settings, health, limits, tick_s).app
 
 
 class Admin:
@@ -65,11 +67,14 @@ class Admin:
         db: Database,
         settings: Settings,
         health: Callable[[], Awaitable[Mapping[str, Health]]],
+        limits: Limits,
         tick_s: float,
     ) -> None:
         """Nothing is read from the database before the first request."""
         zone = ZoneInfo(settings.default_timezone)
         self._db = db
+        self._limits = limits
+        self._zone = zone
         self._base_url = settings.base_url
         self._secure = settings.base_url.startswith("https://")
         self._static: dict[str, StaticFile] = read_static()
@@ -221,6 +226,8 @@ class Admin:
         token = request.query.get("token", "")
         if not token:
             return self._door(request, 401, "Sign in", "You need a link that lets you in once.")
+        if (refused := await self._throttle(request, token)) is not None:
+            return refused
         async with self._db.transaction() as session:
             good = await auth.link_is_good(session, token)
         if not good:
@@ -229,6 +236,8 @@ class Admin:
 
     async def _post_sign_in(self, request: web.Request) -> web.StreamResponse:
         token = (await _form(request)).get("token", "")
+        if (refused := await self._throttle(request, token)) is not None:
+            return refused
         old = auth.cookie_of(request, secure=self._secure)
         async with self._db.transaction() as session:
             signed_in = await auth.sign_in(session, token, old)
@@ -238,6 +247,27 @@ class Admin:
         log.info("admin.signed_in", staff=signed_in.staff)
         response = web.Response(status=303, headers={hdrs.LOCATION: "/admin/"})
         auth.set_cookie(response, signed_in.token, secure=self._secure)
+        return response
+
+    async def _throttle(self, request: web.Request, token: str) -> web.Response | None:
+        """The answer to an address that tries too often; None while it does not. Nobody counting lets nobody in.
+
+        What does not look like a token is refused unseen and costs nothing, so it is not counted.
+        """
+        if not auth.TOKEN_SHAPE.fullmatch(token):
+            return None
+        whose = Whose(f"{request.method}:{auth.address_of(request)}", self._zone)
+        now = _now()
+        verdict = await self._limits.take([SIGN_IN], whose, now)
+        if verdict.passed:
+            return None
+        log.warning("admin.sign_in_throttled", unsure=verdict.unsure)
+        if verdict.unsure:
+            reason = "Valkey, which counts the tries, does not answer. Start it, then try again; the link stays good."
+            return self._door(request, 503, "Nobody can sign in just now", reason)
+        response = self._door(request, 429, "Too many tries", str(refusal(verdict, "en", now, self._zone)))
+        wait_s = max(1, int((verdict.resets_at - now).total_seconds()) + 1)
+        response.headers[hdrs.RETRY_AFTER] = str(wait_s)
         return response
 
     def _bad_link(self, request: web.Request) -> web.Response:

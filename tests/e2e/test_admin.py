@@ -39,9 +39,9 @@ async def chromium() -> AsyncIterator[Browser]:
 
 
 @pytest.fixture
-async def site(db: Database) -> AsyncIterator[Site]:
+async def site(db: Database, valkey_url: str) -> AsyncIterator[Site]:
     """The admin, with something to show."""
-    async with running(db) as found:
+    async with running(db, valkey_url) as found:
         yield found
 
 

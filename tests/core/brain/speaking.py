@@ -8,7 +8,7 @@ from core.dialog import DialogState, Intent
 
 NAIROBI = "Africa/Nairobi"
 NOW = datetime(2026, 11, 24, 10, 15, 30)  # noqa: DTZ001  a wall clock in Nairobi: a Tuesday, a quarter past ten
-EVERY_ACTION = ("get_weather", "convert_currency", "set_reminder", "list_reminders", "cancel_reminder")
+EVERY_ACTION = ("get_weather", "convert_currency", "set_reminder", "list_reminders", "cancel_reminder", "check_quotas")
 FRESH = DialogState()
 
 
