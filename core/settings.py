@@ -71,6 +71,10 @@ class Settings(BaseSettings):
     exchangerate_base_url: str = "https://v6.exchangerate-api.com"
     frankfurter_base_url: str = "https://api.frankfurter.dev"
 
+    # Moderation: toxic-bert by Hugging Face with a token, a list of words without one.
+    hf_api_token: SecretStr = SecretStr("")
+    toxic_bert_base_url: str = "https://router.huggingface.co/hf-inference/models"
+
     # How long a turn, and a message on its way, are left to a process that went silent before others take them.
     # A turn's lease is renewed while it is answered; a send has to end within its lease.
     turn_lease_s: float = Field(default=10.0, ge=0.5, le=600.0)

@@ -15,7 +15,7 @@ import orjson
 import structlog
 from pydantic import JsonValue
 
-from core import crashpoint
+from core import crashpoint, moderation
 from core.actions import Action, ActionContext, ActionResult, Effect, Params, Person
 from core.brain.replies import Dropped
 from core.cache import ResultCache
@@ -114,6 +114,8 @@ async def run_turn(turn: Turn, deps: TurnDeps) -> Closing:
     request and two requests in two messages are two.
     """
     if turn.held is not None:
+        if turn.held == "muted":
+            turn = await _muted(turn, deps)
         unread: list[Mapping[str, JsonValue]] = [{"action": "none", "held": turn.held}] * len(turn.messages)
         return Closing(turn, Reply.of(turn.notice) if turn.notice else None, turn.state, unread)
     state = turn.state
@@ -127,6 +129,15 @@ async def run_turn(turn: Turn, deps: TurnDeps) -> Closing:
     if turn.notice is not None:
         told.append(Reply.of(turn.notice))
     return Closing(turn, Reply.joined(told), state, [one.understood for one in answers])
+
+
+async def _muted(turn: Turn, deps: TurnDeps) -> Turn:
+    """A muted person's turn: silence, but for the word that brings staff in, which is answered once."""
+    if not any(moderation.APPEAL.fullmatch(message.text) for message in turn.messages):
+        return turn
+    if not await moderation.appeal(deps.db, turn.person.id, turn.id):
+        return turn
+    return replace(turn, notice=moderation.APPEALED["sw" if turn.person.language == "sw" else "en"])
 
 
 async def answer(turn: Turn, number: int, deps: TurnDeps) -> Answer:

@@ -18,6 +18,7 @@ from core.settings import Settings
 from web_admin import auth
 from web_admin.conversations import Conversations, Place
 from web_admin.live import Live, Streams, TooManyStreams, Update
+from web_admin.moderation import Moderation
 from web_admin.overview import Overview
 from web_admin.queries import is_busy
 from web_admin.rendering import StaticFile, Templates, read_static, static_response
@@ -83,6 +84,7 @@ class Admin:
         self._live = Live(self._streams, self._templates, zone, _now, tick_s)
         self._overview = Overview(db, zone, health, self._templates, _now, tick_s / 2)
         self._conversations = Conversations(db, zone, self._templates, _now)
+        self._moderation = Moderation(db, self._templates, _now)
         self.app = web.Application(middlewares=[self._answer])
         self.app.on_response_prepare.append(_add_headers)
         self.app.on_shutdown.append(self._close)
@@ -95,6 +97,9 @@ class Admin:
                 web.get("/conversations/live", self._follow_conversations),
                 web.get("/conversations/{id}", self._get_conversations),
                 web.get("/conversations/{id}/live", self._follow_conversations),
+                web.get("/moderation", self._get_moderation),
+                web.post("/moderation/flags/{id}/dismiss", self._post_dismiss),
+                web.post("/moderation/mutes/{id}/lift", self._post_lift),
                 web.get("/sign-in", self._get_sign_in),
                 web.post("/sign-in", self._post_sign_in),
                 web.post("/sign-out", self._post_sign_out),
@@ -114,7 +119,7 @@ class Admin:
             return self._problem(
                 request,
                 404,
-                "There is no such conversation",
+                f"There is no such {'entry' if '/moderation/' in request.path else 'conversation'}",
                 "It may have been erased, or the address is not whole.",
                 TO_LIST,
             )
@@ -317,6 +322,17 @@ class Admin:
         if place.conversation is not None and not await self._conversations.exists(place.conversation):
             raise LookupError
         return await self._live.serve(request, request[STAFF], _Following(self._conversations, place))
+
+    async def _get_moderation(self, request: web.Request) -> web.StreamResponse:
+        return _page(await self._moderation.page(request[STAFF]), 200)
+
+    async def _post_dismiss(self, request: web.Request) -> web.StreamResponse:
+        await self._moderation.dismiss(request[STAFF], request.match_info["id"])
+        raise web.HTTPSeeOther("/admin/moderation")
+
+    async def _post_lift(self, request: web.Request) -> web.StreamResponse:
+        await self._moderation.lift(request[STAFF], request.match_info["id"])
+        raise web.HTTPSeeOther("/admin/moderation")
 
     async def _get_static(self, request: web.Request) -> web.StreamResponse:
         file = self._static.get(request.match_info["name"])

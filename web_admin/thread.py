@@ -11,7 +11,7 @@ from web_admin.queries import Stored
 
 GROUP_WITHIN = timedelta(minutes=2)
 GAVE_UP = "Mathia tried several times and gave up; the person was told once."
-KINDS = {"reply": None, "reminder": "Reminder", "workflow": "Workflow"}
+KINDS = {"reply": None, "reminder": "Reminder", "workflow": "Workflow", "moderation": "Moderation"}
 
 
 @dataclass(frozen=True, slots=True)

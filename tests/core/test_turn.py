@@ -317,3 +317,20 @@ async def test_a_turn_tried_again_is_counted_once(kit: Kit) -> None:
         await kit.db.pool.execute("UPDATE turn SET lease_until = clock_timestamp() - interval '1 s'")
     [key] = await kit.valkey.keys("limit:messages:*")
     assert await kit.valkey.get(key) == b"1"
+
+
+async def test_a_muted_person_is_met_with_silence_and_may_appeal_once(kit: Kit) -> None:
+    await kit.hear("hello")
+    await kit.db.pool.execute("UPDATE person SET muted_until = now() + interval '1 day'")
+    await kit.db.pool.execute(
+        "INSERT INTO mute (person_id, conversation_id, until)"
+        " SELECT p.id, c.id, p.muted_until FROM person p, conversation c"
+    )
+    for text in ("hello?", "Appeal!", "appeal"):
+        await kit.hear(text)
+    assert await kit.said() == ["You said hello.", "Thank you. Somebody of our staff will look at it."]
+    assert [asked.text for asked in kit.brain.seen] == ["hello"]
+    assert await kit.db.pool.fetchval("SELECT appealed_at FROM mute") is not None
+    await kit.db.pool.execute("UPDATE person SET muted_until = now() - interval '1 s'")
+    await kit.hear("back")
+    assert (await kit.said())[-1] == "You said back."
