@@ -173,7 +173,8 @@ async def test_when_the_model_does_not_answer_the_words_judge(
     db: Database, sandbox: Sandbox, providers: Providers, trouble: str
 ) -> None:
     if trouble == "too many":
-        assert sandbox.post("/toxicbert/_faults", '{"plan": [{"fault": "429", "retry_after": 30}], "times": null}') < 300
+        plan = '{"plan": [{"fault": "429", "retry_after": 30}], "times": null}'
+        assert sandbox.post("/toxicbert/_faults", plan) < 300
     if trouble == "html":
         assert sandbox.post("/toxicbert/_faults", '{"plan": ["200_html"], "times": null}') < 300
     settings = _asking(sandbox, {"loading": "hf_loading", "refused": "wrong"}.get(trouble, "hf_test"))
