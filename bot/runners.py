@@ -147,7 +147,8 @@ class TurnRunner:
                     task.cancel(OVERDUE)
             if self._open:
                 try:
-                    await self._turns.renew([turn for turn, _ in self._open.values()])
+                    # A turn just stopped is being given back, and keeps the longer wait it is given.
+                    await self._turns.renew([turn for turn, since in self._open.values() if since >= overdue_since])
                 except Exception as error:
                     await _away_or_raise(error, "turns.renew")
 

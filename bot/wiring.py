@@ -22,6 +22,7 @@ from core.catalog import Catalog
 from core.db import Database
 from core.dialog_store import DialogStore
 from core.inbox import Inbox
+from core.limits import Limits
 from core.messages import ChannelName
 from core.outbox import Outbox
 from core.providers import Providers
@@ -48,6 +49,7 @@ class Services:
     turns: Turns
     outbox: Outbox
     turn_deps: TurnDeps
+    limits: Limits
     channels: dict[ChannelName, Channel]
     web: WebChannel
     telegram: TelegramChannel | None
@@ -70,6 +72,7 @@ async def services(settings: Settings, *, runners_elsewhere: bool = False) -> As
     db = await Database.connect(settings.database_url)
     wakes = Wakes(db)
     valkey = connect_valkey(settings.redis_url)
+    limits = Limits(valkey, settings.plans)
     providers = Providers(settings)
     catalog = Catalog(CONNECTORS, settings)
     inbox = Inbox(db, wakes, tell_others=runners_elsewhere)
@@ -85,8 +88,10 @@ async def services(settings: Settings, *, runners_elsewhere: bool = False) -> As
         channels[ChannelName.TELEGRAM] = telegram
     if settings.smtp_host:
         channels[ChannelName.EMAIL] = EmailChannel(settings)
-    deps = TurnDeps(brain, catalog, providers, ResultCache(valkey), db, settings)
-    turns = Turns(db, wakes, DialogStore(valkey), lease_s=settings.turn_lease_s)
+    deps = TurnDeps(brain, catalog, providers, ResultCache(valkey), db, settings, limits)
+    turns = Turns(
+        db, wakes, DialogStore(valkey), limits, lease_s=settings.turn_lease_s, zone=settings.default_timezone
+    )
     try:
         async with wakes.listening():
             yield Services(
@@ -101,6 +106,7 @@ async def services(settings: Settings, *, runners_elsewhere: bool = False) -> As
                 turns,
                 Outbox(db, lease_s=settings.send_lease_s),
                 deps,
+                limits,
                 channels,
                 web,
                 telegram,

@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, JsonValue, SecretStr
 
+from core.limits import CLASSES, Limits
 from core.messages import Address, Part
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class Person:
     language: str
     timezone: str | None
     """IANA zone the person stated, or None while we only guess."""
+    plan: str = "free"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,8 @@ class ActionContext:
     """The same over every retry of this call: `turn:<id>:<step>` in a chat, `run:<id>:<step>` in a workflow."""
     sender: Address | None = None
     """Where the message came from; None in a workflow."""
+    limits: Limits | None = None
+    """What has been counted; None where nothing is, as in a workflow."""
 
     @property
     def zone(self) -> ZoneInfo:
@@ -107,6 +111,8 @@ class Action(Generic[P]):
     examples: tuple[str, ...]
     secrets: tuple[str, ...] = ()
     """Parameters (SecretStr) that are kept nowhere: not in receipts, dialog states, nor in what was understood."""
+    counts: tuple[str, ...] = ("calls",)
+    """Names of the limits (core/limits.py) that a call in a chat is counted under."""
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -126,12 +132,16 @@ class Action(Generic[P]):
 
 
 def action(
-    *, effect: Effect, cache_for: timedelta | None = None, examples: tuple[str, ...] = ()
+    *,
+    effect: Effect,
+    cache_for: timedelta | None = None,
+    examples: tuple[str, ...] = (),
+    counts: tuple[str, ...] = ("calls",),
 ) -> Callable[[Callable[[ActionContext, P], Awaitable[ActionResult]]], Action[P]]:
     """Declare an action from a function `(ctx, params) -> ActionResult`; its name is the function's.
 
     Raises TypeError for a declaration that could not be offered: no summary, a bad name, an undescribed parameter,
-    a cache on something other than a READ.
+    a cache on something other than a READ, a limit that does not exist.
     """
 
     def declare(function: Callable[[ActionContext, P], Awaitable[ActionResult]]) -> Action[P]:
@@ -149,8 +159,10 @@ def action(
             raise TypeError(f"action {name!r}: no description for {', '.join(undescribed)}")
         if cache_for is not None and effect is not Effect.READ:
             raise TypeError(f"action {name!r}: only READ actions may be cached")
+        if not set(counts) <= set(CLASSES):
+            raise TypeError(f"action {name!r}: counts are among {', '.join(CLASSES)}")
         secrets = tuple(slot for slot, info in params.model_fields.items() if SecretStr in _types(info.annotation))
-        return Action(name, summary, effect, cast("type[P]", params), function, cache_for, examples, secrets)
+        return Action(name, summary, effect, cast("type[P]", params), function, cache_for, examples, secrets, counts)
 
     return declare
 

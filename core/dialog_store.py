@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from core.dialog import DialogState
+from core.limits import Limits
 
 log = structlog.get_logger()
 
@@ -27,16 +28,29 @@ class DialogStore:
     def __init__(self, valkey: Redis) -> None:
         self._valkey = valkey
 
-    async def load(self, speakers: Sequence[Speaker]) -> list[DialogState]:
-        """The state of each (conversation, person), in order."""
+    async def load(
+        self, speakers: Sequence[Speaker], limits: Limits, counts: Sequence[tuple[str, int]]
+    ) -> tuple[list[DialogState], list[int]]:
+        """The state of each (conversation, person), in order, and what `counts` (key, how many) come to.
+
+        One round trip for both. A process counts for itself what Valkey does not: away, out of memory, read-only.
+        """
         if not speakers:
-            return []
+            return [], []
+        values: list[bytes | None] | Exception
+        counted: list[int] | Exception
         try:
-            values = await self._valkey.mget([_key(speaker) for speaker in speakers])
+            async with self._valkey.pipeline(transaction=False) as pipe:
+                pipe.mget([_key(speaker) for speaker in speakers])
+                limits.count_into(pipe, counts)
+                values, counted = await pipe.execute(raise_on_error=False)
         except (RedisError, OSError, TimeoutError) as error:
-            log.warning("dialog.unreachable", error=type(error).__name__)
-            return [DialogState() for _ in speakers]
-        return [_read(value) for value in values]
+            values = counted = error
+        if isinstance(counted, Exception):
+            log.warning("dialog.unreachable", error=type(counted).__name__)
+            counted = limits.count_here(counts)
+        states = [DialogState() for _ in speakers] if isinstance(values, Exception) else [_read(one) for one in values]
+        return states, counted
 
     async def save(self, states: Mapping[Speaker, DialogState]) -> None:
         """Keep each state for STATE_TTL_S; an empty one is removed."""

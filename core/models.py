@@ -14,6 +14,7 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     DateTime,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -60,6 +61,8 @@ class Person(Base):
     name: Mapped[str | None]
     language: Mapped[str] = mapped_column(server_default="en")
     timezone: Mapped[str | None] = mapped_column(doc="IANA zone the person stated")
+    plan: Mapped[str] = mapped_column(server_default="free", doc="what multiplies their quotas: PLAN_FACTORS")
+    muted_until: Mapped[datetime | None] = mapped_column(doc="until when what they write is not answered")
     merged_into: Mapped[UUID | None] = mapped_column(
         ForeignKey("person.id"), doc="who this person turned out to be; what is written for it belongs there"
     )
@@ -427,6 +430,60 @@ class Audit(Base):
     verb: Mapped[str]
     subject: Mapped[str]
     detail: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+
+
+class ModerationBatch(Base):
+    """Inbound messages that are judged together: those with ids after `after_id`, up to `last_id`.
+
+    waiting (leased under `attempt`, the fence) -> done. The newest batch says how far messages are in batches.
+    """
+
+    __tablename__ = "moderation_batch"
+    id: Mapped[int] = mapped_column(GeneratedId(always=True), primary_key=True)
+    after_id: Mapped[int]
+    last_id: Mapped[int] = mapped_column(unique=True)
+    state: Mapped[str] = mapped_column(server_default="waiting")
+    attempt: Mapped[int] = mapped_column(Integer, server_default="0")
+    lease_until: Mapped[datetime | None]
+    judge: Mapped[str | None] = mapped_column(doc="who judged it: 'toxic-bert' or 'word list'")
+    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    done_at: Mapped[datetime | None]
+    __table_args__ = (
+        CheckConstraint("state IN ('waiting', 'done')", name="state"),
+        Index("ix_moderation_batch_waiting", "id", postgresql_where=text("state = 'waiting'")),
+    )
+
+
+class ModerationFlag(Base):
+    """One label that a judge put on one message. Only who wrote the message bears it."""
+
+    __tablename__ = "moderation_flag"
+    message_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    label: Mapped[str] = mapped_column(primary_key=True)
+    score: Mapped[float] = mapped_column(Float)
+    judge: Mapped[str]
+    person_id: Mapped[UUID] = mapped_column(ForeignKey("person.id"))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    dismissed_at: Mapped[datetime | None]
+    __table_args__ = (
+        Index("ix_moderation_flag_person", "person_id", "created_at"),
+        Index("ix_moderation_flag_created_at", "created_at"),
+    )
+
+
+class Mute(Base):
+    """A time in which what a person writes is not answered, and what became of it."""
+
+    __tablename__ = "mute"
+    id: Mapped[int] = mapped_column(GeneratedId(always=True), primary_key=True)
+    person_id: Mapped[UUID] = mapped_column(ForeignKey("person.id"))
+    conversation_id: Mapped[UUID] = mapped_column(ForeignKey("conversation.id"), doc="where they were told")
+    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    until: Mapped[datetime]
+    appealed_at: Mapped[datetime | None]
+    appeal_turn_id: Mapped[int | None] = mapped_column(doc="the turn in which they were told that staff will look")
+    lifted_at: Mapped[datetime | None]
+    __table_args__ = (Index("ix_mute_person", "person_id", "created_at"), Index("ix_mute_until", "until"))
 
 
 class WorkflowDefinition(Base):

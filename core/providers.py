@@ -8,6 +8,7 @@ import json
 import ssl
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
@@ -87,6 +88,17 @@ class Providers:
             await provider.close()
 
 
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What is asked: at which path, with which parameters or body; `exact` reads decimals as Decimal."""
+
+    path: str
+    params: Mapping[str, Scalar]
+    exact: bool
+    body: Mapping[str, JsonValue] | None = None
+    headers: Mapping[str, str] | None = None
+
+
 class Provider:
     """One third party at one address."""
 
@@ -107,16 +119,23 @@ class Provider:
 
         Raises Refused for a 4xx; ProviderTimeout, RateLimited or ProviderUnavailable when a try later may help.
         """
+        return await self._in_time(_Question(path, dict(params or {}), exact))
+
+    async def post_json(self, path: str, body: Mapping[str, JsonValue], *, token: str) -> object:
+        """The same for a question that is too long for an address, under a bearer token; it must only read."""
+        return await self._in_time(_Question(path, {}, False, body, {"authorization": f"Bearer {token}"}))
+
+    async def _in_time(self, question: "_Question") -> object:
         try:
             async with asyncio.timeout(self._deadline_s):
-                return await self._tries(path, dict(params or {}), exact)
+                return await self._tries(question)
         except _Again as again:
             raise again.error from None
         except TimeoutError:
             self.breaker.failed(self._clock())
             raise ProviderTimeout(f"{self.name} did not answer within {self._deadline_s:g} s.") from None
 
-    async def _tries(self, path: str, params: dict[str, Scalar], exact: bool) -> object:
+    async def _tries(self, question: "_Question") -> object:
         retries = stamina.retry_context(
             on=self._wait,
             attempts=TRIES_MAX,
@@ -131,7 +150,7 @@ class Provider:
                     wait_s = self.breaker.wait_s(self._clock())
                     raise ProviderUnavailable(f"{self.name} failed repeatedly; it is asked again in {wait_s:.0f} s.")
                 try:
-                    answer = await self._ask(path, params, exact)
+                    answer = await self._ask(question)
                 except _Again as again:
                     self._failed(again.error, again.status)
                     raise
@@ -163,10 +182,16 @@ class Provider:
             circuit=self.breaker.state.value,
         )
 
-    async def _ask(self, path: str, params: dict[str, Scalar], exact: bool) -> object:
+    async def _ask(self, question: "_Question") -> object:
         """One try. Raises _Again for what may be tried again at once, other errors for what may not."""
         try:
-            async with self._client.stream("GET", path, params=params) as response:
+            async with self._client.stream(
+                "GET" if question.body is None else "POST",
+                question.path,
+                params=question.params,
+                json=question.body,
+                headers=question.headers,
+            ) as response:
                 body = await self._body(response)
         except (httpx.ReadTimeout, httpx.WriteTimeout):
             raise ProviderTimeout(f"{self.name} did not answer within {READ_S:.0f} s.") from None
@@ -176,7 +201,7 @@ class Provider:
             raise _Again(ProviderUnavailable(reason)) from None
         except (httpx.DecodingError, httpx.InvalidURL) as error:
             raise ProviderUnavailable(f"{self.name} gave no readable answer ({type(error).__name__}).") from None
-        return self._judge(response.status_code, response.headers, body, exact)
+        return self._judge(response.status_code, response.headers, body, question.exact)
 
     async def _body(self, response: httpx.Response) -> bytes:
         body = bytearray()

@@ -4,6 +4,7 @@ An empty string is the same as unset. Secrets are SecretStr and show as stars. N
 off; with `SANDBOX_URL` set (`up` sets it) every provider without a key speaks to its simulator instead.
 """
 
+import re
 from typing import Literal
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -18,6 +19,8 @@ SANDBOX_ACCESS_TOKEN = "sandbox-access-token"  # noqa: S105  as above
 SANDBOX_APP_SECRET = "sandbox-app-secret"  # noqa: S105
 SANDBOX_VERIFY_TOKEN = "sandbox-verify-token"  # noqa: S105
 SANDBOX_BOT_TOKEN = "1000001:sandbox-bot-token"  # noqa: S105
+
+PLAN = re.compile(r"[a-z][a-z0-9_]{0,30}=[1-9][0-9]{0,5}")
 
 
 class Settings(BaseSettings):
@@ -84,6 +87,10 @@ class Settings(BaseSettings):
     exchangerate_base_url: str = "https://v6.exchangerate-api.com"
     frankfurter_base_url: str = "https://api.frankfurter.dev"
 
+    # Moderation: toxic-bert by Hugging Face with a token, a list of words without one.
+    hf_api_token: SecretStr = SecretStr("")
+    toxic_bert_base_url: str = "https://router.huggingface.co/hf-inference/models"
+
     # How long a turn, and a message on its way, are left to a process that went silent before others take them.
     # A turn's lease is renewed while it is answered; a send has to end within its lease.
     turn_lease_s: float = Field(default=10.0, ge=0.5, le=600.0)
@@ -104,6 +111,9 @@ class Settings(BaseSettings):
     default_timezone: str = "Africa/Nairobi"
     default_currency: str = "KES"
 
+    # What plans multiply a person's quotas by; a person's plan is a column, and "free" is times one.
+    plan_factors: str = "pro=5"
+
     # Logs.
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -114,6 +124,13 @@ class Settings(BaseSettings):
         if value not in available_timezones():
             raise ValueError(f"{value!r} is not an IANA time zone, such as Africa/Nairobi")
         ZoneInfo(value)
+        return value
+
+    @field_validator("plan_factors")
+    @classmethod
+    def _readable_factors(cls, value: str) -> str:
+        if not all(PLAN.fullmatch(entry.strip()) for entry in value.split(",") if entry.strip()):
+            raise ValueError(f"{value!r} is not a list of plans and whole factors, such as pro=5,team=20")
         return value
 
     @model_validator(mode="after")
@@ -139,6 +156,12 @@ class Settings(BaseSettings):
     def base_url(self) -> str:
         """Where people reach us: the public address, else the local one."""
         return self.public_url.rstrip("/") or f"http://{self.host}:{self.port}"
+
+    @property
+    def plans(self) -> dict[str, int]:
+        """The factor of each plan."""
+        pairs = (entry.strip().partition("=") for entry in self.plan_factors.split(",") if entry.strip())
+        return {name: int(factor) for name, _, factor in pairs}
 
     def sandboxed(self) -> "Settings":
         """These settings with every keyless provider pointed at its simulator; unchanged where there is no sandbox.

@@ -7,14 +7,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import orjson
 import structlog
 from pydantic import JsonValue
 
-from core import crashpoint
+from core import crashpoint, moderation
 from core.actions import Action, ActionContext, ActionResult, Effect, Params, Person
 from core.brain.replies import Dropped
 from core.cache import ResultCache
@@ -22,9 +23,10 @@ from core.catalog import Catalog, Problem
 from core.db import Database
 from core.dialog import QUESTIONS_MAX, DialogState
 from core.dialog_store import DialogStore
-from core.errors import InvalidSlot, ProviderError, ProviderRefused, UserError
+from core.errors import InvalidSlot, LimitReached, ProviderError, ProviderRefused, UserError
 from core.group_commit import GroupCommit
-from core.messages import PARTS, Address, ChannelName, InboundMessage, Reply, Text
+from core.limits import CLASSES, MESSAGES, UPLOADS, Limits, Verdict, Whose, day_key, refusal, span_of
+from core.messages import PARTS, Address, ChannelName, InboundMessage, Media, Reply, Text
 from core.outbox import COUNTED, WRITE
 from core.providers import Providers
 from core.receipts import once
@@ -65,6 +67,12 @@ class Turn:
     """Who wrote each message, in a room where several people did; empty where `person` wrote all."""
     others: Mapping[UUID, DialogState] = field(default_factory=dict)
     """The dialog states of the other people, by their ids; `state` is that of `person`."""
+    written: int = 1
+    """How many of the messages that waited `person` wrote."""
+    held: Literal["quota", "muted"] | None = None
+    """Why it is not answered; its messages stay unread by the brain."""
+    notice: str | None = None
+    """What is said besides, or instead of, an answer."""
 
     @property
     def text(self) -> str:
@@ -94,6 +102,7 @@ class TurnDeps:
     cache: ResultCache
     db: Database
     settings: Settings
+    limits: Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +122,11 @@ async def run_turn(turn: Turn, deps: TurnDeps) -> Closing:
     Each message is answered as its writer's, and finds the dialog state their last one left, so "remind me", "at 5",
     "to call Asha" is one request and two requests in two messages are two.
     """
+    if turn.held is not None:
+        if turn.held == "muted":
+            turn = await _muted(turn, deps)
+        unread: list[Mapping[str, JsonValue]] = [{"action": "none", "held": turn.held}] * len(turn.messages)
+        return Closing(turn, Reply.of(turn.notice) if turn.notice else None, turn.state, unread)
     states = {**turn.others, turn.person.id: turn.state}
     answers: list[tuple[UUID, Answer]] = []
     understood: list[Mapping[str, JsonValue]] = []
@@ -138,15 +152,31 @@ async def run_turn(turn: Turn, deps: TurnDeps) -> Closing:
         states[person.id] = answers[-1][1].state
     crashpoint.hit("turn.answered")
     state = states.pop(turn.person.id)
-    if not answers:
-        return Closing(turn, None, state, understood)
     last = dict(answers)
     told = [one.reply for writer, one in answers if not one.is_question or one is last[writer]]
-    return Closing(turn, Reply.joined(told), state, understood, states)
+    if turn.notice is not None:
+        told.append(Reply.of(turn.notice))
+    return Closing(turn, Reply.joined(told) if told else None, state, understood, states)
+
+
+async def _muted(turn: Turn, deps: TurnDeps) -> Turn:
+    """A muted person's turn: silence, but for the word that brings staff in, which is answered once."""
+    if not any(moderation.APPEAL.fullmatch(message.text) for message in turn.messages):
+        return turn
+    if not await moderation.appeal(deps.db, turn.person.id, turn.id):
+        return turn
+    return replace(turn, notice=moderation.APPEALED["sw" if turn.person.language == "sw" else "en"])
 
 
 async def answer(turn: Turn, number: int, deps: TurnDeps) -> Answer:
     """Answer one message: say something, ask for what is missing, or run the action."""
+    files = sum(isinstance(part, Media) for message in turn.messages for part in message.parts)
+    for file in range(files):
+        verdict = await deps.limits.take(
+            [UPLOADS], _whose(turn, deps.settings), turn.now, call=f"turn:{turn.id}:{number}:file:{file}"
+        )
+        if not verdict.passed:
+            return Answer(Reply.of(str(_refusal(turn, verdict, deps.settings))), turn.state, {"action": "none"})
     thought = await deps.brain.think(turn, deps.catalog.offered)
     if isinstance(thought, Reply):
         state = turn.state.finish() if isinstance(thought, Dropped) else turn.state
@@ -184,14 +214,35 @@ def _ask(state: DialogState, slot: str, question: str, understood: Mapping[str, 
 
 
 async def run_action(turn: Turn, number: int, action: Action[Any], params: Params, deps: TurnDeps) -> ActionResult:
-    """Run one action for a turn's message: a cached READ where it may be, anything else once, by its receipt."""
+    """Run one action for a turn's message: a cached READ where it may be, anything else once, by its receipt.
+
+    Raises LimitReached, with nothing run, when one of the limits it counts under is used up.
+    """
     key = f"turn:{turn.id}:{number}"
+    if action.counts:
+        verdict = await deps.limits.take(
+            [CLASSES[name] for name in action.counts], _whose(turn, deps.settings), turn.now, call=key
+        )
+        if not verdict.passed:
+            log.info("turn.limited", turn_id=turn.id, action=action.name, limit=verdict.limit.name)
+            raise _refusal(turn, verdict, deps.settings)
     context = ActionContext(
-        turn.person, turn.conversation_id, deps.db, deps.providers, deps.settings, datetime.now(UTC), key, turn.address
+        turn.person, turn.conversation_id, deps.db, deps.providers, deps.settings, datetime.now(UTC), key,
+        turn.address, deps.limits,
     )
     if action.effect is Effect.READ:
         return await deps.cache.get_or_run(action, params, context)
     return await once(action, params, context)
+
+
+def _whose(turn: Turn, settings: Settings) -> Whose:
+    person = turn.person
+    return Whose(str(person.id), ZoneInfo(person.timezone or settings.default_timezone), person.plan)
+
+
+def _refusal(turn: Turn, verdict: Verdict, settings: Settings) -> LimitReached:
+    zone = ZoneInfo(turn.person.timezone or settings.default_timezone)
+    return refusal(verdict, turn.person.language, turn.now, zone)
 
 
 CLAIM = """
@@ -210,7 +261,7 @@ RETURNING t.id, t.attempt, set_config('synchronous_commit', 'off', true)
 
 READ = """
 SELECT t.id, t.attempt, t.conversation_id, c.channel, c.account, c.room, m.event_id, m.parts, m.reply_to, m.created_at,
-       i.provider_id, i.display_name, p.id AS person_id, p.name, p.language, p.timezone
+       i.provider_id, i.display_name, p.id AS person_id, p.name, p.language, p.timezone, p.plan, p.muted_until
 FROM unnest($1::bigint[]) AS g(id)
 JOIN turn t USING (id)
 JOIN conversation c ON c.id = t.conversation_id
@@ -261,8 +312,13 @@ Conversations are locked before anything else, in id order, as the inbox does it
 class Turns:
     """Claims and closes turns; one a process."""
 
-    def __init__(self, db: Database, wakes: Wakes, dialogs: DialogStore, *, lease_s: float) -> None:
+    def __init__(
+        self, db: Database, wakes: Wakes, dialogs: DialogStore, limits: Limits, *, lease_s: float, zone: str
+    ) -> None:
+        """`zone` is the IANA zone of people who have stated none."""
         self._db = db
+        self._limits = limits
+        self._zone = zone
         self._lease = timedelta(seconds=lease_s)
         self._wakes = wakes
         self._dialogs = dialogs
@@ -279,10 +335,45 @@ class Turns:
         grouped: dict[int, list[Any]] = {}
         for row in rows:
             grouped.setdefault(row["id"], []).append(row)
-        turns = [_turn(group) for group in grouped.values()]
+        now = datetime.now(UTC)
+        turns = [_turn(group, now) for group in grouped.values()]
+        counts = [
+            # A turn that is tried again was counted when it was first.
+            (
+                day_key(MESSAGES, turn.person.id, now, ZoneInfo(turn.person.timezone or self._zone)),
+                turn.written if turn.attempt == 1 and turn.held is None else 0,
+            )
+            for turn in turns
+        ]
         speakers = [(turn.conversation_id, person.id) for turn in turns for person in (turn.person, *turn.people)]
-        states = dict(zip(speakers, await self._dialogs.load(speakers), strict=True))
-        return [_with_states(turn, states) for turn in turns]
+        loaded, counted = await self._dialogs.load(speakers, self._limits, counts)
+        states = dict(zip(speakers, loaded, strict=True))
+        return [
+            _with_states(self._within(turn, used, group), states)
+            for turn, used, group in zip(turns, counted, grouped.values(), strict=True)
+        ]
+
+    def _within(self, turn: Turn, used: int, rows: Sequence[Any]) -> Turn:
+        """The turn as far as its person's messages of the day allow; `used` is their number, its own included.
+
+        They are told in the turn that goes over, and only there. What others wrote in the room is answered all the
+        same.
+        """
+        allowed = self._limits.allowed(MESSAGES, turn.person.plan)
+        if used <= allowed or turn.held is not None:
+            return turn
+        before = used - turn.written
+        zone = ZoneInfo(turn.person.timezone or self._zone)
+        verdict = Verdict(MESSAGES, allowed, span_of("day", turn.now, zone).ends_at, passed=False)
+        notice = str(refusal(verdict, turn.person.language, turn.now, zone)) if before <= allowed else None
+        others = [row for row in rows if row["person_id"] != turn.person.id]
+        if others:
+            return replace(_turn(others, turn.now), notice=notice)
+        left = max(0, allowed - before)
+        if left:
+            return replace(turn, messages=turn.messages[:left], notice=notice)
+        log.info("turn.over_quota", turn_id=turn.id)
+        return replace(turn, held="quota", notice=notice)
 
     async def renew(self, turns: Sequence[Turn]) -> None:
         """Extend the leases of turns still being answered."""
@@ -331,8 +422,10 @@ def _with_states(turn: Turn, states: Mapping[tuple[UUID, UUID], DialogState]) ->
     return replace(turn, state=states[turn.conversation_id, turn.person.id], others=others)
 
 
-def _turn(rows: Sequence[Any]) -> Turn:
-    """One turn from its joined rows, one a message, oldest first."""
+def _turn(rows: Sequence[Any], now: datetime) -> Turn:
+    """One turn from its joined rows, one a message, oldest first; what muted people wrote is left out of it."""
+    heard = [row for row in rows if row["muted_until"] is None or row["muted_until"] <= now]
+    rows, muted = (heard, False) if heard else (rows, True)
     last = rows[-1]
     channel = ChannelName(last["channel"])
     messages = tuple(
@@ -356,10 +449,12 @@ def _turn(rows: Sequence[Any]) -> Turn:
         people[-1],
         messages,
         DialogState(),
-        datetime.now(UTC),
+        now,
         people if len(rows) > 1 and len({one.id for one in people}) > 1 else (),
+        written=sum(row["person_id"] == last["person_id"] for row in rows),
+        held="muted" if muted else None,
     )
 
 
 def _person(row: Any) -> Person:
-    return Person(row["person_id"], row["name"], row["language"], row["timezone"])
+    return Person(row["person_id"], row["name"], row["language"], row["timezone"], row["plan"])

@@ -10,9 +10,11 @@ import structlog
 from core.db import Database
 from core.log import configure
 from core.messages import ChannelName
+from core.providers import Providers
 from core.settings import Settings
 from core.wake import Wakes
 from jobs.broker import Queue, limited
+from jobs.moderation import sweep_messages
 from jobs.reroute import follow_up
 from jobs.sweeps import sweep_refused, sweep_reminders
 
@@ -32,6 +34,7 @@ async def run_worker(settings: Settings, db: Database, wakes: Wakes, channels: C
         for outbox_id in outbox_ids:
             await limited(act, outbox_id)
 
+    providers = Providers(settings)
     queue = Queue(settings.redis_url, asyncio.get_running_loop(), act) if settings.redis_url else None
     try:
         if queue is not None:
@@ -39,7 +42,9 @@ async def run_worker(settings: Settings, db: Database, wakes: Wakes, channels: C
         async with asyncio.TaskGroup() as group:
             group.create_task(sweep_reminders(db, wakes), name="sweep.reminders")
             group.create_task(sweep_refused(db, queue.hand_out if queue else one_by_one), name="sweep.refused")
+            group.create_task(sweep_messages(db, wakes, providers, settings), name="sweep.messages")
     finally:
+        await providers.close()
         if queue is not None:
             # Its threads wait for coroutines on this loop, which therefore must go on meanwhile.
             await asyncio.to_thread(queue.stop)

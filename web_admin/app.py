@@ -17,11 +17,13 @@ from core.db import Database
 from core.errors import StoreUnavailable, UserError
 from core.handoff import NotYours
 from core.health import Health
+from core.limits import SIGN_IN, Limits, Whose, refusal
 from core.settings import Settings
 from web_admin import auth
 from web_admin.conversations import Conversations, Place
 from web_admin.desk import Desk
 from web_admin.live import Live, Streams, TooManyStreams, Update
+from web_admin.moderation import Moderation
 from web_admin.overview import Overview
 from web_admin.queries import is_busy
 from web_admin.rendering import StaticFile, Templates, read_static, static_response
@@ -59,11 +61,12 @@ def make_admin(
     db: Database,
     settings: Settings,
     health: Callable[[], Awaitable[Mapping[str, Health]]],
+    limits: Limits,
     *,
     tick_s: float = TICK_S,
 ) -> web.Application:
     """The application to mount at /admin. `health` tells how the servers are; live pages look every `tick_s`."""
-    return Admin(db, settings, health, tick_s).app
+    return Admin(db, settings, health, limits, tick_s).app
 
 
 class Admin:
@@ -74,11 +77,14 @@ class Admin:
         db: Database,
         settings: Settings,
         health: Callable[[], Awaitable[Mapping[str, Health]]],
+        limits: Limits,
         tick_s: float,
     ) -> None:
         """Nothing is read from the database before the first request."""
         zone = ZoneInfo(settings.default_timezone)
         self._db = db
+        self._limits = limits
+        self._zone = zone
         self._base_url = settings.base_url
         self._secure = settings.base_url.startswith("https://")
         self._static: dict[str, StaticFile] = read_static()
@@ -88,6 +94,7 @@ class Admin:
         self._overview = Overview(db, zone, health, self._templates, _now, tick_s / 2)
         self._desk = Desk(db, settings, self._templates)
         self._conversations = Conversations(db, zone, self._templates, _now)
+        self._moderation = Moderation(db, self._templates, _now)
         self.app = web.Application(middlewares=[self._answer])
         self.app.on_response_prepare.append(_add_headers)
         self.app.on_shutdown.append(self._close)
@@ -104,6 +111,9 @@ class Admin:
                 web.post("/conversations/{id}/messages", self._post_message),
                 web.get("/replies", self._get_replies),
                 web.post("/replies", self._post_reply),
+                web.get("/moderation", self._get_moderation),
+                web.post("/moderation/flags/{id}/dismiss", self._post_dismiss),
+                web.post("/moderation/mutes/{id}/lift", self._post_lift),
                 web.get("/sign-in", self._get_sign_in),
                 web.post("/sign-in", self._post_sign_in),
                 web.post("/sign-out", self._post_sign_out),
@@ -126,7 +136,7 @@ class Admin:
             return self._problem(
                 request,
                 404,
-                "There is no such conversation",
+                f"There is no such {'entry' if '/moderation/' in request.path else 'conversation'}",
                 "It may have been erased, or the address is not whole.",
                 TO_LIST,
             )
@@ -238,6 +248,8 @@ class Admin:
         token = request.query.get("token", "")
         if not token:
             return self._door(request, 401, "Sign in", "You need a link that lets you in once.")
+        if (refused := await self._throttle(request, token)) is not None:
+            return refused
         async with self._db.transaction() as session:
             good = await auth.link_is_good(session, token)
         if not good:
@@ -246,6 +258,8 @@ class Admin:
 
     async def _post_sign_in(self, request: web.Request) -> web.StreamResponse:
         token = (await _form(request)).get("token", "")
+        if (refused := await self._throttle(request, token)) is not None:
+            return refused
         old = auth.cookie_of(request, secure=self._secure)
         async with self._db.transaction() as session:
             signed_in = await auth.sign_in(session, token, old)
@@ -255,6 +269,27 @@ class Admin:
         log.info("admin.signed_in", staff=signed_in.staff)
         response = web.Response(status=303, headers={hdrs.LOCATION: "/admin/"})
         auth.set_cookie(response, signed_in.token, secure=self._secure)
+        return response
+
+    async def _throttle(self, request: web.Request, token: str) -> web.Response | None:
+        """The answer to an address that tries too often; None while it does not. Nobody counting lets nobody in.
+
+        What does not look like a token is refused unseen and costs nothing, so it is not counted.
+        """
+        if not auth.TOKEN_SHAPE.fullmatch(token):
+            return None
+        whose = Whose(f"{request.method}:{auth.address_of(request)}", self._zone)
+        now = _now()
+        verdict = await self._limits.take([SIGN_IN], whose, now)
+        if verdict.passed:
+            return None
+        log.warning("admin.sign_in_throttled", unsure=verdict.unsure)
+        if verdict.unsure:
+            reason = "Valkey, which counts the tries, does not answer. Start it, then try again; the link stays good."
+            return self._door(request, 503, "Nobody can sign in just now", reason)
+        response = self._door(request, 429, "Too many tries", str(refusal(verdict, "en", now, self._zone)))
+        wait_s = max(1, int((verdict.resets_at - now).total_seconds()) + 1)
+        response.headers[hdrs.RETRY_AFTER] = str(wait_s)
         return response
 
     def _bad_link(self, request: web.Request) -> web.Response:
@@ -321,6 +356,17 @@ class Admin:
     async def _post_reply(self, request: web.Request) -> web.StreamResponse:
         await self._desk.change_canned(request[STAFF], await _form(request))
         raise web.HTTPSeeOther("/admin/replies")
+
+    async def _get_moderation(self, request: web.Request) -> web.StreamResponse:
+        return _page(await self._moderation.page(request[STAFF]), 200)
+
+    async def _post_dismiss(self, request: web.Request) -> web.StreamResponse:
+        await self._moderation.dismiss(request[STAFF], request.match_info["id"])
+        raise web.HTTPSeeOther("/admin/moderation")
+
+    async def _post_lift(self, request: web.Request) -> web.StreamResponse:
+        await self._moderation.lift(request[STAFF], request.match_info["id"])
+        raise web.HTTPSeeOther("/admin/moderation")
 
     async def _get_static(self, request: web.Request) -> web.StreamResponse:
         file = self._static.get(request.match_info["name"])

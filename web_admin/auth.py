@@ -7,6 +7,7 @@ one is hopeless, and a wrong one costs a hash and one look-up by primary key.
 import base64
 import hashlib
 import hmac
+import ipaddress
 import re
 import secrets
 from dataclasses import dataclass
@@ -145,6 +146,25 @@ async def still_in(session: AsyncSession, staff: Staff) -> bool:
 def cookie_of(request: web.Request, *, secure: bool) -> str | None:
     """The session secret the browser sent, if any."""
     return request.cookies.get(SECURE_COOKIE if secure else PLAIN_COOKIE)
+
+
+def address_of(request: web.Request) -> str:
+    """Whose address a request comes from, for counting: IPv6 by its /64, which is what one household has.
+
+    A proxy of ours is on this machine or its private network, and puts the caller last into X-Forwarded-For;
+    from anywhere else that header is the caller's own invention.
+    """
+    given = request.remote or ""
+    try:
+        address = ipaddress.ip_address(given)
+        forwarded = request.headers.get("X-Forwarded-For", "")
+        if forwarded and address.is_private:
+            address = ipaddress.ip_address(forwarded.rpartition(",")[2].strip())
+    except ValueError:
+        return "unknown"
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    return str(address)
 
 
 def set_cookie(response: web.StreamResponse, token: str, *, secure: bool) -> None:

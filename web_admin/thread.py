@@ -17,6 +17,7 @@ KINDS = {
     "handoff": None,
     "reminder": "Reminder · automatic",
     "workflow": "Workflow · automatic",
+    "moderation": "Moderation",
 }
 """Reminders and workflows speak while a human has the word, too: they are owed."""
 

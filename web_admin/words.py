@@ -152,10 +152,19 @@ def plural(count: int, one: str, many: str | None = None) -> str:
     return f"{number(count)} {one if count == 1 else many or one + 's'}"
 
 
+HELD = {
+    "quota": "Not answered: over this person's messages for the day.",
+    "muted": "Not answered: this person is muted.",
+}
+
+
 def understood(meaning: object) -> str | None:
     """What Mathia understood of a message, as a quiet line: the action, its slots, how sure; None where nothing was."""
     if not isinstance(meaning, Mapping):
         return None
+    held = HELD.get(str(meaning.get("held")))
+    if held is not None:
+        return held
     action = meaning.get("action")
     if not isinstance(action, str) or not action or action == "none":
         return None

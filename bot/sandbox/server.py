@@ -41,6 +41,7 @@ from bot.sandbox.phone import Phone
 from bot.sandbox.screen import Screen
 from bot.sandbox.smtp import Smtp
 from bot.sandbox.telegram import Telegram
+from bot.sandbox.toxicbert import ToxicBert
 from bot.sandbox.truth import Disk
 from bot.sandbox.twilio import Twilio
 
@@ -70,6 +71,7 @@ class Sandbox:
             OpenWeather(self.disk, utc_now),
             Frankfurter(self.disk, utc_now),
             ExchangeRate(self.disk, utc_now),
+            ToxicBert(self.disk),
         ]
         self.providers: dict[str, Provider] = {}
         everyone: list[Provider] = [self.twilio, self.meta, self.telegram, self.smtp, *readers]

@@ -83,4 +83,6 @@ class Offer:
             name = catalog.connector_of(action.name).name
             if action.examples and (name not in best or len(action.slots) > len(best[name].slots)):
                 best[name] = action
-        return cls(actions, frozenset(action.name for action in actions), tuple(best.values()))
+        # What can be asked with words of one's own comes before what is only looked up about oneself.
+        shown = sorted(best.values(), key=lambda action: not action.slots)
+        return cls(actions, frozenset(action.name for action in actions), tuple(shown))

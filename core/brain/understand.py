@@ -788,6 +788,20 @@ RULES: tuple[Rule, ...] = (
         ),
     ),
     Rule(
+        "check_quotas",
+        _opens(
+            r"\b(?:my|check|show|what|which|any) (?:my |are |is |the )*(?:quotas?|usage|daily limits?|limits?)\b"
+            r"(?! (?:for|on|of) \w)",
+            r"^(?:my )?(?:quotas?|usage|limits)\W*$",
+            r"^(?:so )?how (?:much|many)(?: messages| searches| requests)? (?:have i|do i have|i have|have i got)"
+            r"(?: got)? left(?: today| for today)?\W*$",
+            r"\b(?:nimebakiza|nimebakisha|nimebaki na|nimebakiwa na)\b(?=.{0,30}\b(?:kiasi gani|ngapi|nini)\b)",
+            r"\b(?:viwango vyangu|kiwango changu)\b",
+        ),
+        lambda heard, gate: {},
+        unless=_opens(r"\bremind\b|\bnikumbushe\b|\b(?:account|balance|wallet|card|salio|akaunti|money|pesa)\b"),
+    ),
+    Rule(
         "cancel_reminder",
         _opens(
             r"\b(?:cancel|delete|remove|drop|clear|erase|dismiss|disable|turn off|get rid of|call off"

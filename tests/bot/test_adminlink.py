@@ -24,13 +24,13 @@ def run(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-async def test_the_printed_link_signs_in(db: Database, database_url: str) -> None:
+async def test_the_printed_link_signs_in(db: Database, database_url: str, valkey_url: str) -> None:
     done = run("--staff", "amina", "--port", "9999", DATABASE_URL=database_url)
     assert done.returncode == 0, done.stderr
     address, sentence = done.stdout.splitlines()
     assert address.startswith("http://127.0.0.1:9999/admin/sign-in?token=")
     assert sentence == "It signs amina in once, within 15 minutes."
-    async with running(db) as site, site.stranger() as browser:
+    async with running(db, valkey_url) as site, site.stranger() as browser:
         answer = await browser.post("/admin/sign-in", {"token": address.partition("token=")[2]})
         assert answer.status == 303
         assert "Signed in as <strong>amina</strong>" in (await browser.get("/admin/")).text

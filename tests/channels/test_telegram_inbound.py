@@ -13,10 +13,13 @@ from pydantic import SecretStr
 from telegram import InlineKeyboardMarkup
 
 from bot.runners import DeliveryRunner, TurnRunner
+from bot.wiring import connect_valkey
 from channels.telegram import Event, Pressed, TelegramChannel, parse, read_update
 from core.changes import Change, Moved, Reach
 from core.db import Database
+from core.dialog_store import DialogStore
 from core.inbox import Inbox
+from core.limits import Limits
 from core.messages import Address, ChannelName, InboundMessage, Reply, Text
 from core.outbox import NewMessage, Outbox, post
 from core.settings import SANDBOX_BOT_TOKEN
@@ -25,7 +28,6 @@ from core.wake import Wakes
 from tests.bot.test_webhooks import SECRET, SECRET_HEADER, TELEGRAM, serving
 from tests.channels.test_telegram import ACCOUNT, ADA, USERNAME, api, recorded, settings
 from tests.conftest import Sandbox
-from tests.core.test_changes import NoStates
 from tests.waiting import until
 
 GROUP = -5001
@@ -360,17 +362,18 @@ class Slow:
 
 
 async def test_typing_is_seen_while_an_answer_takes_longer_and_not_more_than_it_lasts(
-    sandbox: Sandbox, db: Database
+    sandbox: Sandbox, db: Database, valkey_url: str
 ) -> None:
     person = str(next(_people))
-    wakes, brain = Wakes(db), Slow()
+    wakes, brain, valkey = Wakes(db), Slow(), connect_valkey(valkey_url)
     inbox = Inbox(db, wakes)
     polled = settings(f"{sandbox.url}/telegram", telegram_bot_token=SecretStr(SANDBOX_BOT_TOKEN))
     channel = TelegramChannel(polled, inbox)
     anything: Any = None
     catalog: Any = type("Catalog", (), {"offered": ()})
-    deps = TurnDeps(brain, catalog, anything, anything, db, polled)
-    turns = Turns(db, wakes, NoStates(), lease_s=30.0)
+    limits = Limits(valkey)
+    deps = TurnDeps(brain, catalog, anything, anything, db, polled, limits)
+    turns = Turns(db, wakes, DialogStore(valkey), limits, lease_s=30.0, zone="Africa/Nairobi")
     runner = TurnRunner(turns, deps, wakes, channels={ChannelName.TELEGRAM: channel})
     task = asyncio.create_task(runner.run())
 

@@ -16,6 +16,7 @@ from core.catalog import Catalog
 from core.db import Database
 from core.dialog_store import DialogStore
 from core.inbox import Inbox
+from core.limits import Limits
 from core.messages import Address, ChannelName, InboundMessage, Text
 from core.providers import Providers
 from core.settings import Settings
@@ -90,9 +91,11 @@ async def mathia(db: Database, valkey_url: str) -> AsyncIterator[Mathia]:
     settings = Settings(_env_file=None, smtp_host="127.0.0.1", mail_from="Mathia <bot@mathia.example>")
     wakes, valkey, providers = Wakes(db), Redis.from_url(valkey_url), Providers(settings)
     catalog = Catalog(CONNECTORS, settings)
-    deps = TurnDeps(RuleBrain(catalog), catalog, providers, ResultCache(valkey), db, settings)
+    limits = Limits(valkey)
+    deps = TurnDeps(RuleBrain(catalog), catalog, providers, ResultCache(valkey), db, settings, limits)
+    turns = Turns(db, wakes, DialogStore(valkey), limits, lease_s=30, zone="Africa/Nairobi")
     try:
-        yield Mathia(db, valkey, Inbox(db, wakes), Turns(db, wakes, DialogStore(valkey), lease_s=30), deps)
+        yield Mathia(db, valkey, Inbox(db, wakes), turns, deps)
     finally:
         await providers.close()
         await valkey.aclose()

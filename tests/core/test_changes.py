@@ -3,18 +3,20 @@
 import asyncio
 import itertools
 import random
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from bot.wiring import connect_valkey
 from core.changes import Change, Changed, Kind, Moved, Reach, apply
 from core.conversations import history
 from core.db import Database
 from core.dialog import DialogState
 from core.dialog_store import DialogStore
 from core.inbox import Inbox
+from core.limits import Limits
 from core.messages import Address, ChannelName, Reply, Text
 from core.turn import Closing, Turns, run_turn
 from core.wake import Wakes
@@ -183,21 +185,16 @@ async def test_changes_at_once_are_each_applied_once_and_numbered_without_gaps(d
     assert await db.pool.fetchval("SELECT edited_at FROM message") == NOW + timedelta(seconds=19)
 
 
-class NoStates(DialogStore):
-    """Dialog states of nobody; these tests have no Valkey."""
-
-    def __init__(self) -> None:
-        pass
-
-    async def load(self, keys: Any) -> Any:
-        return [DialogState() for _ in keys]
-
-    async def save(self, states: Any) -> None:
-        return
+@pytest.fixture
+async def turns(db: Database, valkey_url: str) -> AsyncIterator[Turns]:
+    valkey = connect_valkey(valkey_url)
+    yield Turns(db, Wakes(db), DialogStore(valkey), Limits(valkey), lease_s=30.0, zone="Africa/Nairobi")
+    await valkey.aclose()
 
 
-async def test_an_edit_before_the_answer_changes_what_is_answered(db: Database, inbox: Inbox) -> None:
-    turns = Turns(db, Wakes(db), NoStates(), lease_s=30.0)
+async def test_an_edit_before_the_answer_changes_what_is_answered(
+    db: Database, inbox: Inbox, turns: Turns
+) -> None:
     await inbox.receive([say("weather in Lamu", event_id="e1")])
     await inbox.change(change("edit", text="weather in Nairobi"))
     [first] = await turns.claim(10)
@@ -214,8 +211,9 @@ async def test_an_edit_before_the_answer_changes_what_is_answered(db: Database, 
     assert await db.pool.fetchval("SELECT count(*) FROM outbox") == 1
 
 
-async def test_an_answer_whose_action_has_begun_is_kept(db: Database, inbox: Inbox) -> None:
-    turns = Turns(db, Wakes(db), NoStates(), lease_s=30.0)
+async def test_an_answer_whose_action_has_begun_is_kept(
+    db: Database, inbox: Inbox, turns: Turns
+) -> None:
     await inbox.receive([say("remind me", event_id="e1")])
     [turn] = await turns.claim(10)
     await db.pool.execute(
@@ -226,8 +224,9 @@ async def test_an_answer_whose_action_has_begun_is_kept(db: Database, inbox: Inb
     assert await db.pool.fetchval("SELECT attempt FROM turn") == turn.attempt
 
 
-async def test_what_was_deleted_before_the_answer_is_not_answered(db: Database, inbox: Inbox) -> None:
-    turns = Turns(db, Wakes(db), NoStates(), lease_s=30.0)
+async def test_what_was_deleted_before_the_answer_is_not_answered(
+    db: Database, inbox: Inbox, turns: Turns
+) -> None:
     await inbox.receive([say("never mind", event_id="e1")])
     await inbox.change(change("delete"))
     [turn] = await turns.claim(10)

@@ -46,6 +46,7 @@ from core.handoff import (
 )
 from core.handoff_store import Handoffs
 from core.inbox import Inbox
+from core.limits import Limits as Quotas
 from core.messages import Reply, Text
 from core.settings import Settings
 from core.turn import Closing, Turn
@@ -293,7 +294,7 @@ class Desk:
 @pytest.fixture
 async def desk(db: Database, valkey_url: str) -> AsyncIterator[Desk]:
     wakes, valkey = Wakes(db), connect_valkey(valkey_url)
-    turns = TurnStore(db, wakes, DialogStore(valkey), lease_s=30)
+    turns = TurnStore(db, wakes, DialogStore(valkey), Quotas(valkey), lease_s=30, zone="Africa/Nairobi")
     yield Desk(db, Inbox(db, wakes), turns, Handoffs(db, wakes, Settings(_env_file=None)))
     await valkey.aclose()
 

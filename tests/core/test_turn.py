@@ -20,6 +20,7 @@ from core.dialog import QUESTIONS_MAX, DialogState, Intent
 from core.dialog_store import STATE_TTL_S, DialogStore
 from core.errors import InvalidSlot, LimitReached, ProviderUnavailable
 from core.inbox import Inbox
+from core.limits import CALLS, MESSAGES, Limits
 from core.messages import InboundMessage, Reply, Text
 from core.providers import Providers
 from core.settings import Settings
@@ -96,8 +97,10 @@ class Kit:
 async def kit(db: Database, valkey_url: str) -> AsyncIterator[Kit]:
     settings = Settings(_env_file=None)
     wakes, valkey, brain, providers = Wakes(db), Redis.from_url(valkey_url), ScriptedBrain(), Providers(settings)
-    deps = TurnDeps(brain, Catalog((NOTES,), settings), providers, ResultCache(valkey), db, settings)
-    yield Kit(db, Inbox(db, wakes), Turns(db, wakes, DialogStore(valkey), lease_s=30), brain, deps, valkey)
+    limits = Limits(valkey)
+    deps = TurnDeps(brain, Catalog((NOTES,), settings), providers, ResultCache(valkey), db, settings, limits)
+    turns = Turns(db, wakes, DialogStore(valkey), limits, lease_s=30, zone="Africa/Nairobi")
+    yield Kit(db, Inbox(db, wakes), turns, brain, deps, valkey)
     await providers.close()
     await valkey.aclose()
 
@@ -253,7 +256,7 @@ async def test_an_action_repeated_after_a_crash_runs_once(kit: Kit) -> None:
 
 async def test_chat_goes_on_without_valkey(kit: Kit, tmp_path_factory: pytest.TempPathFactory) -> None:
     nowhere = connect_valkey(f"unix://{tmp_path_factory.mktemp('v')}/none.sock")
-    turns = Turns(kit.db, Wakes(kit.db), DialogStore(nowhere), lease_s=30)
+    turns = Turns(kit.db, Wakes(kit.db), DialogStore(nowhere), Limits(nowhere), lease_s=30, zone="Africa/Nairobi")
     kit.brain.script = {"note": Intent("take_note", {}, 0.9)}
     await kit.inbox.receive([say("note")])
     [turn] = await turns.claim(1)
@@ -299,3 +302,62 @@ async def test_a_turn_that_hangs_is_stopped_and_tried_again(kit: Kit) -> None:
         await asyncio.gather(running, return_exceptions=True)
     assert await kit.db.pool.fetchval("SELECT state FROM turn") == "open"
     assert len(brain.seen) == 1
+
+
+async def test_an_action_over_its_limit_is_not_run_and_says_when_it_resets(kit: Kit) -> None:
+    kit.brain.script = {"go": Intent("take_note", {"content": "milk"}, 0.9)}
+    await kit.hear("go")
+    [key] = await kit.valkey.keys("limit:calls:*")
+    await kit.valkey.set(key, CALLS.count)
+    await kit.hear("go")
+    assert "You have asked for 100 things this hour" in (await kit.said())[-1]
+    assert await kit.db.pool.fetchval("SELECT count(*) FROM receipt") == 1
+
+
+async def test_over_the_days_messages_a_person_is_told_once_and_then_not_answered(kit: Kit) -> None:
+    await kit.hear("one")
+    [key] = await kit.valkey.keys("limit:messages:*")
+    assert await kit.valkey.get(key) == b"1"
+    await kit.valkey.set(key, MESSAGES.count - 1)
+    await kit.inbox.receive([say("two", room="r1"), say("three", room="r1")])
+    await kit.answer_all()
+    await kit.hear("four")
+    await kit.hear("five")
+    said = await kit.said()
+    assert len(said) == 2
+    assert said[1].startswith("You said two.\n\nYou have sent 1,000 messages today")
+    assert [asked.text for asked in kit.brain.seen] == ["one", "two"]
+    held = await kit.db.pool.fetchval("SELECT intent FROM turn ORDER BY id DESC LIMIT 1")
+    assert held == {"messages": [{"action": "none", "held": "quota"}]}
+    await kit.db.pool.execute("UPDATE person SET plan = 'pro'")
+    await kit.hear("six")
+    assert len(await kit.said()) == 2, "a plan without a factor is times one"
+    await kit.valkey.flushall()
+    await kit.hear("seven")
+    assert (await kit.said())[-1] == "You said seven."
+
+
+async def test_a_turn_tried_again_is_counted_once(kit: Kit) -> None:
+    await kit.inbox.receive([say("one")])
+    for _ in range(3):
+        await kit.turns.claim(1)
+        await kit.db.pool.execute("UPDATE turn SET lease_until = clock_timestamp() - interval '1 s'")
+    [key] = await kit.valkey.keys("limit:messages:*")
+    assert await kit.valkey.get(key) == b"1"
+
+
+async def test_a_muted_person_is_met_with_silence_and_may_appeal_once(kit: Kit) -> None:
+    await kit.hear("hello")
+    await kit.db.pool.execute("UPDATE person SET muted_until = now() + interval '1 day'")
+    await kit.db.pool.execute(
+        "INSERT INTO mute (person_id, conversation_id, until)"
+        " SELECT p.id, c.id, p.muted_until FROM person p, conversation c"
+    )
+    for text in ("hello?", "Appeal!", "appeal"):
+        await kit.hear(text)
+    assert await kit.said() == ["You said hello.", "Thank you. Somebody of our staff will look at it."]
+    assert [asked.text for asked in kit.brain.seen] == ["hello"]
+    assert await kit.db.pool.fetchval("SELECT appealed_at FROM mute") is not None
+    await kit.db.pool.execute("UPDATE person SET muted_until = now() - interval '1 s'")
+    await kit.hear("back")
+    assert (await kit.said())[-1] == "You said back."

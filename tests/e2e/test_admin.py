@@ -39,9 +39,9 @@ async def chromium() -> AsyncIterator[Browser]:
 
 
 @pytest.fixture
-async def site(db: Database) -> AsyncIterator[Site]:
+async def site(db: Database, valkey_url: str) -> AsyncIterator[Site]:
     """The admin, with something to show."""
-    async with running(db) as found:
+    async with running(db, valkey_url) as found:
         yield found
 
 
@@ -205,3 +205,31 @@ TOO_SMALL = """
   .filter(([, box]) => box.width > 2 && box.height > 2 && (box.height < 43.5 || box.width < 43.5))
   .map(([name, box]) => `${name} ${box.width} x ${box.height}`)
 """
+
+
+@pytest.mark.parametrize(("size", "scheme"), [(WIDE, "light"), (NARROW, "dark")], ids=["wide-light", "narrow-dark"])
+async def test_the_moderation_queue_fits_and_a_mute_is_lifted(
+    chromium: Browser, site: Site, size: tuple[int, int], scheme: Scheme
+) -> None:
+    async with signed_in(chromium, site, size, scheme) as tab:
+        await tab.page.goto(f"{site.url}/admin/moderation")
+        await tab.check()
+        conversation, _ = await say(site.db, Caller(LONG_NAME), "mjinga wewe")
+        pool = site.db.pool
+        await pool.execute(
+            "INSERT INTO moderation_flag (message_id, label, score, judge, person_id)"
+            " SELECT m.id, l, 1, 'word list', p.id FROM message m, person p, unnest(ARRAY['insult', 'threat']) l"
+        )
+        await pool.execute("UPDATE person SET muted_until = now() + interval '1 day'")
+        await pool.execute(
+            "INSERT INTO mute (person_id, conversation_id, until, appealed_at)"
+            " SELECT id, $1, muted_until, now() FROM person",
+            conversation,
+        )
+        await tab.page.goto(f"{site.url}/admin/moderation")
+        await tab.check()
+        await tab.page.get_by_role("button", name="Un-mute").click()
+        await expect(tab.page.get_by_text("Nobody is muted")).to_be_visible()
+        await tab.page.get_by_role("button", name="Dismiss").click()
+        await expect(tab.page.get_by_text("No message is flagged")).to_be_visible()
+    assert await pool.fetchval("SELECT muted_until FROM person") is None

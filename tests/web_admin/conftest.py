@@ -19,9 +19,9 @@ def plain_tracebacks() -> Iterator[None]:
 
 
 @pytest.fixture
-async def site(db: Database) -> AsyncIterator[Site]:
+async def site(db: Database, valkey_url: str) -> AsyncIterator[Site]:
     """The admin on a free port."""
-    async with running(db) as found:
+    async with running(db, valkey_url) as found:
         yield found
 
 

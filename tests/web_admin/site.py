@@ -7,9 +7,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from aiohttp import ClientResponse, ClientSession, CookieJar, web
+from redis.asyncio import Redis
 
 from core.db import Database
 from core.health import Health
+from core.limits import Limits
 from core.settings import Settings
 from web_admin.app import make_admin
 from web_admin.auth import new_sign_in_link
@@ -138,15 +140,16 @@ class Site:
 
 
 @asynccontextmanager
-async def running(db: Database, settings: Settings | None = None) -> AsyncIterator[Site]:
+async def running(db: Database, valkey_url: str, settings: Settings | None = None) -> AsyncIterator[Site]:
     """The admin on a free port, mounted as in the product."""
     health = dict(WELL)
 
     async def ask() -> Mapping[str, Health]:
         return health
 
+    valkey = Redis.from_url(valkey_url)
     app = web.Application()
-    admin = make_admin(db, settings or Settings(), ask, tick_s=TICK_S)
+    admin = make_admin(db, settings or Settings(), ask, Limits(valkey), tick_s=TICK_S)
     app.add_subapp("/admin", admin)
     runner = web.AppRunner(app, shutdown_timeout=1.0)
     await runner.setup()
@@ -156,3 +159,4 @@ async def running(db: Database, settings: Settings | None = None) -> AsyncIterat
         yield Site(f"http://{host}:{port}", db, health, admin)
     finally:
         await runner.cleanup()
+        await valkey.aclose()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 from sqlalchemy import text
 
@@ -191,8 +192,9 @@ async def test_over_http_the_cookie_is_kept_from_scripts_and_other_paths(site: S
     assert parts == {"HttpOnly", "SameSite=Lax", "Path=/admin", "Max-Age=43200"}
 
 
-async def test_over_https_the_cookie_is_bound_to_this_host_and_to_https(db: Database) -> None:
-    async with running(db, Settings(public_url="https://mathia.example")) as site, site.stranger() as browser:
+async def test_over_https_the_cookie_is_bound_to_this_host_and_to_https(db: Database, valkey_url: str) -> None:
+    settings = Settings(public_url="https://mathia.example")
+    async with running(db, valkey_url, settings) as site, site.stranger() as browser:
         headers = {"Origin": "https://mathia.example"}
         answer = await browser.post("/admin/sign-in", {"token": await new_token(db)}, headers)
         cookie = answer.headers["Set-Cookie"]
@@ -210,3 +212,24 @@ async def test_a_link_is_no_session_and_a_session_is_no_link(site: Site, owner: 
     async with site.stranger() as browser:
         assert (await browser.get("/admin/", Cookie=f"mathia_admin={token}")).status == 401
         assert (await browser.post("/admin/sign-in", {"token": cookie.value})).status == 403
+
+
+async def test_an_address_that_tries_too_often_waits_and_others_do_not(site: Site) -> None:
+    async with site.stranger() as browser:
+        statuses = [(await browser.post("/admin/sign-in", {"token": "x" * 43})).status for _ in range(11)]
+        assert statuses == [403] * 10 + [429] or statuses == [403] * 11, "unless the minute ended meanwhile"
+        for _ in range(11):
+            refused = await browser.post("/admin/sign-in", {"token": "x" * 43})
+        assert refused.status == 429
+        assert 1 <= int(refused.headers["Retry-After"]) <= 61
+        other = await browser.post("/admin/sign-in", {"token": "x" * 43}, {"X-Forwarded-For": "spoofed, 203.0.113.7"})
+        assert other.status == 403
+
+
+async def test_while_nobody_counts_nobody_signs_in(db: Database, tmp_path: Path) -> None:
+    token = await new_token(db)
+    async with running(db, f"unix://{tmp_path}/none.sock") as site, site.stranger() as browser:
+        answer = await browser.post("/admin/sign-in", {"token": token})
+        assert answer.status == 503
+        assert "Set-Cookie" not in answer.headers
+    assert await db.pool.fetchval("SELECT used_at FROM staff_session") is None

@@ -116,7 +116,7 @@ async def test_static_files_may_be_kept_and_are_what_was_released(site: Site) ->
 
 async def test_when_the_database_is_away_a_page_says_so(tmp_path: Path) -> None:
     db = await Database.connect(f"postgresql://mathia_app@/mathia?host={tmp_path}")
-    async with running(db) as site, site.stranger() as browser:
+    async with running(db, f"unix://{tmp_path}/none.sock") as site, site.stranger() as browser:
         page = await browser.get("/admin/conversations?q=x", Cookie=f"mathia_admin={'a' * 43}")
         assert page.status == 503
         assert "The database does not answer" in page.text
