@@ -8,11 +8,12 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from core.actions import Action
+from core.codes import code_in
 
 COMMAND = re.compile(r"/([A-Za-z][A-Za-z0-9_]{0,31})(?:@\w+)?(?:\s+(.*))?", re.DOTALL)
 
 HELP = ("start", "help")
-"""What `/start` carries is for linking, and no words."""
+"""What `/start` carries is a code to link by (core/codes.py), or no words of anybody."""
 
 SHORT = {
     "weather": ("get_weather", "weather"),
@@ -34,7 +35,7 @@ def in_words(text: str, actions: Collection[str]) -> str | None:
         return text
     name, rest = found[1].lower(), (found[2] or "").strip()
     if name in HELP:
-        return "help"
+        return text if code_in(text) else "help"
     action, words = SHORT.get(name, (name, name.replace("_", " ")))
     if action not in actions:
         return None
