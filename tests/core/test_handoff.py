@@ -200,32 +200,26 @@ class Room:
             self.claim(asks=False)
 
 
-STEPS = st.one_of(
-    st.sampled_from(
-        [("inbound",), ("inbound",), ("claim", False), ("claim", True), ("reclaim",), ("close", 0), ("close", 1)]
-    ),
-    st.tuples(
-        st.just("apply"),
-        st.sampled_from(
-            [
-                TookOver("amina"),
-                TookOver("baraka"),
-                Spoke("amina"),
-                Spoke("baraka"),
-                HandedBack("amina"),
-                HandedBack("baraka"),
-                WentBack(),
-                Watched("amina"),
-                TimeRanOut(),
-            ]
-        ),
-    ),
-    st.tuples(st.just("wait"), st.sampled_from([timedelta(minutes=20), timedelta(minutes=31), timedelta(hours=13)])),
+EVENTS = (
+    *(TookOver(staff) for staff in ("amina", "baraka")),
+    *(Spoke(staff) for staff in ("amina", "baraka")),
+    *(HandedBack(staff) for staff in ("amina", "baraka")),
+    *(WentBack(), Watched("amina"), TimeRanOut()),
 )
+WORK: list[tuple[Any, ...]] = [
+    *[("inbound",)] * 5,
+    *[("claim", False)] * 3,
+    *[("claim", True), ("reclaim",), ("close", 0), ("close", 1)],
+]
+EVENTFUL: list[tuple[Any, ...]] = [
+    *(("apply", event) for event in EVENTS),
+    *(("wait", timedelta(minutes=minutes)) for minutes in (20, 31, 800)),
+]
+STEPS = st.sampled_from(WORK + EVENTFUL)
 
 
 @examples(max_examples=SCHEDULES, deadline=None)
-@given(st.lists(STEPS, max_size=40))
+@given(st.lists(STEPS, min_size=10, max_size=50))
 def test_never_two_voices_and_never_silence_after_a_hand_back(steps: list[tuple[Any, ...]]) -> None:
     room = Room()
     backs = 0
