@@ -130,6 +130,8 @@ class Room:
     attempt: int = 0
     claimed: dict[int, tuple[list[int], bool]] = field(default_factory=dict)
     """What runners are answering, by attempt: the messages, and whether a human was asked for."""
+    asking: bool = False
+    """Whether the open turn is the one that asked for a human."""
     answered: Counter[int] = field(default_factory=Counter)
     heard: int = 0
     lines: list[str] = field(default_factory=list)
@@ -143,6 +145,7 @@ class Room:
         if "open" not in self.turns and "waiting" in self.turns:
             self.turns["open"] = self.turns.pop("waiting")
             self.attempt += 1
+            self.asking = asks
             self.claimed[self.attempt] = (self.turns["open"], asks)
             if asks:
                 self.apply(Asked())
@@ -150,7 +153,8 @@ class Room:
     def reclaim(self) -> None:
         if "open" in self.turns:
             self.attempt += 1
-            self.claimed[self.attempt] = (self.turns["open"], False)
+            # Answered again, it finds its receipt, and says again what it was to say.
+            self.claimed[self.attempt] = (self.turns["open"], self.asking)
 
     def close(self, attempt: int) -> None:
         messages, asks = self.claimed.pop(attempt, ([], False))
