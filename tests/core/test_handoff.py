@@ -157,11 +157,14 @@ class Room:
             self.claimed[self.attempt] = (self.turns["open"], self.asking)
 
     def close(self, attempt: int) -> None:
-        messages, asks = self.claimed.pop(attempt, ([], False))
+        if attempt not in self.claimed:
+            return  # nobody ever had it: a take-over raises the attempt without anybody answering
+        messages, asks = self.claimed.pop(attempt)
         if "open" not in self.turns or attempt != self.attempt:
             return  # fenced
         assert self.handoff.mode is not Mode.HUMAN, "two voices"
-        assert self.handoff.mode is Mode.BOT or asks, "while somebody waits, the bot acknowledges and says no more"
+        # While somebody waits, one line is said and no more; once the wait is over, that line is no longer true.
+        assert self.handoff.mode is (Mode.WAITING if asks else Mode.BOT)
         self.turns.pop("open")
         self.answer(messages)
 
