@@ -24,7 +24,7 @@ log = structlog.get_logger()
 OVER_MAX = 100
 """How many leases that ended one look takes care of."""
 HELD_MAX = 1_000
-"""In how many conversations, those written in last, one look listens for "back to the bot"."""
+"""In how many conversations, those that end first, one look listens for "back to the bot"."""
 HEARD_MAX = 100
 """How many messages of one conversation one look reads."""
 
@@ -61,7 +61,7 @@ OVER = """
 SELECT id FROM conversation WHERE mode <> 'bot' AND held_until <= clock_timestamp() ORDER BY held_until LIMIT $1
 """
 
-HELD = "SELECT id, next_seq FROM conversation WHERE mode <> 'bot' ORDER BY last_at DESC LIMIT $1"
+HELD = "SELECT id, next_seq FROM conversation WHERE mode <> 'bot' ORDER BY held_until LIMIT $1"
 
 UNHEARD = """
 SELECT m.conversation_id, m.seq, m.parts

@@ -67,6 +67,8 @@ class Turn:
     """Who wrote each message, in a room where several people did; empty where `person` wrote all."""
     others: Mapping[UUID, DialogState] = field(default_factory=dict)
     """The dialog states of the other people, by their ids; `state` is that of `person`."""
+    deleted: frozenset[int] = frozenset()
+    """Which of the messages, counted from 1, were deleted before they were answered."""
     written: int = 1
     """How many of the messages that waited `person` wrote."""
     held: Literal["quota", "muted"] | None = None
@@ -131,8 +133,8 @@ async def run_turn(turn: Turn, deps: TurnDeps) -> Closing:
     answers: list[tuple[UUID, Answer]] = []
     understood: list[Mapping[str, JsonValue]] = []
     for number, message in enumerate(turn.messages, 1):
-        if not message.parts:
-            # It was deleted before it was answered. Numbers stay: receipts are found by them.
+        if number in turn.deleted:
+            # Numbers stay: receipts are found by them.
             understood.append({"action": "none"})
             continue
         one = turn
@@ -261,7 +263,8 @@ RETURNING t.id, t.attempt, set_config('synchronous_commit', 'off', true)
 
 READ = """
 SELECT t.id, t.attempt, t.conversation_id, c.channel, c.account, c.room, m.event_id, m.parts, m.reply_to, m.created_at,
-       i.provider_id, i.display_name, p.id AS person_id, p.name, p.language, p.timezone, p.plan, p.muted_until
+       i.provider_id, i.display_name, p.id AS person_id, p.name, p.language, p.timezone, p.plan, p.muted_until,
+       m.deleted_at
 FROM unnest($1::bigint[]) AS g(id)
 JOIN turn t USING (id)
 JOIN conversation c ON c.id = t.conversation_id
@@ -451,6 +454,7 @@ def _turn(rows: Sequence[Any], now: datetime) -> Turn:
         DialogState(),
         now,
         people if len(rows) > 1 and len({one.id for one in people}) > 1 else (),
+        deleted=frozenset(number for number, row in enumerate(rows, 1) if row["deleted_at"] is not None),
         written=sum(row["person_id"] == last["person_id"] for row in rows),
         held="muted" if muted else None,
     )

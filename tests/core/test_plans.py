@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from core import conversations, inbox, outbox, turn
+from core import conversations, handoff_store, inbox, outbox, turn
 from core.db import Database
 from jobs import sweeps
 
@@ -27,11 +27,16 @@ STATEMENTS = {
     "conversations.HISTORY": conversations.HISTORY,
     "conversations.CHANGES": conversations.CHANGES,
     "conversations.LAST_SEQS": conversations.LAST_SEQS,
+    "handoff_store.LOCK": handoff_store.LOCK,
+    "handoff_store.MOVE_TURNS": handoff_store.MOVE_TURNS,
+    "handoff_store.OVER": handoff_store.OVER,
+    "handoff_store.HELD": handoff_store.HELD,
+    "handoff_store.UNHEARD": handoff_store.UNHEARD,
     "sweeps.CLAIM_DUE": sweeps.CLAIM_DUE,
     "sweeps.MOVE_ON": sweeps.MOVE_ON,
     "sweeps.REFUSED": sweeps.REFUSED,
 }
-READ_WHOLE = {"ix_turn_claimable", "ix_outbox_in_doubt", "ix_outbox_refused"}
+READ_WHOLE = {"ix_conversation_held_until", "ix_turn_claimable", "ix_outbox_in_doubt", "ix_outbox_refused"}
 """Partial indexes that hold nothing but what is looked for."""
 
 
