@@ -3,7 +3,7 @@
 Parts are stored as JSON with a `kind`; unknown kinds are refused at the edge, never guessed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -127,10 +127,22 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
+class TemplateUse:
+    """A template that the provider keeps under `provider_ref`, its variables by number, and the text they make."""
+
+    name: str
+    language: str
+    provider_ref: str
+    variables: Mapping[str, str]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class OutboundMessage:
     """One message to send: `outbox_id` is our reference, `attempt` the fence under which it is sent.
 
-    `conversation_id` and `seq` name the stored message; `recipient` says where it goes.
+    `conversation_id` and `seq` name the stored message; `recipient` says where it goes. With a `template`, that is
+    what is sent, instead of the parts.
     """
 
     outbox_id: int
@@ -140,6 +152,7 @@ class OutboundMessage:
     seq: int
     parts: tuple[Part, ...]
     created_at: datetime
+    template: TemplateUse | None = None
 
 
 def text_of(parts: tuple[Part, ...]) -> str:

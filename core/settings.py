@@ -45,6 +45,8 @@ class Settings(BaseSettings):
     twilio_whatsapp_from: str = ""
     """The sender, whatsapp:+14155238886; it is also the account name of our WhatsApp conversations."""
     twilio_base_url: str = "https://api.twilio.com"
+    twilio_content_base_url: str = "https://content.twilio.com"
+    """Where Twilio keeps message templates."""
 
     # Telegram.
     telegram_bot_token: SecretStr = SecretStr("")
@@ -127,6 +129,7 @@ class Settings(BaseSettings):
                 "twilio_auth_token": SecretStr(SANDBOX_AUTH_TOKEN),
                 "twilio_whatsapp_from": SANDBOX_WHATSAPP_FROM,
                 "twilio_base_url": f"{url}/twilio",
+                "twilio_content_base_url": f"{url}/twilio",
             }
         if not self.telegram_bot_token.get_secret_value():
             change |= {

@@ -14,7 +14,7 @@ import orjson
 import structlog
 from pydantic import JsonValue
 
-from core import crashpoint
+from core import crashpoint, opt_out
 from core.actions import Action, ActionContext, ActionResult, Effect, Params, Person
 from core.brain.replies import Dropped
 from core.cache import ResultCache
@@ -30,6 +30,7 @@ from core.providers import Providers
 from core.receipts import once
 from core.settings import Settings
 from core.wake import Wakes
+from core.window import WINDOWED
 
 if TYPE_CHECKING:
     from core.brain import Brain
@@ -106,13 +107,34 @@ async def run_turn(turn: Turn, deps: TurnDeps) -> Closing:
     """
     state = turn.state
     answers: list[Answer] = []
+    stopped: Answer | None = None
     for number, message in enumerate(turn.messages, 1):
         one = turn if len(turn.messages) == 1 else replace(turn, messages=(message,), state=state)
-        answers.append(await answer(one, number, deps))
+        said = opt_out.word(message.text) if message.sender.channel in WINDOWED else None
+        if said is not None and (word := await answer_word(said, one, deps)) is not None:
+            stopped = word if said == "stop" else None
+            answers.append(word)
+        else:
+            answers.append(await answer(one, number, deps))
         state = answers[-1].state
     crashpoint.hit("turn.answered")
+    if stopped is not None:
+        # Whoever opts out gets this one line; what else they wrote in the same breath is done, and not told.
+        return Closing(turn, stopped.reply if stopped.reply.parts else None, state, [one.understood for one in answers])
     told = [one.reply for one in answers[:-1] if not one.is_question] + [answers[-1].reply]
     return Closing(turn, Reply.joined(told), state, [one.understood for one in answers])
+
+
+async def answer_word(said: str, turn: Turn, deps: TurnDeps) -> Answer | None:
+    """Opt out or in; None for START from somebody who had not opted out, which is a message like any other."""
+    sender, language = turn.messages[-1].sender, turn.person.language
+    if said == "start":
+        if not await opt_out.start(deps.db, sender, turn.id, turn.attempt):
+            return None
+        return Answer(Reply.of(opt_out.STARTED.get(language, opt_out.STARTED["en"])), turn.state, {"action": "none"})
+    newly = await opt_out.stop(deps.db, sender, turn.id, turn.attempt)
+    reply = Reply.of(opt_out.STOPPED.get(language, opt_out.STOPPED["en"])) if newly else Reply(())
+    return Answer(reply, turn.state.finish(), {"action": "none"})
 
 
 async def answer(turn: Turn, number: int, deps: TurnDeps) -> Answer:

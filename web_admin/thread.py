@@ -11,7 +11,7 @@ from web_admin.queries import Stored
 
 GROUP_WITHIN = timedelta(minutes=2)
 GAVE_UP = "Mathia tried several times and gave up; the person was told once."
-KINDS = {"reply": None, "reminder": "Reminder", "workflow": "Workflow"}
+KINDS = {"reply": None, "reminder": "Reminder", "workflow": "Workflow", "notice": "Announcement"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,10 @@ def blocks(messages: Sequence[Stored], zone: ZoneInfo, now: datetime) -> list[Bl
 
 
 def _kind(message: Stored) -> str | None:
-    return KINDS.get(message.kind, message.kind.replace("_", " ").capitalize()) if message.kind else None
+    kind = KINDS.get(message.kind, message.kind.replace("_", " ").capitalize()) if message.kind else None
+    if message.template is None:
+        return kind
+    return " · ".join(filter(None, [kind, f"by template “{message.template}”"]))
 
 
 def _meanings(messages: Sequence[Stored]) -> dict[int, str]:
