@@ -147,11 +147,11 @@ GIVE_WAY = """
 WITH mine AS (
     UPDATE outbox SET state = 'pending', not_before = clock_timestamp()
     WHERE id = $1 AND attempt = $2 AND state = 'sending' AND done_at IS NULL
-    RETURNING id, conversation_id
+    RETURNING id
 )
-UPDATE outbox o SET state = 'pending', done_at = NULL, not_before = clock_timestamp(), error = NULL,
+UPDATE outbox SET state = 'pending', done_at = NULL, not_before = clock_timestamp(), error = NULL,
        followed_up_at = NULL
-FROM mine WHERE o.conversation_id = mine.conversation_id AND o.id < mine.id AND o.state = 'held' AND o.held_seq < $3
+WHERE conversation_id = $4 AND id < $1 AND state = 'held' AND held_seq < $3 AND EXISTS (SELECT FROM mine)
 """
 
 RELEASE = f"""
@@ -162,7 +162,8 @@ WITH looked AS (
     SELECT l.id FROM looked l JOIN conversation c ON c.id = l.conversation_id {NEWEST_INBOUND}
     WHERE i.seq > l.held_seq AND i.created_at > clock_timestamp() - $3::interval
 ), locked AS MATERIALIZED (
-    SELECT id FROM outbox WHERE id IN (SELECT id FROM due) AND state = 'held' ORDER BY id FOR UPDATE SKIP LOCKED
+    SELECT id FROM outbox WHERE id IN (SELECT id FROM due) AND coalesce(state, '') = 'held'
+    ORDER BY id FOR UPDATE SKIP LOCKED
 ), released AS (
     UPDATE outbox o SET state = 'pending', done_at = NULL, not_before = clock_timestamp(), error = NULL,
            followed_up_at = NULL
@@ -400,7 +401,8 @@ class Outbox:
     async def give_way(self, delivery: Delivery) -> None:
         """Let the held messages of a conversation whose person has written go before a claimed one, in their order."""
         seq = delivery.standing.inbound_seq if delivery.standing else 0
-        await self._db.pool.execute(GIVE_WAY, delivery.message.outbox_id, delivery.message.attempt, seq)
+        message = delivery.message
+        await self._db.pool.execute(GIVE_WAY, message.outbox_id, message.attempt, seq, message.conversation_id)
 
     async def release(self, after: UUID) -> UUID:
         """Let held messages go whose people have written since, also where no reply follows; where to look on from.
