@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from bot.adminlink import embedded
+from bot.sandbox.accounts import ADDRESS_FILE
 from bot.servers.folder import default_folder
 from channels.whatsapp.twilio_content import TwilioContent
 from core.db import Database
@@ -31,11 +32,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 async def main(args: argparse.Namespace) -> int:
     """Do one of them and print how the templates stand."""
-    settings = Settings().sandboxed()
+    folder = args.data or default_folder()
+    settings = Settings()
+    address = folder / "sandbox" / ADDRESS_FILE
+    if not settings.database_url and not settings.sandbox_url and not settings.twilio_account_sid and address.exists():
+        settings = settings.model_copy(update={"sandbox_url": address.read_text()})
+    settings = settings.sandboxed()
     if not settings.twilio_account_sid or not settings.twilio_whatsapp_from:
         raise MathiaError("Set TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN and TWILIO_WHATSAPP_FROM first.")
     registry = TwilioContent(settings)
-    db = await Database.connect(settings.database_url or embedded(args.data or default_folder()), pool_size=1)
+    db = await Database.connect(settings.database_url or embedded(folder), pool_size=1)
     try:
         match args.what:
             case "add":

@@ -14,6 +14,7 @@ import pytest
 from aiohttp import web
 
 from bot.runners import DeliveryRunner, TurnRunner
+from bot.servers.supervisor import free_port
 from bot.webhooks import routes
 from bot.wiring import Services, services
 from channels.whatsapp.twilio_content import TwilioContent
@@ -24,7 +25,7 @@ from core.settings import Settings
 from core.templates import STATES, rows
 from jobs import templates
 from jobs.worker import run_worker
-from tests.conftest import Sandbox, free_port
+from tests.conftest import Sandbox
 from tests.factories import ACCOUNT, say
 from tests.waiting import until
 
