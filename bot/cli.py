@@ -48,6 +48,7 @@ COMMANDS = (
     Command("parse", "core.brain.parse_lines", "JSON lines in, JSON lines out: what is understood", settings=False),
     Command("chat", "bot.chat", "talk to a running Mathia from the terminal"),
     Command("docs", "bot.docs", "write the documents that are derived from the code", settings=False),
+    Command("templates", "bot.templates", "WhatsApp's message templates: list, add, submit, refresh"),
     Command("workflow", "bot.workflows", "start and look at workflows"),
     Command("admin-link", "bot.adminlink", "print a new sign-in link for the admin pages"),
 )

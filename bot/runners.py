@@ -9,22 +9,26 @@ import asyncio
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
+from uuid import UUID
 
 import structlog
 
 from bot.pace import Pace
 from bot.wiring import Services, services
-from channels.base import Channel, NotSent, OutcomeUnknown, Typist, Undeliverable, Unknowable
-from core.db import is_away
+from channels.base import Channel, NotSent, OptedOut, OutcomeUnknown, OutsideWindow, Typist, Undeliverable, Unknowable
+from core import gate, opt_out
+from core.db import Database, is_away
 from core.errors import StoreUnavailable
 from core.handoff_store import Handoffs
 from core.log import configure
-from core.messages import ChannelName, Reply
+from core.messages import ChannelName, OutboundMessage, Reply
 from core.metrics import OPEN_TURNS, SENDING, SENDS, TURN_SECONDS, TURNS
 from core.outbox import ASK_AFTER_S, RETRY_S_MAX, Delivery, Outbox, Outcome
 from core.settings import Settings
 from core.turn import APOLOGY, ATTEMPTS_MAX, TURN_S_MAX, Closing, Turn, TurnDeps, Turns, run_turn
 from core.wake import Wakes
+from core.window import WINDOWED, FreeText, Hold, Refuse, UseTemplate
 
 log = structlog.get_logger()
 
@@ -157,9 +161,12 @@ class DeliveryRunner:
     """Claims outbox rows per channel, sends each in its own task, settles how it went in batches."""
 
     def __init__(
-        self, outbox: Outbox, channels: Mapping[ChannelName, Channel], wakes: Wakes, settings: Settings
+        self, db: Database, outbox: Outbox, channels: Mapping[ChannelName, Channel], wakes: Wakes, settings: Settings
     ) -> None:
+        self._db = db
         self._outbox = outbox
+        self._looked = UUID(int=0)
+        """How far the look for held messages whose people have written has come."""
         self._channels = channels
         self._wakes = wakes
         self._certain_s = settings.unknown_certain_s
@@ -206,16 +213,47 @@ class DeliveryRunner:
                 log.warning("outbox.lease_lost", outbox_id=delivery.message.outbox_id)
                 return
             outcome = await self._send(channel, delivery)
-            SENDS.labels(channel.name, outcome.state).inc()
-            await self._outbox.settle(_piecewise(channel, delivery, outcome))
+            if outcome is not None:
+                SENDS.labels(channel.name, outcome.state).inc()
+                await self._outbox.settle(_piecewise(channel, delivery, outcome))
         except StoreUnavailable:
+            log.warning("outbox.store_away", outbox_id=delivery.message.outbox_id)
+        except Exception as error:
+            # PostgreSQL went away at the gate; when the lease ends, the outcome is asked after.
+            if not is_away(error):
+                raise
             log.warning("outbox.store_away", outbox_id=delivery.message.outbox_id)
         finally:
             self._on_the_way[channel.name] -= 1
             self._wakes.wake("outbox")
 
-    async def _send(self, channel: Channel, delivery: Delivery) -> Outcome:
-        """Send once and say how it went."""
+    async def _admit(self, delivery: Delivery) -> OutboundMessage | Outcome | None:
+        """The message as it may be sent where there is a 24-hour window; None when it is held or lets others go first.
+
+        By what template it goes is written down before it does: an unknown outcome is asked after by its text.
+        """
+        message = delivery.message
+        row = message.outbox_id, message.attempt
+        decision = await gate.decision(self._db, delivery)
+        match decision:
+            case Refuse(reason):
+                return Outcome(*row, "refused", error=reason)
+            case Hold(reason):
+                await self._outbox.hold(delivery, reason)
+                log.info("outbox.held", outbox_id=message.outbox_id)
+                return None
+            case FreeText() if delivery.standing is not None and delivery.standing.gives_way:
+                await self._outbox.give_way(delivery)
+                return None
+        use = decision.use if isinstance(decision, UseTemplate) else None
+        if use != message.template:
+            if not await self._outbox.use_template(delivery, use):
+                return None
+            message = replace(message, template=use)
+        return message
+
+    async def _send(self, channel: Channel, delivery: Delivery) -> Outcome | None:
+        """Send once and say how it went; None when that is settled already."""
         message = delivery.message
         row = message.outbox_id, message.attempt
         if delivery.is_stale:
@@ -224,13 +262,24 @@ class DeliveryRunner:
             # What answers a message is tried: whoever wrote it is there, and the news of it may be on its way.
             return Outcome(*row, "refused", error="The person has blocked us, or we were removed from the group.")
         tries = message.attempt - message.piece
+        if delivery.standing is not None:
+            admitted = await self._admit(delivery)
+            if not isinstance(admitted, OutboundMessage):
+                return admitted
+            message = admitted
         try:
             if 0 < message.piece >= channel.pieces(message):
                 # A newer version shows it in fewer pieces, and all of them are sent.
                 return Outcome(*row, "sent")
             async with asyncio.timeout(self._send_s):
                 return Outcome(*row, "sent", provider_message_id=await channel.send(message))
+        except OutsideWindow as refusal:
+            log.info("outbox.outside_window", outbox_id=message.outbox_id, channel=channel.name)
+            await self._outbox.shut_out(message.outbox_id, attempt=message.attempt, error=str(refusal))
+            return None
         except Undeliverable as refusal:
+            if isinstance(refusal, OptedOut):
+                await opt_out.stopped_by_provider(self._db, message.recipient)
             log.warning("outbox.refused", outbox_id=message.outbox_id, channel=channel.name)
             return Outcome(*row, "refused", error=str(refusal))
         except NotSent as trouble:
@@ -261,6 +310,8 @@ class DeliveryRunner:
         while True:
             try:
                 await self._outbox.abandon()
+                if WINDOWED & self._channels.keys():
+                    self._looked = await self._outbox.release(self._looked)
                 for name, channel in self._channels.items():
                     for delivery in await self._outbox.claim_in_doubt(name, ASKING_MAX):
                         outcome = _piecewise(channel, delivery, await self._ask(channel, delivery))
@@ -339,7 +390,7 @@ async def run(wired: Services) -> None:
             TurnRunner(wired.turns, wired.turn_deps, wired.wakes, channels=wired.channels).run(), name="turns"
         )
         group.create_task(
-            DeliveryRunner(wired.outbox, wired.channels, wired.wakes, wired.settings).run(), name="delivery"
+            DeliveryRunner(wired.db, wired.outbox, wired.channels, wired.wakes, wired.settings).run(), name="delivery"
         )
 
 

@@ -19,12 +19,14 @@ from telegram.error import TelegramError
 from channels.base import Channel
 from channels.telegram import TelegramChannel
 from channels.whatsapp import cloud, twilio
-from core import crashpoint
+from core import crashpoint, opt_out
+from core.db import Database, is_away
 from core.errors import StoreUnavailable
 from core.inbox import Inbox
-from core.messages import ChannelName, InboundMessage
+from core.messages import Address, ChannelName, InboundMessage
 from core.outbox import Outbox, ProviderStatus
 from core.settings import Settings
+from core.wake import Wakes
 
 log = structlog.get_logger()
 
@@ -48,6 +50,10 @@ class Served(Protocol):
     @property
     def settings(self) -> Settings: ...
     @property
+    def db(self) -> Database: ...
+    @property
+    def wakes(self) -> Wakes: ...
+    @property
     def inbox(self) -> Inbox: ...
     @property
     def outbox(self) -> Outbox: ...
@@ -69,6 +75,8 @@ def routes(services: Served) -> list[web.RouteDef]:
 
 class _Webhooks:
     def __init__(self, services: Served) -> None:
+        self._db = services.db
+        self._wakes = services.wakes
         self._inbox = services.inbox
         self._outbox = services.outbox
         self._base_url = services.settings.base_url
@@ -118,7 +126,21 @@ class _Webhooks:
                 int(piece),
                 int(piece) + 1 == int(count),
             )
-            if not await self._record([said]):
+            try:
+                if status.outside_window and await self._outbox.shut_out(
+                    said.outbox_id, provider_message_id=said.provider_message_id, error=status.error or ""
+                ):
+                    self._wakes.wake("outbox")
+                else:
+                    known = await self._outbox.record(said)
+                    if status.opted_out and known:
+                        await self._opted_out(form)
+                    if not known:
+                        log.info("webhook.status_of_stranger", channel=ChannelName.WHATSAPP, status=status.status)
+            except Exception as error:
+                if not isinstance(error, StoreUnavailable) and not is_away(error):
+                    raise
+                log.warning("webhook.store_away", channel=ChannelName.WHATSAPP)
                 return _unavailable()
         return web.Response(body=b"<Response/>", content_type="text/xml")
 
@@ -151,6 +173,13 @@ class _Webhooks:
         if not await self._record(batch.statuses):
             return _unavailable()
         return web.Response()
+    async def _opted_out(self, form: twilio.Form) -> None:
+        """The recipient of a message of ours told Twilio that they want none."""
+        fields = dict(form)
+        person = fields.get("To", "")
+        await opt_out.stopped_by_provider(
+            self._db, Address(ChannelName.WHATSAPP, fields.get("From", ""), person, person)
+        )
 
     async def telegram_update(self, request: web.Request) -> web.StreamResponse:
         """An update, with the secret token in a header."""

@@ -2,21 +2,31 @@
 
 A send either returns the provider's id, or raises one of:
 
-Undeliverable     the provider said no for good; resending will not help
+Undeliverable     the provider said no for good; resending will not help (OutsideWindow, OptedOut: and what to do now)
 NotSent           it certainly was not sent; try later (the provider may have said when)
 OutcomeUnknown    it may have been sent: never resent blindly, only after asking the provider
 """
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
 from core.errors import ProviderError, ProviderRefused
 from core.messages import ChannelName, OutboundMessage
+from core.templates import NewTemplate
 
 
 class Undeliverable(ProviderRefused):
     """The provider refused this message for good; the reason is a sentence for staff."""
+
+
+class OutsideWindow(Undeliverable):
+    """WhatsApp takes templates only from us to this person now, or not this template: what goes instead is decided."""
+
+
+class OptedOut(Undeliverable):
+    """The provider says that the person wants no messages from us."""
 
 
 class NotSent(ProviderError):
@@ -34,6 +44,38 @@ class OutcomeUnknown(ProviderError):
 
 class Unknowable(ProviderError):
     """The provider offers no way to ask whether a message was sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """How a template stands with WhatsApp: one of the states of core.templates, and the provider's reason."""
+
+    state: str
+    reason: str | None = None
+
+
+class TemplateRegistry(Protocol):
+    """A provider's list of our message templates, and the way to WhatsApp's approval."""
+
+    account: str
+
+    async def add(self, template: NewTemplate) -> str:
+        """Register it, or find it where it was registered before; the provider's id. Raises ProviderError or
+        ProviderRefused.
+        """
+        ...
+
+    async def submit(self, provider_ref: str, template: NewTemplate) -> Approval:
+        """Ask for WhatsApp's approval."""
+        ...
+
+    async def approval(self, provider_ref: str) -> Approval:
+        """How it stands now."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
 
 
 class Channel(Protocol):

@@ -3,7 +3,7 @@
 Parts are stored as JSON with a `kind`; unknown kinds are refused at the edge, never guessed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -215,11 +215,23 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
+class TemplateUse:
+    """A template that the provider keeps under `provider_ref`, its variables by number, and the text they make."""
+
+    name: str
+    language: str
+    provider_ref: str
+    variables: Mapping[str, str]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class OutboundMessage:
     """One message to send: `outbox_id` is our reference, `attempt` the fence under which it is sent.
 
     `conversation_id` and `seq` name the stored message; `recipient` says where it goes. A channel that cannot show it
-    in one message of its own sends several, one at a time: `piece` is the one whose turn it is, counted from 0.
+    in one message of its own sends several, one at a time: `piece` is the one whose turn it is, counted from 0. With a
+    `template`, that is what is sent, instead of the parts.
     """
 
     outbox_id: int
@@ -230,6 +242,7 @@ class OutboundMessage:
     parts: tuple[Part, ...]
     created_at: datetime
     piece: int = 0
+    template: TemplateUse | None = None
 
 
 def text_of(parts: tuple[Part, ...]) -> str:

@@ -10,7 +10,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import (
-    ARRAY,
     BigInteger,
     CheckConstraint,
     DateTime,
@@ -27,7 +26,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy import Identity as GeneratedId
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -299,10 +298,9 @@ class Reaction(Base):
 class Outbox(Base):
     """One message owed to a channel. `sending` is committed before the provider is called.
 
-    pending -> sending (leased under `attempt`) -> sent | refused | unknown; unknown -> sent | pending only by
-    asking the
-    provider. `done_at` is set when nothing more will be tried; until then it holds back later messages of its
-    conversation.
+    pending -> sending (leased under `attempt`) -> sent | refused | unknown | held; unknown -> sent | pending only by
+    asking the provider; held -> pending when the person writes, or refused when it went by e-mail instead. `done_at` is
+    set when nothing more will be tried as things stand; until then it holds back later messages of its conversation.
     Provider statuses (delivered, read, failed) arrive later in `provider_status`.
     """
 
@@ -329,8 +327,15 @@ class Outbox(Base):
     error: Mapped[str | None] = mapped_column(doc="why it was refused, or is not known; a sentence for staff")
     followed_up_at: Mapped[datetime | None] = mapped_column(doc="when a refusal was taken care of")
     follow_ups: Mapped[int] = mapped_column(SmallInteger, server_default="0", doc="how often its follow-up was begun")
+    held_seq: Mapped[int | None] = mapped_column(
+        doc="the person's newest message when this one was held; any later one lets it go"
+    )
+    template: Mapped[dict[str, Any] | None] = mapped_column(doc="the template it is sent by: name, language, text …")
+    past_ids: Mapped[list[str] | None] = mapped_column(
+        ARRAY(Text()), doc="provider ids of tries that failed for the window's sake; their statuses say nothing more"
+    )
     __table_args__ = (
-        CheckConstraint("state IN ('pending', 'sending', 'sent', 'refused', 'unknown')", name="state"),
+        CheckConstraint("state IN ('pending', 'sending', 'sent', 'refused', 'unknown', 'held')", name="state"),
         Index("ix_outbox_unfinished", "conversation_id", "id", postgresql_where=text("done_at IS NULL")),
         Index("ix_outbox_claimable", "channel", "id", postgresql_where=text("state = 'pending'")),
         Index(
@@ -338,7 +343,10 @@ class Outbox(Base):
             "not_before",
             postgresql_where=text("done_at IS NULL AND state IN ('sending', 'unknown')"),
         ),
-        Index("ix_outbox_refused", "id", postgresql_where=text("state = 'refused' AND followed_up_at IS NULL")),
+        Index(
+            "ix_outbox_refused", "id", postgresql_where=text("state IN ('refused', 'held') AND followed_up_at IS NULL")
+        ),
+        Index("ix_outbox_held", "conversation_id", "id", postgresql_where=text("state = 'held'")),
         Index(
             "ix_outbox_failed",
             "done_at",
@@ -350,6 +358,49 @@ class Outbox(Base):
             postgresql_where=text("provider_message_id IS NOT NULL"),
         ),
     )
+
+
+class Template(Base):
+    """A message that WhatsApp has to approve before it goes out outside the 24-hour window, as one account has it.
+
+    `provider_ref` is the provider's own id (Twilio's content SID), None until it is registered there.
+    """
+
+    __tablename__ = "template"
+    channel: Mapped[str] = mapped_column(primary_key=True)
+    account: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True, doc="what it is for: 'reminder', 'notice'")
+    language: Mapped[str] = mapped_column(primary_key=True)
+    provider_ref: Mapped[str | None]
+    category: Mapped[str]
+    body: Mapped[str] = mapped_column(doc="with {{1}} for its variables")
+    variables: Mapped[dict[str, Any]] = mapped_column(doc="by number, an example of what stands there")
+    state: Mapped[str] = mapped_column(server_default="unsubmitted")
+    reason: Mapped[str | None] = mapped_column(doc="why it was rejected or paused; a sentence for staff")
+    checked_at: Mapped[datetime | None] = mapped_column(doc="when the provider was last asked for its state")
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    __table_args__ = (
+        CheckConstraint(
+            "state IN ('unsubmitted', 'received', 'pending', 'approved', 'rejected', 'paused', 'disabled')",
+            name="state",
+        ),
+    )
+
+
+class OptOut(Base):
+    """Somebody who wants no messages on one channel, by their identity there; `ended_at` when they opted in again.
+
+    `turn_id` is the turn in which they said the last of both; the answer to an opt-out is the last thing they get. None
+    when the provider said it.
+    """
+
+    __tablename__ = "opt_out"
+    identity_id: Mapped[UUID] = mapped_column(ForeignKey("identity.id"), primary_key=True)
+    at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    how: Mapped[str] = mapped_column(doc="'word' or 'provider'")
+    turn_id: Mapped[int | None]
+    ended_at: Mapped[datetime | None]
+    __table_args__ = (CheckConstraint("how IN ('word', 'provider')", name="how"),)
 
 
 class Receipt(Base):

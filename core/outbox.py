@@ -9,7 +9,7 @@ statement that settles one makes the row pending for the next; a retry, a doubt 
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
@@ -18,7 +18,8 @@ from core import crashpoint
 from core.db import Database
 from core.group_commit import GroupCommit
 from core.inbox import TOUCHED
-from core.messages import PARTS, Address, ChannelName, OutboundMessage, Part
+from core.messages import PARTS, Address, ChannelName, OutboundMessage, Part, TemplateUse
+from core.window import WINDOW, WINDOWED, Standing
 
 STALE_AFTER = {"reply": timedelta(hours=6), "reminder": timedelta(hours=24)}
 """After this a message is refused rather than sent late; other kinds have no such limit."""
@@ -27,6 +28,8 @@ ASK_AFTER_S = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0)
 RETRY_S_MAX = 60.0
 ABANDONED_MAX = 1_000
 """How many rows of dead processes one look turns into unknown outcomes."""
+RELEASE_MAX = 500
+"""Held messages looked at in one go."""
 BULK = 100
 """More messages than this are joined by hashing, not one by one."""
 
@@ -87,7 +90,7 @@ WITH head AS (
     SET state = 'sending', attempt = o.attempt + 1, asked = 0, error = NULL,
         sending_at = clock_timestamp(), lease_until = clock_timestamp() + $3
     FROM head WHERE o.id = head.id
-    RETURNING o.id, o.attempt, o.piece, o.kind, o.conversation_id, o.sending_at, o.asked
+    RETURNING o.id, o.attempt, o.piece, o.kind, o.conversation_id, o.sending_at, o.asked, o.template, o.held_seq
 )
 """
 
@@ -99,7 +102,7 @@ WITH head AS (
 ), claimed AS (
     UPDATE outbox o SET asked = o.asked + 1, not_before = clock_timestamp() + $3
     FROM head WHERE o.id = head.id
-    RETURNING o.id, o.attempt, o.piece, o.kind, o.conversation_id, o.sending_at, o.asked
+    RETURNING o.id, o.attempt, o.piece, o.kind, o.conversation_id, o.sending_at, o.asked, o.template, o.held_seq
 )
 """
 
@@ -110,6 +113,95 @@ FROM claimed
 JOIN message m ON m.id = claimed.id
 JOIN conversation c ON c.id = claimed.conversation_id
 ORDER BY claimed.id
+"""
+
+NEWEST_INBOUND = """
+LEFT JOIN LATERAL (SELECT i.seq, i.created_at FROM message i
+                   WHERE i.conversation_id = c.id AND i.direction = 'in' ORDER BY i.seq DESC LIMIT 1) i ON true
+"""
+
+CLAIMED_WINDOWED = f"""
+SELECT claimed.*, m.seq, m.parts, m.created_at, c.account, c.room, clock_timestamp() AS now,
+       coalesce(i.seq, 0) AS inbound_seq, i.created_at AS inbound_at,
+       EXISTS (SELECT FROM identity p JOIN opt_out x ON x.identity_id = p.id
+               WHERE p.channel = c.channel AND p.account = c.account AND p.provider_id = c.room
+                 AND x.ended_at IS NULL AND x.turn_id IS DISTINCT FROM coalesce(m.turn_id, 0)
+               OFFSET 0) AS opted_out,
+       EXISTS (SELECT FROM outbox h WHERE h.conversation_id = c.id AND h.id < claimed.id AND h.state = 'held'
+                 AND h.held_seq < i.seq OFFSET 0) AS gives_way
+FROM claimed
+JOIN message m ON m.id = claimed.id
+JOIN conversation c ON c.id = claimed.conversation_id
+{NEWEST_INBOUND}
+ORDER BY claimed.id
+"""
+"""The same for channels with a window: what core.window needs besides, seen as it was when the rows were claimed."""
+
+USE_TEMPLATE = """
+UPDATE outbox SET template = $3 WHERE id = $1 AND attempt = $2 AND state = 'sending' AND done_at IS NULL RETURNING id
+"""
+
+HOLD = """
+UPDATE outbox SET state = 'held', held_seq = $3, error = $4, template = NULL, followed_up_at = NULL,
+       done_at = clock_timestamp()
+WHERE id = $1 AND attempt = $2 AND state = 'sending' AND done_at IS NULL
+"""
+
+GIVE_WAY = """
+WITH mine AS (
+    UPDATE outbox SET state = 'pending', not_before = clock_timestamp()
+    WHERE id = $1 AND attempt = $2 AND state = 'sending' AND done_at IS NULL
+    RETURNING id
+)
+UPDATE outbox SET state = 'pending', done_at = NULL, not_before = clock_timestamp(), error = NULL,
+       followed_up_at = NULL
+WHERE conversation_id = $4 AND id < $1 AND state = 'held' AND held_seq < $3 AND EXISTS (SELECT FROM mine)
+"""
+
+RELEASE = f"""
+WITH looked AS (
+    SELECT o.id, o.conversation_id, o.held_seq FROM outbox o WHERE o.state = 'held' AND o.conversation_id > $1
+    ORDER BY o.conversation_id, o.id LIMIT $2
+), due AS (
+    SELECT l.id FROM looked l JOIN conversation c ON c.id = l.conversation_id {NEWEST_INBOUND}
+    WHERE i.seq > l.held_seq AND i.created_at > clock_timestamp() - $3::interval
+), locked AS MATERIALIZED (
+    SELECT id FROM outbox WHERE id IN (SELECT id FROM due) AND coalesce(state, '') = 'held'
+    ORDER BY id FOR UPDATE SKIP LOCKED
+), released AS (
+    UPDATE outbox o SET state = 'pending', done_at = NULL, not_before = clock_timestamp(), error = NULL,
+           followed_up_at = NULL
+    FROM locked WHERE o.id = locked.id RETURNING o.id
+)
+SELECT (SELECT count(*) FROM released) AS released, (SELECT count(*) FROM looked) AS looked,
+       (SELECT max(conversation_id::text)::uuid FROM looked) AS last
+"""
+
+REOPENED = """
+SELECT o.id, o.conversation_id, o.template, c.channel, c.account FROM outbox o
+JOIN conversation c ON c.id = o.conversation_id
+WHERE (o.id = $1 OR ($1::bigint IS NULL AND o.provider_message_id = $2))
+  AND coalesce(o.provider_message_id, $2, '') = coalesce($2, '')
+  AND ($2::text IS NULL OR o.past_ids IS NULL OR NOT $2 = ANY(o.past_ids))
+  AND ($3::int IS NULL OR (o.attempt = $3 AND o.done_at IS NULL))
+  AND o.state IN ('sent', 'sending', 'unknown', 'pending')
+FOR NO KEY UPDATE OF o
+"""
+
+REOPEN = """
+UPDATE outbox o
+SET state = 'pending', done_at = NULL, not_before = clock_timestamp(), provider_message_id = NULL,
+    provider_status = NULL, template = NULL, error = $3, followed_up_at = NULL,
+    past_ids = CASE WHEN $2::text IS NULL THEN o.past_ids ELSE array_append(coalesce(o.past_ids, '{}'), $2) END,
+    held_seq = coalesce((SELECT i.seq FROM message i
+                         WHERE i.conversation_id = o.conversation_id AND i.direction = 'in'
+                           AND i.created_at <= o.sending_at ORDER BY i.seq DESC LIMIT 1), 0)
+WHERE o.id = $1
+"""
+
+BAD_TEMPLATE = """
+UPDATE template SET state = 'paused', reason = $5
+WHERE (channel, account, name, language) = ($1, $2, $3, $4) AND state = 'approved'
 """
 
 ABANDONED = """
@@ -151,8 +243,9 @@ WITH given AS (
         WITH ORDINALITY AS g(outbox_id, provider_message_id, status, error, rank, piece, last, n)
 ), found AS (
     SELECT g.*, o.id FROM given g JOIN outbox o ON o.id = g.outbox_id
-    WHERE g.piece = o.piece AND (o.provider_message_id IS NULL OR o.provider_message_id = g.provider_message_id)
-       OR g.piece < o.piece AND (g.provider_message_id = ANY(o.earlier_ids) OR o.doubt IS NOT NULL)
+    WHERE (g.piece = o.piece AND (o.provider_message_id IS NULL OR o.provider_message_id = g.provider_message_id)
+           OR g.piece < o.piece AND (g.provider_message_id = ANY(o.earlier_ids) OR o.doubt IS NOT NULL))
+      AND (o.past_ids IS NULL OR NOT g.provider_message_id = ANY(o.past_ids))
     UNION ALL
     SELECT g.*, o.id FROM given g JOIN outbox o ON o.provider_message_id = g.provider_message_id
     WHERE g.outbox_id IS NULL
@@ -235,14 +328,18 @@ class Delivery:
     now: datetime
     unreachable: bool = False
     """The provider has said that the room lets nothing in."""
+    standing: Standing | None = None
+    """Where its conversation stands, on channels with a 24-hour window."""
+    held_seq: int | None = None
 
     @property
     def is_stale(self) -> bool:
-        """Whether it is too old to be of use; what was begun is finished."""
+        """Whether it is too old to be of use; what was begun is finished, and what had to wait for the person is wanted
+        however late they write."""
         if self.message.piece:
             return False
         limit = STALE_AFTER.get(self.kind)
-        return limit is not None and self.now - self.message.created_at > limit
+        return self.held_seq is None and limit is not None and self.now - self.message.created_at > limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +396,8 @@ class Outbox:
 
     async def claim(self, channel: ChannelName, limit: int) -> list[Delivery]:
         """Lease up to `limit` messages of a channel that are due and first in their conversations."""
-        rows = await self._db.pool.fetch(CLAIM + CLAIMED, channel.value, limit, self._lease)
+        claimed = CLAIMED_WINDOWED if channel in WINDOWED else CLAIMED
+        rows = await self._db.pool.fetch(CLAIM + claimed, channel.value, limit, self._lease)
         if rows:
             crashpoint.hit("outbox.sending")
         return [_delivery(channel, row) for row in rows]
@@ -335,6 +433,55 @@ class Outbox:
         settled = {row["id"] for row in rows}
         return [outcome.outbox_id in settled for outcome in outcomes]
 
+    async def use_template(self, delivery: Delivery, use: TemplateUse | None) -> bool:
+        """Write down by which template it is about to be sent, or that by none; False when this claim has ended."""
+        kept = asdict(use) if use is not None else None
+        row = delivery.message.outbox_id, delivery.message.attempt
+        return await self._db.pool.fetchval(USE_TEMPLATE, *row, kept) is not None
+
+    async def hold(self, delivery: Delivery, reason: str) -> None:
+        """Keep a claimed message until the person writes; later ones of its conversation need not wait for it."""
+        seq = delivery.standing.inbound_seq if delivery.standing else 0
+        await self._db.pool.execute(HOLD, delivery.message.outbox_id, delivery.message.attempt, seq, reason)
+
+    async def give_way(self, delivery: Delivery) -> None:
+        """Let the held messages of a conversation whose person has written go before a claimed one, in their order."""
+        seq = delivery.standing.inbound_seq if delivery.standing else 0
+        message = delivery.message
+        await self._db.pool.execute(GIVE_WAY, message.outbox_id, message.attempt, seq, message.conversation_id)
+
+    async def release(self, after: UUID) -> UUID:
+        """Let held messages go whose people have written since, also where no reply follows; where to look on from.
+
+        Looks at RELEASE_MAX of them at a time, in the order of their conversations; UUID(int=0) begins again.
+        """
+        row = await self._db.pool.fetchrow(RELEASE, after, RELEASE_MAX, WINDOW)
+        return row["last"] if row["looked"] == RELEASE_MAX else UUID(int=0)
+
+    async def shut_out(
+        self,
+        outbox_id: int | None,
+        *,
+        attempt: int | None = None,
+        provider_message_id: str | None = None,
+        error: str,
+    ) -> bool:
+        """The provider would not send a message for the window's sake: it is decided upon again, as outside the window.
+
+        Named by our reference, else by the provider's id; with an `attempt` only while that one lasts. If it went by a
+        template, that template is not used again until the provider says it may be. False when there is no such
+        message, or this try of it was known to have failed: of any number of such answers one has an effect.
+        """
+        async with self._db.hot() as connection:
+            row = await connection.fetchrow(REOPENED, outbox_id, provider_message_id, attempt)
+            if row is None:
+                return False
+            if (used := row["template"]) is not None:
+                names = row["channel"], row["account"], used["name"], used["language"]
+                await connection.execute(BAD_TEMPLATE, *names, error)
+            await connection.execute(REOPEN, row["id"], provider_message_id, error)
+        return True
+
     async def record(self, status: ProviderStatus) -> bool:
         """Record what a provider says of a message; False when we know no such message.
 
@@ -364,8 +511,10 @@ class Outbox:
         return [(status.outbox_id, status.provider_message_id) in keys for status in statuses]
 
     async def provider_ids(self, message: OutboundMessage) -> Collection[str]:
-        """Provider ids of the conversation's other messages and pieces, which an answer to "did you send this?" must
-        not name."""
+        """Provider ids of the conversation's other messages and pieces, and of tries that failed.
+
+        An answer to "did you send this?" must not name them.
+        """
         rows = await self._db.pool.fetch(
             "SELECT CASE WHEN id <> $2 THEN provider_message_id END AS provider_message_id, earlier_ids FROM outbox"
             " WHERE conversation_id = $1 AND (id = $2 OR provider_message_id IS NOT NULL OR earlier_ids IS NOT NULL)"
@@ -374,7 +523,8 @@ class Outbox:
             message.outbox_id,
         )
         ids = {one for row in rows for one in (row["provider_message_id"], *(row["earlier_ids"] or ()))}
-        return ids - {None}
+        past = await self._db.pool.fetchval("SELECT past_ids FROM outbox WHERE id = $1", message.outbox_id)
+        return (ids | set(past or ())) - {None}
 
 
 def _delivery(channel: ChannelName, row: Any) -> Delivery:
@@ -388,5 +538,12 @@ def _delivery(channel: ChannelName, row: Any) -> Delivery:
         PARTS.validate_python(row["parts"]),
         row["created_at"],
         row["piece"],
+        TemplateUse(**row["template"]) if row["template"] is not None else None,
     )
-    return Delivery(message, row["kind"], row["sending_at"], row["asked"], row["now"], row["unreachable"])
+    held_seq = row["held_seq"]
+    standing = None
+    if "inbound_seq" in row:
+        standing = Standing(row["inbound_seq"], row["inbound_at"], held_seq, row["opted_out"], row["gives_way"])
+    return Delivery(
+        message, row["kind"], row["sending_at"], row["asked"], row["now"], row["unreachable"], standing, held_seq
+    )

@@ -54,6 +54,8 @@ class Settings(BaseSettings):
     twilio_whatsapp_from: str = ""
     """The sender, whatsapp:+14155238886; it is also the account name of our WhatsApp conversations."""
     twilio_base_url: str = "https://api.twilio.com"
+    twilio_content_base_url: str = "https://content.twilio.com"
+    """Where Twilio keeps message templates."""
 
     # WhatsApp by Meta's Cloud API, instead of Twilio or beside it with a number of its own.
     meta_phone_number_id: str = Field(default="", pattern=r"^[0-9]{0,32}$")
@@ -179,6 +181,7 @@ class Settings(BaseSettings):
                 "twilio_auth_token": SecretStr(SANDBOX_AUTH_TOKEN),
                 "twilio_whatsapp_from": SANDBOX_WHATSAPP_FROM,
                 "twilio_base_url": f"{url}/twilio",
+                "twilio_content_base_url": f"{url}/twilio",
             }
         if not self.meta_phone_number_id:
             change |= {

@@ -15,7 +15,7 @@ import orjson
 import structlog
 from pydantic import JsonValue
 
-from core import crashpoint, moderation
+from core import crashpoint, moderation, opt_out
 from core.actions import Action, ActionContext, ActionResult, Effect, Params, Person
 from core.brain.replies import Dropped
 from core.cache import ResultCache
@@ -32,6 +32,7 @@ from core.providers import Providers
 from core.receipts import once
 from core.settings import Settings
 from core.wake import Wakes
+from core.window import WINDOWED
 
 if TYPE_CHECKING:
     from core.brain import Brain
@@ -132,6 +133,7 @@ async def run_turn(turn: Turn, deps: TurnDeps) -> Closing:
     states = {**turn.others, turn.person.id: turn.state}
     answers: list[tuple[UUID, Answer]] = []
     understood: list[Mapping[str, JsonValue]] = []
+    stopped: Answer | None = None
     for number, message in enumerate(turn.messages, 1):
         if number in turn.deleted:
             # Numbers stay: receipts are found by them.
@@ -149,11 +151,19 @@ async def run_turn(turn: Turn, deps: TurnDeps) -> Closing:
                 people=(),
                 others={},
             )
-        answers.append((person.id, await answer(one, number, deps)))
+        said = opt_out.word(message.text) if message.sender.channel in WINDOWED else None
+        if said is not None and (word := await answer_word(said, one, deps)) is not None:
+            stopped = word if said == "stop" else None
+            answers.append((person.id, word))
+        else:
+            answers.append((person.id, await answer(one, number, deps)))
         understood.append(answers[-1][1].understood)
         states[person.id] = answers[-1][1].state
     crashpoint.hit("turn.answered")
     state = states.pop(turn.person.id)
+    if stopped is not None:
+        # Whoever opts out gets this one line; what else they wrote in the same breath is done, and not told.
+        return Closing(turn, stopped.reply if stopped.reply.parts else None, state, understood, states)
     last = dict(answers)
     told = [one.reply for writer, one in answers if not one.is_question or one is last[writer]]
     if turn.notice is not None:
@@ -168,6 +178,20 @@ async def _muted(turn: Turn, deps: TurnDeps) -> Turn:
     if not await moderation.appeal(deps.db, turn.person.id, turn.id):
         return turn
     return replace(turn, notice=moderation.APPEALED["sw" if turn.person.language == "sw" else "en"])
+
+
+
+
+async def answer_word(said: str, turn: Turn, deps: TurnDeps) -> Answer | None:
+    """Opt out or in; None for START from somebody who had not opted out, which is a message like any other."""
+    sender, language = turn.messages[-1].sender, turn.person.language
+    if said == "start":
+        if not await opt_out.start(deps.db, sender, turn.id, turn.attempt):
+            return None
+        return Answer(Reply.of(opt_out.STARTED.get(language, opt_out.STARTED["en"])), turn.state, {"action": "none"})
+    newly = await opt_out.stop(deps.db, sender, turn.id, turn.attempt)
+    reply = Reply.of(opt_out.STOPPED.get(language, opt_out.STOPPED["en"])) if newly else Reply(())
+    return Answer(reply, turn.state.finish(), {"action": "none"})
 
 
 async def answer(turn: Turn, number: int, deps: TurnDeps) -> Answer:

@@ -1,5 +1,7 @@
 """What follows a refusal: a reminder or a workflow's word that its channel refused goes by e-mail, or staff are told.
 
+One that WhatsApp's window holds goes by e-mail too where it can; else it stays held, and a template may announce it.
+
 The owner of what was refused decides where it goes: the person who set the reminder or made the workflow, never
 whoever else is in the room.
 """
@@ -10,9 +12,11 @@ from uuid import UUID, uuid4
 import structlog
 
 from core.db import Database
-from core.messages import PARTS, Text
+from core.messages import PARTS, ChannelName, Text
 from core.outbox import NewMessage, post
+from core.templates import approved
 from core.wake import Wakes
+from core.window import ANY_LANGUAGE, pick
 
 log = structlog.get_logger()
 
@@ -22,15 +26,20 @@ NAMES = {"whatsapp": "WhatsApp", "telegram": "Telegram", "web": "the web page", 
 
 BEGIN = """
 UPDATE outbox SET follow_ups = follow_ups + 1
-WHERE id = $1 AND state = 'refused' AND followed_up_at IS NULL
+WHERE id = $1 AND state IN ('refused', 'held') AND followed_up_at IS NULL
 RETURNING follow_ups
 """
 
 CLAIM = """
 UPDATE outbox o SET followed_up_at = clock_timestamp()
-FROM message m
-WHERE o.id = $1 AND o.state = 'refused' AND o.followed_up_at IS NULL AND m.id = o.id
-RETURNING o.kind, o.dedup_key, o.channel, o.conversation_id, m.parts
+FROM message m, conversation c
+WHERE o.id = $1 AND o.state IN ('refused', 'held') AND o.followed_up_at IS NULL AND m.id = o.id
+  AND c.id = o.conversation_id
+RETURNING o.kind, o.dedup_key, o.channel, o.conversation_id, m.parts, o.state, o.held_seq, c.account
+"""
+NOT_HELD = """
+UPDATE outbox SET state = 'refused', error = 'More than 24 hours had passed since the person last wrote on WhatsApp;'
+       ' it went by e-mail.' WHERE id = $1
 """
 
 OWNER = {
@@ -65,12 +74,17 @@ async def follow_up(db: Database, wakes: Wakes, outbox_id: int, *, can_mail: boo
         if row is None:
             return
         problem = await _reroute(connection, outbox_id, row, can_mail=can_mail)
-        if problem is not None:
+        held = row["state"] == "held"
+        if problem is None and held:
+            await connection.execute(NOT_HELD, outbox_id)
+        elif problem is not None and (not held or row["kind"] in OWNER):
             await _note(connection, outbox_id, problem)
-        else:
-            await wakes.notify(connection, "outbox")
+        if problem is not None and held:
+            await _announce(connection, row)
+        await wakes.notify(connection, "outbox")
     wakes.wake("outbox")
-    log.info("follow_up.done", outbox_id=outbox_id, by="staff" if problem else "email")
+    by = "email" if problem is None else "waiting" if held else "staff"
+    log.info("follow_up.done", outbox_id=outbox_id, by=by)
 
 
 async def _reroute(connection: Any, outbox_id: int, row: Any, *, can_mail: bool) -> str | None:
@@ -96,6 +110,16 @@ async def _reroute(connection: Any, outbox_id: int, row: Any, *, can_mail: bool)
     parts = (*PARTS.validate_python(row["parts"]), preface)
     await post(connection, [NewMessage(conversation_id, parts, "rerouted", f"reroute:{outbox_id}")])
     return None
+
+
+async def _announce(connection: Any, row: Any) -> None:
+    """Tell a person by template, once until they write, that something is held for them; if there is such a one."""
+    templates = await approved(connection, ChannelName(row["channel"]), row["account"])
+    notice = pick("notice", ANY_LANGUAGE, templates)
+    if notice is None:
+        return
+    key = f"notice:{row['conversation_id']}:{row['held_seq']}"
+    await post(connection, [NewMessage(row["conversation_id"], (Text(text=notice.body),), "notice", key)])
 
 
 async def _give_up(db: Database, outbox_id: int, problem: str) -> None:

@@ -63,7 +63,8 @@ WHERE r.id = g.id
 """
 
 REFUSED = """
-SELECT id FROM outbox WHERE state = 'refused' AND followed_up_at IS NULL AND kind = ANY($1::text[])
+SELECT id FROM outbox
+WHERE state IN ('refused', 'held') AND followed_up_at IS NULL AND (state = 'held' OR kind = ANY($1::text[]))
 ORDER BY id LIMIT $2
 """
 

@@ -17,6 +17,7 @@ from jobs.broker import Queue, limited
 from jobs.moderation import sweep_messages
 from jobs.reroute import follow_up
 from jobs.sweeps import sweep_refused, sweep_reminders
+from jobs.templates import sweep_templates
 
 log = structlog.get_logger()
 
@@ -41,6 +42,8 @@ async def run_worker(settings: Settings, db: Database, wakes: Wakes, channels: C
             queue.start()
         async with asyncio.TaskGroup() as group:
             group.create_task(sweep_reminders(db, wakes), name="sweep.reminders")
+            if settings.twilio_account_sid:
+                group.create_task(sweep_templates(db, settings), name="sweep.templates")
             group.create_task(sweep_refused(db, queue.hand_out if queue else one_by_one), name="sweep.refused")
             group.create_task(sweep_messages(db, wakes, providers, settings), name="sweep.messages")
     finally:

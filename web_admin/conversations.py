@@ -16,9 +16,10 @@ from core import audit
 from core.db import Database
 from core.errors import UserError
 from core.messages import ChannelName
+from core.window import WINDOW, WINDOWED, is_open
 from web_admin import auth, queries, words
 from web_admin.live import SignedOut, Update
-from web_admin.queries import THREAD_PAGE, Heading, Linked, ListQuery, Page, Shares
+from web_admin.queries import THREAD_PAGE, Heading, Linked, ListQuery, Page, Reach, Shares
 from web_admin.rendering import Templates, link
 from web_admin.thread import blocks
 
@@ -72,7 +73,11 @@ class Conversations:
                 state = await self._state(session, heading)
                 values = await self._thread(session, staff, place, heading, "conversation.opened")
                 values |= {"canned": await queries.canned_replies(session), "nonce": secrets.token_hex(16)}
-                values |= {"facts": facts(heading, self._zone, self._now()), "newest": place.upto is None}
+                said = facts(heading, self._zone, self._now())
+                if heading.channel in WINDOWED:
+                    reach = await queries.reach(session, heading)
+                    said += reach_facts(reach, self._zone, self._now())
+                values |= {"facts": said, "newest": place.upto is None}
                 values["linked"] = await self._linked(session, staff, place.conversation)
         rows = self._rows(place, page, shares)
         version = f"{_version(rows)}.{state}" if state else _version(rows)
@@ -183,6 +188,18 @@ def title(heading: Heading) -> str:
     first = heading.members[0]
     name = first.name or words.short_identity(heading.channel, first.identity)
     return name if len(heading.members) == 1 else f"{name} and {len(heading.members) - 1} more"
+
+
+def reach_facts(reach: Reach, zone: ZoneInfo, now: datetime) -> list[str]:
+    """Whether we may write to the person, where that depends on when they last wrote."""
+    found = []
+    if reach.inbound_at is not None and is_open(reach.inbound_at, now):
+        found.append(f"window open until {words.when(reach.inbound_at + WINDOW, zone, now)}")
+    else:
+        found.append("window closed: templates only until they write")
+    if reach.opted_out_at is not None:
+        found.append(f"opted out {words.when(reach.opted_out_at, zone, now)}")
+    return found
 
 
 def facts(heading: Heading, zone: ZoneInfo, now: datetime) -> list[str]:

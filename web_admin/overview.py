@@ -207,6 +207,7 @@ def outbox_lines(counts: Counts) -> list[Line]:
             counts.asking + counts.lost,
             ", ".join(filter(None, unknown)) or None,
         ),
+        Line(State("Held until the person writes", "wait" if counts.held else "plain"), counts.held),
         Line(State("Refused in 24 hours", "bad" if counts.refused else "plain"), counts.refused),
     ]
 

@@ -21,7 +21,7 @@ from core.db import is_away
 from core.errors import UserError
 from core.handoff import Handoff, Mode
 from core.messages import PARTS, ChannelName, Part
-from core.models import CannedReply, Conversation, Identity, Member, Message, Note, Outbox, Person, Turn
+from core.models import CannedReply, Conversation, Identity, Member, Message, Note, OptOut, Outbox, Person, Turn
 
 LIST_PAGE = 50
 """Conversations on one page."""
@@ -69,6 +69,7 @@ class Counts:
     oldest_unsent: datetime | None
     refused: int
     lost: int
+    held: int
     reminders_due: int
     runs_requested: int
     runs_running: int
@@ -91,6 +92,7 @@ FROM (SELECT count(*) FILTER (WHERE state = 'waiting') AS turns_waiting,
      (SELECT count(*) FILTER (WHERE state = 'refused') AS refused, count(*) FILTER (WHERE state = 'unknown') AS lost
       FROM outbox
       WHERE done_at IS NOT NULL AND state IN ('refused', 'unknown') AND done_at > now() - interval '24 hours') failed,
+     (SELECT count(*) AS held FROM outbox WHERE state = 'held') held,
      (SELECT count(*) AS reminders_due FROM reminder
       WHERE state = 'active' AND due_at <= now() + interval '1 hour') due,
      (SELECT count(*) FILTER (WHERE state = 'requested') AS runs_requested,
@@ -484,6 +486,35 @@ async def linked(session: AsyncSession, conversation_id: UUID) -> tuple[UUID | N
 
 
 @dataclass(frozen=True, slots=True)
+class Reach:
+    """When the person last wrote, and since when they want no messages; None for never."""
+
+    inbound_at: datetime | None
+    opted_out_at: datetime | None
+
+
+async def reach(session: AsyncSession, heading: Heading) -> Reach:
+    """Whether a conversation's person may be written to, on channels where that depends on them."""
+    newest = (
+        select(Message.created_at)
+        .where(Message.conversation_id == heading.id, Message.direction == "in")
+        .order_by(Message.seq.desc())
+        .limit(1)
+    )
+    opted_out = (
+        select(OptOut.at)
+        .join(Identity, Identity.id == OptOut.identity_id)
+        .where(
+            Identity.channel == heading.channel,
+            Identity.account == heading.account,
+            Identity.provider_id == heading.room,
+            OptOut.ended_at.is_(None),
+        )
+    )
+    return Reach(await session.scalar(newest), await session.scalar(opted_out))
+
+
+@dataclass(frozen=True, slots=True)
 class Stored:
     """One message as stored, and how its delivery or its turn stands."""
 
@@ -504,6 +535,7 @@ class Stored:
     author: str | None = None
     edited_at: datetime | None = None
     deleted_at: datetime | None = None
+    template: str | None = None
 
 
 def _messages(conversation_id: UUID, upto: int | None) -> Select[*tuple[Any, ...]]:
@@ -547,6 +579,7 @@ async def thread(session: AsyncSession, conversation_id: UUID, upto: int | None)
             Message.author,
             Turn.intent,
             Outbox.kind,
+            Outbox.template["name"].astext.label("template"),
             func.coalesce(Person.name, Identity.display_name).label("sender"),
         )
         .outerjoin(Identity, Identity.id == Message.identity_id)

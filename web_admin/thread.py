@@ -17,6 +17,7 @@ KINDS = {
     "handoff": None,
     "reminder": "Reminder · automatic",
     "workflow": "Workflow · automatic",
+    "notice": "Announcement",
     "moderation": "Moderation",
 }
 """Reminders and workflows speak while a human has the word, too: they are owed."""
@@ -117,7 +118,10 @@ def _private(note: Aside, zone: ZoneInfo, now: datetime) -> Private:
 
 
 def _kind(message: Stored) -> str | None:
-    return KINDS.get(message.kind, message.kind.replace("_", " ").capitalize()) if message.kind else None
+    kind = KINDS.get(message.kind, message.kind.replace("_", " ").capitalize()) if message.kind else None
+    if message.template is None:
+        return kind
+    return " · ".join(filter(None, [kind, f"by template “{message.template}”"]))
 
 
 def _meanings(messages: Sequence[Stored]) -> dict[int, str]:

@@ -43,6 +43,8 @@ def delivery(state: str | None, provider_status: str | None, *, done: bool) -> S
             return PROVIDER.get(provider_status or "", State("Sent"))
         case "refused":
             return State("Refused", "bad")
+        case "held":
+            return State("Held until the person writes", "wait")
         case "unknown" if done:
             return State("Nobody knows whether it arrived", "bad")
         case "unknown":

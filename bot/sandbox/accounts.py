@@ -26,3 +26,7 @@ API_KEY_PREFIX = "sandbox"
 def is_api_key(key: str) -> bool:
     """Whether a keyed simulator lets this key in."""
     return key.startswith(API_KEY_PREFIX)
+
+
+ADDRESS_FILE = "url"
+"""In the simulators' data folder: where they are, while they run."""

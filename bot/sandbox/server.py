@@ -29,6 +29,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
 
+from bot.sandbox.accounts import ADDRESS_FILE
 from bot.sandbox.calls import BODY_BYTES_MAX, Answer, Call, Provider, answer_json, controls
 from bot.sandbox.exchangerate import ExchangeRate
 from bot.sandbox.faults import Fault
@@ -309,6 +310,7 @@ async def serving(
         await runner.setup()
         await sandbox.start(smtp_port)
         await web.SockSite(runner, listener, backlog=BACKLOG).start()
+        (data / ADDRESS_FILE).write_text(base_url)
         try:
             yield base_url, sandbox.smtp.port
         finally:

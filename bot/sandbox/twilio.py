@@ -6,7 +6,8 @@ the window (left alone they count as inside, because a load generator writes pas
 ends all three.
 
 Numbers with a fate: +15005550001 is invalid (21211), …03 not enabled (21408), …04 opted out (21610), and
-+150000<code>, such as +15000063003, is accepted and then fails with that code.
++150000<code>, such as +15000063003, is accepted and then fails with that code. Templates are in
+bot/sandbox/twilio_content.py.
 """
 
 import asyncio
@@ -34,6 +35,7 @@ from bot.sandbox.hooks import Hooks, Unreachable
 from bot.sandbox.pictures import PICTURE_TYPE, picture
 from bot.sandbox.screen import Screen
 from bot.sandbox.truth import ROWS_MAX, Disk, Journal, JsonObject
+from bot.sandbox.twilio_content import REVIEW_S, Contents
 
 BODY_CHARS_MAX = 1600
 FIELDS_MAX = 64
@@ -48,12 +50,6 @@ CALLBACK_REPLAY_S = 60.0
 INBOUND_TRIES_MAX = 1_000
 INBOUND_BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 3.0)
 """Waits between tries; the last one repeats."""
-
-TEMPLATES = {
-    "HX" + "0" * 31 + "1": "Hi {{1}}, reminder: {{2}}",
-    "HX" + "0" * 31 + "2": "Hi {{1}}, you have a new message from Mathia. Reply to read it.",
-}
-"""Approved content templates of the sandbox account."""
 
 LIFE = (("queued", 0.0), ("sent", 0.02), ("delivered", 0.08), ("read", 0.5))
 """What becomes of a message, and when, in seconds."""
@@ -110,6 +106,11 @@ FAILURES = {
     63024: "Invalid message recipient",
     63032: "We cannot send this message to this user because of a limitation of WhatsApp",
     63038: "Account exceeded the daily messages limit",
+    63027: "Template does not exist for a language and locale",
+    63028: "Number of parameters provided does not match the expected number of parameters",
+    63040: "Template Rejected",
+    63041: "Template Paused",
+    63042: "Template Disabled",
     63049: "Meta chose not to deliver this WhatsApp marketing message",
 }
 
@@ -231,12 +232,16 @@ class Twilio:
         self._deliveries: dict[str, asyncio.Task[None]] = {}
         self._kick = asyncio.Event()
         self._last_inbound: dict[str, float] = {}
+        self._contents = Contents(self.journal, base_url)
+        self._contents.reset()
         self.heal()
         self._read_back()
 
     def _read_back(self) -> None:
         for row in self.journal.rows():
-            if row.get("kind") == "send":
+            if str(row.get("kind", "")).startswith("content"):
+                self._contents.read_back(row)
+            elif row.get("kind") == "send":
                 at = datetime.fromisoformat(row["at"]).timestamp()
                 media = tuple(row.get("media") or ())
                 self._keep(
@@ -305,14 +310,16 @@ class Twilio:
         return refuse(20500)
 
     def heal(self) -> None:
-        """Open all windows again."""
+        """Open all windows again, and let WhatsApp review templates quickly."""
+        self._contents.review_s = REVIEW_S
         self._strict = False
         self._closed: set[str] = set()
         self._offset_s = 0.0
 
     def reset(self) -> None:
-        """Forget all messages and people."""
+        """Forget all messages, people and templates."""
         self.heal()
+        self._contents.reset()
         self._messages.clear()
         self._by_to.clear()
         self._last_inbound.clear()
@@ -326,6 +333,8 @@ class Twilio:
         path = call.path
         if path == "/_window":
             return self._window(call)
+        if path == "/_templates":
+            return self._templates(call)
         if CDN_PATH.fullmatch(path):
             # A CDN's signed address takes no second kind of authorization.
             return (
@@ -335,12 +344,15 @@ class Twilio:
             )
         found = MESSAGE_PATH.fullmatch(path)
         media = None if found else MEDIA_PATH.fullmatch(path)
-        if found is None and media is None:
+        is_content = path.startswith("/v1/Content")
+        if found is None and media is None and not is_content:
             return refuse(20404, path)
         if not hmac.compare_digest(call.headers.get("Authorization", "").encode(), self._basic.encode()):
             answer = refuse(20003)
             answer.headers = {"WWW-Authenticate": 'Basic realm="Twilio API"'}
             return answer
+        if is_content:
+            return self._contents.answer(call)
         if media is not None:
             return self._media(call, *media.groups())
         assert found is not None  # noqa: S101  one of the two matched
@@ -380,13 +392,15 @@ class Twilio:
         to, content = fields["To"], fields.get("ContentSid")
         body = fields.get("Body", "")
         if content:
-            body, media = TEMPLATES[content], ()
-            for name, value in json.loads(fields.get("ContentVariables") or "{}").items():
-                body = body.replace("{{" + name + "}}", value)
+            variables = json.loads(fields.get("ContentVariables") or "{}")
+            template = self._contents.by_sid[content]
+            body, media = self._contents.filled(template, variables), ()
         error = None
         if fated := FATED.fullmatch(to):
             error = int(fated[1])
-        elif not content and not self._in_window(to):
+        elif content:
+            error = self._contents.failure(template, variables, in_window=self._in_window(to))
+        elif not self._in_window(to):
             error = 63016
         callback = fields.get("StatusCallback") or None
         sid = ("MM" if media else "SM") + os.urandom(16).hex()
@@ -432,7 +446,7 @@ class Twilio:
         if to in REFUSED:
             return refuse(REFUSED[to], to)
         if content := fields.get("ContentSid"):
-            if not CONTENT_SID.fullmatch(content) or content not in TEMPLATES:
+            if not CONTENT_SID.fullmatch(content) or content not in self._contents.by_sid:
                 return refuse(21655, content[:100])
             if not _are_variables(fields.get("ContentVariables") or "{}"):
                 return refuse(21656)
@@ -579,6 +593,14 @@ class Twilio:
             address = "whatsapp:" + to.removeprefix("whatsapp:")
             (self._closed.discard if asked.get("open", True) else self._closed.add)(address)
         return answer_json({"strict": self._strict, "closed": sorted(self._closed), "offset_s": self._offset_s})
+
+    def _templates(self, call: Call) -> Answer:
+        if call.method != "POST":
+            return refuse(20405)
+        try:
+            return answer_json(self._contents.decide(controls(call)))
+        except ValueError as error:
+            return answer_json({"error": str(error)}, 400)
 
     # Status callbacks.
 

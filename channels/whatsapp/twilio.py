@@ -21,7 +21,7 @@ from twilio.http.response import Response
 from twilio.rest import Client
 from yarl import query_to_pairs
 
-from channels.base import NotSent, OutcomeUnknown, Undeliverable, Unknowable
+from channels.base import NotSent, OptedOut, OutcomeUnknown, OutsideWindow, Undeliverable, Unknowable
 from channels.degrade import TWILIO, FilePiece, Piece, TextPiece, inbound_text, pieces
 from core.messages import Address, ChannelName, InboundMessage, Location, Media, OutboundMessage, Part, Voice
 from core.settings import Settings
@@ -63,11 +63,18 @@ REASONS = {
     21212: "The sender is not a WhatsApp number of this Twilio account.",
     21408: "This Twilio account may not send to the recipient's country.",
     21610: "The recipient has opted out of our messages.",
+    21655: "Twilio does not know the template.",
+    21656: "The template was given variables that do not fit it.",
     21614: "The recipient is not a number that WhatsApp can reach.",
     21617: "The message is longer than WhatsApp allows.",
     63003: "The recipient is not on WhatsApp.",
     63007: "The sender is not a WhatsApp number of this Twilio account.",
     63016: "More than 24 hours have passed since the person last wrote, so WhatsApp accepts templates only.",
+    63027: "WhatsApp does not know the template in this language.",
+    63028: "The template was given the wrong number of variables.",
+    63040: "WhatsApp rejected the template.",
+    63041: "WhatsApp paused the template.",
+    63042: "WhatsApp disabled the template.",
     63018: "WhatsApp's rate limit for this sender was reached.",
     63024: "The recipient is not on WhatsApp.",
     63032: "WhatsApp does not allow this person to be written to.",
@@ -75,6 +82,11 @@ REASONS = {
     63049: "WhatsApp chose not to deliver the message.",
 }
 """What staff read for Twilio's error codes."""
+
+
+OUTSIDE_WINDOW = frozenset({21655, 21656, 63016, 63027, 63028, 63040, 63041, 63042})
+"""Codes that mean: not in this way now. Free text outside the window, or a template that WhatsApp does not take."""
+OPTED_OUT = 21610
 
 
 def read_form(raw: bytes) -> list[tuple[str, str]]:
@@ -193,11 +205,16 @@ def _file(media_type: str, ref: str) -> Media | Voice:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryStatus:
-    """What Twilio says of a message it took: one of STATUSES, and for a failure a sentence for staff."""
+    """What Twilio says of a message it took: one of STATUSES, and for a failure a sentence for staff.
+
+    `outside_window` and `opted_out` are failures with something to do: see channels.base.
+    """
 
     provider_message_id: str
     status: str
     error: str | None
+    outside_window: bool = False
+    opted_out: bool = False
 
 
 def parse_status(params: Form) -> DeliveryStatus | None:
@@ -209,7 +226,10 @@ def parse_status(params: Form) -> DeliveryStatus | None:
     if status not in STATUSES:
         return None
     failed = status in ("failed", "undelivered")
-    return DeliveryStatus(sid, status, _reason(int(code or 0)) if failed else None)
+    if not failed:
+        return DeliveryStatus(sid, status, None)
+    number = int(code or 0)
+    return DeliveryStatus(sid, status, _reason(number), number in OUTSIDE_WINDOW, number == OPTED_OUT)
 
 
 def _reason(code: int) -> str:
@@ -236,21 +256,24 @@ class TwilioChannel:
         self._callback = f"{settings.base_url}/webhooks/twilio/status?outbox=" if reachable else None
 
     def pieces(self, message: OutboundMessage) -> int:
-        """How many WhatsApp messages show it."""
-        return len(pieces(message.parts, TWILIO))
+        """How many WhatsApp messages show it; a template is one."""
+        return 1 if message.template else len(pieces(message.parts, TWILIO))
 
     async def send(self, message: OutboundMessage) -> str:
         """Send its piece once; that message's SID. Raises Undeliverable, NotSent or OutcomeUnknown."""
-        shown = pieces(message.parts, TWILIO)
-        if not shown:
+        use = message.template
+        shown = () if use else pieces(message.parts, TWILIO)
+        if not shown and not use:
             raise Undeliverable("The message is empty.")
-        body, media = _fields(shown[message.piece])
+        body, media = ("", []) if use else _fields(shown[message.piece])
         try:
             sent = await self._client.messages.create_async(
                 to=message.recipient.room,
                 from_=message.recipient.account,
                 body=body or values.unset,
                 media_url=media or values.unset,
+                content_sid=use.provider_ref if use else values.unset,
+                content_variables=orjson.dumps(dict(use.variables)).decode() if use else values.unset,
                 status_callback=self._callback + _reference(message, len(shown)) if self._callback else values.unset,
             )
         except (TwilioException, ValueError, TypeError, AttributeError) as error:
@@ -264,10 +287,13 @@ class TwilioChannel:
 
         Raises Unknowable when there are more than FIND_MAX to look through, OutcomeUnknown when Twilio refuses to say.
         """
-        shown = pieces(message.parts, TWILIO)
-        if message.piece >= len(shown):
-            return None
-        body, media = _fields(shown[message.piece])
+        if message.template:
+            body, media = _fields(TextPiece(text=message.template.text))
+        else:
+            shown = pieces(message.parts, TWILIO)
+            if message.piece >= len(shown):
+                return None
+            body, media = _fields(shown[message.piece])
         earliest = since - CLOCK_SKEW
         same: list[tuple[datetime, str]] = []
         seen = 0
@@ -401,6 +427,10 @@ def refusal(
         reason = "Twilio refuses our credentials: check TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN."
         return NotSent(reason, retry_after_s=CREDENTIALS_RETRY_S, whole_channel=True)
     if 400 <= status < 500 and status not in (408, 409):
+        if code in OUTSIDE_WINDOW:
+            return OutsideWindow(_reason(code))
+        if code == OPTED_OUT:
+            return OptedOut(_reason(code))
         return Undeliverable(_reason(code))
     return OutcomeUnknown(f"Twilio answered with status {status}.")
 

@@ -112,7 +112,7 @@ async def deliver(db: Database, channel: Unsure) -> None:
         channel.died.clear()
         wakes = Wakes(db)
         runner = asyncio.create_task(
-            DeliveryRunner(Outbox(db, lease_s=0.5), {WHATSAPP: channel}, wakes, settings).run()
+            DeliveryRunner(db, Outbox(db, lease_s=0.5), {WHATSAPP: channel}, wakes, settings).run()
         )
         try:
             await until(settled, SETTLED_S, "every piece settled")

@@ -49,6 +49,8 @@ class Served:
     """What the webhooks are given."""
 
     settings: Settings
+    db: Database
+    wakes: Wakes
     inbox: Inbox
     outbox: Outbox
     channels: Mapping[ChannelName, Channel]
@@ -117,10 +119,11 @@ async def serving(db: Database, **changes: Any) -> AsyncIterator[Site]:
         "telegram_base_url": "http://127.0.0.1:1",
     }
     settings = Settings(_env_file=None, **given | changes)
-    inbox = Inbox(db, Wakes(db))
+    wakes = Wakes(db)
+    inbox = Inbox(db, wakes)
     telegram = TelegramChannel(settings, inbox)
     app = web.Application()
-    app.add_routes(routes(Served(settings, inbox, Outbox(db, lease_s=30), {ChannelName.TELEGRAM: telegram})))
+    app.add_routes(routes(Served(settings, db, wakes, inbox, Outbox(db, lease_s=30), {ChannelName.TELEGRAM: telegram})))
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -556,11 +559,39 @@ async def test_a_status_callback_settles_an_unknown_outcome_by_our_own_reference
 async def test_a_failure_that_is_told_later_refuses_the_message_and_says_why(site: Site) -> None:
     path = f"{STATUS}?outbox={await owed(site.db)}"
     assert await callback(site, path, "status_sent") == 200
-    assert await callback(site, STATUS, "status_window_closed") == 200
+    assert await callback(site, STATUS, "status_window_closed", ErrorCode="63003") == 200
     assert await callback(site, path, "status_delivered") == 200
     row = await site.db.pool.fetchrow("SELECT state, provider_status, error FROM outbox")
     assert (row["state"], row["provider_status"]) == ("refused", "undelivered")
+    assert "not on WhatsApp" in row["error"]
+
+
+async def test_a_window_that_was_shut_after_all_is_decided_upon_again_once(site: Site) -> None:
+    """However often and late Twilio says so, and whatever it says of that try afterwards."""
+    outbox_id = await owed(site.db)
+    path = f"{STATUS}?outbox={outbox_id}"
+    assert await callback(site, path, "status_sent") == 200
+    answers = await asyncio.gather(*(callback(site, path, "status_window_closed") for _ in range(8)))
+    assert set(answers) == {200}
+    [row] = await site.db.pool.fetch("SELECT state, done_at, error, past_ids, held_seq, attempt FROM outbox")
+    assert (row["state"], row["done_at"], row["past_ids"]) == ("pending", None, ["SM" + "b" * 32])
     assert "24 hours" in row["error"]
+    before = await site.db.pool.fetchrow("SELECT * FROM outbox")
+    for late in ("status_window_closed", "status_delivered", "status_sent"):
+        assert await callback(site, path, late) == 200
+        assert await callback(site, STATUS, late) == 200
+    assert await site.db.pool.fetchrow("SELECT * FROM outbox") == before
+
+
+async def test_an_opt_out_that_twilio_knows_of_is_kept(site: Site) -> None:
+    outbox_id = await owed(site.db)
+    assert (await site.twilio())[0] == 200
+    sender = dict(form("in_text"))
+    changes = {"ErrorCode": "21610", "To": sender["From"], "From": sender["To"]}
+    assert await callback(site, f"{STATUS}?outbox={outbox_id}", "status_window_closed", **changes) == 200
+    [row] = await site.db.pool.fetch("SELECT how, turn_id, ended_at FROM opt_out")
+    assert tuple(row) == ("provider", None, None)
+    assert await site.db.pool.fetchval("SELECT count(*) FROM audit WHERE verb = 'opt_out.began'") == 1
 
 
 async def test_statuses_of_strangers_and_of_no_interest_are_acknowledged(site: Site) -> None:

@@ -333,7 +333,8 @@ async def test_a_reminder_for_somebody_who_blocked_us_goes_elsewhere_at_once(san
     await inbox.receive([InboundMessage(home, "1:1", (Text(text="hi"),), datetime.now(UTC))])
     news = Reach(ChannelName.TELEGRAM, channel.account, person, False, datetime.now(UTC))
     await inbox.tell(news)
-    runner = DeliveryRunner(Outbox(db, lease_s=polled.send_lease_s), {ChannelName.TELEGRAM: channel}, wakes, polled)
+    outbox = Outbox(db, lease_s=polled.send_lease_s)
+    runner = DeliveryRunner(db, outbox, {ChannelName.TELEGRAM: channel}, wakes, polled)
     task = asyncio.create_task(runner.run())
     try:
         await reminder(db, "reminder", "one")

@@ -22,7 +22,7 @@ from multidict import MultiDict
 from pydantic import SecretStr
 from twilio.request_validator import RequestValidator
 
-from channels.base import NotSent, OutcomeUnknown, Undeliverable, Unknowable
+from channels.base import NotSent, OutcomeUnknown, OutsideWindow, Undeliverable, Unknowable
 from channels.degrade import CUT, TWILIO
 from channels.whatsapp.twilio import FIND_MAX, FIND_PAGE, TwilioChannel, parse, parse_status, read_form, refusal, verify
 from core.messages import (
@@ -34,6 +34,7 @@ from core.messages import (
     Media,
     OutboundMessage,
     Part,
+    TemplateUse,
     Text,
     Voice,
 )
@@ -589,6 +590,33 @@ async def test_after_every_fault_asking_tells_what_really_happened(
     assert sid in (found, None)
     assert await channel.find_sent(message, started, {row["sid"] for row in rows}) is None
     await channel.close()
+
+
+async def test_a_template_is_sent_by_its_id_and_found_by_its_text(sandbox: Sandbox) -> None:
+    use = TemplateUse(
+        "reminder", "en", "HX" + "0" * 31 + "1", {"1": "Ada", "2": "te{{1}}a"}, "Hi Ada, reminder: te{{1}}a"
+    )
+    message = replace(outbound(to="whatsapp:+254733000111"), template=use)
+    channel = TwilioChannel(settings(f"{sandbox.url}/twilio"))
+    started = datetime.now(UTC)
+    sid = await channel.send(message)
+    [row] = await truth(sandbox, use.text)
+    assert (row["sid"], row["content_sid"]) == (sid, use.provider_ref)
+    assert await channel.find_sent(message, started, set()) == sid
+    assert await channel.find_sent(replace(message, template=None), started, set()) is None
+    with pytest.raises(OutsideWindow, match="does not know the template"):
+        await channel.send(replace(message, template=replace(use, provider_ref="HX" + "9" * 32)))
+    await channel.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "outside", "opted_out"),
+    [("63016", True, False), ("63041", True, False), ("21610", False, True), ("63003", False, False)],
+)
+def test_what_a_failure_asks_for_is_told(code: str, outside: bool, opted_out: bool) -> None:
+    status = parse_status(recorded("status_window_closed", ErrorCode=code))
+    assert status is not None
+    assert (status.outside_window, status.opted_out) == (outside, opted_out)
 
 
 async def test_the_simulator_refuses_what_twilio_refuses(sandbox: Sandbox) -> None:

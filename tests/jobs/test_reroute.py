@@ -7,16 +7,19 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 import redis
 
 from core.db import Database
+from core.inbox import Inbox
 from core.messages import ChannelName, Text
-from core.outbox import NewMessage, post
+from core.outbox import NewMessage, Outbox, post
 from core.settings import Settings
 from core.wake import Wakes
 from jobs.reroute import FOLLOW_UPS_MAX, follow_up
 from jobs.worker import run_worker
+from tests.factories import say
 from tests.jobs.people import Known, remind, said, someone
 from tests.waiting import until
 
@@ -170,3 +173,38 @@ async def test_worker_without_a_queue_follows_up_itself(db: Database) -> None:
         outbox_id = await refused_reminder(db, known)
         await until(lambda: followed_up(db, outbox_id), 10, "the follow-up")
     assert len(await emails(db)) == 1
+
+
+async def test_a_held_reminder_goes_by_email_or_on_whatsapp_when_both_come_at_once(db: Database) -> None:
+    """The person writes just as its follow-up finds their address: one of the two, never both, never neither."""
+    wakes, inbox, outbox = Wakes(db), Inbox(db, Wakes(db)), Outbox(db, lease_s=30)
+    numbers, rooms = [], []
+    for number in range(20):
+        room = f"whatsapp:+2547{number:08}"
+        [received] = await inbox.receive([say("hello", room=room)])
+        owner = await db.pool.fetchval(
+            "SELECT i.person_id FROM member m JOIN identity i ON i.id = m.identity_id WHERE m.conversation_id = $1",
+            received.conversation_id,
+        )
+        await db.pool.execute(
+            "INSERT INTO identity (id, person_id, channel, account, provider_id)"
+            " VALUES (gen_random_uuid(), $1, 'email', 'bot@mathia.example', $2)",
+            owner,
+            f"{number}@mail.example",
+        )
+        outbox_id = await refused_reminder(db, Known(owner, received.conversation_id), "Held.")
+        await db.pool.execute("UPDATE outbox SET state = 'held', held_seq = 1 WHERE id = $1", outbox_id)
+        numbers.append(outbox_id)
+        rooms.append(room)
+    await asyncio.gather(
+        *(inbox.receive([say("again", room=room)]) for room in rooms),
+        *(follow_up(db, wakes, outbox_id, can_mail=True) for outbox_id in numbers for _ in range(2)),
+        *(outbox.release(UUID(int=0)) for _ in range(20)),
+    )
+    await outbox.release(UUID(int=0))
+    rows = await db.pool.fetch(
+        "SELECT o.state, EXISTS (SELECT FROM outbox e WHERE e.dedup_key = 'reroute:' || o.id) AS mailed FROM outbox o"
+        " WHERE o.kind = 'reminder'"
+    )
+    assert len(rows) == 20
+    assert {(row["state"], row["mailed"]) for row in rows} <= {("pending", False), ("refused", True)}

@@ -237,6 +237,40 @@ async def test_the_list_shows_states_and_not_a_word_of_what_was_said(site: Site,
     assert await audited(site.db) == []
 
 
+async def test_a_whatsapp_conversation_says_whether_and_how_we_may_write(site: Site, owner: Browser) -> None:
+    """The window, an opt-out, what is held and why, and what went by template."""
+    conversation, _ = await say(site.db, Caller("Amina"), "hello")
+    assert "window open until" in (await owner.get(f"/admin/conversations/{conversation}")).text
+    held = await answer(site.db, conversation, "Reminder: stretch", kind="reminder")
+    await delivered(site.db, conversation, held, "held", error="Held until the person writes.")
+    sent = await answer(site.db, conversation, "Reminder: breathe", kind="reminder")
+    await delivered(site.db, conversation, sent, "sent")
+    await move(site.db, conversation, [timedelta(hours=24, seconds=1), timedelta(0), timedelta(0)])
+    async with site.db.transaction() as session:
+        await session.execute(
+            text(
+                "UPDATE outbox SET template = '{\"name\": \"reminder\"}' WHERE state = 'sent' AND conversation_id = :c"
+            ),
+            {"c": conversation},
+        )
+        await session.execute(
+            text(
+                "INSERT INTO opt_out (identity_id, how) SELECT identity_id, 'word' FROM member WHERE"
+                " conversation_id = :c"
+            ),
+            {"c": conversation},
+        )
+    page = (await owner.get(f"/admin/conversations/{conversation}")).text
+    assert "window closed" in page
+    assert "opted out" in page
+    assert page.count("Held until the person writes") >= 2
+    assert "Reminder · by template “reminder”" in page
+    other, _ = await say(site.db, Caller("Baraka", ChannelName.TELEGRAM), "hello")
+    assert "window open" not in (await owner.get(f"/admin/conversations/{other}")).text
+    overview = (await owner.get("/admin/")).text
+    assert re.search(r"Held until the person writes.{0,200}?>\s*1\s*<", overview, re.DOTALL)
+
+
 async def test_paging_shows_every_conversation_once_both_ways(site: Site, owner: Browser) -> None:
     for number in range(120):
         await say(site.db, Caller(f"Person {number}"), "hello")
