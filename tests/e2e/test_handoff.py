@@ -31,7 +31,7 @@ class Deployment:
 
 @pytest.fixture
 async def deployment(
-    db: Database, servers: Servers, sandbox_process: Sandbox, tmp_path_factory: pytest.TempPathFactory
+    db: Database, servers: Servers, sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Deployment]:
     """Started for one test."""
     assert servers.valkey
@@ -41,7 +41,7 @@ async def deployment(
         "DATABASE_URL": db.url,
         "REDIS_URL": servers.valkey.url,
         "PORT": str(port),
-        "SANDBOX_URL": sandbox_process.url,
+        "SANDBOX_URL": sandbox.url,
         "LOG_LEVEL": "warning",
     }
     log = tmp_path_factory.mktemp("handoff") / "web.log"
