@@ -396,3 +396,4 @@ async def test_typing_is_seen_while_an_answer_takes_longer_and_not_more_than_it_
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await channel.close()
+        await valkey.aclose()

@@ -31,7 +31,7 @@ class Deployment:
 
 @pytest.fixture
 async def deployment(
-    db: Database, servers: Servers, sandbox_process: Sandbox, tmp_path_factory: pytest.TempPathFactory
+    db: Database, servers: Servers, sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Deployment]:
     """Started for one test."""
     assert servers.valkey
@@ -41,7 +41,7 @@ async def deployment(
         "DATABASE_URL": db.url,
         "REDIS_URL": servers.valkey.url,
         "PORT": str(port),
-        "SANDBOX_URL": sandbox_process.url,
+        "SANDBOX_URL": sandbox.url,
         "LOG_LEVEL": "warning",
     }
     log = tmp_path_factory.mktemp("handoff") / "web.log"
@@ -124,7 +124,7 @@ async def test_take_over_reply_and_hand_back(chromium: Browser, deployment: Depl
     await expect(person.get_by_text("Nairobi, Kenya").or_(person.get_by_text("· sandbox")).first).to_be_visible()
     await expect(staff.get_by_text("Mathia answers")).to_be_visible()
     assert said == []
-    answers = await deployment.db.pool.fetchval("SELECT count(*) FROM outbox WHERE kind = 'reply'")
+    answers = await deployment.db.pool.fetchval("SELECT count(*) FROM outbox WHERE kind = 'reply' AND channel = 'web'")
     assert answers == 2, "what staff dealt with is not answered again"
 
     await staff.goto(f"{deployment.url}/admin/replies")
