@@ -125,23 +125,18 @@ class _Webhooks:
                 status.error,
                 int(piece),
                 int(piece) + 1 == int(count),
+                status.outside_window,
             )
             try:
-                if status.outside_window and await self._outbox.shut_out(
-                    said.outbox_id, provider_message_id=said.provider_message_id, error=status.error or ""
-                ):
-                    self._wakes.wake("outbox")
-                else:
-                    known = await self._outbox.record(said)
-                    if status.opted_out and known:
-                        await self._opted_out(form)
-                    if not known:
-                        log.info("webhook.status_of_stranger", channel=ChannelName.WHATSAPP, status=status.status)
+                known = await self._outbox.record(said)
+                if status.opted_out and known:
+                    await self._opted_out(form)
             except Exception as error:
                 if not isinstance(error, StoreUnavailable) and not is_away(error):
                     raise
                 log.warning("webhook.store_away", channel=ChannelName.WHATSAPP)
                 return _unavailable()
+            self._told(said, known)
         return web.Response(body=b"<Response/>", content_type="text/xml")
 
     async def whatsapp_challenge(self, request: web.Request) -> web.StreamResponse:
@@ -173,6 +168,7 @@ class _Webhooks:
         if not await self._record(batch.statuses):
             return _unavailable()
         return web.Response()
+
     async def _opted_out(self, form: twilio.Form) -> None:
         """The recipient of a message of ours told Twilio that they want none."""
         fields = dict(form)
@@ -240,9 +236,15 @@ class _Webhooks:
             log.warning("webhook.store_away", channel=ChannelName.WHATSAPP)
             return False
         for status, ours in zip(statuses, known, strict=True):
-            if not ours:
-                log.info("webhook.status_of_stranger", channel=ChannelName.WHATSAPP, status=status.status)
+            self._told(status, ours)
         return True
+
+    def _told(self, status: ProviderStatus, known: bool) -> None:
+        """What was told is in the store."""
+        if not known:
+            log.info("webhook.status_of_stranger", channel=ChannelName.WHATSAPP, status=status.status)
+        elif status.outside_window:
+            self._wakes.wake("outbox")
 
 
 async def _body(request: web.Request, bytes_max: int, *, known: bool) -> bytes | web.StreamResponse:

@@ -15,7 +15,8 @@ from typing import Any, Literal
 from uuid import UUID
 
 from core import crashpoint
-from core.db import Database
+from core.db import Database, is_away
+from core.errors import StoreUnavailable
 from core.group_commit import GroupCommit
 from core.inbox import TOUCHED
 from core.messages import PARTS, Address, ChannelName, OutboundMessage, Part, TemplateUse
@@ -121,7 +122,8 @@ LEFT JOIN LATERAL (SELECT i.seq, i.created_at FROM message i
 """
 
 CLAIMED_WINDOWED = f"""
-SELECT claimed.*, m.seq, m.parts, m.created_at, c.account, c.room, clock_timestamp() AS now,
+SELECT claimed.*, m.seq, m.parts, m.created_at, c.account, c.room, c.unreachable_at IS NOT NULL AS unreachable,
+       clock_timestamp() AS now,
        coalesce(i.seq, 0) AS inbound_seq, i.created_at AS inbound_at,
        EXISTS (SELECT FROM identity p JOIN opt_out x ON x.identity_id = p.id
                WHERE p.channel = c.channel AND p.account = c.account AND p.provider_id = c.room
@@ -375,6 +377,8 @@ class ProviderStatus:
     error: str | None = None
     piece: int = 0
     last: bool = True
+    outside_window: bool = False
+    """It failed for the 24-hour window's sake alone, so what becomes of it is decided again."""
 
     @property
     def rank(self) -> int:
@@ -488,6 +492,16 @@ class Outbox:
         A status never moves back, and any status settles an outcome that is unknown, or still to come: a provider may
         tell it before it answers, and the answer may then be lost. Raises StoreUnavailable.
         """
+        if status.outside_window:
+            try:
+                if await self.shut_out(
+                    status.outbox_id, provider_message_id=status.provider_message_id, error=status.error or ""
+                ):
+                    return True
+            except Exception as error:
+                if not is_away(error):
+                    raise
+                raise StoreUnavailable("The database did not answer in time. Try again in a few seconds.") from error
         return await self._recording.submit(status)
 
     async def _record(self, statuses: Sequence[ProviderStatus]) -> list[bool]:

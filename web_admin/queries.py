@@ -92,7 +92,7 @@ FROM (SELECT count(*) FILTER (WHERE state = 'waiting') AS turns_waiting,
      (SELECT count(*) FILTER (WHERE state = 'refused') AS refused, count(*) FILTER (WHERE state = 'unknown') AS lost
       FROM outbox
       WHERE done_at IS NOT NULL AND state IN ('refused', 'unknown') AND done_at > now() - interval '24 hours') failed,
-     (SELECT count(*) AS held FROM outbox WHERE state = 'held') held,
+     (SELECT count(*) AS held FROM outbox WHERE state = 'held') kept,
      (SELECT count(*) AS reminders_due FROM reminder
       WHERE state = 'active' AND due_at <= now() + interval '1 hour') due,
      (SELECT count(*) FILTER (WHERE state = 'requested') AS runs_requested,

@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import orjson
 
-from channels.base import NotSent, OutcomeUnknown, Undeliverable, Unknowable
+from channels.base import NotSent, OutcomeUnknown, OutsideWindow, Undeliverable, Unknowable
 from channels.degrade import CLOUD, FilePiece, Piece, TextPiece, inbound_text, pieces
 from core.messages import Address, ChannelName, InboundMessage, Location, Media, OutboundMessage, Part
 from core.outbox import ProviderStatus
@@ -50,6 +50,7 @@ STATUSES = {"sent": "sent", "delivered": "delivered", "read": "read", "played": 
 
 SLOW_DOWN_CODES = frozenset({4, 80007, 130429})
 PAIR_CODE = 131056
+WINDOW_CODE = 131047
 AWAY_CODES = frozenset({131016, 131057})
 CREDENTIALS_CODES = frozenset({0, 102, 104, 190})
 PERMISSION_CODES = frozenset({3, 10, 368, 131005, 131031, 133010, *range(200, 300)})
@@ -266,10 +267,11 @@ def _status(item: object) -> ProviderStatus | None:
     reference = _REFERENCE.fullmatch(_words(item.get("biz_opaque_callback_data")))
     code = next((error.get("code") for error in _objects(item, "errors")), 0)
     error = _reason(code if isinstance(code, int) else 0) if status == "failed" else None
+    shut = status == "failed" and code == WINDOW_CODE
     if reference is None:
-        return ProviderStatus(None, sent_id, status, error)
+        return ProviderStatus(None, sent_id, status, error, outside_window=shut)
     row, piece, count = (int(number or 0) for number in reference.groups())
-    return ProviderStatus(row, sent_id, status, error, piece, piece + 1 >= count)
+    return ProviderStatus(row, sent_id, status, error, piece, piece + 1 >= count, shut)
 
 
 def _reason(code: int) -> str:
@@ -470,7 +472,7 @@ def read_answer(
         named = f"{trouble} (Meta {code})" if code else trouble
         return NotSent(named, retry_after_s=CREDENTIALS_RETRY_S, whole_channel=True)
     if 400 <= status < 500 and status not in (408, 409):
-        return Undeliverable(_reason(code or 0))
+        return OutsideWindow(_reason(code)) if code == WINDOW_CODE else Undeliverable(_reason(code or 0))
     return OutcomeUnknown(f"Meta answered with status {status}.")
 
 

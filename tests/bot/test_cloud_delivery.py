@@ -253,15 +253,24 @@ async def test_an_answer_and_all_statuses_lost_stays_unknown(bot: Bot) -> None:
     assert len(await bot.sent(person)) == 2
 
 
-async def test_outside_the_window_the_message_is_refused_with_a_reason(bot: Bot) -> None:
+async def test_outside_the_window_the_message_waits_and_goes_first_once_the_person_writes(bot: Bot) -> None:
     person = somebody()
     await bot.write(person)
     await bot.heard(person)
     await bot.becomes(person, state="sent", provider_status="read")
     await bot.sandbox.post("/whatsapp/_window", json={"to": person, "open": False})
     await bot.say(person, Text(text="too late"))
-    row = await bot.becomes(person, state="refused", provider_status="failed")
-    assert "24 hours" in row["error"]
+    row = await bot.becomes(person, state="held")
+    assert row["error"]
+    await bot.sandbox.post("/whatsapp/_window", json={"to": person, "open": True})
+    await bot.write(person)
+    await bot.becomes(person, state="sent", provider_status="read")
+    sent = await bot.wired.db.pool.fetch(
+        "SELECT o.kind FROM outbox o JOIN conversation c ON c.id = o.conversation_id"
+        " WHERE c.room = $1 AND o.state = 'sent' ORDER BY o.done_at",
+        person,
+    )
+    assert [row["kind"] for row in sent] == ["reply", "note", "reply"]
 
 
 async def test_the_webhook_proves_to_be_ours(bot: Bot) -> None:

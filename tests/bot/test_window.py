@@ -65,8 +65,8 @@ class Stage:
         await self.age(conversation, ago)
         if email is not None:
             await self.db.pool.execute(
-                "INSERT INTO identity (id, person_id, channel, account, provider_id)"
-                " SELECT gen_random_uuid(), person_id, 'email', 'bot@mathia.example', $2 FROM identity"
+                "INSERT INTO identity (id, person_id, channel, account, provider_id, verified_at)"
+                " SELECT gen_random_uuid(), person_id, 'email', 'bot@mathia.example', $2, now() FROM identity"
                 " WHERE provider_id = $1",
                 room,
                 email,

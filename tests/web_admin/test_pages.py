@@ -264,7 +264,7 @@ async def test_a_whatsapp_conversation_says_whether_and_how_we_may_write(site: S
     assert "window closed" in page
     assert "opted out" in page
     assert page.count("Held until the person writes") >= 2
-    assert "Reminder · by template “reminder”" in page
+    assert "Reminder · automatic · by template “reminder”" in page
     other, _ = await say(site.db, Caller("Baraka", ChannelName.TELEGRAM), "hello")
     assert "window open" not in (await owner.get(f"/admin/conversations/{other}")).text
     overview = (await owner.get("/admin/")).text
