@@ -26,7 +26,8 @@ from core.dialog_store import DialogStore
 from core.errors import InvalidSlot, LimitReached, ProviderError, ProviderRefused, UserError
 from core.group_commit import GroupCommit
 from core.limits import CLASSES, MESSAGES, UPLOADS, Limits, Verdict, Whose, day_key, refusal, span_of
-from core.messages import PARTS, Address, ChannelName, InboundMessage, Media, Reply, Text
+from core.mentions import is_shared, without_name
+from core.messages import PARTS, Address, ChannelName, InboundMessage, Media, Part, Reply, Text
 from core.outbox import COUNTED, WRITE
 from core.providers import Providers
 from core.receipts import once
@@ -180,8 +181,6 @@ async def _muted(turn: Turn, deps: TurnDeps) -> Turn:
     return replace(turn, notice=moderation.APPEALED["sw" if turn.person.language == "sw" else "en"])
 
 
-
-
 async def answer_word(said: str, turn: Turn, deps: TurnDeps) -> Answer | None:
     """Opt out or in; None for START from somebody who had not opted out, which is a message like any other."""
     sender, language = turn.messages[-1].sender, turn.person.language
@@ -253,8 +252,15 @@ async def run_action(turn: Turn, number: int, action: Action[Any], params: Param
             log.info("turn.limited", turn_id=turn.id, action=action.name, limit=verdict.limit.name)
             raise _refusal(turn, verdict, deps.settings)
     context = ActionContext(
-        turn.person, turn.conversation_id, deps.db, deps.providers, deps.settings, datetime.now(UTC), key,
-        turn.address, deps.limits,
+        turn.person,
+        turn.conversation_id,
+        deps.db,
+        deps.providers,
+        deps.settings,
+        datetime.now(UTC),
+        key,
+        turn.address,
+        deps.limits,
     )
     if action.effect is Effect.READ:
         return await deps.cache.get_or_run(action, params, context)
@@ -459,7 +465,7 @@ def _turn(rows: Sequence[Any], now: datetime) -> Turn:
         InboundMessage(
             Address(channel, row["account"], row["room"], row["provider_id"]),
             row["event_id"],
-            PARTS.validate_python(row["parts"]),
+            _heard(row["room"], PARTS.validate_python(row["parts"])),
             row["created_at"],
             row["display_name"],
             None,
@@ -482,6 +488,11 @@ def _turn(rows: Sequence[Any], now: datetime) -> Turn:
         written=sum(row["person_id"] == last["person_id"] for row in rows),
         held="muted" if muted else None,
     )
+
+
+def _heard(room: str, parts: tuple[Part, ...]) -> tuple[Part, ...]:
+    """What was said to the bot; where others are in the room, without the name that called it."""
+    return without_name(parts) if is_shared(room) else parts
 
 
 def _person(row: Any) -> Person:
