@@ -165,6 +165,7 @@ class Conversation(Base):
     holder: Mapped[str | None] = mapped_column(doc="the member of staff who holds it")
     held_until: Mapped[datetime | None] = mapped_column(doc="end of the holder's lease, or of the wait for one")
     changes: Mapped[int] = mapped_column(server_default="0", doc="how often its messages were changed")
+    epoch: Mapped[int] = mapped_column(Integer, server_default="1", doc="of the key that seals what is said now")
     unreachable_at: Mapped[datetime | None] = mapped_column(doc="since when the provider lets nothing of ours in")
     __table_args__ = (
         UniqueConstraint("channel", "account", "room"),
@@ -174,6 +175,23 @@ class Conversation(Base):
         ),
         Index("ix_conversation_last_at", text("last_at DESC")),
         Index("ix_conversation_held_until", "held_until", postgresql_where=text("mode <> 'bot'")),
+    )
+
+
+class RoomKey(Base):
+    """The key of a conversation in one epoch, wrapped by `kek` of the key list. Destroyed, its epoch stays taken."""
+
+    __tablename__ = "room_key"
+    conversation_id: Mapped[UUID] = mapped_column(ForeignKey("conversation.id"), primary_key=True)
+    epoch: Mapped[int] = mapped_column(Integer, primary_key=True)
+    kek: Mapped[str | None] = mapped_column(index=True, doc="the id of the key that wraps it")
+    wrapped: Mapped[bytes | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    destroyed_at: Mapped[datetime | None]
+    __table_args__ = (
+        CheckConstraint(
+            "(kek IS NULL) = (wrapped IS NULL) AND (wrapped IS NULL) = (destroyed_at IS NOT NULL)", name="kept_or_gone"
+        ),
     )
 
 
