@@ -140,7 +140,7 @@ def _wrapping(conversation_id: UUID, epoch: int, kek: str) -> bytes:
 
 
 def key_file(path: Path) -> KeyList:
-    """The keys in a file that its owner alone may read; made with one new key where there is none. Raises MathiaError."""
+    """The keys in a file that its owner alone may read; made with a new key where there is none. Raises MathiaError."""
     try:
         if not path.exists():
             _write(path, KeyList.new().written() + "\n")

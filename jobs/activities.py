@@ -203,7 +203,7 @@ class Activities:
         return action
 
     def _params(self, action: Action[Any], given: dict[str, Any]) -> Params:
-        unknown = sorted(given.key_list() - set(action.slots))
+        unknown = sorted(given.keys() - set(action.slots))
         if unknown:
             raise ApplicationError(f"{action.name} has no parameter {unknown[0][:40]}.", non_retryable=True)
         params = self._catalog.validate(action, given)
