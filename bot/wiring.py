@@ -69,7 +69,8 @@ async def services(settings: Settings, *, runners_elsewhere: bool = False) -> As
     `runners_elsewhere` sends a NOTIFY with each stored message, for web processes without runners of their own.
     """
     settings = settings.sandboxed()
-    db = await Database.connect(settings.database_url)
+    db = await Database.connect(settings.database_url, settings.key_list)
+    await db.check_keys()
     wakes = Wakes(db)
     valkey = connect_valkey(settings.redis_url)
     limits = Limits(valkey, settings.plans)

@@ -165,8 +165,9 @@ class Conversation(Base):
     holder: Mapped[str | None] = mapped_column(doc="the member of staff who holds it")
     held_until: Mapped[datetime | None] = mapped_column(doc="end of the holder's lease, or of the wait for one")
     changes: Mapped[int] = mapped_column(server_default="0", doc="how often its messages were changed")
+    epoch: Mapped[int] = mapped_column(Integer, server_default="1", doc="of the key that seals what is said now")
     unreachable_at: Mapped[datetime | None] = mapped_column(doc="since when the provider lets nothing of ours in")
-    title: Mapped[str | None] = mapped_column(doc="of a shared room: what its members call it")
+    title: Mapped[bytes | None] = mapped_column(doc="of a shared room: what its members call it, sealed")
     __table_args__ = (
         UniqueConstraint("channel", "account", "room"),
         CheckConstraint("mode IN ('bot', 'waiting', 'human')", name="mode"),
@@ -178,6 +179,23 @@ class Conversation(Base):
     )
 
 
+class RoomKey(Base):
+    """The key of a conversation in one epoch, wrapped by `kek` of the key list. Destroyed, its epoch stays taken."""
+
+    __tablename__ = "room_key"
+    conversation_id: Mapped[UUID] = mapped_column(ForeignKey("conversation.id"), primary_key=True)
+    epoch: Mapped[int] = mapped_column(Integer, primary_key=True)
+    kek: Mapped[str | None] = mapped_column(index=True, doc="the id of the key that wraps it")
+    wrapped: Mapped[bytes | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    destroyed_at: Mapped[datetime | None]
+    __table_args__ = (
+        CheckConstraint(
+            "(kek IS NULL) = (wrapped IS NULL) AND (wrapped IS NULL) = (destroyed_at IS NOT NULL)", name="kept_or_gone"
+        ),
+    )
+
+
 class Member(Base):
     """A person in a conversation; in a shared room of the web with a role, and until they leave or are removed."""
 
@@ -186,7 +204,7 @@ class Member(Base):
     identity_id: Mapped[UUID] = mapped_column(ForeignKey("identity.id"), primary_key=True)
     joined_at: Mapped[datetime] = mapped_column(server_default=func.now())
     role: Mapped[str] = mapped_column(server_default="member")
-    name: Mapped[str | None] = mapped_column(doc="what the others in a shared room see them as")
+    name: Mapped[bytes | None] = mapped_column(doc="what the others in a shared room see them as, sealed")
     read_seq: Mapped[int] = mapped_column(server_default="0", doc="the last message they have seen; only grows")
     left_at: Mapped[datetime | None] = mapped_column(doc="since when they are in the room no more")
     __table_args__ = (

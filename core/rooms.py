@@ -7,10 +7,9 @@ finds that there is none. Who has left stays known by name, for what they said i
 import hashlib
 import re
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import func, select, text, update
@@ -19,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core import people
 from core.conversations import reading
+from core.crypto import RoomKey
 from core.db import Database, driver
 from core.errors import InvalidSlot, LimitReached, UserError
 from core.mentions import SHARED
@@ -66,7 +66,7 @@ WHERE c.channel = $1 AND c.account = $2 AND c.room = $3
 """
 
 ROSTERS = """
-SELECT c.room, c.title, i.provider_id, m.identity_id, m.name, m.role, m.read_seq, m.left_at
+SELECT c.room, c.id, c.title, i.provider_id, m.identity_id, m.name, m.role, m.read_seq, m.left_at
 FROM unnest($3::text[]) AS g(room)
 JOIN conversation c ON c.channel = $1 AND c.account = $2 AND c.room = g.room
 JOIN member m ON m.conversation_id = c.id
@@ -105,6 +105,10 @@ CROSS JOIN LATERAL (SELECT * FROM conversation c WHERE c.id = m.conversation_id 
 WHERE i.channel = $1 AND i.account = $2 AND i.provider_id = $3 AND ($5::uuid IS NULL OR c.id = $5)
 ORDER BY c.last_at DESC, c.id LIMIT $6
 """
+
+
+TITLE = b"conversation.title"
+"""What a sealed title is."""
 
 
 class NoSuchRoom(UserError):
@@ -201,6 +205,8 @@ class Summary:
 
 
 NAMELESS = "Guest"
+UNTITLED = "Room"
+"""What is shown where the words are gone with the room's keys."""
 
 
 def name_of(id_: UUID) -> str:
@@ -224,9 +230,12 @@ async def create(session: AsyncSession, place: Place, title: str, name: str, *, 
     identity = await _identity(session, place)
     await _within_rooms(session, identity)
     made = uuid4()
-    session.add(Conversation(id=made, channel=ChannelName.WEB, account=place.account, room=name_of(made), title=title))
+    room = Conversation(id=made, channel=ChannelName.WEB, account=place.account, room=name_of(made))
+    session.add(room)
     await session.flush()
-    session.add(Member(conversation_id=made, identity_id=identity, role="owner", name=name, joined_at=now))
+    room.title = await _sealed(session, made, TITLE, title)
+    sealed = await _sealed(session, made, _name(identity), name)
+    session.add(Member(conversation_id=made, identity_id=identity, role="owner", name=sealed, joined_at=now))
     await session.flush()
     return made
 
@@ -248,21 +257,18 @@ async def rosters(db: Database, account: str, rooms: Sequence[str]) -> dict[str,
     """Who is in each of these rooms. Raises StoreUnavailable."""
     async with reading(db) as connection:
         rows = await connection.fetch(ROSTERS, ChannelName.WEB.value, account, list(rooms))
-    grouped: dict[str, list[Any]] = {}
-    for row in rows:
-        grouped.setdefault(row["room"], []).append(row)
-    return {
-        room: Roster(
-            group[0]["title"] or "",
-            tuple(
-                Seat(row["identity_id"], row["provider_id"], row["name"] or NAMELESS, row["role"], row["read_seq"])
-                for row in group
-                if row["left_at"] is None
-            ),
-            tuple((row["identity_id"], row["name"] or NAMELESS) for row in group if row["left_at"] is not None),
-        )
-        for room, group in grouped.items()
-    }
+        names = await db.keys.opened(connection, [(row["id"], _name(row["identity_id"]), row["name"]) for row in rows])
+        titles = await db.keys.opened(connection, [(row["id"], TITLE, row["title"]) for row in rows])
+    found: dict[str, Roster] = {}
+    for row, name, title in zip(rows, names, titles, strict=True):
+        called = name.decode() if name is not None else NAMELESS
+        so_far = found.get(row["room"]) or Roster(title.decode() if title is not None else UNTITLED, (), ())
+        if row["left_at"] is None:
+            seat = Seat(row["identity_id"], row["provider_id"], called, row["role"], row["read_seq"])
+            found[row["room"]] = replace(so_far, seats=(*so_far.seats, seat))
+        else:
+            found[row["room"]] = replace(so_far, former=(*so_far.former, (row["identity_id"], called)))
+    return found
 
 
 async def rooms_of(db: Database, place: Place, only: UUID | None = None) -> list[Summary]:
@@ -271,12 +277,13 @@ async def rooms_of(db: Database, place: Place, only: UUID | None = None) -> list
         rows = await connection.fetch(
             LIST, ChannelName.WEB.value, place.account, str(place.visitor), UNREAD_MAX, only, ROOMS_MAX
         )
+        titles = await db.keys.opened(connection, [(row["id"], TITLE, row["title"]) for row in rows])
     return [
         Summary(
-            row["id"], row["title"], row["role"], row["identity_id"], row["members"], row["seq"], row["read_seq"],
-            row["unread"], row["created_at"], row["last_at"],
+            row["id"], title.decode() if title is not None else UNTITLED, row["role"], row["identity_id"],
+            row["members"], row["seq"], row["read_seq"], row["unread"], row["created_at"], row["last_at"],
         )
-        for row in rows
+        for row, title in zip(rows, titles, strict=True)
     ]  # fmt: skip
 
 
@@ -298,8 +305,8 @@ async def mark_read(db: Database, account: str, reads: Sequence[tuple[str, str, 
 async def rename(session: AsyncSession, place: Place, room_id: UUID, title: str) -> None:
     """Give a room another title; any member may. Raises NoSuchRoom or InvalidSlot."""
     await _member(session, place, room_id)
-    title = tidy(title, "title", TITLE_CHARS_MAX)
-    await session.execute(update(Conversation).where(Conversation.id == room_id).values(title=title))
+    sealed = await _sealed(session, room_id, TITLE, tidy(title, "title", TITLE_CHARS_MAX))
+    await session.execute(update(Conversation).where(Conversation.id == room_id).values(title=sealed))
     await _tell(session)
 
 
@@ -340,7 +347,9 @@ async def invite(
     await session.flush()
     link = f"{base_url}/rooms/join/{token}"
     if address and mailbox:
-        name = MAIL_NAME.sub(" ", member.name or "").strip() or NAMELESS
+        connection = await driver(session)
+        [called] = await connection.keys.opened(connection, [(room_id, _name(member.identity_id), member.name)])
+        name = MAIL_NAME.sub(" ", called.decode() if called else "").strip() or NAMELESS
         words = MAIL.get(language, MAIL["en"]).format(name=name, link=link)
         mail = await _conversation(session, ChannelName.EMAIL, mailbox, address)
         await post(await driver(session), [NewMessage(mail, (Text(text=words),), "invitation", f"invitation:{made}")])
@@ -376,11 +385,12 @@ async def accept(session: AsyncSession, place: Place, token: str, name: str, *, 
     here = select(func.count()).select_from(Member).where(Member.conversation_id == room.id, Member.left_at.is_(None))
     if (await session.scalar(here) or 0) >= MEMBERS_MAX:
         raise LimitReached(f"The room has {MEMBERS_MAX} members, which is as many as it can have.")
+    sealed = await _sealed(session, room.id, _name(identity), name)
     if member is None:
         # Whoever comes in has read nothing, and may read what was said before.
-        session.add(Member(conversation_id=room.id, identity_id=identity, name=name, joined_at=now))
+        session.add(Member(conversation_id=room.id, identity_id=identity, name=sealed, joined_at=now))
     else:
-        member.left_at, member.name, member.role, member.joined_at = None, name, "member", now
+        member.left_at, member.name, member.role, member.joined_at = None, sealed, "member", now
     invitation.ended_at, invitation.used_by = now, identity
     await session.flush()
     await _tell(session)
@@ -441,6 +451,9 @@ async def _out(session: AsyncSession, member: Member, now: datetime) -> None:
         if heir is not None:
             heir.role = "owner"
             await session.flush()
+    # What is said from now on is sealed with a key that was not there while they were.
+    connection = await driver(session)
+    await connection.keys.start_epoch(connection, member.conversation_id)
     await _tell(session)
 
 
@@ -511,6 +524,17 @@ async def _conversation(session: AsyncSession, channel: ChannelName, account: st
             )
         )
     ).scalar_one()
+
+
+async def _sealed(session: AsyncSession, room: UUID, what: bytes, words: str) -> bytes:
+    connection = await driver(session)
+    keys: Mapping[UUID, RoomKey] = await connection.keys.current(connection, [room])
+    return keys[room].seal(what, words.encode())
+
+
+def _name(member: UUID) -> bytes:
+    """What a member's sealed name is: theirs, and nobody else's."""
+    return b"member.name:" + member.bytes
 
 
 async def _tell(session: AsyncSession) -> None:

@@ -252,15 +252,8 @@ async def run_action(turn: Turn, number: int, action: Action[Any], params: Param
             log.info("turn.limited", turn_id=turn.id, action=action.name, limit=verdict.limit.name)
             raise _refusal(turn, verdict, deps.settings)
     context = ActionContext(
-        turn.person,
-        turn.conversation_id,
-        deps.db,
-        deps.providers,
-        deps.settings,
-        datetime.now(UTC),
-        key,
-        turn.address,
-        deps.limits,
+        turn.person, turn.conversation_id, deps.db, deps.providers, deps.settings, datetime.now(UTC), key,
+        turn.address, deps.limits,
     )
     if action.effect is Effect.READ:
         return await deps.cache.get_or_run(action, params, context)

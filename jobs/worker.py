@@ -61,7 +61,8 @@ async def main(_args: argparse.Namespace) -> int:
     """`python3 -m bot worker`: a process of its own, as many as wanted."""
     settings = Settings().sandboxed()
     configure(settings)
-    db = await Database.connect(settings.database_url)
+    db = await Database.connect(settings.database_url, settings.key_list)
+    await db.check_keys()
     wakes = Wakes(db)
     try:
         async with wakes.listening():

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0011"
-down_revision = "0008"
+down_revision = "0009"
 branch_labels = None
 depends_on = None
 
@@ -14,9 +14,9 @@ INBOUND = "(direction = 'in') = (event_id IS NOT NULL AND channel IS NOT NULL AN
 
 def upgrade() -> None:
     """Apply."""
-    op.add_column("conversation", sa.Column("title", sa.Text(), nullable=True))
+    op.add_column("conversation", sa.Column("title", sa.LargeBinary(), nullable=True))
     op.add_column("member", sa.Column("role", sa.Text(), server_default="member", nullable=False))
-    op.add_column("member", sa.Column("name", sa.Text(), nullable=True))
+    op.add_column("member", sa.Column("name", sa.LargeBinary(), nullable=True))
     op.add_column("member", sa.Column("read_seq", sa.BigInteger(), server_default="0", nullable=False))
     op.add_column("member", sa.Column("left_at", WHEN, nullable=True))
     op.create_check_constraint(op.f("ck_member_role"), "member", "role IN ('owner', 'member')")

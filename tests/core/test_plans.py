@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from core import conversations, handoff_store, inbox, outbox, rooms, turn
+from core import conversations, crypto, handoff_store, inbox, outbox, rooms, turn
 from core.db import Database
 from jobs import sweeps
 
@@ -30,6 +30,8 @@ STATEMENTS = {
     "outbox.ABANDONED": outbox.ABANDONED,
     "outbox.SETTLE": outbox.SETTLE,
     "outbox.RECORD": outbox.RECORD,
+    "crypto.CURRENT": crypto.CURRENT,
+    "crypto.OF_EPOCHS": crypto.OF_EPOCHS,
     "conversations.HISTORY": conversations.HISTORY,
     "conversations.CHANGES": conversations.CHANGES,
     "conversations.LAST_SEQS": conversations.LAST_SEQS,
