@@ -134,6 +134,26 @@ async def spoil(session: AsyncSession, code: str, now: datetime) -> None:
     )
 
 
+async def join(session: AsyncSession, keeper: UUID, other: UUID, now: datetime, why: str) -> bool:
+    """Make the persons of two identities one, as a used code does, for whoever has proved to be both; `why` is audited.
+
+    False when they are one already, or would have too many identities.
+    """
+    held = await _lock(session, [keeper, other])
+    kept, gone = held[keeper], held[other]
+    if kept == gone:
+        return False
+    counted = select(func.count()).where(or_(Identity.person_id == kept, Identity.person_id == gone))
+    if (await session.scalar(counted) or 0) > IDENTITIES_MAX:
+        return False
+    await _end(session, [kept, gone], now)
+    await people.merge(session, kept, gone)
+    await audit.record(
+        session, f"person:{kept}", why, f"identity:{other}", {"person": str(kept), "was": str(gone)}
+    )
+    return True
+
+
 async def unlink(session: AsyncSession, sender: Address, conversation_id: UUID, now: datetime) -> bool:
     """Give this chat a person of its own, with what was set in it; False when it is alone already."""
     found = await find_identity(session, sender)

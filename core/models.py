@@ -498,14 +498,57 @@ class CannedReply(Base):
     changed_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
 
 
+class Site(Base):
+    """A site that embeds the chat: its public key, how the chat looks there, and the origins that may open it."""
+
+    __tablename__ = "site"
+    key: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(doc="what staff call it")
+    title: Mapped[str] = mapped_column(doc="what its visitors see")
+    colour: Mapped[str] = mapped_column(doc="#rrggbb")
+    position: Mapped[str]
+    greeting: Mapped[dict[str, Any]] = mapped_column(doc="texts by language")
+    origins: Mapped[list[Any]] = mapped_column(doc="texts as browsers write them")
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    __table_args__ = (CheckConstraint("position IN ('left', 'right')", name="position"),)
+
+
+class SiteSecret(Base):
+    """What a site's server proves with who its users are, wrapped by `kek` of the key list."""
+
+    __tablename__ = "site_secret"
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    site: Mapped[str] = mapped_column(ForeignKey("site.key"), index=True)
+    kek: Mapped[str] = mapped_column(doc="the id of the key that wraps it")
+    wrapped: Mapped[bytes]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None] = mapped_column(doc="set once there is a newer one")
+
+
+class SiteUser(Base):
+    """Somebody a site proved: its own id of them, and the visitor they are on every device."""
+
+    __tablename__ = "site_user"
+    site: Mapped[str] = mapped_column(ForeignKey("site.key"), primary_key=True)
+    user_id: Mapped[str] = mapped_column(primary_key=True)
+    visitor_id: Mapped[UUID]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
 class WebVisitor(Base):
-    """A browser that chats: its secret is kept only as a SHA-256 hash; `identity.provider_id` is this row's id."""
+    """A browser that chats: its secret is kept only as a SHA-256 hash; `identity.provider_id` is this row's id.
+
+    With a `user_id` it is one of the browsers of a site's user, and chats as that user's visitor.
+    """
 
     __tablename__ = "web_visitor"
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
     token_hash: Mapped[bytes] = mapped_column(unique=True)
     site: Mapped[str]
+    user_id: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    ended_at: Mapped[datetime | None] = mapped_column(doc="since when its token opens nothing any more")
 
 
 class StaffSession(Base):

@@ -5,7 +5,7 @@ raises BadFrame, which is answered with an error frame.
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Annotated, Any, Literal, get_args
 from uuid import UUID
 
@@ -44,17 +44,30 @@ class Frame(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
 
 
+class Identify(Frame):
+    """Who the embedding page says its visitor is; its words are looked at by core.proof."""
+
+    user_id: str | None = None
+    hash: str | None = None
+    jwt: str | None = None
+    name: str | None = None
+    email: str | None = None
+
+
 class Hello(Frame):
     """Opens the conversation: `token` None is a new visitor; `since` is the last seq the browser has.
 
-    `changes` is the number of the last change it has been told of. `room` is the id of a shared room; without it, it is
-    the visitor's own.
+    `changes` is the number of the last change it has been told of. Whoever has nothing may ask for no more than the `last`
+    messages. `room` is the id of a shared room; without it, it is
+    the visitor's own. `identity` is who the embedding page says the visitor is, with its proof.
     """
 
     type: Literal["hello"]
+    identity: Identify | None = None
     room: Annotated[str, Field(max_length=64)] | None = None
     token: Annotated[str, Field(max_length=256)] | None = None
     since: Seq = 0
+    last: Annotated[int, Field(ge=1, le=SEQ_MAX)] | None = None
     changes: Seq = 0
     site: Annotated[str, Field(max_length=64)] = "default"
 
@@ -86,6 +99,19 @@ class Delete(Frame):
     seq: Annotated[int, Field(ge=1, le=SEQ_MAX)]
 
 
+class Logout(Frame):
+    """This browser's token opens nothing from now on."""
+
+    type: Literal["logout"]
+
+
+class Older(Frame):
+    """Asks for the messages before number `before`."""
+
+    type: Literal["older"]
+    before: Annotated[int, Field(ge=1, le=SEQ_MAX)]
+
+
 class Typing(Frame):
     """The person is writing."""
 
@@ -99,7 +125,7 @@ class Ack(Frame):
     seq: Seq
 
 
-Said = Hello | Send | Edit | Delete | Typing | Ack
+Said = Hello | Send | Edit | Delete | Older | Logout | Typing | Ack
 FRAMES: dict[str, type[Said]] = {str(get_args(one.model_fields["type"].annotation)[0]): one for one in get_args(Said)}
 
 
@@ -125,7 +151,8 @@ def parse(data: bytes) -> Said:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(str(step) for step in first["loc"])
-        raise BadFrame("bad_frame", f"{kind}.{where}: {first['msg']}.", cid=cid) from error
+        code = "identity" if where.startswith("identity") else "bad_frame"
+        raise BadFrame(code, f"{kind}.{where}: {first['msg']}.", cid=cid) from error
     if isinstance(frame, Send) and frame.files:
         raise BadFrame("files", "Files cannot be sent here yet. Please write a text.", cid=frame.cid)
     if isinstance(frame, Send | Edit):
@@ -150,13 +177,16 @@ def prefix(room: str, visitor: str) -> str:
 
 
 def welcome(
-    token: str, room: str, seq: int, changes: int, roster: Roster | None = None, visitor: str = ""
+    token: str, room: str, seq: int, changes: int, roster: Roster | None = None, visitor: str = "", after: int = 0
 ) -> dict[str, Any]:
     """The answer to hello; `conversation` is the room's name, known before the first message is.
 
-    `changes` is the number of the room's last change, which a browser that starts from the beginning already has.
+    `changes` is the number of the room's last change, which a browser that starts from the beginning already has. The
+    messages after number `after` follow.
     """
-    frame: dict[str, Any] = {"type": "welcome", "token": token, "conversation": room, "seq": seq, "changes": changes}
+    frame: dict[str, Any] = {
+        "type": "welcome", "token": token, "conversation": room, "seq": seq, "changes": changes, "after": after
+    }  # fmt: skip
     return frame if roster is None else frame | {"room": _room(room, roster, visitor)}
 
 
@@ -224,6 +254,11 @@ def msg(message: StoredMessage, room: str, visitor: str | None = None, roster: R
     elif message.edited_at is not None:
         frame["edited"] = True
     return frame
+
+
+def older(messages: Sequence[dict[str, Any]], *, more: bool) -> dict[str, Any]:
+    """What was said before, oldest first, and whether there is more before that."""
+    return {"type": "older", "messages": list(messages), "more": more}
 
 
 def change(number: int, message: StoredMessage) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import gzip
 import hashlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from html import escape
 from pathlib import Path
 from string import Template
@@ -10,6 +10,10 @@ from string import Template
 from aiohttp import ETag, hdrs, web
 
 from channels.web.origins import HOST, Origins, own_address
+from core import sites
+from core.colours import palette
+from core.db import Database
+from core.errors import StoreUnavailable, UserError
 from core.settings import Settings
 
 FILES = Path(__file__).parent / "widget"
@@ -41,8 +45,9 @@ class Asset:
 class Pages:
     """Landing page, chat page, widget script and what they need."""
 
-    def __init__(self, settings: Settings, origins: Origins) -> None:
+    def __init__(self, settings: Settings, origins: Origins, db: Database) -> None:
         self._settings = settings
+        self._db = db
         self._origins = origins
         self._widget = Asset.read("widget.js", "text/javascript")
         self._style = Asset.read("pages.css", "text/css")
@@ -56,6 +61,7 @@ class Pages:
             web.get("/", self._serve_landing),
             web.get("/chat", self._serve_chat),
             web.get("/widget.js", self._serve_widget),
+            web.get("/widget/{site}.json", self._serve_look),
             web.get("/pages.css", self._serve_style),
             web.get("/favicon.svg", self._serve_icon),
             web.get("/favicon.ico", self._serve_icon),
@@ -78,6 +84,31 @@ class Pages:
             response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = request.headers[hdrs.ORIGIN]
         response.headers[hdrs.VARY] = "Accept-Encoding, Origin"
         return response
+
+    async def _serve_look(self, request: web.Request) -> web.Response:
+        """How the widget looks on a site: for our own pages, and for those that may embed it.
+
+        `colour` in the query is looked at in the site's place; a palette for it comes back.
+        """
+        headers = {hdrs.CACHE_CONTROL: "no-cache", hdrs.VARY: "Origin", "Cross-Origin-Resource-Policy": "cross-origin"}
+        try:
+            site = await sites.find_site(self._db, request.match_info["site"])
+        except StoreUnavailable as away:
+            return web.json_response({"error": str(away)}, status=503, headers=headers | {hdrs.RETRY_AFTER: "2"})
+        if site is None:
+            return web.json_response({"error": "There is no such site here."}, status=404, headers=headers)
+        origins = request.headers.getall(hdrs.ORIGIN, ())
+        if origins:
+            listed = len(origins) == 1 and origins[0] in site.origins
+            if not listed and not self._origins.allows(origins, request.scheme, request.host):
+                return web.json_response({"error": "This page may not open this chat."}, status=403, headers=headers)
+            headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origins[0]
+        try:
+            colours = palette(request.query.get("colour") or site.colour)
+        except UserError as error:
+            return web.json_response({"error": str(error)}, status=400, headers=headers)
+        look = {"title": site.title, "position": site.position, "greeting": site.greeting, "colours": asdict(colours)}
+        return web.json_response(look, headers=headers)
 
     async def _serve_style(self, request: web.Request) -> web.Response:
         return self._asset(request, self._style)

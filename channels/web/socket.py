@@ -21,12 +21,13 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from channels.web import frames, pages
-from channels.web.frames import Ack, BadFrame, Delete, Edit, Hello, Said, Send, Typing
+from channels.web.frames import Ack, BadFrame, Delete, Edit, Hello, Identify, Logout, Older, Said, Send, Typing
 from channels.web.origins import Origins
 from channels.web.presence import SAY_EVERY_S, Presence
-from core import rooms
+from core import proof, rooms, sites
 from core.changes import Change, Kind
-from core.conversations import HISTORY_PAGE, StoredMessage, changed, history, one, standings
+from core.conversations import HISTORY_PAGE, Standing, StoredMessage, before, changed, history, one, standings
+from core.crypto import Forged, KeysMissing
 from core.db import Database
 from core.errors import StoreUnavailable
 from core.inbox import Inbox, Received
@@ -34,13 +35,13 @@ from core.mentions import SHARED, calls_bot, is_shared
 from core.messages import Address, ChannelName, InboundMessage, OutboundMessage, Part, Text
 from core.rooms import Place, Roster
 from core.settings import Settings
-from core.visitors import create_visitor, find_visitor
+from core.visitors import create_visitor, end_token, find_visitor, sign_in
 from core.wake import Wakes
 
 log = structlog.get_logger()
 
-SITE = "default"
-"""The one site of this deployment; it is the account of web conversations."""
+SITE = sites.DEFAULT
+"""The site of our own pages, which is always there. A site is the account of its conversations."""
 HEARTBEAT_S = 20.0
 HELLO_TIMEOUT_S = 10.0
 SEND_TIMEOUT_S = 10.0
@@ -66,6 +67,10 @@ RETRY_S = 2.0
 """What we ask a browser to wait when the store is away."""
 TYPING_FOR = timedelta(seconds=60)
 """A message older than this is not being answered any more, as far as dots are concerned."""
+OLDER_PAGE = 50
+"""How many messages from before are told at once."""
+OLDER_MAX = 20
+"""How often one socket may ask for them in any MESSAGES_WINDOW_S."""
 FANOUT = "mathia:web"
 """The Valkey channel that carries room ids between processes."""
 ASIDE = "mathia:rooms"
@@ -78,6 +83,8 @@ MURMURS_MAX = 64
 """What a socket has not been told of typing, reading, coming and going; the oldest is dropped."""
 REMOVED = 4404
 """The code a socket is closed with when its visitor is in the room no more."""
+SIGNED_OUT = 4401
+"""The code a socket is closed with when its browser has signed out."""
 FANOUT_TIMEOUT_S = 0.5
 FANOUT_PAUSE_S = 5.0
 RECONNECT_S = 1.0
@@ -111,12 +118,12 @@ class WebChannel:
         self._wakes = wakes
         self._valkey = valkey
         self._origins = Origins(settings)
-        self._pages = pages.Pages(settings, self._origins)
+        self._pages = pages.Pages(settings, self._origins, db)
         self._rooms: dict[str, Room] = {}
         self._left: dict[str, Room] = {}
         self._sockets: set[Socket] = set()
         self._presence = Presence(valkey)
-        self._reads: dict[tuple[str, str], int] = {}
+        self._reads: dict[tuple[str, str, str], int] = {}
         self._burst = settings.web_burst
         self._newcomers = Window(VISITORS_MAX, VISITORS_WINDOW_S)
         self._fanout_at = 0.0
@@ -185,9 +192,9 @@ class WebChannel:
             self._fanout_at = loop.time() + FANOUT_PAUSE_S
             log.warning("web.fanout_away", error=type(error).__name__, pause_s=FANOUT_PAUSE_S)
 
-    def join(self, key: str, visitor: UUID, socket: "Socket") -> "Room":
+    def join(self, key: str, visitor: UUID, socket: "Socket", site: str = SITE) -> "Room":
         """Put a visitor's socket into a room; raises BadFrame when they have too many there."""
-        room = self._rooms.get(key) or self._left.pop(key, None) or Room(key, self._burst)
+        room = self._rooms.get(key) or self._left.pop(key, None) or Room(key, self._burst, site)
         if sum(other.visitor == visitor for other in room.sockets) >= SOCKETS_PER_VISITOR:
             raise BadFrame(
                 "sockets", "This chat is open in too many places. Close one of them and try again.", retry_s=15.0
@@ -220,9 +227,9 @@ class WebChannel:
         await self._presence.gone(room.key, member)
         await self.tell_aside(room.key, "here", member)
 
-    def mark_read(self, room: str, visitor: UUID, seq: int) -> None:
+    def mark_read(self, room: str, visitor: UUID, seq: int, site: str = SITE) -> None:
         """Remember how far somebody has read; it is written within READ_EVERY_S."""
-        key = room, str(visitor)
+        key = site, room, str(visitor)
         self._reads[key] = max(seq, self._reads.get(key, 0))
 
     def send_away(self, socket: "Socket") -> None:
@@ -232,7 +239,7 @@ class WebChannel:
             socket.closing = asyncio.create_task(socket.close(REMOVED, b"room"), name="web.send_away")
 
     async def receive(
-        self, room: str, visitor: UUID, cid: str, parts: tuple[Part, ...], reply_to: int | None
+        self, room: str, visitor: UUID, cid: str, parts: tuple[Part, ...], reply_to: int | None, site: str = SITE
     ) -> Received:
         """Store a visitor's message; whoever calls then tells the room. Raises BadFrame or StoreUnavailable.
 
@@ -240,7 +247,7 @@ class WebChannel:
         """
         to_bot = True
         if is_shared(room):
-            speaker = await rooms.speaker(self.db, Place(self.account, visitor), room, reply_to=reply_to)
+            speaker = await rooms.speaker(self.db, Place(site, visitor), room, reply_to=reply_to)
             if speaker is None:
                 raise BadFrame("room", NO_ROOM, cid=cid)
             if speaker.muted:
@@ -251,7 +258,7 @@ class WebChannel:
         [received] = await self.inbox.receive(
             [
                 InboundMessage(
-                    sender=Address(self.name, self.account, room, str(visitor)),
+                    sender=Address(self.name, site, room, str(visitor)),
                     event_id=f"{frames.prefix(room, str(visitor))}{cid}",
                     parts=parts,
                     sent_at=self.now(),
@@ -263,26 +270,26 @@ class WebChannel:
         return received
 
     async def change(
-        self, room: str, visitor: UUID, cid: str, seq: int, kind: Kind, parts: tuple[Part, ...] = ()
+        self, room: str, visitor: UUID, cid: str, seq: int, kind: Kind, parts: tuple[Part, ...] = (), site: str = SITE
     ) -> None:
         """Edit or delete a visitor's own message; the room is told. Raises BadFrame or StoreUnavailable."""
         start = frames.prefix(room, str(visitor))
         if is_shared(room):
-            speaker = await rooms.speaker(self.db, Place(self.account, visitor), room)
+            speaker = await rooms.speaker(self.db, Place(site, visitor), room)
             if speaker is None:
                 raise BadFrame("room", NO_ROOM, cid=cid)
             if speaker.muted and kind == "edit":
                 raise BadFrame("muted", MUTED, cid=cid)
             conversation_id: UUID | None = speaker.conversation_id
         else:
-            found = await standings(self.db, self.name, self.account, [room])
+            found = await standings(self.db, self.name, site, [room])
             conversation_id = found[room].conversation_id if room in found else None
         message = await one(self.db, conversation_id, seq) if conversation_id else None
         if message is None:
             raise BadFrame("message", "There is no such message here.", cid=cid)
         if message.event_id is None or not message.event_id.startswith(start):
             raise BadFrame("not_yours", "Only whoever wrote a message can change it.", cid=cid)
-        author = Address(self.name, self.account, room, str(visitor))
+        author = Address(self.name, site, room, str(visitor))
         done = await self.inbox.change(Change(author, f"{start}{cid}", kind, message.event_id, self.now(), parts))
         if done.new and done.state != "applied":
             # Deleted already, or so long ago that it is not looked for.
@@ -296,10 +303,16 @@ class WebChannel:
             raise BadFrame("busy", "Many people are arriving just now. Try again in a moment.", retry_s=wait_s)
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
-        if not self._origins.allows(request.headers.getall("Origin", ()), request.scheme, request.host):
+        origins: list[str] = list(request.headers.getall("Origin", ()))
+        ours = self._origins.allows(origins, request.scheme, request.host)
+        try:
+            listed = ours or (len(origins) == 1 and await sites.is_listed(self.db, origins[0]))
+        except StoreUnavailable as away:
+            raise web.HTTPServiceUnavailable(text=str(away), headers={"Retry-After": "2"}) from away
+        if not listed:
             raise web.HTTPForbidden(
-                text="This page may not open a chat here. Add its origin to WIDGET_ORIGINS, or open the chat at"
-                " PUBLIC_URL."
+                text="This page may not open a chat here. Add its origin to its site on the admin page Widget or to"
+                " WIDGET_ORIGINS, or open the chat at PUBLIC_URL."
             )
         if self._closing or len(self._sockets) >= SOCKETS_MAX:
             raise web.HTTPServiceUnavailable(text="Too busy just now; try again.", headers={"Retry-After": "2"})
@@ -312,7 +325,7 @@ class WebChannel:
             decode_text=False,
         )
         await connection.prepare(request)
-        socket = Socket(self, connection, request.transport)
+        socket = Socket(self, connection, request.transport, None if ours else origins[0])
         self._sockets.add(socket)
         try:
             await socket.run()
@@ -373,13 +386,15 @@ class WebChannel:
     async def _write_reads(self) -> None:
         reads, self._reads = self._reads, {}
         try:
-            await rooms.mark_read(self.db, self.account, [(room, who, seq) for (room, who), seq in reads.items()])
+            for site in {site for site, _, _ in reads}:
+                marks = [(room, who, seq) for (place, room, who), seq in reads.items() if place == site]
+                await rooms.mark_read(self.db, site, marks)
         except StoreUnavailable:
             self._reads = {key: max(seq, self._reads.get(key, 0)) for key, seq in reads.items()} | {
                 key: seq for key, seq in self._reads.items() if key not in reads
             }
             raise
-        for (key, visitor), seq in reads.items():
+        for (_, key, visitor), seq in reads.items():
             room = self._rooms.get(key)
             seat = room.roster.seat(visitor) if room and room.roster else None
             if seat is not None:
@@ -413,28 +428,32 @@ class WebChannel:
         while True:
             # A message that changed, here or in another process, wakes us at once; the rest is for lost wakes.
             await self._wakes.wait("message", RECHECK_S)
-            keys = list(self._rooms)
-            for start in range(0, len(keys), RECHECK_ROOMS):
-                try:
-                    found = await standings(self.db, self.name, self.account, keys[start : start + RECHECK_ROOMS])
-                except StoreUnavailable:
-                    log.debug("web.recheck_away")
-                    break
-                for key, standing in found.items():
-                    room = self._rooms.get(key)
-                    if room:
-                        room.version += 1
-                    for socket in room.sockets if room else ():
-                        if socket.seq < standing.seq or socket.changes < standing.changes:
-                            socket.news.set()
-                        socket.changes_due = standing.changes
-            await self._recheck_rosters([key for key in keys if is_shared(key)])
+            for site in {room.site for room in self._rooms.values()}:
+                keys = [room.key for room in self._rooms.values() if room.site == site]
+                for start in range(0, len(keys), RECHECK_ROOMS):
+                    try:
+                        found = await standings(self.db, self.name, site, keys[start : start + RECHECK_ROOMS])
+                    except StoreUnavailable:
+                        log.debug("web.recheck_away")
+                        break
+                    for key, standing in found.items():
+                        self._compare(key, standing)
+                await self._recheck_rosters(site, [key for key in keys if is_shared(key)])
 
-    async def _recheck_rosters(self, keys: Sequence[str]) -> None:
+    def _compare(self, key: str, standing: Standing) -> None:
+        room = self._rooms.get(key)
+        if room:
+            room.version += 1
+        for socket in room.sockets if room else ():
+            if socket.seq < standing.seq or socket.changes < standing.changes:
+                socket.news.set()
+            socket.changes_due = standing.changes
+
+    async def _recheck_rosters(self, site: str, keys: Sequence[str]) -> None:
         """See who is in the shared rooms that are open here; whoever was removed is sent away at once."""
         for start in range(0, len(keys), RECHECK_ROOMS):
             try:
-                found = await rooms.rosters(self.db, self.account, keys[start : start + RECHECK_ROOMS])
+                found = await rooms.rosters(self.db, site, keys[start : start + RECHECK_ROOMS])
             except StoreUnavailable:
                 log.debug("web.recheck_away")
                 return
@@ -477,8 +496,9 @@ class Window:
 class Room:
     """A room's open sockets in this process, and what they share."""
 
-    def __init__(self, key: str, burst: int) -> None:
+    def __init__(self, key: str, burst: int, site: str) -> None:
         self.key = key
+        self.site = site
         self.shared = is_shared(key)
         self.sockets: set[Socket] = set()
         self.conversation_id: UUID | None = None
@@ -509,7 +529,7 @@ class Room:
                 page = await history(channel.db, conversation_id, since=since)
                 if self.shared:
                     # Later than the messages: whoever was removed before them is not told them.
-                    found = await rooms.rosters(channel.db, channel.account, [self.key])
+                    found = await rooms.rosters(channel.db, self.site, [self.key])
                     channel.seat(self, found.get(self.key, NOBODY))
                 self._page = since, version, page
             return self._page[2]
@@ -527,8 +547,13 @@ class Socket:
     """One open socket: a loop that reads frames, and, after hello, one that writes what the store has."""
 
     def __init__(
-        self, channel: WebChannel, connection: web.WebSocketResponse, transport: asyncio.Transport | None
+        self,
+        channel: WebChannel,
+        connection: web.WebSocketResponse,
+        transport: asyncio.Transport | None,
+        origin: str | None,
     ) -> None:
+        """`origin` is the page's, where a site has to list it; None for our own and those in the settings."""
         self.room: Room | None = None
         self.visitor: UUID | None = None
         self.member: UUID | None = None
@@ -546,6 +571,9 @@ class Socket:
         self._writer: asyncio.Task[None] | None = None
         self._murmurs: deque[dict[str, Any]] = deque(maxlen=MURMURS_MAX)
         self._typed = Window(1, TYPING_EVERY_S)
+        self._origin = origin
+        self._token = ""
+        self._olders = Window(OLDER_MAX, MESSAGES_WINDOW_S)
 
     async def run(self) -> None:
         """Serve until the browser is gone, cut off, or sent away."""
@@ -612,15 +640,30 @@ class Socket:
                     await self._channel.tell_aside(self.room.key, "typing", self.member)
             case Ack():
                 # Nobody has read what they have not been told.
-                self._channel.mark_read(self.room.key, self.visitor, min(frame.seq, self.seq))
+                self._channel.mark_read(self.room.key, self.visitor, min(frame.seq, self.seq), self.room.site)
+            case Older():
+                await self._older(self.room, frame.before)
+            case Logout():
+                await end_token(self._channel.db, self._token, self.room.site)
+                self.sent_away = True
+                await self._connection.close(code=SIGNED_OUT, message=b"signed out")
 
     async def _hello(self, hello: Hello) -> None:
         channel = self._channel
-        if hello.site != SITE:
+        site = await sites.find_site(channel.db, hello.site)
+        if site is None:
             raise BadFrame("site", "There is no such site here. Check the site in mathiaSettings.")
+        if self._origin is not None and self._origin not in site.origins:
+            raise BadFrame("origin", "This page may not open this site's chat. Its owner can add its origin.")
         if hello.room is not None and hello.token is None:
             raise BadFrame("room", NO_ROOM)
-        if hello.token is None:
+        if hello.identity is not None:
+            proven = await self._prove(site.key, hello.identity)
+            if hello.token is None:
+                channel.admit()
+            visitor, token = await sign_in(channel.db, site.key, proven, hello.token, channel.now())
+            standing = None
+        elif hello.token is None:
             channel.admit()
             visitor, token = await create_visitor(channel.db, hello.site)
             standing = None
@@ -633,16 +676,17 @@ class Socket:
         speaker = None
         if hello.room is not None:
             key = f"{SHARED}{hello.room}"
-            speaker = await rooms.speaker(channel.db, Place(channel.account, visitor.id), key)
+            speaker = await rooms.speaker(channel.db, Place(site.key, visitor.id), key)
             if speaker is None:
                 raise BadFrame("room", NO_ROOM)
-        if hello.token is not None:
-            standing = (await standings(channel.db, channel.name, channel.account, [key])).get(key)
-        room = channel.join(key, visitor.id, self)
+        if hello.token is not None or hello.identity is not None:
+            standing = (await standings(channel.db, channel.name, site.key, [key])).get(key)
+        room = channel.join(key, visitor.id, self, site.key)
+        self._token = token
         self.room = room
         if speaker is not None:
             # Looked up again now that we would be sent away: whoever was removed meanwhile is not in.
-            roster = (await rooms.rosters(channel.db, channel.account, [key])).get(key, NOBODY)
+            roster = (await rooms.rosters(channel.db, site.key, [key])).get(key, NOBODY)
             self.member = speaker.member
             channel.seat(room, roster)
             if self.sent_away:
@@ -650,21 +694,53 @@ class Socket:
         # A browser that has more than the store (an older backup was restored) starts from the beginning.
         seq, changes = (standing.seq, standing.changes) if standing else (0, 0)
         self.seq = hello.since if hello.since <= seq else 0
+        from_nothing = self.seq == 0
+        if from_nothing and hello.last is not None:
+            self.seq = max(0, seq - hello.last)
         # Whoever starts from the beginning reads every message as it is now.
-        self.changes = changes if self.seq == 0 else min(hello.changes, changes)
+        self.changes = changes if from_nothing else min(hello.changes, changes)
         self.changes_due = changes
-        await self._say(frames.welcome(token, room.key, seq, changes, room.roster, str(visitor.id)))
+        await self._say(frames.welcome(token, room.key, seq, changes, room.roster, str(visitor.id), self.seq))
         self.news.set()
         self._writer = asyncio.create_task(self._write(room), name="web.write")
         if self.member is not None:
             await channel.come(room, self.member)
+
+    async def _prove(self, site: str, said: Identify) -> proof.Proven:
+        """Who the page's visitor is; raises BadFrame where that is not proved, and nothing has changed then."""
+        channel = self._channel
+        claim = proof.Claim(said.user_id, said.hash, said.jwt, said.name, said.email)
+        try:
+            return proof.prove(claim, await sites.identity_secrets(channel.db, site, channel.now()), channel.now())
+        except proof.NotProven as wrong:
+            log.info("web.identity_refused", site=site)
+            raise BadFrame("identity", str(wrong)) from wrong
+        except (KeysMissing, Forged) as missing:
+            log.warning("web.identity_secret_unreadable", site=site)
+            raise BadFrame("identity", "This site's identity secret cannot be read just now.") from missing
+
+    async def _older(self, room: Room, seq: int) -> None:
+        """What was said before a message, for whoever scrolls up."""
+        wait_s = self._olders.take()
+        if wait_s:
+            raise BadFrame("rate", "That was a lot at once. Wait a moment.", retry_s=wait_s)
+        if room.conversation_id is None or self.sent_away:
+            await self._say(frames.older((), more=False))
+            return
+        if self.member is not None:
+            place = Place(room.site, self.visitor) if self.visitor else None
+            if place is None or await rooms.speaker(self._channel.db, place, room.key) is None:
+                raise BadFrame("room", NO_ROOM)
+        page = await before(self._channel.db, room.conversation_id, seq=seq, limit=OLDER_PAGE)
+        told = [frames.msg(message, room.key, str(self.visitor), room.roster) for message in reversed(page)]
+        await self._say(frames.older(told, more=len(page) == OLDER_PAGE))
 
     async def _receive(self, room: Room, visitor: UUID, send: Send) -> None:
         wait_s = room.take(visitor)
         if wait_s:
             raise BadFrame("rate", "That was a lot at once. Wait a moment.", retry_s=wait_s, cid=send.cid)
         parts = (Text(text=send.text),)
-        received = await self._channel.receive(room.key, visitor, send.cid, parts, send.reply_to)
+        received = await self._channel.receive(room.key, visitor, send.cid, parts, send.reply_to, room.site)
         room.conversation_id = received.conversation_id
         if not received.new and received.seq <= self.seq:
             await self._again(received.conversation_id, room, received.seq)
@@ -676,7 +752,7 @@ class Socket:
         wait_s = room.take(visitor)
         if wait_s:
             raise BadFrame("rate", "That was a lot at once. Wait a moment.", retry_s=wait_s, cid=frame.cid)
-        await self._channel.change(room.key, visitor, frame.cid, frame.seq, kind, parts)
+        await self._channel.change(room.key, visitor, frame.cid, frame.seq, kind, parts, room.site)
 
     async def _again(self, conversation_id: UUID, room: Room, seq: int) -> None:
         """Repeat one message to a browser that sent it again, although it was already told."""
@@ -698,7 +774,7 @@ class Socket:
     async def _catch_up(self, room: Room) -> None:
         channel = self._channel
         if room.conversation_id is None:
-            found = await standings(channel.db, channel.name, channel.account, [room.key])
+            found = await standings(channel.db, channel.name, room.site, [room.key])
             if room.key not in found:
                 return
             room.conversation_id = found[room.key].conversation_id

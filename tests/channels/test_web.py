@@ -12,10 +12,11 @@ from aiohttp import ClientWebSocketResponse, WSMsgType, WSServerHandshakeError
 
 from bot.servers.postgres import Postgres
 from channels.web import pages, socket
-from channels.web.origins import Origins, own_address, parse_origin
+from channels.web.origins import Origins, own_address
 from core.conversations import HISTORY_PAGE
 from core.db import Database
 from core.errors import UserError
+from core.origins import parse_origin
 from core.settings import Settings
 from tests.channels.browser import Browser, Running, Site
 from tests.waiting import until

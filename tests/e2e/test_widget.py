@@ -521,7 +521,7 @@ async def test_a_page_steers_the_widget_by_settings_and_calls(visit: Visit, serv
     assert box is not None
     assert box["x"] == 20
     look = "(node) => [getComputedStyle(node).backgroundColor, getComputedStyle(node).color]"
-    assert await visit.launcher.evaluate(look) == ["rgb(255, 213, 74)", "rgb(17, 17, 17)"]
+    assert await visit.launcher.evaluate(look) == ["rgb(255, 213, 74)", "rgb(0, 0, 0)"]
     await clean(visit.page)
 
 

@@ -1,13 +1,25 @@
 // Mathia's chat, a web component: a launcher on any page, or all of its own.
-// window.mathiaSettings = {server, site, title, color, position, locale}; mathia('open' | 'close' | 'send' | 'on', …).
+// window.mathiaSettings = {server, site, title, color, position, locale};
+// mathia('open' | 'close' | 'send' | 'identify' | 'logout' | 'on' | 'off', …): calls wait in a queue until it is there.
 (() => {
   'use strict'
-  if (customElements.get('mathia-chat')) return
+  if (window.mathia?.loaded) return
+  const CALLS = ['open', 'close', 'send', 'identify', 'logout', 'on', 'off', 'preview']
+  const EVENTS = ['ready', 'open', 'close', 'message', 'unread', 'error']
+  const calls = [...(window.mathia?.q || [])]
+  let chat = null
+  window.mathia = (...call) => (chat ? run(call) : void calls.push(call))
+  window.mathia.loaded = true
+  const run = ([name, ...values]) => {
+    if (CALLS.includes(name)) return chat[name](...values)
+    throw new TypeError(`mathia(${JSON.stringify(name)}): want one of ${CALLS.slice(0, -1).join(', ')}.`)
+  }
   const settings = window.mathiaSettings || {}
   const script = document.currentScript || document.querySelector('script[src*="/widget.js"]')
   const server = new URL(settings.server || script?.src || '/', location.href).origin
   const site = settings.site || 'default'
-  const title = settings.title || 'Mathia'
+  let look = {}
+  let title = settings.title || 'Mathia'
   const locale = settings.locale || navigator.language || 'en'
 
   const BACK_OFF_MS = 500
@@ -19,6 +31,9 @@
   const LINES_MAX = 6
   const TEXT_MAX = 16384
   const STICK_PX = 80
+  const SWIPE_PX = 56
+  const PAGE = 50
+  const LOOK_MS = 3000
   const CID = /^[\w-]{1,64}$/
 
   const WORDS = {
@@ -26,14 +41,14 @@
       open: 'Open chat', close: 'Close chat', log: 'Messages', box: 'Write a message', send: 'Send', you: 'You', unread: 'unread',
       on: 'Online', off: 'No connection. Your messages are kept.', wait: 'Connecting…', typing: 'is writing', today: 'Today', yesterday: 'Yesterday',
       sending: 'Sending…', sent: 'Sent', failed: 'Not sent.', retry: 'Try again', edit: 'Edit', reply: 'Reply', cancel: 'Cancel reply', latest: 'Latest messages',
-      choose: 'Suggested replies', hello: `Hello. I am ${title}, an assistant.`, first: 'Ask me something, or start with one of these.', file: 'File', voice: 'Voice note',
+      choose: 'Suggested replies', hello: (name) => `Hello. I am ${name}, an assistant.`, first: 'Ask me something, or start with one of these.', file: 'File', voice: 'Voice note',
       edited: 'edited', deleted: 'This message was deleted.',
     },
     sw: {
       open: 'Fungua mazungumzo', close: 'Funga mazungumzo', log: 'Ujumbe', box: 'Andika ujumbe', send: 'Tuma', you: 'Wewe', unread: 'hazijasomwa',
       on: 'Mtandaoni', off: 'Hakuna mtandao. Ujumbe wako umehifadhiwa.', wait: 'Inaunganisha…', typing: 'anaandika', today: 'Leo', yesterday: 'Jana',
       sending: 'Inatumwa…', sent: 'Imetumwa', failed: 'Haikutumwa.', retry: 'Jaribu tena', edit: 'Hariri', reply: 'Jibu', cancel: 'Ghairi jibu', latest: 'Ujumbe mpya',
-      choose: 'Majibu yaliyopendekezwa', hello: `Habari. Mimi ni ${title}, msaidizi.`, first: 'Niulize kitu, au anza na mojawapo ya haya.', file: 'Faili', voice: 'Ujumbe wa sauti',
+      choose: 'Majibu yaliyopendekezwa', hello: (name) => `Habari. Mimi ni ${name}, msaidizi.`, first: 'Niulize kitu, au anza na mojawapo ya haya.', file: 'Faili', voice: 'Ujumbe wa sauti',
       edited: 'umehaririwa', deleted: 'Ujumbe huu umefutwa.',
     },
   }
@@ -48,13 +63,14 @@
 
   const STYLE = `
 :host{all:initial;position:fixed;right:20px;bottom:20px;z-index:2147483000;display:block;color-scheme:light dark;
---accent:#0b6b4f;--on:#fff;--bg:#fff;--fg:#1a1f1c;--mute:#59635e;--soft:#f0f3f1;--line:#dde4e0;--edge:#7d8983;--red:#a8231a;
---own:color-mix(in srgb,var(--accent) 13%,var(--bg));--ink:color-mix(in srgb,var(--accent) 92%,#000);
+--accent:var(--site-accent,#0b6b4f);--on:var(--site-on,#fff);--bg:#fff;--fg:#1a1f1c;--mute:#59635e;--soft:#f0f3f1;--line:#dde4e0;--edge:#7d8983;--red:#a8231a;
+--own:var(--site-own,#dfece8);--ink:var(--site-ink,#0a6249);
 font:400 14px/1.5 ui-sans-serif,system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",sans-serif;color:var(--fg)}
 @media (prefers-color-scheme:dark){:host{--bg:#151917;--fg:#eaeeec;--mute:#a2ada8;--soft:#222825;--line:#2f3733;--edge:#75807b;--red:#ff9a90;
---own:color-mix(in srgb,var(--accent) 42%,var(--bg));--ink:color-mix(in srgb,var(--accent) 38%,#fff)}}
+--own:var(--site-own-dark,#113b2f);--ink:var(--site-ink-dark,#a2c7bc)}}
 :host([left]){right:auto;left:20px}
-:host([full]){position:absolute;inset:0;z-index:auto}
+:host([full]),:host([preview]){position:absolute;inset:0;z-index:auto}
+:host([preview]) .panel{height:calc(100% - 72px);width:100%}
 *,::before{box-sizing:border-box}
 [hidden]{display:none!important}
 button,textarea{font:inherit;color:inherit;margin:0;border:0;background:none;padding:0}
@@ -204,6 +220,27 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
       ...emails.flatMap((email) => [make('a', { href: `mailto:${encodeURIComponent(email)}` }, email), '\n']),
     ],
   }
+  // What the site's owner set, as it was last time and then as it is now.
+  const show = (text) => {
+    look = JSON.parse(text)
+    title = settings.title || look.title || title
+    chat?.repaint()
+  }
+  const hex = (color) => {
+    if (!color || !CSS.supports('color', color)) return ''
+    const pen = document.createElement('canvas').getContext('2d')
+    pen.fillStyle = color
+    return pen.fillStyle.startsWith('#') ? pen.fillStyle : ''
+  }
+  const load = async () => {
+    const colour = hex(settings.color)
+    const address = `${server}/widget/${encodeURIComponent(site)}.json${colour && `?colour=${encodeURIComponent(colour)}`}`
+    const response = await fetch(address, { credentials: 'omit', signal: AbortSignal.timeout(LOOK_MS) })
+    if (!response.ok) return
+    const text = await response.text()
+    show(text)
+    store.set('look', text)
+  }
   const newCid = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, '0')).join('')
 
   class MathiaChat extends HTMLElement {
@@ -223,10 +260,17 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
     #last = null
     #replyTo = null
     #timers = {}
+    #identity = null
+    #asked = null
+    #first = 0
+    #older = false
+    #before = null
+    #heard = []
 
     connectedCallback() {
       if (this.shadowRoot) return
       this.full = this.hasAttribute('full')
+      this.still = this.hasAttribute('preview')
       this.#build()
       this.#paint()
       for (const key of store.keys().filter((key) => key.startsWith('out:'))) {
@@ -238,7 +282,7 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
       this.#grow()
       this.#emptyOrNot()
       window.addEventListener('online', () => this.#again(0))
-      window.addEventListener('storage', ({ key, newValue }) => { if (key === prefix + 'token' && newValue) this.#agree(newValue) })
+      window.addEventListener('storage', ({ key, newValue }) => { if (key === prefix + 'token') newValue ? this.#agree(newValue) : this.#ready && this.#leave(false) })
       document.addEventListener('visibilitychange', () => { if (!document.hidden) { this.#again(0); this.#seen() } })
       const view = window.visualViewport
       view?.addEventListener('resize', () => {
@@ -251,12 +295,13 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
     }
 
     #build() {
-      const heading = make(this.full ? 'h1' : 'h2', {}, title)
+      this.heading = make(this.full ? 'h1' : 'h2', {}, title)
       this.state = make('p', { class: 'state', role: 'status' })
       this.log = make('div', { class: 'log', role: 'log', 'aria-label': words.log, tabindex: 0, onscroll: () => this.#scrolled() })
       this.pending = make('div', { 'aria-live': 'off' })
       this.dots = make('div', { class: 'dots', hidden: true }, make('i'), make('i'), make('i'), make('span', { class: 'sr' }, `${title} ${words.typing}`))
       this.log.append(this.pending, this.dots)
+      this.#before = this.pending
       this.jump = make('button', { class: 'jump', hidden: true, 'aria-label': words.latest, onclick: () => this.#toEnd() }, icon('down'))
       this.quick = make('div', { class: 'quick', role: 'group', 'aria-label': words.choose, hidden: true })
       this.quote = make('div', { class: 'quote', hidden: true }, make('span'),
@@ -276,7 +321,7 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
       this.panel = make('section', {
         class: 'panel', hidden: !this.full, role: this.full ? null : 'dialog', 'aria-label': title,
         onkeydown: (event) => { if (event.key === 'Escape' && !this.full) this.close() },
-      }, make('div', { class: 'head' }, make('span', { class: 'mark' }, icon('mark')), make('div', {}, heading, this.state), close),
+      }, make('div', { class: 'head' }, make('span', { class: 'mark' }, icon('mark')), make('div', {}, this.heading, this.state), close),
       this.log, make('div', { class: 'foot' }, this.jump), this.quick, this.quote, form)
       this.badge = make('span', { class: 'badge', hidden: true, 'aria-hidden': 'true' })
       this.launcher = make('button', { class: 'launch', 'aria-label': words.open, 'aria-expanded': 'false', onclick: () => (this.#open ? this.close() : this.open()) }, icon('chat'), icon('close'), this.badge)
@@ -288,13 +333,54 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
     }
 
     #paint() {
-      this.toggleAttribute('left', settings.position === 'left')
-      if (!settings.color || !CSS.supports('color', settings.color)) return
-      this.style.setProperty('--accent', settings.color)
-      const [red, green, blue] = getComputedStyle(this.go).backgroundColor.match(/[\d.]+/g)
-      if (0.3 * red + 0.59 * green + 0.11 * blue < 130) return
-      this.style.setProperty('--on', '#111')
-      this.style.setProperty('--ink', 'var(--fg)')
+      this.toggleAttribute('left', (settings.position || look.position) === 'left')
+      for (const [name, colour] of Object.entries(look.colours || {})) this.style.setProperty(`--site-${name.replace('_', '-')}`, colour)
+    }
+
+    repaint() {
+      this.#paint()
+      this.heading.textContent = title
+      for (const node of [this.panel, this.full ? null : this]) node?.setAttribute('aria-label', title)
+      if (this.shown === 'empty') { this.shown = null; this.#emptyOrNot() }
+    }
+
+    // The admin's page shows what the owner has not saved yet.
+    preview(text) { if (this.still) show(text) }
+
+    identify({ user_id: id = null, hash = null, jwt = null, name = null, email = null } = {}) {
+      this.#identity = { user_id: id === null ? null : String(id), hash, jwt, name, email }
+      if (this.#socket) this.#renew()
+      else this.#connect()
+    }
+
+    logout() {
+      this.#say({ type: 'logout' })
+      this.#leave()
+    }
+
+    // A fresh visitor from here on; another tab that left has tidied up already.
+    #leave(tidy = true) {
+      for (const key of tidy ? store.keys() : []) if (key !== 'look') store.drop(key)
+      memory.clear()
+      this.#hang()
+      this.#identity = this.#room = null
+      this.#outbox = []
+      this.pending.replaceChildren()
+      this.#forget()
+      this.#reply(null)
+      this.#choices([])
+      this.box.value = ''
+      this.#grow()
+      this.#count(0)
+      this.#emptyOrNot()
+      if (this.#open) this.#connect()
+    }
+
+    // Says hello anew, once nothing is on its way: what was sent to one conversation is not sent to another.
+    #renew() {
+      if (!this.#identity || this.#outbox.some((one) => one.tried)) return
+      this.#hang()
+      this.#connect()
     }
 
     open() {
@@ -324,6 +410,7 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
     send(text) {
       text = new TextDecoder().decode(new TextEncoder().encode(text ?? '')).trim() // Half characters cannot be stored.
       if (!text) return
+      if (this.still) return
       const one = { cid: newCid(), text, reply_to: this.#replyTo, at: Date.now() }
       store.set(`out:${one.cid}`, JSON.stringify(one))
       this.#outbox.push(one)
@@ -337,8 +424,18 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
     }
 
     on(event, listener) {
-      this.addEventListener(`mathia:${event}`, ({ detail }) => listener(detail))
+      if (!EVENTS.includes(event)) throw new TypeError(`mathia('on', ${JSON.stringify(event)}): want one of ${EVENTS.join(', ')}.`)
+      const heard = ({ detail }) => listener(detail)
+      this.#heard.push({ event, listener, heard })
+      this.addEventListener(`mathia:${event}`, heard)
       if (event === 'ready') listener()
+    }
+
+    off(event, listener) {
+      for (const one of this.#heard.filter((one) => one.event === event && (!listener || one.listener === listener))) {
+        this.removeEventListener(`mathia:${event}`, one.heard)
+        this.#heard.splice(this.#heard.indexOf(one), 1)
+      }
     }
 
     #tell(event, detail) {
@@ -381,7 +478,7 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
     }
 
     #connect() {
-      if (this.#socket) return
+      if (this.#socket || this.still) return
       clearTimeout(this.#timers.again)
       this.#status('wait')
       const socket = this.#socket = new WebSocket(server.replace(/^http/, 'ws') + '/ws')
@@ -392,6 +489,7 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
         if (frame.type === 'msg') this.#receive(frame)
         else if (frame.type === 'edit' || frame.type === 'delete') this.#change(frame)
         else if (frame.type === 'welcome') this.#welcome(frame)
+        else if (frame.type === 'older') this.#receiveOlder(frame)
         else if (frame.type === 'typing') this.#dots(true)
         else if (frame.type === 'error') this.#refused(frame)
       }
@@ -399,13 +497,15 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
 
     #hello() {
       this.#token = store.get('token')
-      this.#say({ type: 'hello', token: this.#token, since: this.#seq, changes: this.#changes, site })
+      this.#asked = this.#outbox.some((one) => one.tried) ? null : this.#identity
+      const asked = this.#asked && { identity: this.#asked }
+      this.#say({ type: 'hello', token: this.#token, since: asked ? 0 : this.#seq, last: PAGE, changes: this.#changes, site, ...asked })
     }
 
-    // Two tabs may have become two visitors: the smaller token wins.
+    // Two tabs may have become two visitors: the smaller token wins, but for one that somebody signed in with.
     #agree(other) {
       if (!this.#ready || other === this.#token) return
-      if (other < this.#token) this.#lost()
+      if (other < this.#token || store.get('signed')) this.#lost()
       else store.set('token', this.#token)
     }
 
@@ -413,7 +513,15 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
 
     // Browsers notice a dead connection late.
     #lost() {
+      if (!this.#socket) return
+      this.#hang()
+      this.#again(this.#backOff * (0.7 + Math.random() * 0.6))
+      this.#backOff = Math.min(this.#backOff * 2, BACK_OFF_MAX_MS)
+    }
+
+    #hang() {
       const socket = this.#socket
+      clearTimeout(this.#timers.again)
       if (!socket) return
       socket.onopen = socket.onclose = socket.onmessage = null
       socket.close()
@@ -422,9 +530,8 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
       this.#sending = null
       for (const name of ['echo', 'hello', 'well']) clearTimeout(this.#timers[name])
       this.#dots(false)
+      this.#older = false
       this.#status('off')
-      this.#again(this.#backOff * (0.7 + Math.random() * 0.6))
-      this.#backOff = Math.min(this.#backOff * 2, BACK_OFF_MAX_MS)
     }
 
     #again(after) {
@@ -434,12 +541,18 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
     }
 
     #welcome(frame) {
-      const [token, room] = [store.get('token'), this.#room || store.get('room')]
-      if (token && token !== frame.token) return this.#lost() // Another tab was faster.
-      if (frame.seq < this.#seq || (room && room !== frame.conversation)) this.#forget()
+      const [token, room, read] = [store.get('token'), this.#room || store.get('room'), store.get('read')]
+      if (token !== this.#token && token !== frame.token) return this.#lost() // Another tab was faster.
+      const moved = room && room !== frame.conversation
+      if (this.#asked || moved || frame.seq < this.#seq) this.#forget()
+      // To a device that is new here, nothing from before is news.
+      if (this.#asked || moved) store.set('read', moved || !room ? frame.seq : read || 0)
+      if (this.#asked) store.set('signed', 1)
+      if (this.#asked === this.#identity) this.#identity = null
+      this.#asked = null
       store.set('token', this.#token = frame.token)
       store.set('room', this.#room = frame.conversation)
-      if (!this.#seq) this.#changes = frame.changes
+      if (!this.#seq) { this.#changes = frame.changes; this.#first = (frame.after || 0) + 1 }
       this.#target = frame.seq
       this.#ready = true
       this.#timers.well = setTimeout(() => (this.#backOff = BACK_OFF_MS), ECHO_MS)
@@ -449,7 +562,12 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
     }
 
     #refused(frame) {
-      if (frame.code === 'token') {
+      if (['identity', 'site', 'origin'].includes(frame.code)) this.#tell('error', { code: frame.code, message: frame.message })
+      if (frame.code === 'identity') {
+        this.#identity = null
+        if (store.get('token') || this.#open || this.#outbox.length) this.#hello()
+        else this.#hang()
+      } else if (frame.code === 'token') {
         if (store.get('token') === this.#token) store.drop('token')
         this.#forget()
         this.#hello()
@@ -469,6 +587,8 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
       const next = this.#outbox.find((one) => !one.failed)
       if (!this.#ready || this.#sending || !next) return
       this.#sending = next.cid
+      next.tried = true
+      store.set(`out:${next.cid}`, JSON.stringify(next))
       this.#say({ type: 'send', cid: next.cid, text: next.text, reply_to: next.reply_to ?? null, files: [] })
       this.#timers.echo = setTimeout(() => this.#lost(), ECHO_MS)
     }
@@ -480,12 +600,15 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
       if (this.#sending !== cid) return
       clearTimeout(this.#timers.echo)
       this.#sending = null
+      this.#renew()
       this.#pump()
     }
 
     #fail(cid, reason) {
       const one = this.#outbox.find((other) => other.cid === cid)
       one.failed = reason
+      one.tried = false
+      this.#tell('error', { code: 'send', message: reason })
       this.#drawPending(one)
     }
 
@@ -523,7 +646,8 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
       this.#tell('unread', unread)
       this.badge.hidden = !unread
       this.badge.textContent = unread > 99 ? '99+' : unread
-      this.launcher?.setAttribute('aria-label', this.#open ? words.close : words.open + (unread ? `, ${unread} ${words.unread}` : ''))
+      const label = this.#open ? words.close : words.open + (unread ? `, ${unread} ${words.unread}` : '')
+      for (const name of ['aria-label', 'title']) this.launcher.setAttribute(name, label)
     }
 
     #loaded() {
@@ -541,14 +665,15 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
       this.blank = []
       if (kind === 'bones') this.blank = [0, 1, 2].map(() => make('div', { class: 'bone' }))
       if (kind === 'empty') {
-        this.blank = [make('div', { class: 'empty' }, make('span', { class: 'mark' }, icon('mark')), make('b', {}, words.hello), words.first)]
+        this.blank = [make('div', { class: 'empty' }, make('span', { class: 'mark' }, icon('mark')), make('b', {}, look.greeting?.[words === WORDS.sw ? 'sw' : 'en'] || words.hello(title)), words.first)]
         this.#choices(PROMPTS)
       }
       this.log.prepend(...this.blank)
     }
 
     #forget() {
-      this.#seq = this.#target = this.#changes = 0
+      this.#seq = this.#target = this.#changes = this.#first = 0
+      this.#older = false
       this.#last = null
       this.#texts.clear()
       this.log.replaceChildren(this.pending, this.dots)
@@ -600,15 +725,22 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
       const last = this.#last
       const sameDay = last?.date.toDateString() === date.toDateString()
       let group = last?.group
-      if (!sameDay) this.pending.before(make('div', { class: 'day' }, dayName(date)))
+      if (!sameDay) this.#before.before(make('div', { class: 'day' }, dayName(date)))
       if (!sameDay || last.author !== author || date - last.date > GROUP_MS) {
         group = make('div', { class: `group ${from}` }, make('span', { class: [words.you, title].includes(author) ? 'sr' : 'meta' }, author), make('div', { class: 'meta' }))
-        this.pending.before(group)
+        this.#before.before(group)
       }
       this.#texts.set(seq, deleted ? words.deleted : parts.map(plain).join(' ').slice(0, 280))
       const reply = make('button', { class: 'icon', 'aria-label': words.reply, onclick: () => this.#reply(seq) }, icon('reply'))
       const meta = group.lastChild
-      meta.before(make('div', { class: 'row', 'data-seq': seq }, this.#bubble(parts, replyTo, deleted ? 'delete' : edited && 'edit'), reply))
+      let start = null
+      const swipe = {
+        ontouchstart: ({ touches: [touch] }) => { start = touch },
+        ontouchend: ({ changedTouches: [touch] }) => {
+          if (touch.clientX - start.clientX > SWIPE_PX && Math.abs(touch.clientY - start.clientY) < SWIPE_PX / 2) this.#reply(seq)
+        },
+      }
+      meta.before(make('div', { class: 'row', 'data-seq': seq, ...swipe }, this.#bubble(parts, replyTo, deleted ? 'delete' : edited && 'edit'), reply))
       meta.replaceChildren(make('time', { datetime: at }, clock(date)), ...(from === 'me' ? [icon('tick'), make('span', { class: 'sr' }, words.sent)] : []))
       this.#last = { author, date, group }
       this.#follow()
@@ -640,21 +772,41 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
     #scrolled() {
       if (this.following) return
       this.jump.hidden = this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < STICK_PX
+      if (this.log.scrollTop > STICK_PX || this.#first < 2 || this.#older || !this.#ready) return
+      this.#older = true
+      this.#say({ type: 'older', before: this.#first })
+    }
+
+    // What was said before goes above, and what is read stays where it is.
+    #receiveOlder({ messages, more }) {
+      this.#older = false
+      const [last, top, height, quiet] = [this.#last, this.log.firstChild, this.log.scrollHeight, this.log.scrollTop]
+      this.log.ariaLive = 'off'
+      this.#last = null
+      this.#before = top
+      this.jump.hidden = false
+      for (const frame of messages) this.#draw(frame)
+      if (top.className === 'day' && top.textContent === dayName(this.#last?.date || new Date(0))) top.remove()
+      this.#last = last
+      this.#before = this.pending
+      this.#first = more && messages.length ? messages[0].seq : 0
+      this.log.scrollTop = quiet + this.log.scrollHeight - height
+      requestAnimationFrame(() => { this.log.ariaLive = null })
     }
   }
-
-  customElements.define('mathia-chat', MathiaChat)
 
   const start = () => {
-    let chat = document.querySelector('mathia-chat')
-    if (!chat) document.body.append(chat = document.createElement('mathia-chat'))
-    const waiting = window.mathia?.q || []
-    window.mathia = (name, ...values) => {
-      if (['open', 'close', 'send', 'on'].includes(name)) return chat[name](...values)
-      throw new TypeError(`mathia(${JSON.stringify(name)}): want open, close, send or on.`)
-    }
-    for (const call of waiting) window.mathia(...call)
+    customElements.define('mathia-chat', MathiaChat)
+    const found = document.querySelector('mathia-chat') || document.createElement('mathia-chat')
+    if (!found.isConnected) document.body.append(found)
+    chat = found
+    for (const call of calls) run(call)
   }
-  if (document.readyState !== 'loading') start()
-  else document.addEventListener('DOMContentLoaded', start)
+  const ready = () => (document.readyState !== 'loading' ? start() : document.addEventListener('DOMContentLoaded', start))
+  const loading = load().catch(() => {}) // It looks as it did, or as it comes.
+  const known = store.get('look')
+  if (known) {
+    try { show(known) } catch { store.drop('look') }
+    ready()
+  } else loading.then(ready)
 })()
