@@ -33,9 +33,9 @@ BUSY_STATES = ("40P01", "55P03", "57014")
 """A deadlock, a lock that was not free in time, a statement that took too long: trying again helps."""
 
 FIND = """
-SELECT coalesce(u.visitor_id, v.id) AS id, v.user_id
+SELECT coalesce(u.visitor_id, v.id) AS id, v.site, v.user_id
 FROM web_visitor v LEFT JOIN site_user u ON u.site = v.site AND u.user_id = v.user_id
-WHERE v.token_hash = $1 AND v.site = $2 AND v.ended_at IS NULL
+WHERE v.token_hash = $1 AND ($2::text IS NULL OR v.site = $2) AND v.ended_at IS NULL
 """
 CREATE = "INSERT INTO web_visitor (id, token_hash, site) VALUES (gen_random_uuid(), $1, $2) RETURNING id"
 END = """
@@ -52,13 +52,13 @@ class Visitor:
     user_id: str | None = None
 
 
-async def find_visitor(db: Database, token: str, site: str) -> Visitor | None:
-    """Whose token this is on this site; None when nobody's. Raises StoreUnavailable."""
+async def find_visitor(db: Database, token: str, site: str | None) -> Visitor | None:
+    """Whose token this is on this site, or on any when None; None when nobody's. Raises StoreUnavailable."""
     if TOKEN.fullmatch(token) is None:
         return None
     async with reading(db) as connection:
         found = await connection.fetchrow(FIND, _hash(token), site)
-    return None if found is None else Visitor(found["id"], site, found["user_id"])
+    return None if found is None else Visitor(found["id"], found["site"], found["user_id"])
 
 
 async def create_visitor(db: Database, site: str) -> tuple[Visitor, str]:

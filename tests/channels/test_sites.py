@@ -176,7 +176,9 @@ async def test_what_is_not_proved_changes_nothing(site: Site) -> None:
     async with site.browser(SHOP) as browser:
         token = (await hello(browser, key))["token"]
         await browser.send("habari")
-    tables = "SELECT (SELECT count(*) FROM web_visitor), (SELECT count(*) FROM site_user), (SELECT count(*) FROM person)"
+    tables = (
+        "SELECT (SELECT count(*) FROM web_visitor), (SELECT count(*) FROM site_user), (SELECT count(*) FROM person)"
+    )
     rows = await site.db.pool.fetchrow(tables)
     async with site.browser(SHOP) as browser:
         for claim in (

@@ -53,7 +53,7 @@ def test_colours_are_written_one_way(written: str, parsed: str) -> None:
     assert parse_colour(written) == parsed
 
 
-@pytest.mark.parametrize("written", ["", "green", "#12", "#12345", "#gggggg", "#0b6b4f80", "url(x)", "#0b6b4f;x:y", "#١٢٣"])
+@pytest.mark.parametrize("written", ["", "green", "#12", "#12345", "#gggggg", "#0b6b4f80", "#0b6b4f;x:y", "#١٢٣"])
 def test_what_is_no_colour_is_refused(written: str) -> None:
     with pytest.raises(InvalidSlot, match="#0b6b4f"):
         parse_colour(written)

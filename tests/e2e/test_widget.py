@@ -111,7 +111,8 @@ async def service(
     async def page(request: web.Request) -> web.Response:
         server = request.query.get("server", url)
         socket = server.replace("http", "ws")
-        policy = f"default-src 'none'; script-src 'nonce-n' {server}; style-src 'nonce-n'; connect-src {socket} {server}"
+        policy = f"default-src 'none'; script-src 'nonce-n' {server}; style-src 'nonce-n'; "
+        policy += f"connect-src {socket} {server}"
         html = SHOP.format(server=server, script=made.script)
         return web.Response(text=html, content_type="text/html", headers={"Content-Security-Policy": policy})
 
