@@ -148,9 +148,7 @@ async def join(session: AsyncSession, keeper: UUID, other: UUID, now: datetime, 
         return False
     await _end(session, [kept, gone], now)
     await people.merge(session, kept, gone)
-    await audit.record(
-        session, f"person:{kept}", why, f"identity:{other}", {"person": str(kept), "was": str(gone)}
-    )
+    await audit.record(session, f"person:{kept}", why, f"identity:{other}", {"person": str(kept), "was": str(gone)})
     return True
 
 

@@ -129,9 +129,7 @@ async def _sign_in(
 async def _bring(session: AsyncSession, user: SiteUser, device: WebVisitor, now: datetime) -> None:
     """Let what an anonymous visitor said be the user's."""
     theirs, mine = await _identity(session, user.site, device.id), await _identity(session, user.site, user.visitor_id)
-    claimed = await session.scalar(
-        select(exists().where(SiteUser.site == user.site, SiteUser.visitor_id == device.id))
-    )
+    claimed = await session.scalar(select(exists().where(SiteUser.site == user.site, SiteUser.visitor_id == device.id)))
     if theirs is None or claimed:
         return
     if mine is None:

@@ -27,6 +27,7 @@ from web_admin.moderation import Moderation
 from web_admin.overview import Overview
 from web_admin.queries import is_busy
 from web_admin.rendering import StaticFile, Templates, read_static, static_response
+from web_admin.widget import Widget
 
 log = structlog.get_logger()
 
@@ -35,7 +36,7 @@ WATCH_S = 60.0
 """How often an open page says that somebody is there; far within the shortest sensible lease."""
 FORM_BYTES_MAX = 65_536
 """The longest message of staff fits, every character of it escaped."""
-FIELDS_MAX = 8
+FIELDS_MAX = 12
 STAFF: web.RequestKey[auth.Staff] = web.RequestKey("staff", auth.Staff)
 OPEN_PATHS = ("/admin/sign-in", "/admin/static/")
 HEADERS = {
@@ -53,6 +54,7 @@ HEADERS = {
 BACK = ("/admin/", "Go to the overview")
 TO_LIST = ("/admin/conversations", "Go to the conversations")
 TO_REPLIES = ("/admin/replies", "Go to the canned replies")
+TO_WIDGET = ("/admin/widget", "Go to the widget")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -95,6 +97,7 @@ class Admin:
         self._desk = Desk(db, settings, self._templates)
         self._conversations = Conversations(db, zone, self._templates, _now)
         self._moderation = Moderation(db, self._templates, _now)
+        self._widget = Widget(db, settings, self._templates, _now)
         self.app = web.Application(middlewares=[self._answer])
         self.app.on_response_prepare.append(_add_headers)
         self.app.on_shutdown.append(self._close)
@@ -114,6 +117,8 @@ class Admin:
                 web.get("/moderation", self._get_moderation),
                 web.post("/moderation/flags/{id}/dismiss", self._post_dismiss),
                 web.post("/moderation/mutes/{id}/lift", self._post_lift),
+                web.get("/widget", self._get_widget),
+                web.post("/widget", self._post_widget),
                 web.get("/sign-in", self._get_sign_in),
                 web.post("/sign-in", self._post_sign_in),
                 web.post("/sign-out", self._post_sign_out),
@@ -136,9 +141,9 @@ class Admin:
             return self._problem(
                 request,
                 404,
-                f"There is no such {'entry' if '/moderation/' in request.path else 'conversation'}",
+                f"There is no such {_thing_of(request)}",
                 "It may have been erased, or the address is not whole.",
-                TO_LIST,
+                TO_WIDGET if request.path == "/admin/widget" else TO_LIST,
             )
         except TooManyStreams:
             return self._problem(
@@ -368,6 +373,17 @@ class Admin:
         await self._moderation.lift(request[STAFF], request.match_info["id"])
         raise web.HTTPSeeOther("/admin/moderation")
 
+    async def _get_widget(self, request: web.Request) -> web.StreamResponse:
+        return _page(await self._widget.page(request[STAFF], request.query.get("site"), request.host), 200)
+
+    async def _post_widget(self, request: web.Request) -> web.StreamResponse:
+        form = await _form(request)
+        if form.get("act") == "rotate":
+            # Not a redirect: the secret is in this answer and nowhere else.
+            return _page(await self._widget.rotate(request[STAFF], form, request.host), 200)
+        key = await self._widget.save(request[STAFF], form)
+        raise web.HTTPSeeOther(f"/admin/widget?site={key}")
+
     async def _get_static(self, request: web.Request) -> web.StreamResponse:
         file = self._static.get(request.match_info["name"])
         if file is None:
@@ -406,10 +422,19 @@ def _conversation_of(request: web.Request) -> UUID:
         raise LookupError from error
 
 
+def _thing_of(request: web.Request) -> str:
+    """What an address names, in a word."""
+    if request.path == "/admin/widget":
+        return "site"
+    return "entry" if "/moderation/" in request.path else "conversation"
+
+
 def _way_of(request: web.Request) -> tuple[str, str]:
     """Where to go after something could not be done."""
     if request.path.startswith("/admin/replies"):
         return TO_REPLIES
+    if request.path.startswith("/admin/widget"):
+        return TO_WIDGET
     if request.method == hdrs.METH_POST and "id" in request.match_info:
         return (f"/admin/conversations/{request.match_info['id']}", "Go back to the conversation")
     return TO_LIST

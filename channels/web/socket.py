@@ -144,9 +144,7 @@ class WebChannel:
         """Where a browser finds a file of ours."""
         return self.files.link(ref, self.now())
 
-    async def attached(
-        self, room: str, visitor: UUID, ids: Sequence[str], site: str = SITE
-    ) -> tuple[Part, ...]:
+    async def attached(self, room: str, visitor: UUID, ids: Sequence[str], site: str = SITE) -> tuple[Part, ...]:
         """The files a visitor sends, which are their own uploads to this very room. Raises BadFrame."""
         place = await self._uploads.place(site, visitor, room)
         found = await self.files.find([UUID(one) for one in ids]) if place else []

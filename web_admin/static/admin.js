@@ -71,3 +71,50 @@
     }
   });
 })();
+
+/** The widget's page: the preview follows the form, and a text can be copied. */
+(() => {
+  const form = document.getElementById("site");
+  const help = document.getElementById("colour-help");
+  /** The answer to the last question alone is shown. */
+  let asked = 0;
+
+  const preview = async () => {
+    const mine = ++asked;
+    const fields = new FormData(form);
+    const response = await fetch(`/widget/default.json?colour=${encodeURIComponent(fields.get("colour"))}`);
+    const look = await response.json();
+    if (mine !== asked) return;
+    if (response.ok) {
+      const on = look.colours.on === "#ffffff" ? "white" : "black";
+      help.textContent = `Text on it is ${on}; links are ${look.colours.ink}. Both are made readable (WCAG AA) whatever you choose.`;
+      window.mathia?.("preview", JSON.stringify({
+        title: fields.get("title"),
+        position: fields.get("position"),
+        greeting: { en: fields.get("greeting_en"), sw: fields.get("greeting_sw") },
+        colours: look.colours,
+      }));
+    } else {
+      help.textContent = look.error;
+    }
+  };
+  if (form) {
+    window.mathiaSettings = {};
+    form.addEventListener("input", preview);
+    document.addEventListener("DOMContentLoaded", () => {
+      window.mathia?.("open");
+      preview();
+    });
+  }
+
+  document.querySelector("[data-copy]")?.addEventListener("click", async (event) => {
+    const text = document.getElementById(event.target.dataset.copy);
+    try {
+      await navigator.clipboard.writeText(text.textContent);
+      event.target.textContent = "Copied";
+    } catch {
+      getSelection().selectAllChildren(text);
+      event.target.textContent = "Selected; copy it";
+    }
+  });
+})();
