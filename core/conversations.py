@@ -15,16 +15,17 @@ import asyncpg
 
 from core.db import POOL_WAIT_S, Database, is_away
 from core.errors import StoreUnavailable
-from core.messages import PARTS, ChannelName, Part
+from core.messages import ChannelName, Part
+from core.sealed import COLUMNS, opened_parts
 
 HISTORY_PAGE = 100
 """How many messages one read returns at most."""
 READ_TIMEOUT_S = 4.0
 """A read that takes longer is given up: somebody is waiting for it."""
 
-HISTORY = """
-SELECT seq, direction, parts, event_id, created_at, reply_to, author, edited_at, deleted_at
-FROM message WHERE conversation_id = $1 AND seq > $2 ORDER BY seq LIMIT $3
+HISTORY = f"""
+SELECT m.seq, m.direction, {COLUMNS}, m.created_at, m.reply_to, m.edited_at, m.deleted_at
+FROM message m WHERE m.conversation_id = $1 AND m.seq > $2 ORDER BY m.seq LIMIT $3
 """
 
 LAST_SEQS = """
@@ -33,9 +34,8 @@ WHERE channel = $1 AND account = $2 AND room = ANY($3::text[])
 """
 
 
-CHANGES = """
-SELECT c.number, m.seq, m.direction, m.parts, m.event_id, m.created_at, m.reply_to, m.author,
-       m.edited_at, m.deleted_at
+CHANGES = f"""
+SELECT c.number, m.seq, m.direction, {COLUMNS}, m.created_at, m.reply_to, m.edited_at, m.deleted_at
 FROM (SELECT * FROM change WHERE conversation_id = $1 AND number > $2 ORDER BY number LIMIT $3) c
 CROSS JOIN LATERAL (SELECT * FROM message m WHERE m.id = c.message_id OFFSET 0) m
 ORDER BY c.number
@@ -85,7 +85,7 @@ async def history(db: Database, conversation_id: UUID, *, since: int, limit: int
     """The messages after number `since`, oldest first, at most `limit`. Raises StoreUnavailable."""
     async with reading(db) as connection:
         rows = await connection.fetch(HISTORY, conversation_id, since, min(limit, HISTORY_PAGE))
-    return [_stored(row) for row in rows]
+        return await _stored(db, connection, rows)
 
 
 async def changed(
@@ -94,21 +94,27 @@ async def changed(
     """The changes after number `since`, oldest first: each with its message as it is now. Raises StoreUnavailable."""
     async with reading(db) as connection:
         rows = await connection.fetch(CHANGES, conversation_id, since, min(limit, HISTORY_PAGE))
-    return [(row["number"], _stored(row)) for row in rows]
+        messages = await _stored(db, connection, rows)
+    return [(row["number"], message) for row, message in zip(rows, messages, strict=True)]
 
 
-def _stored(row: Any) -> StoredMessage:
-    return StoredMessage(
-        row["seq"],
-        row["direction"] == "in",
-        PARTS.validate_python(row["parts"]),
-        row["event_id"],
-        row["created_at"],
-        row["reply_to"],
-        row["author"],
-        row["edited_at"],
-        row["deleted_at"],
-    )
+async def _stored(db: Database, connection: Any, rows: Sequence[Any]) -> list[StoredMessage]:
+    """Messages from their rows. One that cannot be opened any more is a tombstone, as old as the message."""
+    said = await opened_parts(db.keys, connection, rows)
+    return [
+        StoredMessage(
+            row["seq"],
+            row["direction"] == "in",
+            parts or (),
+            row["event_id"],
+            row["created_at"],
+            row["reply_to"],
+            row["author"],
+            row["edited_at"],
+            row["created_at"] if parts is None and row["deleted_at"] is None else row["deleted_at"],
+        )
+        for row, parts in zip(rows, said, strict=True)
+    ]
 
 
 async def standings(db: Database, channel: ChannelName, account: str, rooms: Sequence[str]) -> dict[str, Standing]:
