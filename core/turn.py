@@ -26,6 +26,7 @@ from core.dialog_store import DialogStore
 from core.errors import InvalidSlot, LimitReached, ProviderError, ProviderRefused, UserError
 from core.group_commit import GroupCommit
 from core.limits import CLASSES, MESSAGES, UPLOADS, Limits, Verdict, Whose, day_key, refusal, span_of
+from core.mentions import is_shared, without_name
 from core.messages import Address, ChannelName, InboundMessage, Media, Part, Reply, Text
 from core.outbox import COUNTED, WRITE
 from core.providers import Providers
@@ -179,8 +180,6 @@ async def _muted(turn: Turn, deps: TurnDeps) -> Turn:
     if not await moderation.appeal(deps.db, turn.person.id, turn.id):
         return turn
     return replace(turn, notice=moderation.APPEALED["sw" if turn.person.language == "sw" else "en"])
-
-
 
 
 async def answer_word(said: str, turn: Turn, deps: TurnDeps) -> Answer | None:
@@ -487,7 +486,7 @@ def _turn(read: Sequence[Read], now: datetime) -> Turn:
         InboundMessage(
             Address(channel, row["account"], row["room"], row["provider_id"]),
             row["event_id"],
-            parts or (),
+            _heard(row["room"], parts or ()),
             row["created_at"],
             row["display_name"],
             None,
@@ -510,6 +509,11 @@ def _turn(read: Sequence[Read], now: datetime) -> Turn:
         written=sum(row["person_id"] == last["person_id"] for row in rows),
         held="muted" if muted else None,
     )
+
+
+def _heard(room: str, parts: tuple[Part, ...]) -> tuple[Part, ...]:
+    """What was said to the bot; where others are in the room, without the name that called it."""
+    return without_name(parts) if is_shared(room) else parts
 
 
 def _person(row: Any) -> Person:
