@@ -129,19 +129,20 @@ def parse(data: bytes) -> Said:
     if isinstance(frame, Send) and frame.files:
         raise BadFrame("files", "Files cannot be sent here yet. Please write a text.", cid=frame.cid)
     if isinstance(frame, Send | Edit):
-        _check(frame)
+        check_text(frame.text, frame.cid)
     return frame
 
 
-def _check(send: Send | Edit) -> None:
-    if not send.text.strip():
-        raise BadFrame("empty", "The message is empty. Please write something.", cid=send.cid)
-    if len(send.text) > TEXT_CHARS_MAX:
+def check_text(text: str, cid: str) -> None:
+    """Raises BadFrame for a text that is no message."""
+    if not text.strip():
+        raise BadFrame("empty", "The message is empty. Please write something.", cid=cid)
+    if len(text) > TEXT_CHARS_MAX:
         raise BadFrame(
-            "too_long", f"A message may have at most {TEXT_CHARS_MAX:,} characters. Please shorten it.", cid=send.cid
+            "too_long", f"A message may have at most {TEXT_CHARS_MAX:,} characters. Please shorten it.", cid=cid
         )
-    if "\0" in send.text:
-        raise BadFrame("bad_text", "The message contains a NUL character, which cannot be stored.", cid=send.cid)
+    if "\0" in text:
+        raise BadFrame("bad_text", "The message contains a NUL character, which cannot be stored.", cid=cid)
 
 
 def prefix(room: str, visitor: str) -> str:

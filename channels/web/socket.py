@@ -83,7 +83,7 @@ FANOUT_PAUSE_S = 5.0
 RECONNECT_S = 1.0
 
 
-NO_ROOM = "There is no such room here."
+NO_ROOM = str(rooms.NoSuchRoom())
 MUTED = "You are muted for a while, so the others do not see what you write."
 
 
