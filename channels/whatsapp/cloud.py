@@ -14,7 +14,7 @@ import orjson
 
 from channels.base import NotSent, OutcomeUnknown, OutsideWindow, Undeliverable, Unknowable
 from channels.degrade import CLOUD, FilePiece, Piece, TextPiece, inbound_text, pieces
-from core.egress import Egress, Fetched
+from core.egress import Egress, Fetched, Gone
 from core.errors import ProviderRefused, ProviderUnavailable
 from core.messages import Address, ChannelName, InboundMessage, Location, Media, OutboundMessage, Part
 from core.outbox import ProviderStatus
@@ -85,6 +85,8 @@ REASONS = {
 """What staff read for Meta's error codes."""
 
 _ID = re.compile(r"[\x21-\x7e]{1,256}")
+_NO_SUCH = re.compile(rb'"code": ?100\b')
+"""In an answer about a file: there is none with this id."""
 _MEDIA_ID = re.compile(r"[0-9]{1,40}")
 _PHONE = re.compile(r"[0-9]{5,20}")
 _USER_ID = re.compile(r"[A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]{1,128}")
@@ -439,7 +441,14 @@ class CloudChannel:
         if not _MEDIA_ID.fullmatch(ref):
             raise ProviderRefused("That is no file of Meta's.")
         bearer = {"Authorization": self._headers["Authorization"]}
-        told = await egress.get(self._media_url.format(ref), bytes_max=ANSWER_BYTES_MAX, headers=bearer)
+        try:
+            told = await egress.get(self._media_url.format(ref), bytes_max=ANSWER_BYTES_MAX, headers=bearer)
+        except Gone as error:
+            trouble = read_answer(error.status, error.said, None, 1)
+            if isinstance(trouble, NotSent) and not _NO_SUCH.search(error.said):
+                # Nothing is wrong with the file: too many asked, or the account is to be put in order.
+                raise trouble from error
+            raise
         try:
             url = str(orjson.loads(told.body)["url"])
             parts = urlsplit(url)
