@@ -16,16 +16,19 @@ from playwright.async_api import Browser, Locator, Page, async_playwright, expec
 from bot.servers import Servers
 from bot.servers.postgres import APP, DATABASE, OWNER
 from bot.stand import Process, free_port
+from core import sites
 from core.changes import Change
 from core.db import Database
 from core.inbox import Inbox
 from core.messages import Address, Card, ChannelName, Contact, Fact, Link, Part, Reply, Table, Text, Voice
 from core.outbox import NewMessage, post
+from core.proof import hash_of
 from core.settings import Settings
 from core.wake import Wakes
 from tests.conftest import Sandbox
 from tests.said import messages
 from tests.waiting import until
+from web_admin.auth import new_sign_in_link
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -556,3 +559,211 @@ async def test_tabs_opened_at_once_become_one_visitor(visit: Visit, service: Ser
     await visit.write("hello")
     for tab in tabs:
         await tab.told(1)
+
+
+# Sites, and who is signed in there.
+
+
+async def make_site(service: Service, **fields: str) -> tuple[str, str]:
+    """A new site that the shop may open, and its identity secret."""
+    known = {"name": "Shop", "title": "Duka", "colour": "#7a1fa2", "position": "left", "origins": service.shop}
+    async with service.db.transaction() as session:
+        key = await sites.create_site(session, sites.Draft.parse(known | fields))
+        return key, await sites.rotate_secret(session, service.db.keys.key_list, key, datetime.now(UTC))
+
+
+def steered(key: str) -> str:
+    return f"""
+        window.mathiaSettings = {{site: '{key}'}}
+        window.mathia = function () {{ (mathia.q = mathia.q || []).push(arguments) }}
+        window.heard = []
+        mathia('on', 'error', ({{code}}) => heard.push(code))
+    """
+
+
+def duka(visit: Visit) -> Locator:
+    return visit.page.get_by_role("dialog", name="Duka")
+
+
+async def test_a_site_looks_as_its_owner_set_it_and_follows_a_change(visit: Visit, service: Service) -> None:
+    key, _ = await make_site(service, greeting_en="Karibu! How can we help?")
+    service.script = steered(key)
+    await visit.page.goto(service.shop)
+    await visit.open()
+    await expect(duka(visit).get_by_text("Karibu! How can we help?")).to_be_visible()
+    paint = "(node) => getComputedStyle(node).backgroundColor"
+    assert await visit.launcher.evaluate(paint) == "rgb(122, 31, 162)"
+    box = await visit.launcher.bounding_box()
+    assert box is not None
+    assert box["x"] == 20
+    await clean(visit.page)
+    async with service.db.transaction() as session:
+        changed = {"name": "Shop", "title": "Soko", "colour": "#ffd54a", "position": "right", "origins": service.shop}
+        await sites.change_site(session, key, sites.Draft.parse(changed))
+    await visit.page.reload()
+    await expect(visit.launcher).to_have_css("background-color", "rgb(255, 213, 74)")
+    await visit.open()
+    await expect(visit.page.get_by_role("dialog", name="Soko")).to_be_visible()
+    await visit.write("habari")
+    await visit.told(1)
+    await clean(visit.page)
+
+
+async def test_a_person_signs_in_keeps_what_they_said_and_signs_out(visit: Visit, service: Service) -> None:
+    key, secret = await make_site(service)
+    service.script = steered(key)
+    await visit.page.goto(service.shop)
+    await visit.open()
+    await visit.write("hello from before")
+    await visit.told(1)
+    room, proof = await visit.room(), hash_of("42", secret)
+    await visit.page.evaluate("(hash) => mathia('identify', {user_id: 42, hash, name: 'Amina'})", proof)
+    await until(lambda: _signed_in(visit), 10.0, "the sign-in")
+    await expect(visit.bubbles).to_have_count(2)
+    assert await visit.room() == room
+    await visit.write("and after")
+    await visit.told(2)
+
+    browser = visit.page.context.browser
+    assert browser is not None
+    async with await browser.new_context() as context:
+        service.script = steered(key) + f"\nmathia('identify', {{user_id: '42', hash: '{proof}'}})"
+        other = Visit(await context.new_page(), [])
+        await other.page.goto(service.shop)
+        await other.open()
+        await other.told(2)
+        assert await other.said() == await visit.said()
+        assert await other.page.get_by_role("button", name="Close chat").count() > 0
+        assert other.complaints == []
+
+    await visit.page.evaluate("mathia('logout')")
+    await visit.online()
+    await expect(visit.bubbles).to_have_count(0)
+    await visit.write("somebody else")
+    await visit.told(1)
+    assert await visit.room() != room
+    assert await service.texts(room) == await other_texts(service, room)
+
+
+async def other_texts(service: Service, room: str) -> list[str]:
+    """What a room holds, none of it from whoever came after signing out."""
+    said = await service.texts(room)
+    assert "somebody else" not in said
+    return said
+
+
+async def _signed_in(visit: Visit) -> bool:
+    return bool(await visit.page.evaluate("Object.keys(localStorage).some((key) => key.endsWith(':signed'))"))
+
+
+async def test_a_forged_identity_is_told_and_changes_nothing(visit: Visit, service: Service) -> None:
+    key, _ = await make_site(service)
+    service.script = steered(key)
+    await visit.page.goto(service.shop)
+    await visit.open()
+    await visit.write("hello")
+    await visit.told(1)
+    room = await visit.room()
+    users = await service.db.pool.fetchval("SELECT count(*) FROM site_user")
+    for claim in ("{user_id: '42', hash: 'f'.repeat(64)}", "{}", "{jwt: 'a.b.c'}", "{user_id: 'x'.repeat(10240)}"):
+        before = await visit.page.evaluate("heard.length")
+        await visit.page.evaluate(f"mathia('identify', {claim})")
+        await expect_heard(visit, before + 1)
+        await visit.online()
+    assert set(await visit.page.evaluate("heard")) == {"identity"}
+    await visit.write("still me")
+    await visit.told(2)
+    assert await visit.room() == room
+    assert await service.db.pool.fetchval("SELECT count(*) FROM site_user") == users
+
+
+async def expect_heard(visit: Visit, count: int) -> None:
+    await visit.page.wait_for_function("(count) => heard.length >= count", arg=count)
+
+
+async def test_listeners_are_taken_off_and_wrong_calls_say_so(visit: Visit, service: Service) -> None:
+    service.script = "window.mathia = function () { (mathia.q = mathia.q || []).push(arguments) }"
+    await visit.page.goto(service.shop)
+    await visit.open()
+    await visit.page.evaluate("window.heard = []; window.hear = (unread) => heard.push(unread)")
+    await visit.page.evaluate("mathia('on', 'unread', hear)")
+    await visit.page.evaluate("mathia('close')")
+    assert await visit.page.evaluate("heard") == [0]
+    await visit.page.evaluate("mathia('off', 'unread', hear); mathia('open')")
+    assert await visit.page.evaluate("heard") == [0]
+    for call in ("mathia('fly')", "mathia('on', 'fly', hear)"):
+        said = await visit.page.evaluate(f"(() => {{ try {{ {call} }} catch (error) {{ return `${{error}}` }} }})()")
+        assert said.startswith("TypeError")
+
+
+async def test_older_messages_come_as_one_scrolls_up(visit: Visit, service: Service) -> None:
+    await visit.page.goto(service.shop)
+    await visit.open()
+    await visit.write("the very first")
+    await visit.told(1)
+    room = await visit.room()
+    for number in range(70):
+        await service.say(room, f"line {number} " + "and more " * 12)
+    await visit.page.reload()
+    await visit.open()
+    await expect(visit.bubbles).to_have_count(50, timeout=LIMIT_MS)
+    log = visit.page.get_by_role("log")
+    await log.evaluate("(log) => { log.scrollTop = 0 }")
+    await expect(visit.bubbles).to_have_count(72, timeout=LIMIT_MS)
+    assert [text.split(" and more")[0] for text in await visit.said()] == [
+        text.split(" and more")[0] for text in await service.texts(room)
+    ]
+    assert await log.evaluate("(log) => log.scrollTop") > 0
+    await expect(visit.page.locator("mathia-chat .day")).to_have_count(1)
+    await clean(visit.page)
+
+
+@pytest.mark.parametrize("visit", [LOOKS[2]], indirect=True, ids=str)
+async def test_a_message_is_answered_by_swiping_it(visit: Visit, service: Service) -> None:
+    await visit.page.goto(service.shop)
+    await visit.open()
+    await visit.write("thanks")
+    await visit.told(1)
+    await visit.bubbles.nth(1).evaluate(
+        """(bubble) => {
+            const touch = (x) => new Touch({identifier: 1, target: bubble, clientX: x, clientY: 300})
+            const told = (type, x) =>
+                new TouchEvent(type, {touches: [touch(x)], changedTouches: [touch(x)], bubbles: true})
+            bubble.dispatchEvent(told('touchstart', 40))
+            bubble.dispatchEvent(told('touchend', 140))
+        }"""
+    )
+    await expect(visit.page.get_by_role("button", name="Cancel reply")).to_be_visible()
+
+
+@pytest.mark.parametrize("visit", [LOOKS[0], LOOKS[3]], indirect=True, ids=str)
+async def test_the_owner_sets_a_site_up_with_a_live_preview(visit: Visit, service: Service) -> None:
+    page = visit.page
+    await page.goto(service.url + await new_sign_in_link(service.db))
+    await page.get_by_role("button", name="Sign in").click()
+    await page.goto(f"{service.url}/admin/widget?site=new")
+    preview = page.locator("mathia-chat .launch")
+    await page.get_by_label("Name, for you").fill("Blog")
+    await page.get_by_label("Title, for visitors").fill("Jua")
+    await page.get_by_label("Colour").fill("#ffd54a")
+    await expect(preview).to_have_css("background-color", "rgb(255, 213, 74)")
+    await expect(preview).to_have_css("color", "rgb(0, 0, 0)")
+    await expect(page.locator("#colour-help")).to_contain_text("Text on it is black")
+    await expect(page.get_by_text("Hello. I am Jua, an assistant.")).to_be_visible()
+    await page.get_by_label("Greeting, English").fill("Welcome to the blog.")
+    await expect(page.locator("mathia-chat .empty")).to_contain_text("Welcome to the blog.")
+    await page.get_by_label("Pages that may embed it").fill("HTTPS://Blog.Example:443/")
+    await page.get_by_role("button", name="Save").click()
+    await expect(page.get_by_label("Pages that may embed it")).to_have_value("https://blog.example")
+    key = page.url.rpartition("site=")[2]
+    assert f"{{site: '{key}'}}" in await page.get_by_label("Lines to paste").inner_text()
+    await page.get_by_role("button", name="Make a new secret").click()
+    secret = await page.get_by_label("Identity secret").inner_text()
+    await expect(preview).to_have_css("background-color", "rgb(255, 213, 74)")
+    assert await sites.identity_secrets(service.db, key, datetime.now(UTC)) == [secret]
+    assert await page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
+    await clean(page)
+    await page.goto(f"{service.url}/admin/widget?site={key}")
+    await expect(page.get_by_label("Identity secret")).to_have_count(0)
+    assert secret not in await page.content()
+    assert await service.db.pool.fetchval("SELECT count(*) FROM web_visitor WHERE site = $1", key) == 0

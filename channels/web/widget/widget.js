@@ -149,8 +149,8 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
 .go{width:44px;height:44px;border-radius:50%;background:var(--accent);color:var(--on);display:grid;place-items:center;flex:none}
 .go:disabled{opacity:.45;cursor:default}
 @media (max-width:480px){:host(:not([full])){right:16px;bottom:16px}:host([left]:not([full])){left:16px}
-:host(:not([full])) .panel{position:fixed;inset:var(--top,0) 0 auto 0;width:auto;height:var(--height,100dvh);border:0;border-radius:0}
-.panel:not([hidden])+.launch{display:none}}
+:host(:not([full],[preview])) .panel{position:fixed;inset:var(--top,0) 0 auto 0;width:auto;height:var(--height,100dvh);border:0;border-radius:0}
+:host(:not([preview])) .panel:not([hidden])+.launch{display:none}}
 @media (prefers-reduced-motion:no-preference){:host(:not([full])) .panel{animation:rise .16s ease-out}.group{animation:fade .14s ease-out}
 .dots i{animation:dot 1.2s ease-in-out infinite}.dots i:nth-child(2){animation-delay:.15s}.dots i:nth-child(3){animation-delay:.3s}}
 @keyframes rise{from{opacity:0;transform:translateY(8px)}}
@@ -238,7 +238,7 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
     const response = await fetch(address, { credentials: 'omit', signal: AbortSignal.timeout(LOOK_MS) })
     if (!response.ok) return
     const text = await response.text()
-    show(text)
+    if (!chat?.still) show(text)
     store.set('look', text)
   }
   const newCid = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, '0')).join('')
@@ -329,7 +329,7 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
       root.adoptedStyleSheets = [sheet]
       root.append(this.panel, ...(this.full ? [] : [this.launcher]))
       if (!this.full) { this.setAttribute('role', 'region'); this.setAttribute('aria-label', title) }
-      this.#status('wait')
+      this.#status(this.still ? 'on' : 'wait')
     }
 
     #paint() {
@@ -443,7 +443,7 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
     }
 
     // A phone's keyboard waits.
-    #focus() { (matchMedia('(hover: none)').matches ? this.log : this.box).focus() }
+    #focus() { if (!this.still) (matchMedia('(hover: none)').matches ? this.log : this.box).focus() }
 
     #submit() {
       const text = this.box.value
