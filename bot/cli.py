@@ -41,6 +41,7 @@ COMMANDS = (
     Command("worker", "jobs.worker", "the job worker alone: due reminders and what follows them"),
     Command("temporal", "jobs.temporal", "the workflow worker alone"),
     Command("sandbox", "bot.sandbox.server", "the providers' simulators alone", settings=False),
+    Command("keys", "bot.keys", "the keys that seal what people write", settings=False),
     Command("migrate", "bot.migrate", "bring the database to the newest migration"),
     Command("test", "bot.testing", "run the tests, on throw-away servers", settings=False, passes_on=True),
     Command("check", "bot.check", "lint, types, import rules, migrations, docs", settings=False),

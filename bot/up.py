@@ -17,6 +17,7 @@ from bot.servers import ALL, Servers, start_servers
 from bot.servers.folder import DataFolder, default_folder
 from bot.servers.supervisor import Program, Supervisor, free_port
 from bot.servers.temporal import IMPORTING
+from core.crypto import key_file
 from core.errors import MathiaError
 from core.settings import Settings
 
@@ -30,6 +31,8 @@ HEAVY_TOGETHER = ("bot.app", "jobs.worker", "jobs.temporal")
 """What takes long to import: loaded in a thread while the servers boot. The latter only by the process that runs it."""
 NEVER_PASSED_ON = frozenset({"MATHIA_CRASH", STARTED})
 PROBE_S = 2.0
+KEY_FILE = "keys"
+"""In the data folder: the keys that wrap the rooms' keys. It belongs into no backup that holds the database too."""
 MIGRATIONS = Path(__file__).resolve().parent.parent / "alembic" / "versions"
 SANDBOX_MAIL_FROM = "mathia@sandbox.invalid"
 
@@ -61,6 +64,8 @@ async def main(args: argparse.Namespace) -> int:
     folder.lock()
     supervisor = Supervisor(folder, say)
     try:
+        if given.key_list is None:
+            os.environ["MATHIA_KEYS"] = key_file(folder.path / KEY_FILE).written()
         os.environ["PORT"] = str(take_port(given.host, port))
         async with AsyncExitStack() as stack:
             async with asyncio.TaskGroup() as group:

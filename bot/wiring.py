@@ -69,13 +69,14 @@ async def services(settings: Settings, *, runners_elsewhere: bool = False) -> As
     `runners_elsewhere` sends a NOTIFY with each stored message, for web processes without runners of their own.
     """
     settings = settings.sandboxed()
-    db = await Database.connect(settings.database_url)
+    db = await Database.connect(settings.database_url, settings.key_list)
+    await db.check_keys()
     wakes = Wakes(db)
     valkey = connect_valkey(settings.redis_url)
     limits = Limits(valkey, settings.plans)
     providers = Providers(settings)
     catalog = Catalog(CONNECTORS, settings)
-    inbox = Inbox(db, wakes, tell_others=runners_elsewhere)
+    inbox = Inbox(db, wakes, tell_others=runners_elsewhere, transcribes=settings.transcribes)
     brain = RuleBrain(catalog, settings.default_timezone)
     web = WebChannel(settings, db, inbox, valkey, wakes)
     telegram = None
@@ -90,7 +91,13 @@ async def services(settings: Settings, *, runners_elsewhere: bool = False) -> As
         channels[ChannelName.EMAIL] = EmailChannel(settings)
     deps = TurnDeps(brain, catalog, providers, ResultCache(valkey), db, settings, limits)
     turns = Turns(
-        db, wakes, DialogStore(valkey), limits, lease_s=settings.turn_lease_s, zone=settings.default_timezone
+        db,
+        wakes,
+        DialogStore(valkey),
+        limits,
+        lease_s=settings.turn_lease_s,
+        zone=settings.default_timezone,
+        patience_s=settings.transcription_wait_s,
     )
     try:
         async with wakes.listening():

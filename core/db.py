@@ -9,9 +9,12 @@ from typing import Any
 
 import asyncpg
 import orjson
+from sqlalchemy import event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+
+from core.crypto import KeyList, RoomKeys
 
 APP_ROLE = "mathia_app"
 CONNECT_TIMEOUT_S = 3.0
@@ -62,18 +65,35 @@ def is_away(error: BaseException) -> bool:
     return isinstance(error, AWAY) or (isinstance(error, DBAPIError) and error.connection_invalidated)
 
 
+class Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg tells no types.
+    """A connection that has its process's keys at hand, for whoever writes or reads what is sealed."""
+
+    __slots__ = ("keys",)
+    keys: RoomKeys
+
+
 class Database:
     """One process's connections. Nothing connects before the first use: a process can start before PostgreSQL."""
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", engine: AsyncEngine, url: str) -> None:
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", engine: AsyncEngine, url: str, keys: RoomKeys) -> None:
         self.pool = pool
         self.engine = engine
         self.url = url
+        self.keys = keys
         self._sessions = async_sessionmaker(engine, expire_on_commit=False)
 
     @classmethod
-    async def connect(cls, url: str, *, pool_size: int = 5) -> "Database":
-        """Make both pools for a postgresql:// URL, each with at most `pool_size` connections."""
+    async def connect(cls, url: str, keys: KeyList | None = None, *, pool_size: int = 5) -> "Database":
+        """Make both pools for a postgresql:// URL, each with at most `pool_size` connections.
+
+        Without `keys` what is sealed can be neither written nor read.
+        """
+        rooms = RoomKeys(keys)
+
+        async def prepare(connection: Connection) -> None:
+            connection.keys = rooms
+            await _speak_json(connection)
+
         pool = await asyncpg.create_pool(
             url,
             min_size=0,
@@ -81,7 +101,8 @@ class Database:
             timeout=CONNECT_TIMEOUT_S,
             command_timeout=COMMAND_TIMEOUT_S,
             server_settings=SERVER_SETTINGS | HOT_SETTINGS,
-            init=_speak_json,
+            connection_class=Connection,
+            init=prepare,
             reset=_leave_as_it_is,
         )
         engine = create_async_engine(
@@ -96,14 +117,35 @@ class Database:
                 "timeout": CONNECT_TIMEOUT_S,
                 "command_timeout": COMMAND_TIMEOUT_S,
                 "server_settings": SERVER_SETTINGS,
+                "connection_class": Connection,
             },
         )
-        return cls(pool, engine, url)
+
+        @event.listens_for(engine.sync_engine, "connect")
+        def have_keys(connection: Any, _record: object) -> None:
+            connection.driver_connection.keys = rooms
+
+        return cls(pool, engine, url, rooms)
 
     async def close(self) -> None:
         """Let go of every connection."""
         await self.engine.dispose()
         self.pool.terminate()
+
+    async def check_keys(self) -> None:
+        """Whether our keys open what the database holds, where it answers. Raises KeysMissing.
+
+        A database that is away, or has no tables yet, is looked at by whoever reads it later.
+        """
+        try:
+            async with self.pool.acquire(timeout=POOL_WAIT_S) as connection:
+                await self.keys.check(connection)
+        except asyncpg.UndefinedTableError:
+            return
+        except Exception as error:
+            if not is_away(error):
+                await self.close()
+                raise
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:

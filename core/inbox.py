@@ -7,7 +7,7 @@ conversation that waits for a human or is in one's hands, that turn is `held`, a
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -16,7 +16,7 @@ from uuid import UUID
 import structlog
 from prometheus_client import Counter
 
-from core import changes, crashpoint
+from core import changes, crashpoint, voice
 from core.changes import Change, Changed, Moved, Reach
 from core.db import POOL_WAIT_S, Database, is_away
 from core.errors import StoreUnavailable
@@ -137,8 +137,12 @@ class Received:
 class Inbox:
     """Stores inbound messages; one a process."""
 
-    def __init__(self, db: Database, wakes: Wakes, *, tell_others: bool = False) -> None:
-        """`tell_others` sends a NOTIFY with each commit, for deployments whose turns run in other processes."""
+    def __init__(self, db: Database, wakes: Wakes, *, tell_others: bool = False, transcribes: bool = False) -> None:
+        """`tell_others` sends a NOTIFY with each commit, for deployments whose turns run in other processes.
+
+        With `transcribes` voice notes are given to be written down.
+        """
+        self._transcribes = transcribes
         self._db = db
         self._wakes = wakes
         self._tell_others = tell_others
@@ -180,17 +184,21 @@ class Inbox:
         async with self._db.pool.acquire(timeout=POOL_WAIT_S) as connection:
             places = await self._find(connection, messages)
             crashpoint.hit("inbox.before_commit")
-            rows = await connection.fetch(
-                STORE,
-                [conversation for conversation, _ in places],
-                [identity for _, identity in places],
-                [message.sender.channel.value for message in messages],
-                [message.sender.account for message in messages],
-                [message.event_id for message in messages],
-                [PARTS.dump_json(message.parts).decode() for message in messages],
-                [message.reply_to for message in messages],
-                [message.sent_at for message in messages],
-            )
+            spoken = self._transcribes and any(map(voice.wordless, messages))
+            async with connection.transaction() if spoken else nullcontext():
+                rows = await connection.fetch(
+                    STORE,
+                    [conversation for conversation, _ in places],
+                    [identity for _, identity in places],
+                    [message.sender.channel.value for message in messages],
+                    [message.sender.account for message in messages],
+                    [message.event_id for message in messages],
+                    [PARTS.dump_json(message.parts).decode() for message in messages],
+                    [message.reply_to for message in messages],
+                    [message.sent_at for message in messages],
+                )
+                if spoken:
+                    await self._note(connection, messages, rows)
             crashpoint.hit("inbox.committed")
             if self._tell_others:
                 await self._wakes.notify(connection, "turn")
@@ -199,6 +207,17 @@ class Inbox:
         stored = {(row["channel"], row["account"], row["event_id"]): row for row in rows}
         fresh = {key for key, row in stored.items() if row["new"]}
         return [[_received(message, stored, fresh) for message in group] for group in groups]
+
+    async def _note(self, connection: Any, messages: Sequence[InboundMessage], rows: Sequence[Any]) -> None:
+        """Have the voice notes among messages that are new written down; a worker is woken when that commits."""
+        new = {(row["channel"], row["account"], row["event_id"]): row for row in rows if row["new"]}
+        placed = [
+            (row["conversation_id"], row["seq"], message.parts)
+            for message in messages
+            if (row := new.pop((message.sender.channel.value, message.sender.account, message.event_id), None))
+        ]
+        if await voice.note(connection, placed):
+            await self._wakes.notify(connection, "voice")
 
     async def _find(self, connection: Any, messages: Sequence[InboundMessage]) -> list[tuple[UUID, UUID]]:
         """The (conversation, identity) of each message; strangers and new rooms are written down first."""

@@ -165,6 +165,7 @@ class Conversation(Base):
     holder: Mapped[str | None] = mapped_column(doc="the member of staff who holds it")
     held_until: Mapped[datetime | None] = mapped_column(doc="end of the holder's lease, or of the wait for one")
     changes: Mapped[int] = mapped_column(server_default="0", doc="how often its messages were changed")
+    epoch: Mapped[int] = mapped_column(Integer, server_default="1", doc="of the key that seals what is said now")
     unreachable_at: Mapped[datetime | None] = mapped_column(doc="since when the provider lets nothing of ours in")
     __table_args__ = (
         UniqueConstraint("channel", "account", "room"),
@@ -174,6 +175,23 @@ class Conversation(Base):
         ),
         Index("ix_conversation_last_at", text("last_at DESC")),
         Index("ix_conversation_held_until", "held_until", postgresql_where=text("mode <> 'bot'")),
+    )
+
+
+class RoomKey(Base):
+    """The key of a conversation in one epoch, wrapped by `kek` of the key list. Destroyed, its epoch stays taken."""
+
+    __tablename__ = "room_key"
+    conversation_id: Mapped[UUID] = mapped_column(ForeignKey("conversation.id"), primary_key=True)
+    epoch: Mapped[int] = mapped_column(Integer, primary_key=True)
+    kek: Mapped[str | None] = mapped_column(index=True, doc="the id of the key that wraps it")
+    wrapped: Mapped[bytes | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    destroyed_at: Mapped[datetime | None]
+    __table_args__ = (
+        CheckConstraint(
+            "(kek IS NULL) = (wrapped IS NULL) AND (wrapped IS NULL) = (destroyed_at IS NOT NULL)", name="kept_or_gone"
+        ),
     )
 
 
@@ -275,13 +293,41 @@ class Change(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     __table_args__ = (
         UniqueConstraint("channel", "account", "event_id"),
-        CheckConstraint("kind IN ('edit', 'delete', 'reaction')", name="kind"),
+        CheckConstraint("kind IN ('edit', 'delete', 'reaction', 'transcript')", name="kind"),
         CheckConstraint("state IN ('applied', 'overtaken', 'refused', 'unknown')", name="state"),
         CheckConstraint("(state = 'applied') = (number IS NOT NULL)", name="applied_is_numbered"),
         Index(
             "uq_change_number", "conversation_id", "number", unique=True, postgresql_where=text("number IS NOT NULL")
         ),
         Index("ix_change_message_id", "message_id", postgresql_where=text("message_id IS NOT NULL")),
+    )
+
+
+class Transcription(Base):
+    """A voice note that is to be written down; what it says is kept in its message alone.
+
+    waiting -> done | failed, under a lease and `attempt`, the fence. `turn_id` and `turn_attempt` name the turn that
+    waits for it, by the attempt that found it so.
+    """
+
+    __tablename__ = "transcription"
+    id: Mapped[int] = mapped_column(GeneratedId(always=True), primary_key=True)
+    conversation_id: Mapped[UUID]
+    seq: Mapped[int]
+    part: Mapped[int] = mapped_column(SmallInteger, doc="which part of the message, counted from 0")
+    state: Mapped[str] = mapped_column(server_default="waiting")
+    attempt: Mapped[int] = mapped_column(Integer, server_default="0")
+    lease_until: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    problem: Mapped[str | None] = mapped_column(doc="why there are no words: core/voice.py")
+    turn_id: Mapped[int | None]
+    turn_attempt: Mapped[int | None] = mapped_column(Integer)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    done_at: Mapped[datetime | None]
+    __table_args__ = (
+        UniqueConstraint("conversation_id", "seq", "part"),
+        CheckConstraint("state IN ('waiting', 'done', 'failed')", name="state"),
+        CheckConstraint("(state = 'failed') = (problem IS NOT NULL)", name="failure_has_a_reason"),
+        Index("ix_transcription_waiting", "lease_until", postgresql_where=text("state = 'waiting'")),
     )
 
 

@@ -187,6 +187,7 @@ WHERE (o.id = $1 OR ($1::bigint IS NULL AND o.provider_message_id = $2))
   AND ($2::text IS NULL OR o.past_ids IS NULL OR NOT $2 = ANY(o.past_ids))
   AND ($3::int IS NULL OR (o.attempt = $3 AND o.done_at IS NULL))
   AND o.state IN ('sent', 'sending', 'unknown', 'pending')
+  AND (o.provider_status IS NULL OR o.provider_status NOT IN ('delivered', 'read'))
 FOR NO KEY UPDATE OF o
 """
 
@@ -474,7 +475,8 @@ class Outbox:
 
         Named by our reference, else by the provider's id; with an `attempt` only while that one lasts. If it went by a
         template, that template is not used again until the provider says it may be. False when there is no such
-        message, or this try of it was known to have failed: of any number of such answers one has an effect.
+        message, or this try of it was known to have failed: of any number of such answers one has an effect. What
+        arrived is not sent again, whatever is said later.
         """
         async with self._db.hot() as connection:
             row = await connection.fetchrow(REOPENED, outbox_id, provider_message_id, attempt)

@@ -11,6 +11,8 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from core.crypto import HOW, KeyList
+
 SANDBOX_ACCOUNT_SID = "AC" + "0" * 31 + "1"
 SANDBOX_AUTH_TOKEN = "sandbox-auth-token"  # noqa: S105  known to everybody, opens only the simulator
 SANDBOX_WHATSAPP_FROM = "whatsapp:+14155238886"
@@ -34,6 +36,11 @@ class Settings(BaseSettings):
     """postgresql:// URL. Every process but `migrate` works as role mathia_app, whoever logs in."""
     database_owner_url: str = ""
     """URL of the role that owns the tables, for migrations; the database_url where empty."""
+    mathia_keys: SecretStr = SecretStr("")
+    """The keys that wrap the rooms' keys, newest first: id:key,id:key with 32 random bytes each in base64url.
+
+    `up` fills it from the file `keys` in its data folder. Without the keys nothing people wrote can be read.
+    """
     redis_url: str = ""
     temporal_host: str = ""
     temporal_namespace: str = "mathia"
@@ -144,6 +151,13 @@ class Settings(BaseSettings):
             raise ValueError(f"{value!r} is not a list of plans and whole factors, such as pro=5,team=20")
         return value
 
+    @field_validator("mathia_keys")
+    @classmethod
+    def _readable_keys(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value():
+            KeyList.parse(value.get_secret_value())
+        return value
+
     @model_validator(mode="after")
     def _whole(self) -> "Settings":
         secrets = self.meta_access_token.get_secret_value(), self.meta_app_secret.get_secret_value()
@@ -157,6 +171,8 @@ class Settings(BaseSettings):
         if self.environment == "production":
             if self.sandbox_url:
                 raise ValueError("SANDBOX_URL must not be set in production: answers would be made up")
+            if not self.mathia_keys.get_secret_value():
+                raise ValueError(f"MATHIA_KEYS must be set in production: it seals what people write. {HOW}")
             if not self.public_url.startswith("https://"):
                 raise ValueError("PUBLIC_URL must be the https:// address of this deployment in production")
             if self.telegram_bot_token.get_secret_value() and len(self.telegram_webhook_secret.get_secret_value()) < 16:
@@ -172,6 +188,12 @@ class Settings(BaseSettings):
     def transcribes(self) -> bool:
         """Whether voice notes are written down."""
         return bool(self.transcription_api_key.get_secret_value())
+
+    @property
+    def key_list(self) -> KeyList | None:
+        """The keys that wrap the rooms' keys; None where none are set."""
+        written = self.mathia_keys.get_secret_value()
+        return KeyList.parse(written) if written else None
 
     @property
     def plans(self) -> dict[str, int]:

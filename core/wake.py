@@ -1,20 +1,24 @@
-"""Wake-ups: an event in this process, a NOTIFY to the others. Only ever an optimisation; whoever waits also sweeps."""
+"""Wake-ups: an event in this process, a NOTIFY to the others. Only ever an optimisation; whoever waits also sweeps.
+
+The same NOTIFY says whose keys have changed, so that they are not kept longer than they exist.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Literal
+from uuid import UUID
 
 import asyncpg
 import structlog
 
+from core.crypto import CHANNEL, FORGET
 from core.db import CONNECT_TIMEOUT_S, SERVER_SETTINGS, Database, is_away
 
 log = structlog.get_logger()
 
-Name = Literal["turn", "outbox", "reminder", "workflow", "message"]
-NAMES: tuple[Name, ...] = ("turn", "outbox", "reminder", "workflow", "message")
-CHANNEL = "mathia"
+Name = Literal["turn", "outbox", "reminder", "workflow", "message", "voice"]
+NAMES: tuple[Name, ...] = ("turn", "outbox", "reminder", "workflow", "message", "voice")
 RECONNECT_S = 1.0
 CHECK_S = 10.0
 
@@ -66,6 +70,7 @@ class Wakes:
                 )
                 try:
                     await connection.add_listener(CHANNEL, self._heard)
+                    self._db.keys.forget()  # Some may have been destroyed while nobody listened.
                     for event in self._events.values():
                         event.set()
                     while not connection.is_closed():
@@ -79,8 +84,11 @@ class Wakes:
             await asyncio.sleep(RECONNECT_S)
 
     def _heard(self, _connection: Any, _pid: int, _channel: str, payload: object) -> None:
-        if event := self._events.get(str(payload)):
+        said = str(payload)
+        if event := self._events.get(said):
             event.set()
+        elif said.startswith(FORGET):
+            self._db.keys.forget(UUID(said.removeprefix(FORGET)))
 
 
 _AWAY = (OSError, TimeoutError, asyncpg.InterfaceError)

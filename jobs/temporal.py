@@ -286,7 +286,8 @@ async def main(_args: argparse.Namespace) -> int:
     """`python3 -m bot temporal`: a process of its own, as many as wanted."""
     settings = Settings().sandboxed()
     configure(settings)
-    db = await Database.connect(settings.database_url)
+    db = await Database.connect(settings.database_url, settings.key_list)
+    await db.check_keys()
     wakes = Wakes(db)
     providers = Providers(settings)
     try:

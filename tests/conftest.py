@@ -6,6 +6,7 @@ Every test that asks for `database_url` gets a database of its own, cloned from 
 import asyncio
 import http.client
 import itertools
+import os
 import shutil
 import signal
 import subprocess
@@ -30,6 +31,8 @@ from tests.waiting import until_now
 if TYPE_CHECKING:
     from core.db import Database
 
+os.environ.setdefault("MATHIA_KEYS", "test:WYMOvDpBhBEFZr8aKQ0IRz39y9SSzkmLFM0aXi-i5EE")
+"""Every process that a test starts seals with it."""
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = "mathia"
 START_LIMIT_S = 30.0
@@ -101,8 +104,9 @@ def owner_url(database: str, postgres: Postgres) -> str:
 async def db(database_url: str) -> "AsyncIterator[Database]":
     """A Database on the fresh database."""
     from core.db import Database
+    from core.settings import Settings
 
-    database = await Database.connect(database_url)
+    database = await Database.connect(database_url, Settings(_env_file=None).key_list)
     try:
         yield database
     finally:

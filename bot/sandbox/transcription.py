@@ -6,7 +6,7 @@ What a file says is read from its SAID comment (bot/sandbox/voices.py); a file w
 import hashlib
 import re
 from email import policy
-from email.message import EmailMessage
+from email.message import MIMEPart
 from email.parser import BytesParser
 
 from bot.sandbox.calls import Answer, Call, answer_json
@@ -91,7 +91,7 @@ def _form(kind: str, body: bytes) -> tuple[dict[str, str], bytes, str]:
     return fields, file, filename
 
 
-def _value(part: EmailMessage) -> bytes:
+def _value(part: MIMEPart) -> bytes:
     value = part.get_payload(decode=True)
     return value if isinstance(value, bytes) else b""
 

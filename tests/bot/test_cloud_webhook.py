@@ -127,6 +127,18 @@ async def test_a_status_settles_a_message_by_our_reference_in_any_order(site: Si
     assert "24 hours" in row["error"]
 
 
+async def test_a_message_that_the_window_shut_out_late_is_decided_upon_again_once(site: Site) -> None:
+    outbox_id = await owed(site.db)
+    webhook = recorded("status_window_closed")
+    [failed] = value(webhook)["statuses"]
+    value(webhook)["statuses"] = [failed | {"biz_opaque_callback_data": f"outbox:{outbox_id}"}]
+    for _ in range(2):
+        assert await post(site, webhook) == (200, b"")
+    row = await site.db.pool.fetchrow("SELECT state, error, past_ids FROM outbox")
+    assert (row["state"], row["past_ids"]) == ("pending", [failed["id"]])
+    assert "24 hours" in row["error"]
+
+
 async def test_statuses_of_strangers_are_acknowledged(site: Site) -> None:
     assert await post(site, recorded("status_window_closed")) == (200, b"")
 

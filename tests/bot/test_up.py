@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from core.crypto import KeyList
 from tests.waiting import until_now
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -206,9 +207,14 @@ def test_taken_port_is_said_before_anything_is_started(data: Path) -> None:
         (["--prot", "1"], {}, "unrecognized arguments: --prot 1"),
         ([], {"DEFAULT_TIMEZONE": "Mars/Olympus"}, "Setting DEFAULT_TIMEZONE: 'Mars/Olympus' is not an IANA time zone"),
         ([], {"PORT": "many"}, "Setting PORT: Input should be a valid integer"),
-        ([], {"ENVIRONMENT": "production"}, "PUBLIC_URL must be the https:// address"),
+        ([], {"ENVIRONMENT": "production"}, "MATHIA_KEYS must be set in production"),
+        (
+            [],
+            {"ENVIRONMENT": "production", "MATHIA_KEYS": KeyList.new().written()},
+            "PUBLIC_URL must be the https:// address",
+        ),
     ],
-    ids=["port too high", "port too long", "option", "zone", "port", "production"],
+    ids=["port too high", "port too long", "option", "zone", "port", "production without keys", "production"],
 )
 def test_wrong_arguments_and_settings_are_one_sentence_each(
     data: Path, words: list[str], settings: dict[str, str], sentence: str

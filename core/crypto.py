@@ -1,0 +1,449 @@
+"""Encryption at rest: a key for each room and epoch, wrapped by a list of keys that is kept outside the database.
+
+What people write is sealed with AES-256-GCM under its room's key before it reaches PostgreSQL. A sealed value is the
+epoch (4 bytes), a random nonce (12 bytes), the ciphertext and the tag (16 bytes); what it is, whose, and of which room
+and epoch is authenticated with it, so that a value put elsewhere does not open. Destroying a room's keys erases all
+that was sealed with them.
+"""
+
+import base64
+import binascii
+import os
+import re
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import structlog
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from core.errors import MathiaError
+
+log = structlog.get_logger()
+
+KEY_BYTES = 32
+NONCE_BYTES = 12
+EPOCH_BYTES = 4
+TAG_BYTES = 16
+EPOCH_MESSAGES = 2**20
+"""After so many messages of a room its next epoch begins; a key is safe for 2^32."""
+KEY_ID = re.compile(r"[A-Za-z0-9_.-]{1,32}")
+KEYS_MAX = 16
+"""How many keys a list holds; old ones are of no use once everything is wrapped by newer ones."""
+ROOMS_MAX = 20_000
+"""How many rooms' keys a process remembers."""
+KEPT_S = 300.0
+"""How long it does so; a key destroyed elsewhere is forgotten at once where that is heard of, and after this if not."""
+TRIES_MAX = 3
+CHANNEL = "mathia"
+FORGET = "forget:"
+"""A NOTIFY on CHANNEL that begins so names a conversation whose keys have changed."""
+
+HOW = (
+    "`python3 -m bot keys new` makes one; `up` makes its own, in the file `keys` of its data folder."
+    " Keep a copy apart from the database's backups: without it nothing people wrote can be read"
+)
+
+
+class KeysMissing(MathiaError):
+    """A key that is needed is not in the list."""
+
+
+class Forged(MathiaError):
+    """A sealed value is not what was sealed in this place: it was changed, cut, or moved here from elsewhere."""
+
+
+class KeyList:
+    """The keys that wrap the rooms' keys, newest first: the newest wraps, every one unwraps."""
+
+    def __init__(self, keys: Mapping[str, bytes]) -> None:
+        """`keys` are ids and 32 bytes each. Raises ValueError, without showing a key."""
+        if not keys:
+            raise ValueError("a list of keys has at least one")
+        if len(keys) > KEYS_MAX:
+            raise ValueError(f"a list of keys has at most {KEYS_MAX}")
+        for number, (name, key) in enumerate(keys.items(), 1):
+            if not KEY_ID.fullmatch(name):
+                raise ValueError(f"the id of key {number} is not 1 to 32 letters, digits, or . _ -")
+            if len(key) != KEY_BYTES:
+                raise ValueError(f"key {number} is not {KEY_BYTES} bytes in base64url")
+            if len(set(key)) < KEY_BYTES // 4:
+                raise ValueError(f"key {number} is not random")
+        if len(set(keys.values())) != len(keys):
+            raise ValueError("two ids name the same key")
+        self._keys = dict(keys)
+        self._ciphers = {name: AESGCM(key) for name, key in keys.items()}
+        self.newest = next(iter(keys))
+
+    @classmethod
+    def parse(cls, text: str) -> "KeyList":
+        """`id:key,id:key` with keys in base64url; lines are as good as commas. Raises ValueError, showing no key."""
+        keys: dict[str, bytes] = {}
+        entries = [entry.strip() for entry in text.replace("\n", ",").split(",") if entry.strip()]
+        for number, entry in enumerate(entries, 1):
+            name, colon, value = entry.partition(":")
+            if not colon:
+                raise ValueError(f"key {number} is not written id:key")
+            if name in keys:
+                raise ValueError(f"the id of key {number} stands there twice")
+            try:
+                keys[name] = base64.b64decode(value.rstrip("=") + "=", altchars=b"-_", validate=True)
+            except (binascii.Error, ValueError):
+                raise ValueError(f"key {number} is not {KEY_BYTES} bytes in base64url") from None
+        return cls(keys)
+
+    @classmethod
+    def new(cls, name: str | None = None) -> "KeyList":
+        """A list of one new key; its id is the day's date unless given."""
+        return cls({name or time.strftime("k%Y%m%d", time.gmtime()): os.urandom(KEY_BYTES)})
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids, newest first."""
+        return tuple(self._keys)
+
+    def __repr__(self) -> str:
+        return f"KeyList({', '.join(self._keys)})"
+
+    def written(self) -> str:
+        """The list as `parse` reads it: a secret."""
+        return ",".join(
+            f"{name}:{base64.urlsafe_b64encode(key).decode().rstrip('=')}" for name, key in self._keys.items()
+        )
+
+    def wrap(self, key: bytes, conversation_id: UUID, epoch: int) -> tuple[str, bytes]:
+        """A room's key under the newest key of the list: that one's id, and what to store."""
+        nonce = os.urandom(NONCE_BYTES)
+        place = _wrapping(conversation_id, epoch, self.newest)
+        return self.newest, nonce + self._ciphers[self.newest].encrypt(nonce, key, place)
+
+    def unwrap(self, kek: str, wrapped: bytes, conversation_id: UUID, epoch: int) -> bytes:
+        """The room's key that was wrapped by `kek`. Raises KeysMissing, and Forged where it is not the room's."""
+        cipher = self._ciphers.get(kek)
+        if cipher is None:
+            raise KeysMissing(
+                f"MATHIA_KEYS lacks the key {kek!r}, with which keys of this database are wrapped. Add it to the list."
+            )
+        try:
+            nonce, sealed = wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:]
+            return cipher.decrypt(nonce, sealed, _wrapping(conversation_id, epoch, kek))
+        except (InvalidTag, ValueError) as error:
+            raise Forged(f"The key of room {conversation_id}, epoch {epoch}, does not open with {kek!r}.") from error
+
+
+def _wrapping(conversation_id: UUID, epoch: int, kek: str) -> bytes:
+    return b"room-key\0" + conversation_id.bytes + epoch.to_bytes(EPOCH_BYTES) + kek.encode()
+
+
+def key_file(path: Path) -> KeyList:
+    """The keys in a file that its owner alone may read; made with a new key where there is none. Raises MathiaError."""
+    try:
+        if not path.exists():
+            _write(path, KeyList.new().written() + "\n")
+        if path.stat().st_mode & 0o077:
+            raise MathiaError(f"{path} holds keys, and others may read it. Run: chmod 600 {path}")
+        return KeyList.parse(path.read_text())
+    except OSError as error:
+        raise MathiaError(f"The keys in {path} cannot be read or made: {error.strerror}.") from error
+    except ValueError as error:
+        raise MathiaError(f"{path} is not a list of keys: {error}.") from error
+
+
+def _write(path: Path, text: str) -> None:
+    """A file that is there whole or not at all, also after a power cut: without it nothing can be read again."""
+    made = path.with_name(f"{path.name}.{os.getpid()}")
+    made.unlink(missing_ok=True)
+    with os.fdopen(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    made.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+class RoomKey:
+    """The key of one room in one epoch."""
+
+    __slots__ = ("_cipher", "_place", "conversation_id", "epoch")
+
+    def __init__(self, key: bytes, conversation_id: UUID, epoch: int) -> None:
+        self.conversation_id = conversation_id
+        self.epoch = epoch
+        self._cipher = AESGCM(key)
+        self._place = conversation_id.bytes + epoch.to_bytes(EPOCH_BYTES)
+
+    def seal(self, what: bytes, data: bytes) -> bytes:
+        """`data` sealed as `what`: words that tell this value of the room from every other, such as table and key."""
+        nonce = os.urandom(NONCE_BYTES)
+        return self._place[-EPOCH_BYTES:] + nonce + self._cipher.encrypt(nonce, data, self._place + what)
+
+    def open(self, what: bytes, sealed: bytes) -> bytes:
+        """What was sealed in this room and epoch as `what`. Raises Forged."""
+        start = EPOCH_BYTES + NONCE_BYTES
+        try:
+            if epoch_of(sealed) != self.epoch:
+                raise Forged("It is of another epoch.")
+            return self._cipher.decrypt(sealed[EPOCH_BYTES:start], sealed[start:], self._place + what)
+        except (InvalidTag, ValueError) as error:
+            raise Forged("It is not what was sealed here.") from error
+
+
+def epoch_of(sealed: bytes) -> int:
+    """The epoch a value was sealed in, as it says. Raises Forged when it is too short for one."""
+    if len(sealed) < EPOCH_BYTES + NONCE_BYTES + TAG_BYTES:
+        raise Forged("It is too short.")
+    return int.from_bytes(sealed[:EPOCH_BYTES])
+
+
+CURRENT = """
+SELECT c.id, c.epoch, k.kek, k.wrapped, k.created_at < now() AS settled
+FROM unnest($1::uuid[]) AS g(id)
+CROSS JOIN LATERAL (SELECT id, epoch FROM conversation c WHERE c.id = g.id OFFSET 0) c
+LEFT JOIN LATERAL (SELECT * FROM room_key k WHERE k.conversation_id = c.id AND k.epoch = c.epoch OFFSET 0) k ON true
+"""
+"""`settled` keys were stored by a transaction that has committed: one of our own, still open, has a later clock."""
+
+OF_EPOCHS = """
+SELECT g.id, g.epoch, k.kek, k.wrapped, k.created_at < now() AS settled
+FROM unnest($1::uuid[], $2::int[]) AS g(id, epoch)
+CROSS JOIN LATERAL (SELECT * FROM room_key k WHERE k.conversation_id = g.id AND k.epoch = g.epoch OFFSET 0) k
+"""
+
+MAKE = """
+INSERT INTO room_key (conversation_id, epoch, kek, wrapped, created_at)
+SELECT id, epoch, kek, wrapped, greatest(clock_timestamp(), now())
+FROM unnest($1::uuid[], $2::int[], $3::text[], $4::bytea[]) AS g(id, epoch, kek, wrapped) ORDER BY id
+ON CONFLICT (conversation_id, epoch) DO NOTHING
+RETURNING conversation_id AS id, epoch, kek, wrapped, false AS settled
+"""
+
+LOCK = "SELECT FROM conversation WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE"
+
+NEXT_EPOCH = "UPDATE conversation SET epoch = epoch + 1 WHERE id = $1 RETURNING epoch"
+
+DESTROY = """
+UPDATE room_key SET wrapped = NULL, kek = NULL, destroyed_at = clock_timestamp()
+WHERE conversation_id = $1 AND epoch < $2 AND destroyed_at IS NULL
+"""
+
+WRAPPED_BY = """
+WITH RECURSIVE ids AS (
+    SELECT min(kek) AS kek FROM room_key
+    UNION ALL
+    SELECT (SELECT min(k.kek) FROM room_key k WHERE k.kek > ids.kek) FROM ids WHERE ids.kek IS NOT NULL
+)
+SELECT one.* FROM ids
+CROSS JOIN LATERAL (SELECT conversation_id, epoch, kek, wrapped FROM room_key k WHERE k.kek = ids.kek LIMIT 1) one
+WHERE ids.kek IS NOT NULL
+"""
+"""One room's key for each key that wraps any, by leaps through the index."""
+
+
+@dataclass(slots=True)
+class _Room:
+    """What is remembered of one room's keys; None for an epoch whose key is destroyed."""
+
+    until: float
+    current: RoomKey | None
+    epochs: dict[int, RoomKey | None]
+
+
+class RoomKeys:
+    """The rooms' keys, as one process remembers them."""
+
+    def __init__(self, keys: KeyList | None) -> None:
+        """Without a list nothing can be sealed or opened; KeysMissing says so."""
+        self._list = keys
+        self._rooms: dict[UUID, _Room] = {}
+        self._forgotten = 0
+
+    @property
+    def key_list(self) -> KeyList:
+        """The list; raises KeysMissing where there is none."""
+        if self._list is None:
+            raise KeysMissing(f"MATHIA_KEYS is not set, so nothing that people write can be stored or read. {HOW}")
+        return self._list
+
+    async def current(self, connection: Any, conversations: Iterable[UUID]) -> dict[UUID, RoomKey]:
+        """The key to seal with, for each of these conversations that exists; made where a room has none yet.
+
+        Within a transaction it may lock conversations, in id order. Whoever writes says which epoch was sealed in, and
+        stores nothing that is not in its conversation's epoch any more: then `forget` it and ask again.
+        """
+        now = time.monotonic()
+        found: dict[UUID, RoomKey] = {}
+        missing: set[UUID] = set()
+        for conversation_id in conversations:
+            room = self._rooms.get(conversation_id)
+            if room is not None and room.current is not None and room.until > now:
+                found[conversation_id] = room.current
+            else:
+                missing.add(conversation_id)
+        if missing:
+            found |= await self._current(connection, sorted(missing))
+        return found
+
+    async def _current(self, connection: Any, conversations: Sequence[UUID]) -> dict[UUID, RoomKey]:
+        found: dict[UUID, RoomKey] = {}
+        wanted = list(conversations)
+        for _ in range(TRIES_MAX):
+            forgotten = self._forgotten
+            rows = await connection.fetch(CURRENT, wanted)
+            lacking = [row for row in rows if row["wrapped"] is None]
+            self._take([row for row in rows if row["wrapped"] is not None], found, forgotten, current=True)
+            if not lacking:
+                return found
+            wanted = [row["id"] for row in lacking]
+            within = connection.is_in_transaction()
+            if within:
+                # Everybody locks conversations first; waiting for a key's row before that could go in a circle.
+                await connection.execute(LOCK, wanted)
+            made = await connection.fetch(MAKE, *self._fresh([(row["id"], row["epoch"]) for row in lacking]))
+            # What this transaction may yet take back is not remembered.
+            self._take(made, found, forgotten, current=True, settled=not within)
+            wanted = [one for one in wanted if one not in found]
+            if not wanted:
+                return found
+        raise KeysMissing(f"The key of room {wanted[0]} could be neither made nor found. Try again.")
+
+    def _fresh(self, places: Sequence[tuple[UUID, int]]) -> tuple[list[Any], ...]:
+        wrapped = [self.key_list.wrap(os.urandom(KEY_BYTES), *place) for place in places]
+        return [one for one, _ in places], [one for _, one in places], [k for k, _ in wrapped], [w for _, w in wrapped]
+
+    async def opened(self, connection: Any, values: Sequence[tuple[UUID, bytes, bytes | None]]) -> list[bytes | None]:
+        """What each (conversation, what, sealed) holds; None for nothing, and where the key is destroyed.
+
+        A value that was not sealed in its place is None too, and an alarm in the log. Raises KeysMissing.
+        """
+        now = time.monotonic()
+        ring: dict[tuple[UUID, int], RoomKey | None] = {}
+        missing: set[tuple[UUID, int]] = set()
+        for conversation_id, _, sealed in values:
+            if sealed is None:
+                continue
+            epoch = int.from_bytes(sealed[:EPOCH_BYTES])
+            room = self._rooms.get(conversation_id)
+            if room is not None and room.until > now and epoch in room.epochs:
+                ring[conversation_id, epoch] = room.epochs[epoch]
+            elif epoch < 2**31:
+                missing.add((conversation_id, epoch))
+        if missing:
+            ring |= await self._of_epochs(connection, sorted(missing))
+        return [self._open(ring, *value) for value in values]
+
+    def _open(
+        self, ring: Mapping[tuple[UUID, int], RoomKey | None], conversation_id: UUID, what: bytes, sealed: bytes | None
+    ) -> bytes | None:
+        if sealed is None:
+            return None
+        key = ring.get((conversation_id, int.from_bytes(sealed[:EPOCH_BYTES])))
+        if key is None:
+            return None
+        try:
+            return key.open(what, sealed)
+        except Forged:
+            log.error("crypto.forged", conversation_id=str(conversation_id), epoch=key.epoch)
+            return None
+
+    async def _of_epochs(
+        self, connection: Any, places: Sequence[tuple[UUID, int]]
+    ) -> dict[tuple[UUID, int], RoomKey | None]:
+        forgotten = self._forgotten
+        rows = await connection.fetch(OF_EPOCHS, [one for one, _ in places], [epoch for _, epoch in places])
+        found: dict[tuple[UUID, int], RoomKey | None] = {}
+        for row in rows:
+            key = found[row["id"], row["epoch"]] = self._unwrapped(row)
+            # A key that this very transaction destroys may yet come back.
+            if row["settled"] and (key is not None or not connection.is_in_transaction()):
+                self._remember(row["id"], row["epoch"], key, forgotten)
+        return found
+
+    def _take(
+        self,
+        rows: Sequence[Any],
+        found: dict[UUID, RoomKey],
+        forgotten: int,
+        *,
+        current: bool,
+        settled: bool = False,
+    ) -> None:
+        for row in rows:
+            key = self._unwrapped(row)
+            if key is None:
+                continue
+            found[row["id"]] = key
+            if settled or row["settled"]:
+                self._remember(row["id"], row["epoch"], key, forgotten, current=current)
+
+    def _unwrapped(self, row: Any) -> RoomKey | None:
+        if row["wrapped"] is None:
+            return None
+        return RoomKey(
+            self.key_list.unwrap(row["kek"], row["wrapped"], row["id"], row["epoch"]), row["id"], row["epoch"]
+        )
+
+    def _remember(
+        self, conversation_id: UUID, epoch: int, key: RoomKey | None, forgotten: int, *, current: bool = False
+    ) -> None:
+        if forgotten != self._forgotten:
+            return  # Some keys were destroyed while this one was read: it may be among them.
+        room = self._rooms.get(conversation_id)
+        now = time.monotonic()
+        if room is None or room.until <= now:
+            self._rooms.pop(conversation_id, None)
+            room = self._rooms[conversation_id] = _Room(now + KEPT_S, None, {})
+            while len(self._rooms) > ROOMS_MAX:
+                del self._rooms[next(iter(self._rooms))]
+        room.epochs[epoch] = key
+        if current:
+            room.current = key
+
+    def forget(self, conversation_id: UUID | None = None) -> None:
+        """Read a room's keys anew when they are next needed; those of every room unless one is named."""
+        self._forgotten += 1
+        if conversation_id is None:
+            self._rooms.clear()
+        else:
+            self._rooms.pop(conversation_id, None)
+
+    async def start_epoch(self, connection: Any, conversation_id: UUID) -> int:
+        """Seal what a room says from now on with another key, in the caller's transaction; the new epoch's number.
+
+        Every process hears of it when that commits. Raises LookupError for a conversation that is not there.
+        """
+        epoch: int | None = await connection.fetchval(NEXT_EPOCH, conversation_id)
+        if epoch is None:
+            raise LookupError("There is no such conversation.")
+        await connection.execute(MAKE, *self._fresh([(conversation_id, epoch)]))
+        await connection.execute(f"SELECT pg_notify('{CHANNEL}', $1)", f"{FORGET}{conversation_id}")
+        self.forget(conversation_id)
+        return epoch
+
+    async def destroy(self, connection: Any, conversation_id: UUID) -> int:
+        """Destroy every key a room has had, in the caller's transaction; how many. What it says later has a new one.
+
+        All that was sealed with them reads as deleted from then on, in every process. Raises LookupError.
+        """
+        epoch = await self.start_epoch(connection, conversation_id)
+        done: str = await connection.execute(DESTROY, conversation_id, epoch)
+        return int(done.rpartition(" ")[2])
+
+    async def check(self, connection: Any) -> None:
+        """Whether there is a list, and opens what this database holds. Raises KeysMissing with what to do."""
+        keys = self.key_list
+        for row in await connection.fetch(WRAPPED_BY):
+            try:
+                keys.unwrap(row["kek"], row["wrapped"], row["conversation_id"], row["epoch"])
+            except Forged as error:
+                raise KeysMissing(
+                    f"The key {row['kek']!r} in MATHIA_KEYS is not the one this database was written with."
+                    " Put the right one there."
+                ) from error
