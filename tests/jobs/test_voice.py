@@ -63,7 +63,9 @@ class Scene:
     async def later(self, by: timedelta) -> None:
         """Let time pass for notes and turns."""
         pool = self.mathia.db.pool
-        await pool.execute("UPDATE transcription SET created_at = created_at - $1::interval, lease_until = lease_until - $1::interval",
+        await pool.execute(
+            "UPDATE transcription SET created_at = created_at - $1::interval,"
+            " lease_until = lease_until - $1::interval",
             by,
         )
         await pool.execute("UPDATE turn SET lease_until = lease_until - $1::interval", by)
@@ -235,7 +237,7 @@ async def test_service_that_fails_is_asked_again_and_the_note_is_answered_once(
     async with listening(db, valkey_url, sandbox) as scene:
         await scene.speak("what can you do?")
         await scene.mathia.answer()
-        plan = orjson.dumps({"plan": [{"kind": fault}]}).decode()
+        plan = orjson.dumps({"plan": [fault]}).decode()
         assert sandbox.post("/transcription/_faults", plan) == 200
         await scene.write_down()
         await scene.write_down()  # Its next try is later.
