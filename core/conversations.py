@@ -19,12 +19,60 @@ from core.messages import PARTS, ChannelName, Part
 
 HISTORY_PAGE = 100
 """How many messages one read returns at most."""
+DEPTH_MAX = 200
+"""How many answers to answers a thread is followed."""
+THREAD_MAX = 1_000
+"""How many messages of one thread are read."""
 READ_TIMEOUT_S = 4.0
 """A read that takes longer is given up: somebody is waiting for it."""
 
 HISTORY = """
-SELECT seq, direction, parts, event_id, created_at, reply_to, author, edited_at, deleted_at
+SELECT seq, direction, parts, event_id, created_at, reply_to, author, edited_at, deleted_at, identity_id, turn_id
 FROM message WHERE conversation_id = $1 AND seq > $2 ORDER BY seq LIMIT $3
+"""
+
+BEFORE = """
+SELECT seq, direction, parts, event_id, created_at, reply_to, author, edited_at, deleted_at, identity_id, turn_id
+FROM message WHERE conversation_id = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3
+"""
+
+REPLIES = """
+SELECT seq, direction, parts, event_id, created_at, reply_to, author, edited_at, deleted_at, identity_id, turn_id
+FROM message WHERE conversation_id = $1 AND reply_to = $2::bigint::text AND seq > $3 ORDER BY seq LIMIT $4
+"""
+
+ROOT = """
+WITH RECURSIVE up AS (
+    SELECT seq, reply_to, 0 AS depth FROM message WHERE conversation_id = $1 AND seq = $2
+    UNION ALL
+    SELECT m.seq, m.reply_to, up.depth + 1
+    FROM up
+    CROSS JOIN LATERAL (SELECT seq, reply_to FROM message m
+                        WHERE m.conversation_id = $1
+                          AND m.seq = CASE WHEN up.reply_to ~ '^[1-9][0-9]{0,15}$' THEN up.reply_to::bigint END
+                          AND m.seq < up.seq OFFSET 0) m
+    WHERE up.depth < $3
+)
+SELECT seq FROM up ORDER BY depth DESC LIMIT 1
+"""
+
+THREAD = """
+WITH RECURSIVE down AS (
+    SELECT seq, 0 AS depth FROM message WHERE conversation_id = $1 AND seq = $2
+    UNION ALL
+    SELECT m.seq, down.depth + 1
+    FROM down
+    CROSS JOIN LATERAL (SELECT seq FROM message m
+                        WHERE m.conversation_id = $1 AND m.reply_to = down.seq::text AND m.seq > down.seq OFFSET 0) m
+    WHERE down.depth < $3
+), chosen AS (
+    SELECT DISTINCT seq FROM down ORDER BY seq LIMIT $4
+)
+SELECT m.seq, m.direction, m.parts, m.event_id, m.created_at, m.reply_to, m.author, m.edited_at, m.deleted_at,
+       m.identity_id, m.turn_id
+FROM chosen
+CROSS JOIN LATERAL (SELECT * FROM message m WHERE m.conversation_id = $1 AND m.seq = chosen.seq OFFSET 0) m
+ORDER BY m.seq
 """
 
 LAST_SEQS = """
@@ -35,7 +83,7 @@ WHERE channel = $1 AND account = $2 AND room = ANY($3::text[])
 
 CHANGES = """
 SELECT c.number, m.seq, m.direction, m.parts, m.event_id, m.created_at, m.reply_to, m.author,
-       m.edited_at, m.deleted_at
+       m.edited_at, m.deleted_at, m.identity_id, m.turn_id
 FROM (SELECT * FROM change WHERE conversation_id = $1 AND number > $2 ORDER BY number LIMIT $3) c
 CROSS JOIN LATERAL (SELECT * FROM message m WHERE m.id = c.message_id OFFSET 0) m
 ORDER BY c.number
@@ -46,7 +94,8 @@ ORDER BY c.number
 class StoredMessage:
     """One message as it is stored; `inbound` ones are the person's and carry the provider's `event_id`.
 
-    `author` is the member of staff who wrote it. A deleted one has no parts any more.
+    `author` is the member of staff who wrote it, `identity_id` the person. A deleted one has no parts any more. One
+    that is not `to_bot` was said to the others in the room.
     """
 
     seq: int
@@ -58,6 +107,8 @@ class StoredMessage:
     author: str | None = None
     edited_at: datetime | None = None
     deleted_at: datetime | None = None
+    identity_id: UUID | None = None
+    to_bot: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +139,39 @@ async def history(db: Database, conversation_id: UUID, *, since: int, limit: int
     return [_stored(row) for row in rows]
 
 
+async def before(db: Database, conversation_id: UUID, *, seq: int, limit: int = HISTORY_PAGE) -> list[StoredMessage]:
+    """The last messages before number `seq`, newest first, at most `limit`. Raises StoreUnavailable."""
+    async with reading(db) as connection:
+        rows = await connection.fetch(BEFORE, conversation_id, seq, min(limit, HISTORY_PAGE))
+    return [_stored(row) for row in rows]
+
+
+async def one(db: Database, conversation_id: UUID, seq: int) -> StoredMessage | None:
+    """The message with this number. Raises StoreUnavailable."""
+    found = await history(db, conversation_id, since=seq - 1, limit=1)
+    return found[0] if found and found[0].seq == seq else None
+
+
+async def replies(
+    db: Database, conversation_id: UUID, seq: int, *, since: int, limit: int = HISTORY_PAGE
+) -> list[StoredMessage]:
+    """What answers a message directly, after number `since`, oldest first. Raises StoreUnavailable."""
+    async with reading(db) as connection:
+        rows = await connection.fetch(REPLIES, conversation_id, seq, since, min(limit, HISTORY_PAGE))
+    return [_stored(row) for row in rows]
+
+
+async def thread(db: Database, conversation_id: UUID, seq: int) -> list[StoredMessage]:
+    """The thread that a message is in: what began it, and all that answers it, oldest first; tombstones too.
+
+    At most THREAD_MAX messages, answers to answers followed DEPTH_MAX deep. Raises StoreUnavailable.
+    """
+    async with reading(db) as connection:
+        root = await connection.fetchval(ROOT, conversation_id, seq, DEPTH_MAX)
+        rows = await connection.fetch(THREAD, conversation_id, root, DEPTH_MAX, THREAD_MAX) if root is not None else ()
+    return [_stored(row) for row in rows]
+
+
 async def changed(
     db: Database, conversation_id: UUID, *, since: int, limit: int = HISTORY_PAGE
 ) -> list[tuple[int, StoredMessage]]:
@@ -108,6 +192,8 @@ def _stored(row: Any) -> StoredMessage:
         row["author"],
         row["edited_at"],
         row["deleted_at"],
+        row["identity_id"],
+        row["turn_id"] is not None,
     )
 
 

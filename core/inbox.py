@@ -3,6 +3,7 @@
 Nothing is accepted before its row is committed. What arrives together is committed together. A conversation's row lock
 orders its messages; under that lock a message joins the waiting turn of its conversation or starts one. In a
 conversation that waits for a human or is in one's hands, that turn is `held`, and nobody claims it (core/handoff.py).
+What people say to one another in a shared room belongs to no turn.
 """
 
 import asyncio
@@ -35,7 +36,18 @@ PLACES_MAX = 50_000
 TOUCHED = "CASE WHEN c.last_at < clock_timestamp() - interval '10 s' THEN clock_timestamp() ELSE c.last_at END"
 """When a conversation was last written in, ten seconds coarse: an unchanged value spares its index."""
 
-STORE = f"""
+WAITING = """waiting AS (
+    INSERT INTO turn (conversation_id, first_seq, state)
+    SELECT id, first_seq, CASE mode WHEN 'bot' THEN 'waiting' ELSE 'held' END FROM counted
+    ON CONFLICT (conversation_id, state) WHERE state IN ('waiting', 'open', 'held', 'halted')
+    DO UPDATE SET first_seq = turn.first_seq
+    RETURNING id, conversation_id
+), """
+
+
+def _store(waiting: str, turn_id: str, joined: str) -> str:
+    """The statement that stores messages, which `joined` give their `turn_id`."""
+    return f"""
 WITH given AS (
     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
                          $8::timestamptz[])
@@ -54,20 +66,14 @@ WITH given AS (
     JOIN locked ON locked.id = f.conversation_id
     WHERE c.id = f.conversation_id
     RETURNING c.id, c.next_seq - f.messages AS first_seq, c.mode
-), waiting AS (
-    INSERT INTO turn (conversation_id, first_seq, state)
-    SELECT id, first_seq, CASE mode WHEN 'bot' THEN 'waiting' ELSE 'held' END FROM counted
-    ON CONFLICT (conversation_id, state) WHERE state IN ('waiting', 'open', 'held', 'halted')
-    DO UPDATE SET first_seq = turn.first_seq
-    RETURNING id, conversation_id
-), stored AS (
+), {waiting}stored AS (
     INSERT INTO message (conversation_id, seq, direction, channel, account, event_id, identity_id, turn_id, parts,
                          reply_to, sent_at)
     SELECT f.conversation_id, c.first_seq + row_number() OVER (PARTITION BY f.conversation_id ORDER BY f.n) - 1, 'in',
-           f.channel, f.account, f.event_id, f.identity_id, w.id, f.parts::jsonb, f.reply_to, f.sent_at
+           f.channel, f.account, f.event_id, f.identity_id, {turn_id}, f.parts::jsonb, f.reply_to, f.sent_at
     FROM fresh f
     JOIN counted c ON c.id = f.conversation_id
-    JOIN waiting w ON w.conversation_id = f.conversation_id
+    {joined}
     RETURNING channel, account, event_id, conversation_id, seq
 )
 SELECT channel, account, event_id, conversation_id, seq, true AS new FROM stored
@@ -77,9 +83,15 @@ FROM (SELECT DISTINCT channel, account, event_id FROM given) g
 CROSS JOIN LATERAL (SELECT * FROM message m WHERE m.direction = 'in' AND m.channel = g.channel
                     AND m.account = g.account AND m.event_id = g.event_id OFFSET 0) m
 """
+
+
+STORE = _store(WAITING, "w.id", "JOIN waiting w ON w.conversation_id = f.conversation_id")
 """One statement, hence one transaction. An event that another process stored since its snapshot breaks the unique index
 and with it the whole statement, which is then tried again: no number is ever used up in vain.
 """
+
+STORE_ASIDE = _store("", "NULL", "")
+"""The same for what is not said to the bot: no turn, hence no answer and no quota."""
 
 MEET = """
 WITH given AS (
@@ -186,17 +198,9 @@ class Inbox:
             crashpoint.hit("inbox.before_commit")
             spoken = self._transcribes and any(map(voice.wordless, messages))
             async with connection.transaction() if spoken else nullcontext():
-                rows = await connection.fetch(
-                    STORE,
-                    [conversation for conversation, _ in places],
-                    [identity for _, identity in places],
-                    [message.sender.channel.value for message in messages],
-                    [message.sender.account for message in messages],
-                    [message.event_id for message in messages],
-                    [PARTS.dump_json(message.parts).decode() for message in messages],
-                    [message.reply_to for message in messages],
-                    [message.sent_at for message in messages],
-                )
+                rows = await self._insert(connection, STORE, messages, places, to_bot=True)
+                if not all(message.to_bot for message in messages):
+                    rows += await self._insert(connection, STORE_ASIDE, messages, places, to_bot=False)
                 if spoken:
                     await self._note(connection, messages, rows)
             crashpoint.hit("inbox.committed")
@@ -218,6 +222,26 @@ class Inbox:
         ]
         if await voice.note(connection, placed):
             await self._wakes.notify(connection, "voice")
+
+    async def _insert(
+        self, connection: Any, statement: str, messages: Sequence[InboundMessage], places: Sequence[tuple[UUID, UUID]],
+        *, to_bot: bool,
+    ) -> Any:  # fmt: skip
+        """Run STORE or STORE_ASIDE for the messages it is for."""
+        chosen = [(message, place) for message, place in zip(messages, places, strict=True) if message.to_bot is to_bot]
+        if not chosen:
+            return []
+        return await connection.fetch(
+            statement,
+            [place[0] for _, place in chosen],
+            [place[1] for _, place in chosen],
+            [message.sender.channel.value for message, _ in chosen],
+            [message.sender.account for message, _ in chosen],
+            [message.event_id for message, _ in chosen],
+            [PARTS.dump_json(message.parts).decode() for message, _ in chosen],
+            [message.reply_to for message, _ in chosen],
+            [message.sent_at for message, _ in chosen],
+        )
 
     async def _find(self, connection: Any, messages: Sequence[InboundMessage]) -> list[tuple[UUID, UUID]]:
         """The (conversation, identity) of each message; strangers and new rooms are written down first."""

@@ -82,6 +82,18 @@ SIGN_IN = Limit(
      "sw": "Kumekuwa na majaribio zaidi ya {count} kwa dakika moja. Jaribu tena {when}."},
     closed=True, by_plan=False,
 )  # fmt: skip
+API = Limit(
+    "api", 60, "minute", "person", {"en": "API requests", "sw": "Maombi ya API"},
+    {"en": "There were more than {count} requests of this kind within a minute. Try again {when}.",
+     "sw": "Kumekuwa na maombi zaidi ya {count} ya aina hii kwa dakika moja. Jaribu tena {when}."},
+    by_plan=False,
+)  # fmt: skip
+API_ANONYMOUS = Limit(
+    "api_anonymous", 10, "minute", "address", {"en": "API requests without a token", "sw": "Maombi ya API bila tokeni"},
+    {"en": "There were more than {count} requests from this address within a minute. Try again {when}.",
+     "sw": "Kumekuwa na maombi zaidi ya {count} kutoka anwani hii kwa dakika moja. Jaribu tena {when}."},
+    by_plan=False,
+)  # fmt: skip
 UNSURE = {
     "en": "I cannot do that just now. Try again in a few minutes.",
     "sw": "Siwezi kufanya hivyo kwa sasa. Jaribu tena baada ya dakika chache.",

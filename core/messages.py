@@ -174,7 +174,10 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class InboundMessage:
-    """One message from a person. `event_id` is the provider's own id and is stored once, for ever."""
+    """One message from a person. `event_id` is the provider's own id and is stored once, for ever.
+
+    One that is not `to_bot` is said to the others in the room: it is stored and shown, and nobody answers it.
+    """
 
     sender: Address
     event_id: str
@@ -183,6 +186,7 @@ class InboundMessage:
     display_name: str | None = None
     language: str | None = None
     reply_to: str | None = None
+    to_bot: bool = True
 
     @property
     def text(self) -> str:

@@ -167,6 +167,7 @@ class Conversation(Base):
     changes: Mapped[int] = mapped_column(server_default="0", doc="how often its messages were changed")
     epoch: Mapped[int] = mapped_column(Integer, server_default="1", doc="of the key that seals what is said now")
     unreachable_at: Mapped[datetime | None] = mapped_column(doc="since when the provider lets nothing of ours in")
+    title: Mapped[bytes | None] = mapped_column(doc="of a shared room: what its members call it, sealed")
     __table_args__ = (
         UniqueConstraint("channel", "account", "room"),
         CheckConstraint("mode IN ('bot', 'waiting', 'human')", name="mode"),
@@ -196,12 +197,43 @@ class RoomKey(Base):
 
 
 class Member(Base):
-    """A person in a conversation."""
+    """A person in a conversation; in a shared room of the web with a role, and until they leave or are removed."""
 
     __tablename__ = "member"
     conversation_id: Mapped[UUID] = mapped_column(ForeignKey("conversation.id"), primary_key=True)
     identity_id: Mapped[UUID] = mapped_column(ForeignKey("identity.id"), primary_key=True)
     joined_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    role: Mapped[str] = mapped_column(server_default="member")
+    name: Mapped[bytes | None] = mapped_column(doc="what the others in a shared room see them as, sealed")
+    read_seq: Mapped[int] = mapped_column(server_default="0", doc="the last message they have seen; only grows")
+    left_at: Mapped[datetime | None] = mapped_column(doc="since when they are in the room no more")
+    __table_args__ = (
+        CheckConstraint("role IN ('owner', 'member')", name="role"),
+        Index("ix_member_identity_id", "identity_id", postgresql_where=text("left_at IS NULL")),
+    )
+
+
+class RoomInvitation(Base):
+    """A way into a shared room for whoever has its token, once; the token is kept only as its SHA-256.
+
+    Open until it is used or revoked (`ended_at`), or `expires_at` is past.
+    """
+
+    __tablename__ = "room_invitation"
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    conversation_id: Mapped[UUID] = mapped_column(ForeignKey("conversation.id"))
+    identity_id: Mapped[UUID] = mapped_column(ForeignKey("identity.id"), doc="who invites")
+    address: Mapped[str | None] = mapped_column(doc="where it was mailed to")
+    token_hash: Mapped[bytes] = mapped_column(unique=True)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    used_by: Mapped[UUID | None] = mapped_column(ForeignKey("identity.id"))
+    __table_args__ = (
+        Index("ix_room_invitation_conversation_id", "conversation_id", "created_at"),
+        Index("ix_room_invitation_identity_id", "identity_id", "created_at"),
+        Index("ix_room_invitation_address", "address", "created_at"),
+    )
 
 
 CLAIMABLE = text("state IN ('waiting', 'open')")
@@ -249,7 +281,9 @@ class Message(Base):
     account: Mapped[str | None]
     event_id: Mapped[str | None]
     identity_id: Mapped[UUID | None]
-    turn_id: Mapped[int | None] = mapped_column(doc="the turn it belongs to, or that wrote it")
+    turn_id: Mapped[int | None] = mapped_column(
+        doc="the turn it belongs to, or that wrote it; None for what people in a shared room say to one another"
+    )
     parts: Mapped[list[Any]]
     reply_to: Mapped[str | None]
     author: Mapped[str | None] = mapped_column(doc="the member of staff who wrote it; None for the bot and the person")
@@ -265,10 +299,11 @@ class Message(Base):
         CheckConstraint("direction IN ('in', 'out')", name="direction"),
         CheckConstraint(
             "(direction = 'in') = (event_id IS NOT NULL AND channel IS NOT NULL AND account IS NOT NULL"
-            " AND identity_id IS NOT NULL AND turn_id IS NOT NULL)",
+            " AND identity_id IS NOT NULL)",
             name="inbound_is_whole",
         ),
         Index("ix_message_created_at", "created_at", postgresql_using="brin", postgresql_with={"pages_per_range": 32}),
+        Index("ix_message_reply_to", "conversation_id", "reply_to", postgresql_where=text("reply_to IS NOT NULL")),
     )
 
 

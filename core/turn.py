@@ -26,7 +26,8 @@ from core.dialog_store import DialogStore
 from core.errors import InvalidSlot, LimitReached, ProviderError, ProviderRefused, UserError
 from core.group_commit import GroupCommit
 from core.limits import CLASSES, MESSAGES, UPLOADS, Limits, Verdict, Whose, day_key, refusal, span_of
-from core.messages import PARTS, Address, ChannelName, InboundMessage, Media, Reply, Text
+from core.mentions import is_shared, without_name
+from core.messages import PARTS, Address, ChannelName, InboundMessage, Media, Part, Reply, Text
 from core.outbox import COUNTED, WRITE
 from core.providers import Providers
 from core.receipts import once
@@ -505,7 +506,7 @@ def _turn(rows: Sequence[Any], now: datetime) -> Turn:
         InboundMessage(
             Address(channel, row["account"], row["room"], row["provider_id"]),
             row["event_id"],
-            PARTS.validate_python(row["parts"]),
+            _heard(row["room"], PARTS.validate_python(row["parts"])),
             row["created_at"],
             row["display_name"],
             None,
@@ -528,6 +529,11 @@ def _turn(rows: Sequence[Any], now: datetime) -> Turn:
         written=sum(row["person_id"] == last["person_id"] for row in rows),
         held="muted" if muted else None,
     )
+
+
+def _heard(room: str, parts: tuple[Part, ...]) -> tuple[Part, ...]:
+    """What was said to the bot; where others are in the room, without the name that called it."""
+    return without_name(parts) if is_shared(room) else parts
 
 
 def _person(row: Any) -> Person:

@@ -5,14 +5,18 @@ raises BadFrame, which is answered with an error frame.
 """
 
 import re
-from typing import Annotated, Any, Literal
+from collections.abc import Collection
+from typing import Annotated, Any, Literal, get_args
+from uuid import UUID
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from core.conversations import StoredMessage
 from core.errors import UserError
+from core.mentions import SHARED
 from core.messages import TEXT_CHARS_MAX, Choices
+from core.rooms import Roster
 
 FRAME_BYTES_MAX = 256 * 1024
 """A longer frame is answered with an error. The longest text, every character escaped, fits."""
@@ -43,10 +47,12 @@ class Frame(BaseModel):
 class Hello(Frame):
     """Opens the conversation: `token` None is a new visitor; `since` is the last seq the browser has.
 
-    `changes` is the number of the last change it has been told of.
+    `changes` is the number of the last change it has been told of. `room` is the id of a shared room; without it, it is
+    the visitor's own.
     """
 
     type: Literal["hello"]
+    room: Annotated[str, Field(max_length=64)] | None = None
     token: Annotated[str, Field(max_length=256)] | None = None
     since: Seq = 0
     changes: Seq = 0
@@ -63,6 +69,23 @@ class Send(Frame):
     files: Annotated[list[JsonValue], Field(max_length=FILES_MAX)] = []
 
 
+class Edit(Frame):
+    """Other words for the visitor's own message `seq`; the same `cid` again is the same edit."""
+
+    type: Literal["edit"]
+    cid: Annotated[str, Field(pattern=f"^{CID.pattern}$")]
+    seq: Annotated[int, Field(ge=1, le=SEQ_MAX)]
+    text: str
+
+
+class Delete(Frame):
+    """The visitor's own message `seq` is taken back."""
+
+    type: Literal["delete"]
+    cid: Annotated[str, Field(pattern=f"^{CID.pattern}$")]
+    seq: Annotated[int, Field(ge=1, le=SEQ_MAX)]
+
+
 class Typing(Frame):
     """The person is writing."""
 
@@ -76,10 +99,11 @@ class Ack(Frame):
     seq: Seq
 
 
-FRAMES: dict[str, type[Hello | Send | Typing | Ack]] = {"hello": Hello, "send": Send, "typing": Typing, "ack": Ack}
+Said = Hello | Send | Edit | Delete | Typing | Ack
+FRAMES: dict[str, type[Said]] = {str(get_args(one.model_fields["type"].annotation)[0]): one for one in get_args(Said)}
 
 
-def parse(data: bytes) -> Hello | Send | Typing | Ack:
+def parse(data: bytes) -> Said:
     """One text frame to its type; raises BadFrame."""
     if len(data) > FRAME_BYTES_MAX:
         raise BadFrame("too_long", f"A frame may have at most {FRAME_BYTES_MAX // 1024} KiB.")
@@ -102,48 +126,95 @@ def parse(data: bytes) -> Hello | Send | Typing | Ack:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(str(step) for step in first["loc"])
         raise BadFrame("bad_frame", f"{kind}.{where}: {first['msg']}.", cid=cid) from error
-    if isinstance(frame, Send):
-        _check(frame)
+    if isinstance(frame, Send) and frame.files:
+        raise BadFrame("files", "Files cannot be sent here yet. Please write a text.", cid=frame.cid)
+    if isinstance(frame, Send | Edit):
+        check_text(frame.text, frame.cid)
     return frame
 
 
-def _check(send: Send) -> None:
-    if send.files:
-        raise BadFrame("files", "Files cannot be sent here yet. Please write a text.", cid=send.cid)
-    if not send.text.strip():
-        raise BadFrame("empty", "The message is empty. Please write something.", cid=send.cid)
-    if len(send.text) > TEXT_CHARS_MAX:
+def check_text(text: str, cid: str) -> None:
+    """Raises BadFrame for a text that is no message."""
+    if not text.strip():
+        raise BadFrame("empty", "The message is empty. Please write something.", cid=cid)
+    if len(text) > TEXT_CHARS_MAX:
         raise BadFrame(
-            "too_long", f"A message may have at most {TEXT_CHARS_MAX:,} characters. Please shorten it.", cid=send.cid
+            "too_long", f"A message may have at most {TEXT_CHARS_MAX:,} characters. Please shorten it.", cid=cid
         )
-    if "\0" in send.text:
-        raise BadFrame("bad_text", "The message contains a NUL character, which cannot be stored.", cid=send.cid)
+    if "\0" in text:
+        raise BadFrame("bad_text", "The message contains a NUL character, which cannot be stored.", cid=cid)
 
 
-def welcome(token: str, room: str, seq: int, changes: int) -> dict[str, Any]:
-    """The answer to hello; `conversation` is the visitor's room, known before the first message is.
+def prefix(room: str, visitor: str) -> str:
+    """How the event ids of a visitor's messages in a room begin; what follows is the client id."""
+    return f"{room}:" if room == visitor else f"{room}:{visitor}:"
+
+
+def welcome(
+    token: str, room: str, seq: int, changes: int, roster: Roster | None = None, visitor: str = ""
+) -> dict[str, Any]:
+    """The answer to hello; `conversation` is the room's name, known before the first message is.
 
     `changes` is the number of the room's last change, which a browser that starts from the beginning already has.
     """
-    return {"type": "welcome", "token": token, "conversation": room, "seq": seq, "changes": changes}
+    frame: dict[str, Any] = {"type": "welcome", "token": token, "conversation": room, "seq": seq, "changes": changes}
+    return frame if roster is None else frame | {"room": _room(room, roster, visitor)}
 
 
-def msg(message: StoredMessage, room: str) -> dict[str, Any]:
-    """A stored message as its visitor sees it; answers to pick are taken out of the parts.
+def room(name: str, roster: Roster, visitor: str) -> dict[str, Any]:
+    """A shared room's title and members, as they are now."""
+    return {"type": "room", "room": _room(name, roster, visitor)}
 
-    `author` is there when a member of staff wrote it, and names them.
+
+def _room(name: str, roster: Roster, visitor: str) -> dict[str, Any]:
+    mine = roster.seat(visitor)
+    return {
+        "id": name.removeprefix(SHARED),
+        "title": roster.title,
+        "me": str(mine.member) if mine else None,
+        "role": mine.role if mine else None,
+        "read_seq": mine.read_seq if mine else 0,
+        "members": [
+            {"member": str(seat.member), "name": seat.name, "role": seat.role, "read_seq": seat.read_seq}
+            for seat in roster.seats
+        ],
+    }
+
+
+def typing(member: UUID, roster: Roster) -> dict[str, Any]:
+    """Somebody in the room is writing."""
+    return {"type": "typing", "member": str(member), "name": roster.name(member)}
+
+
+def read(member: UUID, seq: int) -> dict[str, Any]:
+    """Somebody in the room has seen everything up to `seq`."""
+    return {"type": "read", "member": str(member), "seq": seq}
+
+
+def presence(here: Collection[UUID]) -> dict[str, Any]:
+    """Who has the room open just now."""
+    return {"type": "presence", "here": sorted(map(str, here))}
+
+
+def msg(message: StoredMessage, room: str, visitor: str | None = None, roster: Roster | None = None) -> dict[str, Any]:
+    """A stored message as a visitor sees it; answers to pick are taken out of the parts.
+
+    `author` is there when a member of staff wrote it, or somebody else in a shared room, and names them; `member` is
+    whoever in a shared room wrote it.
     """
-    prefix = f"{room}:"
-    own = message.event_id is not None and message.event_id.startswith(prefix)
+    start = prefix(room, visitor or room)
+    own = message.event_id is not None and message.event_id.startswith(start)
     frame: dict[str, Any] = {
         "type": "msg",
         "seq": message.seq,
-        "cid": message.event_id.removeprefix(prefix) if own and message.event_id else None,
-        "from": "me" if message.inbound else "bot",
+        "cid": message.event_id.removeprefix(start) if own and message.event_id else None,
+        "from": "bot" if not message.inbound else "me" if own or roster is None else "member",
         "parts": _shown(message),
         "reply_to": int(message.reply_to) if message.reply_to and message.reply_to.isdecimal() else None,
         "at": message.created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
     }
+    if roster is not None and message.inbound:
+        frame |= {"author": roster.name(message.identity_id), "member": str(message.identity_id)}
     choices = [option for part in message.parts if isinstance(part, Choices) for option in part.options]
     if choices:
         frame["choices"] = choices

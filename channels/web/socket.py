@@ -1,13 +1,14 @@
 """The web socket: browsers say hello, send, and are told every message after the last one they have, in order.
 
-The store is the truth. A send is answered by the stored message coming back; a wake only says that there is
-something to read, and every open room is compared with the store each RECHECK_S, so a lost wake is a delay, not a loss.
+A socket is in one room: its visitor's own, or a shared one that the visitor is in. The store is the truth. A send is
+answered by the stored message coming back; a wake only says that there is something to read, and every open room is
+compared with the store each RECHECK_S, so a lost wake is a delay, not a loss.
 """
 
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,13 +21,18 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from channels.web import frames, pages
-from channels.web.frames import Ack, BadFrame, Hello, Send, Typing
+from channels.web.frames import Ack, BadFrame, Delete, Edit, Hello, Said, Send, Typing
 from channels.web.origins import Origins
-from core.conversations import HISTORY_PAGE, changed, history, standings
+from channels.web.presence import SAY_EVERY_S, Presence
+from core import rooms
+from core.changes import Change, Kind
+from core.conversations import HISTORY_PAGE, StoredMessage, changed, history, one, standings
 from core.db import Database
 from core.errors import StoreUnavailable
-from core.inbox import Inbox
-from core.messages import Address, ChannelName, InboundMessage, OutboundMessage, Text
+from core.inbox import Inbox, Received
+from core.mentions import SHARED, calls_bot, is_shared
+from core.messages import Address, ChannelName, InboundMessage, OutboundMessage, Part, Text
+from core.rooms import Place, Roster
 from core.settings import Settings
 from core.visitors import create_visitor, find_visitor
 from core.wake import Wakes
@@ -62,9 +68,23 @@ TYPING_FOR = timedelta(seconds=60)
 """A message older than this is not being answered any more, as far as dots are concerned."""
 FANOUT = "mathia:web"
 """The Valkey channel that carries room ids between processes."""
+ASIDE = "mathia:rooms"
+"""The Valkey channel that carries what is worth nothing later: who is writing, reading, or coming and going."""
+TYPING_EVERY_S = 2.0
+"""How often the others are told that somebody writes."""
+READ_EVERY_S = 1.0
+"""How often read marks are written, all that moved at once."""
+MURMURS_MAX = 64
+"""What a socket has not been told of typing, reading, coming and going; the oldest is dropped."""
+REMOVED = 4404
+"""The code a socket is closed with when its visitor is in the room no more."""
 FANOUT_TIMEOUT_S = 0.5
 FANOUT_PAUSE_S = 5.0
 RECONNECT_S = 1.0
+
+
+NO_ROOM = str(rooms.NoSuchRoom())
+MUTED = "You are muted for a while, so the others do not see what you write."
 
 
 class WebChannel:
@@ -95,6 +115,8 @@ class WebChannel:
         self._rooms: dict[str, Room] = {}
         self._left: dict[str, Room] = {}
         self._sockets: set[Socket] = set()
+        self._presence = Presence(valkey)
+        self._reads: dict[tuple[str, str], int] = {}
         self._burst = settings.web_burst
         self._newcomers = Window(VISITORS_MAX, VISITORS_WINDOW_S)
         self._fanout_at = 0.0
@@ -126,36 +148,53 @@ class WebChannel:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._listen(), name="web.listen")
                 tasks.create_task(self._recheck(), name="web.recheck")
+                tasks.create_task(self._keep_reads(), name="web.reads")
+                tasks.create_task(self._keep_presence(), name="web.presence")
         finally:
             await self.close()
 
     async def close(self) -> None:
         """Close every socket with 1001; browsers come back by themselves and resume."""
         self._closing = True
+        with suppress(StoreUnavailable):
+            await self._write_reads()
         await asyncio.gather(*(socket.close() for socket in list(self._sockets)))
 
     async def tell(self, room: str) -> None:
         """Wake a room's sockets here at once, and in other processes when Valkey is there."""
         self._wake(room)
+        await self._publish(FANOUT, room)
+
+    async def tell_aside(self, room: str, kind: str, member: UUID, seq: int = 0) -> None:
+        """Let the others in a shared room know what somebody does just now; it is stored nowhere.
+
+        `kind` is "typing", "read" (up to `seq`), or "here" when they came or went.
+        """
+        said = {"process": self._presence.process, "room": room, "kind": kind, "member": str(member), "seq": seq}
+        await self._hear_aside(room, kind, member, seq)
+        await self._publish(ASIDE, orjson.dumps(said).decode())
+
+    async def _publish(self, channel: str, words: str) -> None:
         loop = asyncio.get_running_loop()
         if loop.time() < self._fanout_at:
             return
         try:
             async with asyncio.timeout(FANOUT_TIMEOUT_S):
-                await self._valkey.publish(FANOUT, room)
+                await self._valkey.publish(channel, words)
         except (RedisError, OSError) as error:
             self._fanout_at = loop.time() + FANOUT_PAUSE_S
             log.warning("web.fanout_away", error=type(error).__name__, pause_s=FANOUT_PAUSE_S)
 
-    def join(self, visitor: UUID, socket: "Socket") -> "Room":
-        """Put a socket into its visitor's room; raises BadFrame when there are too many."""
-        key = str(visitor)
+    def join(self, key: str, visitor: UUID, socket: "Socket") -> "Room":
+        """Put a visitor's socket into a room; raises BadFrame when they have too many there."""
         room = self._rooms.get(key) or self._left.pop(key, None) or Room(key, self._burst)
-        if len(room.sockets) >= SOCKETS_PER_VISITOR:
+        if sum(other.visitor == visitor for other in room.sockets) >= SOCKETS_PER_VISITOR:
             raise BadFrame(
                 "sockets", "This chat is open in too many places. Close one of them and try again.", retry_s=15.0
             )
+        socket.visitor = visitor
         room.sockets.add(socket)
+        room.version += 1
         self._rooms[key] = room
         return room
 
@@ -164,9 +203,91 @@ class WebChannel:
         room.sockets.discard(socket)
         if not room.sockets:
             self._rooms.pop(room.key, None)
+            room.roster, room.here = None, set()
             self._left[room.key] = room
             if len(self._left) > ROOMS_REMEMBERED:
                 del self._left[next(iter(self._left))]
+
+    async def come(self, room: "Room", member: UUID) -> None:
+        """Let a shared room know that somebody has opened it."""
+        await self._look_who_is_here([room])
+        await self.tell_aside(room.key, "here", member)
+
+    async def go(self, room: "Room", visitor: UUID, member: UUID) -> None:
+        """Let a shared room know that somebody has closed a socket, if it was their last here."""
+        if any(other.visitor == visitor for other in room.sockets):
+            return
+        await self._presence.gone(room.key, member)
+        await self.tell_aside(room.key, "here", member)
+
+    def mark_read(self, room: str, visitor: UUID, seq: int) -> None:
+        """Remember how far somebody has read; it is written within READ_EVERY_S."""
+        key = room, str(visitor)
+        self._reads[key] = max(seq, self._reads.get(key, 0))
+
+    def send_away(self, socket: "Socket") -> None:
+        """Close the socket of somebody who is in the room no more; nothing is told to it from now on."""
+        if not socket.sent_away:
+            socket.sent_away = True
+            socket.closing = asyncio.create_task(socket.close(REMOVED, b"room"), name="web.send_away")
+
+    async def receive(
+        self, room: str, visitor: UUID, cid: str, parts: tuple[Part, ...], reply_to: int | None
+    ) -> Received:
+        """Store a visitor's message; whoever calls then tells the room. Raises BadFrame or StoreUnavailable.
+
+        In a shared room it is for the bot when it calls it by its name or answers what it said.
+        """
+        to_bot = True
+        if is_shared(room):
+            speaker = await rooms.speaker(self.db, Place(self.account, visitor), room, reply_to=reply_to)
+            if speaker is None:
+                raise BadFrame("room", NO_ROOM, cid=cid)
+            if speaker.muted:
+                raise BadFrame("muted", MUTED, cid=cid)
+            if not speaker.answers_message:
+                raise BadFrame("reply_to", "The message that this answers is not in the room.", cid=cid)
+            to_bot = speaker.answers_bot or calls_bot(parts)
+        [received] = await self.inbox.receive(
+            [
+                InboundMessage(
+                    sender=Address(self.name, self.account, room, str(visitor)),
+                    event_id=f"{frames.prefix(room, str(visitor))}{cid}",
+                    parts=parts,
+                    sent_at=self.now(),
+                    reply_to=None if reply_to is None else str(reply_to),
+                    to_bot=to_bot,
+                )
+            ]
+        )
+        return received
+
+    async def change(
+        self, room: str, visitor: UUID, cid: str, seq: int, kind: Kind, parts: tuple[Part, ...] = ()
+    ) -> None:
+        """Edit or delete a visitor's own message; the room is told. Raises BadFrame or StoreUnavailable."""
+        start = frames.prefix(room, str(visitor))
+        if is_shared(room):
+            speaker = await rooms.speaker(self.db, Place(self.account, visitor), room)
+            if speaker is None:
+                raise BadFrame("room", NO_ROOM, cid=cid)
+            if speaker.muted and kind == "edit":
+                raise BadFrame("muted", MUTED, cid=cid)
+            conversation_id: UUID | None = speaker.conversation_id
+        else:
+            found = await standings(self.db, self.name, self.account, [room])
+            conversation_id = found[room].conversation_id if room in found else None
+        message = await one(self.db, conversation_id, seq) if conversation_id else None
+        if message is None:
+            raise BadFrame("message", "There is no such message here.", cid=cid)
+        if message.event_id is None or not message.event_id.startswith(start):
+            raise BadFrame("not_yours", "Only whoever wrote a message can change it.", cid=cid)
+        author = Address(self.name, self.account, room, str(visitor))
+        done = await self.inbox.change(Change(author, f"{start}{cid}", kind, message.event_id, self.now(), parts))
+        if done.new and done.state != "applied":
+            # Deleted already, or so long ago that it is not looked for.
+            raise BadFrame("too_late", "That message cannot be changed any more.", cid=cid)
+        await self.tell(room)
 
     def admit(self) -> None:
         """Count a new visitor; raises BadFrame when there were too many just now."""
@@ -195,16 +316,74 @@ class WebChannel:
         self._sockets.add(socket)
         try:
             await socket.run()
+            if socket.closing:
+                # Whoever returns from here would close it with another code.
+                await socket.closing
         finally:
             self._sockets.discard(socket)
             if socket.room:
                 self.leave(socket.room, socket)
+                if socket.member is not None and socket.visitor is not None:
+                    await self.go(socket.room, socket.visitor, socket.member)
         return connection
 
     def _wake(self, key: str) -> None:
         room = self._rooms.get(key)
+        if room:
+            room.version += 1
         for socket in room.sockets if room else ():
             socket.news.set()
+
+    async def _hear_aside(self, key: str, kind: str, member: UUID, seq: int) -> None:
+        """Tell the room's sockets here, but not the one who did it."""
+        room = self._rooms.get(key)
+        if room is None or room.roster is None:
+            return
+        if kind == "here":
+            await self._look_who_is_here([room])
+            return
+        frame = frames.typing(member, room.roster) if kind == "typing" else frames.read(member, seq)
+        for socket in room.sockets:
+            if socket.member not in (None, member) and not socket.sent_away:
+                socket.murmur(frame)
+
+    async def _look_who_is_here(self, looked: "Collection[Room]") -> None:
+        """Say who is here by us, learn who is here at all, and tell the rooms where that is news."""
+        here = await self._presence.here({room.key: room.members for room in looked})
+        for room in looked:
+            if room.here != here[room.key]:
+                room.here = here[room.key]
+                for socket in room.sockets:
+                    if socket.member is not None and not socket.sent_away:
+                        socket.murmur(frames.presence(room.here))
+
+    async def _keep_presence(self) -> None:
+        while True:
+            await asyncio.sleep(SAY_EVERY_S)
+            await self._look_who_is_here([room for room in self._rooms.values() if room.shared])
+
+    async def _keep_reads(self) -> None:
+        while True:
+            await asyncio.sleep(READ_EVERY_S)
+            try:
+                await self._write_reads()
+            except StoreUnavailable:
+                log.debug("web.reads_away")
+
+    async def _write_reads(self) -> None:
+        reads, self._reads = self._reads, {}
+        try:
+            await rooms.mark_read(self.db, self.account, [(room, who, seq) for (room, who), seq in reads.items()])
+        except StoreUnavailable:
+            self._reads = {key: max(seq, self._reads.get(key, 0)) for key, seq in reads.items()} | {
+                key: seq for key, seq in self._reads.items() if key not in reads
+            }
+            raise
+        for (key, visitor), seq in reads.items():
+            room = self._rooms.get(key)
+            seat = room.roster.seat(visitor) if room and room.roster else None
+            if seat is not None:
+                await self.tell_aside(key, "read", seat.member, seq)
 
     async def _listen(self) -> None:
         task = asyncio.current_task()
@@ -212,15 +391,23 @@ class WebChannel:
         while task and not task.cancelling():
             try:
                 async with self._valkey.pubsub() as subscription:
-                    await subscription.subscribe(FANOUT)
+                    await subscription.subscribe(FANOUT, ASIDE)
                     while not task.cancelling():
                         message = await subscription.get_message(ignore_subscribe_messages=True, timeout=RECHECK_S)
                         if message is not None:
-                            data = message["data"]
-                            self._wake(data.decode() if isinstance(data, bytes) else str(data))
+                            await self._heard(message)
             except (RedisError, OSError) as error:
                 log.debug("web.fanout_unheard", error=type(error).__name__)
                 await asyncio.sleep(RECONNECT_S)
+
+    async def _heard(self, message: dict[str, Any]) -> None:
+        channel, data = map(_text, (message["channel"], message["data"]))
+        if channel == FANOUT:
+            self._wake(data)
+            return
+        said = orjson.loads(data)
+        if said["process"] != self._presence.process:
+            await self._hear_aside(said["room"], said["kind"], UUID(said["member"]), said["seq"])
 
     async def _recheck(self) -> None:
         while True:
@@ -235,10 +422,38 @@ class WebChannel:
                     break
                 for key, standing in found.items():
                     room = self._rooms.get(key)
+                    if room:
+                        room.version += 1
                     for socket in room.sockets if room else ():
                         if socket.seq < standing.seq or socket.changes < standing.changes:
                             socket.news.set()
                         socket.changes_due = standing.changes
+            await self._recheck_rosters([key for key in keys if is_shared(key)])
+
+    async def _recheck_rosters(self, keys: Sequence[str]) -> None:
+        """See who is in the shared rooms that are open here; whoever was removed is sent away at once."""
+        for start in range(0, len(keys), RECHECK_ROOMS):
+            try:
+                found = await rooms.rosters(self.db, self.account, keys[start : start + RECHECK_ROOMS])
+            except StoreUnavailable:
+                log.debug("web.recheck_away")
+                return
+            for key, roster in found.items():
+                room = self._rooms.get(key)
+                if room is not None:
+                    self.seat(room, roster)
+
+    def seat(self, room: "Room", roster: Roster) -> None:
+        """Take in who is in a shared room: those who are not leave, the others are told what is new."""
+        is_news = room.roster is not None and _seen(room.roster) != _seen(roster)
+        room.roster = roster
+        for socket in room.sockets:
+            if socket.member is None or socket.sent_away:
+                continue
+            if roster.seat(str(socket.visitor)) is None:
+                self.send_away(socket)
+            elif is_news:
+                socket.murmur(frames.room(room.key, roster, str(socket.visitor)))
 
 
 class Window:
@@ -260,13 +475,52 @@ class Window:
 
 
 class Room:
-    """One visitor's open sockets in this process, and what they share."""
+    """A room's open sockets in this process, and what they share."""
 
     def __init__(self, key: str, burst: int) -> None:
         self.key = key
+        self.shared = is_shared(key)
         self.sockets: set[Socket] = set()
-        self.messages = Window(burst, MESSAGES_WINDOW_S)
         self.conversation_id: UUID | None = None
+        self.version = 0
+        """How often it may have changed; a page that was read before it did is read again."""
+        self.roster: Roster | None = None
+        """Of a shared room, once somebody is in it."""
+        self.here: set[UUID] = set()
+        self._burst = burst
+        self._bursts: dict[UUID, Window] = {}
+        self._reading = asyncio.Lock()
+        self._page: tuple[int, int, list[StoredMessage]] | None = None
+
+    @property
+    def members(self) -> set[UUID]:
+        """Who has it open by this process."""
+        return {socket.member for socket in self.sockets if socket.member is not None and not socket.sent_away}
+
+    def take(self, visitor: UUID) -> float:
+        """Count a message of a visitor, as Window does."""
+        return self._bursts.setdefault(visitor, Window(self._burst, MESSAGES_WINDOW_S)).take()
+
+    async def read(self, channel: WebChannel, conversation_id: UUID, since: int) -> list[StoredMessage]:
+        """The page after number `since`, read once for all sockets that are as far; also who may read it."""
+        async with self._reading:
+            version = self.version
+            if self._page is None or self._page[:2] != (since, version):
+                page = await history(channel.db, conversation_id, since=since)
+                if self.shared:
+                    # Later than the messages: whoever was removed before them is not told them.
+                    found = await rooms.rosters(channel.db, channel.account, [self.key])
+                    channel.seat(self, found.get(self.key, NOBODY))
+                self._page = since, version, page
+            return self._page[2]
+
+
+NOBODY = Roster("", (), ())
+
+
+def _seen(roster: Roster) -> tuple[object, ...]:
+    """What everybody in a room sees of it at once; read marks are told by themselves."""
+    return roster.title, tuple((seat.member, seat.name, seat.role) for seat in roster.seats)
 
 
 class Socket:
@@ -276,6 +530,11 @@ class Socket:
         self, channel: WebChannel, connection: web.WebSocketResponse, transport: asyncio.Transport | None
     ) -> None:
         self.room: Room | None = None
+        self.visitor: UUID | None = None
+        self.member: UUID | None = None
+        """Who the visitor is in a shared room."""
+        self.sent_away = False
+        self.closing: asyncio.Task[None] | None = None
         self.seq = 0
         self.changes = 0
         self.changes_due = 0
@@ -285,7 +544,8 @@ class Socket:
         self._connection = connection
         self._transport = transport
         self._writer: asyncio.Task[None] | None = None
-        self._typing_for = 0
+        self._murmurs: deque[dict[str, Any]] = deque(maxlen=MURMURS_MAX)
+        self._typed = Window(1, TYPING_EVERY_S)
 
     async def run(self) -> None:
         """Serve until the browser is gone, cut off, or sent away."""
@@ -306,11 +566,16 @@ class Socket:
                 with suppress(asyncio.CancelledError):
                     await self._writer
 
-    async def close(self) -> None:
-        """Send the browser away, for it to come back."""
+    async def close(self, code: int = WSCloseCode.GOING_AWAY, why: bytes = b"restarting") -> None:
+        """Send the browser away; by default for it to come back."""
         with suppress(ConnectionError, TimeoutError):
             async with asyncio.timeout(2 * CLOSE_TIMEOUT_S):
-                await self._connection.close(code=WSCloseCode.GOING_AWAY, message=b"restarting")
+                await self._connection.close(code=code, message=why)
+
+    def murmur(self, frame: dict[str, Any]) -> None:
+        """Tell the browser, in its turn, what nothing depends on."""
+        self._murmurs.append(frame)
+        self.news.set()
 
     async def _take(self, kind: WSMsgType, data: bytes) -> None:
         cid = None
@@ -318,7 +583,7 @@ class Socket:
             if kind is not WSMsgType.TEXT:
                 raise BadFrame("bad_frame", "Frames are text; binary ones are not understood.")
             frame = frames.parse(data)
-            if isinstance(frame, Send):
+            if isinstance(frame, Send | Edit | Delete):
                 cid = frame.cid
             await self._answer(frame)
         except BadFrame as bad:
@@ -326,25 +591,35 @@ class Socket:
         except StoreUnavailable as away:
             await self._say(frames.error(BadFrame("unavailable", str(away), retry_s=RETRY_S, cid=cid)))
 
-    async def _answer(self, frame: Hello | Send | Typing | Ack) -> None:
+    async def _answer(self, frame: Said) -> None:
         match frame:
             case Hello() if self.room is None:
                 await self._hello(frame)
             case Hello():
                 raise BadFrame("hello", "You have said hello already.")
-            case _ if self.room is None:
-                cid = frame.cid if isinstance(frame, Send) else None
+            case _ if self.room is None or self.visitor is None:
+                cid = frame.cid if isinstance(frame, Send | Edit | Delete) else None
                 raise BadFrame("hello", "Say hello first.", cid=cid)
             case Send():
-                await self._receive(self.room, frame)
-            case Typing() | Ack():
-                # Nobody on our side watches a person type or read yet; both are valid and cost nothing.
-                pass
+                await self._receive(self.room, self.visitor, frame)
+            case Edit():
+                await self._change(self.room, self.visitor, frame, "edit", (Text(text=frame.text),))
+            case Delete():
+                await self._change(self.room, self.visitor, frame, "delete")
+            case Typing():
+                # Nobody on our side watches a person type in their own room.
+                if self.member is not None and self._typed.take() == 0.0:
+                    await self._channel.tell_aside(self.room.key, "typing", self.member)
+            case Ack():
+                # Nobody has read what they have not been told.
+                self._channel.mark_read(self.room.key, self.visitor, min(frame.seq, self.seq))
 
     async def _hello(self, hello: Hello) -> None:
         channel = self._channel
         if hello.site != SITE:
             raise BadFrame("site", "There is no such site here. Check the site in mathiaSettings.")
+        if hello.room is not None and hello.token is None:
+            raise BadFrame("room", NO_ROOM)
         if hello.token is None:
             channel.admit()
             visitor, token = await create_visitor(channel.db, hello.site)
@@ -354,49 +629,66 @@ class Socket:
             if found is None:
                 raise BadFrame("token", "This chat is not known here any more. Say hello without a token.")
             visitor, token = found, hello.token
-            key = str(visitor.id)
+        key = str(visitor.id)
+        speaker = None
+        if hello.room is not None:
+            key = f"{SHARED}{hello.room}"
+            speaker = await rooms.speaker(channel.db, Place(channel.account, visitor.id), key)
+            if speaker is None:
+                raise BadFrame("room", NO_ROOM)
+        if hello.token is not None:
             standing = (await standings(channel.db, channel.name, channel.account, [key])).get(key)
-        self.room = channel.join(visitor.id, self)
+        room = channel.join(key, visitor.id, self)
+        self.room = room
+        if speaker is not None:
+            # Looked up again now that we would be sent away: whoever was removed meanwhile is not in.
+            roster = (await rooms.rosters(channel.db, channel.account, [key])).get(key, NOBODY)
+            self.member = speaker.member
+            channel.seat(room, roster)
+            if self.sent_away:
+                return
         # A browser that has more than the store (an older backup was restored) starts from the beginning.
         seq, changes = (standing.seq, standing.changes) if standing else (0, 0)
         self.seq = hello.since if hello.since <= seq else 0
         # Whoever starts from the beginning reads every message as it is now.
         self.changes = changes if self.seq == 0 else min(hello.changes, changes)
         self.changes_due = changes
-        await self._say(frames.welcome(token, self.room.key, seq, changes))
+        await self._say(frames.welcome(token, room.key, seq, changes, room.roster, str(visitor.id)))
         self.news.set()
-        self._writer = asyncio.create_task(self._write(self.room), name="web.write")
+        self._writer = asyncio.create_task(self._write(room), name="web.write")
+        if self.member is not None:
+            await channel.come(room, self.member)
 
-    async def _receive(self, room: Room, send: Send) -> None:
-        wait_s = room.messages.take()
+    async def _receive(self, room: Room, visitor: UUID, send: Send) -> None:
+        wait_s = room.take(visitor)
         if wait_s:
             raise BadFrame("rate", "That was a lot at once. Wait a moment.", retry_s=wait_s, cid=send.cid)
-        sender = Address(self._channel.name, self._channel.account, room.key, room.key)
-        [received] = await self._channel.inbox.receive(
-            [
-                InboundMessage(
-                    sender=sender,
-                    event_id=f"{room.key}:{send.cid}",
-                    parts=(Text(text=send.text),),
-                    sent_at=self._channel.now(),
-                    reply_to=None if send.reply_to is None else str(send.reply_to),
-                )
-            ]
-        )
+        parts = (Text(text=send.text),)
+        received = await self._channel.receive(room.key, visitor, send.cid, parts, send.reply_to)
         room.conversation_id = received.conversation_id
         if not received.new and received.seq <= self.seq:
             await self._again(received.conversation_id, room, received.seq)
         await self._channel.tell(room.key)
 
+    async def _change(
+        self, room: Room, visitor: UUID, frame: Edit | Delete, kind: Kind, parts: tuple[Part, ...] = ()
+    ) -> None:
+        wait_s = room.take(visitor)
+        if wait_s:
+            raise BadFrame("rate", "That was a lot at once. Wait a moment.", retry_s=wait_s, cid=frame.cid)
+        await self._channel.change(room.key, visitor, frame.cid, frame.seq, kind, parts)
+
     async def _again(self, conversation_id: UUID, room: Room, seq: int) -> None:
         """Repeat one message to a browser that sent it again, although it was already told."""
         for message in await history(self._channel.db, conversation_id, since=seq - 1, limit=1):
-            await self._say(frames.msg(message, room.key))
+            await self._say(frames.msg(message, room.key, str(self.visitor), room.roster))
 
     async def _write(self, room: Room) -> None:
         while True:
             await self.news.wait()
             self.news.clear()
+            while self._murmurs and not self.sent_away:
+                await self._say(self._murmurs.popleft())
             try:
                 await self._catch_up(room)
             except StoreUnavailable:
@@ -411,9 +703,11 @@ class Socket:
                 return
             room.conversation_id = found[room.key].conversation_id
         while True:
-            page = await history(channel.db, room.conversation_id, since=self.seq)
+            page = await room.read(channel, room.conversation_id, self.seq)
+            if self.sent_away:
+                return
             for message in page:
-                await self._say(frames.msg(message, room.key))
+                await self._say(frames.msg(message, room.key, str(self.visitor), room.roster))
                 self.seq = message.seq
             if len(page) < HISTORY_PAGE:
                 break
@@ -425,7 +719,8 @@ class Socket:
                 self.changes = number
             if not news:
                 break
-        if page and page[-1].inbound and page[-1].parts and page[-1].created_at > channel.now() - TYPING_FOR:
+        last = page[-1] if page else None
+        if last and last.inbound and last.to_bot and last.parts and last.created_at > channel.now() - TYPING_FOR:
             # The last word is the person's, so an answer is being made.
             await self._say({"type": "typing"})
 
@@ -440,6 +735,10 @@ class Socket:
                 self._transport.abort()
         except ConnectionError:
             return
+
+
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _message_id(message: OutboundMessage) -> str:

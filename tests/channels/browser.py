@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -56,9 +56,10 @@ class Browser:
             seqs.append((await self.hear("msg"))["seq"])
         return seqs
 
-    async def hello(self, token: str | None = None, since: int = 0) -> Frame:
+    async def hello(self, token: str | None = None, since: int = 0, room: str | None = None) -> Frame:
         """Say hello; the welcome."""
-        await self.say({"type": "hello", "token": token, "since": since, "site": "default"})
+        frame: Frame = {"type": "hello", "token": token, "since": since, "site": "default"}
+        await self.say(frame if room is None else frame | {"room": room})
         return await self.hear()
 
     async def send(self, text: str, cid: str | None = None, **more: object) -> Frame:
@@ -142,6 +143,9 @@ class Running:
             self._valkey_url, socket_timeout=0.5, socket_connect_timeout=0.5, retry=Retry(NoBackoff(), 1)
         )
         wakes = Wakes(self._db)
+        self._heard = AsyncExitStack()
+        if self._listening:
+            await self._heard.enter_async_context(wakes.listening())
         channel = WebChannel(self._settings, self._db, Inbox(self._db, wakes), self._valkey, wakes)
         app = web.Application()
         app.add_routes(channel.routes())
@@ -161,6 +165,7 @@ class Running:
         if self._task:
             self._task.cancel()
             await asyncio.wait([self._task])
+        await self._heard.aclose()
         await self._channel.close()
         await self._session.close()
         await self._runner.cleanup()

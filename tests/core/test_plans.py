@@ -7,12 +7,13 @@ from typing import Any
 import orjson
 import pytest
 
-from core import conversations, crypto, handoff_store, inbox, outbox, turn, voice
+from core import conversations, crypto, handoff_store, inbox, outbox, rooms, turn, voice
 from core.db import Database
 from jobs import sweeps
 
 STATEMENTS = {
     "inbox.STORE": inbox.STORE,
+    "inbox.STORE_ASIDE": inbox.STORE_ASIDE,
     "inbox.FIND": inbox.FIND,
     "turn.CLAIM": turn.CLAIM,
     "turn.READ": turn.READ,
@@ -34,6 +35,13 @@ STATEMENTS = {
     "conversations.HISTORY": conversations.HISTORY,
     "conversations.CHANGES": conversations.CHANGES,
     "conversations.LAST_SEQS": conversations.LAST_SEQS,
+    "conversations.BEFORE": conversations.BEFORE,
+    "conversations.REPLIES": conversations.REPLIES,
+    "conversations.THREAD": conversations.THREAD,
+    "rooms.SPEAKER": rooms.SPEAKER,
+    "rooms.ROSTERS": rooms.ROSTERS,
+    "rooms.READ": rooms.READ,
+    "rooms.LIST": rooms.LIST,
     "handoff_store.LOCK": handoff_store.LOCK,
     "handoff_store.MOVE_TURNS": handoff_store.MOVE_TURNS,
     "handoff_store.OVER": handoff_store.OVER,
