@@ -27,6 +27,7 @@ from core.errors import InvalidSlot, LimitReached, ProviderError, ProviderRefuse
 from core.group_commit import GroupCommit
 from core.limits import CLASSES, MESSAGES, UPLOADS, Limits, Verdict, Whose, day_key, refusal, span_of
 from core.mentions import is_shared, without_name
+from core.media import Fetch, nothing_here
 from core.messages import PARTS, Address, ChannelName, InboundMessage, Media, Part, Reply, Text
 from core.outbox import COUNTED, WRITE
 from core.providers import Providers
@@ -109,6 +110,7 @@ class TurnDeps:
     db: Database
     settings: Settings
     limits: Limits
+    fetch: Fetch = nothing_here
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +276,7 @@ async def run_action(turn: Turn, number: int, action: Action[Any], params: Param
         key,
         turn.address,
         deps.limits,
+    deps.fetch,
     )
     if action.effect is Effect.READ:
         return await deps.cache.get_or_run(action, params, context)

@@ -11,6 +11,7 @@ import structlog
 from core import voice
 from core.db import Database
 from core.errors import ProviderError, ProviderRefused, RateLimited
+from core.media import Fetch, NotFetched
 from core.providers import Providers
 from core.settings import Settings
 from core.transcription import DEADLINE_S, NoWords, playable, transcribe
@@ -33,17 +34,6 @@ LOOK_S = 1.0
 NOTES_MAX = 100
 HAND_AGAIN_S = 15.0
 """A wait that nobody ended is handed out again after so long."""
-
-
-class NotFetched(Exception):
-    """The file of a note is still with its provider."""
-
-
-Fetch = Callable[[str], Awaitable[bytes]]
-"""The bytes of a file by its `ref`, never more than a little over what may be transcribed.
-
-Raises NotFetched while it is not ours yet, LookupError where it is gone.
-"""
 
 
 @dataclass(frozen=True, slots=True)

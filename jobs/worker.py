@@ -9,6 +9,7 @@ import structlog
 
 from core.db import Database
 from core.log import configure
+from core.media import Fetch
 from core.messages import ChannelName
 from core.providers import Providers
 from core.settings import Settings
@@ -18,7 +19,7 @@ from jobs.moderation import sweep_messages
 from jobs.reroute import follow_up
 from jobs.sweeps import sweep_refused, sweep_reminders
 from jobs.templates import sweep_templates
-from jobs.voice import Fetch, Hands, sweep_voice, write_down
+from jobs.voice import Hands, sweep_voice, write_down
 
 log = structlog.get_logger()
 

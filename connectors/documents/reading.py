@@ -121,10 +121,10 @@ async def _ask(data: bytes, name: str, limit_s: float) -> _Answer:
             if child.returncode is None:
                 child.kill()
                 await child.wait()
-    if child.returncode != 0:
+    if (code := child.returncode or 0) != 0:
         # Ended by its limits: of time by a signal, of memory by an error it could not even tell.
-        slow = -child.returncode in (signal.SIGXCPU, signal.SIGKILL)
-        return _Answer(problem="slow" if slow else "bomb", error=f"exit {child.returncode}")
+        slow = -code in (signal.SIGXCPU, signal.SIGKILL)
+        return _Answer(problem="slow" if slow else "bomb", error=f"exit {code}")
     try:
         return _Answer.model_validate(orjson.loads(answer))
     except (orjson.JSONDecodeError, ValidationError):

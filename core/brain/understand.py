@@ -673,7 +673,7 @@ _ANSWERS: Mapping[str, Callable[[Heard], Slots]] = {
     "from_currency": _answer_currency("from_currency"), "to_currency": _answer_currency("to_currency"),
     "name": _answer_words("name"), "zone": _answer_words("zone"), "email": lambda heard: people.email(heard.said, 0),
     "phone": lambda heard: people.contact(heard.said, 0) or _answer_words("phone")(heard),
-    "question": lambda heard: documents.question(heard.said, 0),
+    "question": lambda heard: documents.question(heard.said, 0), "file": _answer_words("file"),
     "language": lambda heard: people.language(heard.said, 0), "code": lambda heard: people.email_code(heard.said, 0),
 }  # fmt: skip
 """How the answer to a question is read, by the slot that was asked for."""

@@ -114,7 +114,9 @@ def test_broken_file_is_unreadable_or_has_a_length_and_nothing_else(whole: bytes
     assert found.extension
 
 
-@pytest.mark.parametrize("data", [b"", b"\0" * 64, b"%PDF-1.7", b"GIF89a", b"<html>", b"RIFF\0\0\0\0AVI LIST", b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "data", [b"", b"\0" * 64, b"%PDF-1.7", b"GIF89a", b"<html>", b"RIFF\0\0\0\0AVI LIST", b"\xff\xfe"]
+)
 def test_what_is_no_audio_is_not_read(data: bytes) -> None:
     with pytest.raises(UnreadableAudio):
         audio.read(data)

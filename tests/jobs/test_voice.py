@@ -17,11 +17,11 @@ from bot.sandbox.voices import voice_note
 from core import conversations, voice
 from core.db import Database
 from core.inbox import Inbox
+from core.media import NotFetched
 from core.messages import Address, InboundMessage, Part, Text, Voice
 from core.providers import Providers
 from core.settings import Settings
-from core.turn import run_turn
-from jobs.voice import LEASE, TRIES_MAX, Hands, NotFetched, write_down
+from jobs.voice import LEASE, TRIES_MAX, Hands, write_down
 from tests.conftest import Sandbox
 from tests.core.speaking import TELEGRAM, Mathia, at, mathia
 
@@ -77,16 +77,13 @@ class Scene:
 
 
 @asynccontextmanager
-async def listening(db: Database, valkey_url: str, sandbox: Sandbox, **more: object) -> AsyncIterator[Scene]:
+async def listening(db: Database, valkey_url: str, sandbox: Sandbox, key: str = "sk-test") -> AsyncIterator[Scene]:
     """A scene whose notes are written down by the simulator."""
     async with mathia(db, valkey_url) as whole:
         settings = Settings(
             _env_file=None,
-            **{
-                "transcription_api_key": SecretStr("sk-test"),
-                "transcription_base_url": f"{sandbox.url}/transcription",
-                **more,
-            },
+            transcription_api_key=SecretStr(key),
+            transcription_base_url=f"{sandbox.url}/transcription",
         )
         providers = Providers(settings)
         whole = replace(whole, inbox=Inbox(db, whole.wakes, transcribes=True))
@@ -265,7 +262,7 @@ async def test_service_that_is_away_is_given_up_after_some_tries_and_the_person_
 
 
 async def test_wrong_key_is_not_tried_again(db: Database, valkey_url: str, sandbox: Sandbox) -> None:
-    async with listening(db, valkey_url, sandbox, transcription_api_key=SecretStr("wrong")) as scene:
+    async with listening(db, valkey_url, sandbox, key="wrong") as scene:
         await scene.speak("hello")
         await scene.write_down()
         await scene.mathia.answer()
