@@ -76,7 +76,7 @@ async def services(settings: Settings, *, runners_elsewhere: bool = False) -> As
     limits = Limits(valkey, settings.plans)
     providers = Providers(settings)
     catalog = Catalog(CONNECTORS, settings)
-    inbox = Inbox(db, wakes, tell_others=runners_elsewhere, transcribes=settings.transcribes)
+    inbox = Inbox(db, wakes, tell_others=runners_elsewhere)
     brain = RuleBrain(catalog, settings.default_timezone)
     web = WebChannel(settings, db, inbox, valkey, wakes)
     telegram = None
