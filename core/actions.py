@@ -21,7 +21,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, ConfigDict, JsonValue, SecretStr
 
 from core.limits import CLASSES, Limits
-from core.media import Fetch, nothing_here
+from core.media import Fetch, no_files
 from core.messages import Address, Part
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class ActionContext:
     """Where the message came from; None in a workflow."""
     limits: Limits | None = None
     """What has been counted; None where nothing is, as in a workflow."""
-    fetch: Fetch = nothing_here
+    fetch: Fetch = no_files
     """Opens files that people sent."""
 
     @property

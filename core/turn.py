@@ -26,8 +26,8 @@ from core.dialog_store import DialogStore
 from core.errors import InvalidSlot, LimitReached, ProviderError, ProviderRefused, UserError
 from core.group_commit import GroupCommit
 from core.limits import CLASSES, MESSAGES, UPLOADS, Limits, Verdict, Whose, day_key, refusal, span_of
+from core.media import Fetch, no_files
 from core.mentions import is_shared, without_name
-from core.media import Fetch, nothing_here
 from core.messages import PARTS, Address, ChannelName, InboundMessage, Media, Part, Reply, Text
 from core.outbox import COUNTED, WRITE
 from core.providers import Providers
@@ -110,7 +110,7 @@ class TurnDeps:
     db: Database
     settings: Settings
     limits: Limits
-    fetch: Fetch = nothing_here
+    fetch: Fetch = no_files
 
 
 @dataclass(frozen=True, slots=True)

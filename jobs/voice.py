@@ -10,7 +10,8 @@ import structlog
 
 from core import voice
 from core.db import Database
-from core.errors import ProviderError, ProviderRefused, RateLimited
+from core.errors import ProviderError, ProviderRefused, RateLimited, StoreUnavailable
+from core.files import FileGone
 from core.media import Fetch, NotFetched
 from core.providers import Providers
 from core.settings import Settings
@@ -57,18 +58,20 @@ async def write_down(hands: Hands, note_id: int) -> None:
             raise NoWords("empty")
         if claimed.attempt > TRIES_MAX:
             raise NoWords("away")
-        data = await hands.fetch(claimed.voice.ref)
+        data = await hands.fetch(claimed.conversation_id, claimed.voice.ref)
         name = await asyncio.to_thread(playable, data)
         text = await transcribe(hands.providers, hands.settings, data, name, claimed.language)
     except NoWords as told:
         await voice.settle(hands.db, hands.wakes, claimed, None, told.problem)
-    except LookupError:
+    except FileGone:
         await voice.settle(hands.db, hands.wakes, claimed, None, "unreadable")
     except NotFetched:
         if claimed.age > FETCHED_WITHIN:
             await voice.settle(hands.db, hands.wakes, claimed, None, "away")
         else:
             await voice.again(hands.db, claimed, timedelta(seconds=NOT_HERE_S), counted=False)
+    except StoreUnavailable:
+        await voice.again(hands.db, claimed, timedelta(seconds=AGAIN_S), counted=False)
     except ProviderRefused as error:
         # A wrong key or model: nothing the person does helps, and nothing a second try does either.
         log.error("voice.refused", note_id=note_id, error=str(error))

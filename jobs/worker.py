@@ -8,11 +8,13 @@ from functools import partial
 import structlog
 
 from core.db import Database
+from core.files import Files
 from core.log import configure
-from core.media import Fetch, nothing_here
+from core.media import from_files
 from core.messages import ChannelName
 from core.providers import Providers
 from core.settings import Settings
+from core.storage import Storage
 from core.wake import Wakes
 from jobs.broker import VOICE_S_MAX, Queue, limited
 from jobs.moderation import sweep_messages
@@ -25,7 +27,7 @@ log = structlog.get_logger()
 
 
 async def run_worker(
-    settings: Settings, db: Database, wakes: Wakes, channels: Collection[ChannelName], fetch: Fetch | None = None
+    settings: Settings, db: Database, wakes: Wakes, channels: Collection[ChannelName]
 ) -> None:
     """Sweep and follow up until cancelled; `channels` are those this deployment can send on.
 
@@ -40,7 +42,7 @@ async def run_worker(
             await limited(act, outbox_id)
 
     providers = Providers(settings)
-    listen = partial(write_down, Hands(db, wakes, providers, settings, fetch or nothing_here))
+    listen = partial(write_down, Hands(db, wakes, providers, settings, from_files(Files(db, Storage(settings)))))
 
     async def note_by_note(note_ids: Sequence[int]) -> None:
         for note_id in note_ids:
@@ -55,7 +57,7 @@ async def run_worker(
             if settings.twilio_account_sid:
                 group.create_task(sweep_templates(db, settings), name="sweep.templates")
             group.create_task(sweep_refused(db, queue.hand_out if queue else one_by_one), name="sweep.refused")
-            if settings.transcribes and fetch is not None:
+            if settings.transcribes:
                 by = queue.hand_out_voice if queue else note_by_note
                 group.create_task(sweep_voice(db, wakes, by), name="sweep.voice")
             group.create_task(sweep_messages(db, wakes, providers, settings), name="sweep.messages")

@@ -14,7 +14,8 @@ from connectors.documents.reading import NAME_CHARS_MAX, Document
 from core import conversations
 from core.actions import ActionContext, ActionResult, Effect, Params, action
 from core.errors import InvalidSlot, UserError
-from core.media import NoFiles, NotFetched
+from core.files import FileGone
+from core.media import NotFetched
 from core.messages import Media
 
 LOOK_BACK_MAX = 500
@@ -31,7 +32,6 @@ SAYINGS = {
         "unnamed": "the newest file",
         "coming": "The file is still on its way to me. Please ask again in a moment.",
         "gone": "That file is no longer kept. Please send it again.",
-        "no_files": "I cannot open files here.",
         "summary": "An extract of {name}, the sentences that say most, as they stand:",
         "answer": "{name} says, word for word:",
         "unanswered": "I find nothing about that in {name}. I look for the words themselves; try other ones.",
@@ -43,7 +43,6 @@ SAYINGS = {
         "unnamed": "faili ya mwisho",
         "coming": "Faili bado inakuja kwangu. Tafadhali uliza tena baada ya muda mfupi.",
         "gone": "Faili hiyo haipo tena. Tafadhali itume tena.",
-        "no_files": "Siwezi kufungua faili hapa.",
         "summary": "Dondoo la {name}, sentensi zenye uzito zaidi, kama zilivyo:",
         "answer": "{name} inasema, neno kwa neno:",
         "unanswered": "Sioni lolote kuhusu hilo kwenye {name}. Natafuta maneno yenyewe; jaribu mengine.",
@@ -134,12 +133,10 @@ async def _open(ctx: ActionContext, wanted: str | None) -> _Opened:
         names = list(dict.fromkeys(shown(one) for one in files if one.filename))[:LISTED_MAX]
         raise InvalidSlot("file", says["which"].format(files=", ".join(names) or says["unnamed"]))
     try:
-        data = await ctx.fetch(media.ref)
+        data = await ctx.fetch(ctx.conversation_id, media.ref)
     except NotFetched:
         raise UserError(says["coming"]) from None
-    except NoFiles:
-        raise UserError(says["no_files"]) from None
-    except LookupError:
+    except FileGone:
         raise UserError(says["gone"]) from None
     document = await reading.read(data, media.filename or "", language)
     return _Opened(document, shown(media) if media.filename else says["unnamed"], language)

@@ -48,8 +48,8 @@ SUMMARISE = _opens(
     rf"\b{_HATI}{_HII} (?:ina|una|inahusu|unahusu|inazungumzia|unazungumzia) nini\W*$",
 )
 ASK = _opens(
-    rf"\bwhat(?:'s| is| does| do| did)? (?:{_THE} )+(?:\S+ ){{0,2}}?{_DOC} (?:\S+ )?(?:says?|states?|mentions?|requires?"
-    r"|specif(?:y|ies)|tells? (?:me|us))\b(?: (?:about|on|regarding|of|for))?",
+    rf"\bwhat(?:'s| is| does| do| did)? (?:{_THE} )+(?:\S+ ){{0,2}}?{_DOC} (?:\S+ )?(?:says?|states?|mentions?"
+    r"|requires?|specif(?:y|ies)|tells? (?:me|us))\b(?: (?:about|on|regarding|of|for))?",
     rf"\b(?:does|do|did) (?:{_THE} )+(?:\S+ ){{0,2}}?{_DOC} (?:\S+ )?(?:say|state|mention|require|specify|cover|allow"
     r"|include)\b(?: (?:anything|something))?(?: (?:about|on|regarding))?",
     rf"\b(?:according to|as per|based on|from|going by) (?:{_THE} )+(?:\S+ ){{0,2}}?{_DOC}\b(?=[ ,:]+\S)",

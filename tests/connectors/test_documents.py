@@ -4,13 +4,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
 from connectors.documents.actions import SAYINGS, choose
 from connectors.documents.reading import PROBLEMS
 from core.db import Database
+from core.files import FileGone
 from core.media import NotFetched
 from core.messages import Address, InboundMessage, Media, Part, Text
 from tests.connectors import papers
@@ -28,12 +29,12 @@ class Desk:
     mathia: Mathia
     files: dict[str, bytes] = field(default_factory=dict)
 
-    async def fetch(self, ref: str) -> bytes:
+    async def fetch(self, conversation_id: UUID, ref: str) -> bytes:
         """A file that is here."""
         if ref == "file:coming":
             raise NotFetched
         if ref not in self.files:
-            raise LookupError(ref)
+            raise FileGone
         return self.files[ref]
 
     async def send(
@@ -77,7 +78,7 @@ async def test_summary_may_be_asked_for_in_the_caption(db: Database, valkey_url:
 
 async def test_swahili_is_answered_in_swahili(db: Database, valkey_url: str) -> None:
     async with desk(db, valkey_url) as made:
-        await made.send("Kodi ya mwezi ni shilingi 45,000.".encode(), "kodi.txt", kind="text/plain")
+        await made.send(b"Kodi ya mwezi ni shilingi 45,000.", "kodi.txt", kind="text/plain")
         await db.pool.execute("UPDATE person SET language = 'sw'")
         assert await made.mathia.hear(ASHA, "hati hii inasema nini kuhusu kodi?") == (
             "kodi.txt inasema, neno kwa neno:\n\n“Kodi ya mwezi ni shilingi 45,000.” (mstari 1)"

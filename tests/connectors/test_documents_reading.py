@@ -1,4 +1,4 @@
-"""Text out of files: every kind we read, page by page; every bad one refused in a sentence, in time, with nothing read."""
+"""Text out of files: every kind we read, page by page; every bad one refused in a sentence, and in time."""
 
 import asyncio
 import json

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import orjson
 import pytest
@@ -36,7 +36,7 @@ class Scene:
     hands: Hands
     files: dict[str, bytes] = field(default_factory=dict)
 
-    async def fetch(self, ref: str) -> bytes:
+    async def fetch(self, conversation_id: UUID, ref: str) -> bytes:
         """A file that is here."""
         if ref not in self.files:
             raise NotFetched
@@ -87,7 +87,7 @@ async def listening(db: Database, valkey_url: str, sandbox: Sandbox, key: str = 
         )
         providers = Providers(settings)
         whole = replace(whole, inbox=Inbox(db, whole.wakes, transcribes=True))
-        scene = Scene(whole, Hands(db, whole.wakes, providers, settings, lambda ref: scene.fetch(ref)))
+        scene = Scene(whole, Hands(db, whole.wakes, providers, settings, lambda room, ref: scene.fetch(room, ref)))
         try:
             yield scene
         finally:
@@ -218,8 +218,9 @@ async def test_note_that_cannot_be_written_down_is_refused_with_its_reason(
 
 async def test_length_that_the_sender_states_is_not_believed(db: Database, valkey_url: str, sandbox: Sandbox) -> None:
     async with listening(db, valkey_url, sandbox) as scene:
-        scene.files["file:x"] = cut_wav(601)
-        parts = (Voice(media_type="audio/ogg", ref="file:x", duration_s=3, size=1000),)
+        ref = f"file:{uuid4()}"
+        scene.files[ref] = cut_wav(601)
+        parts = (Voice(media_type="audio/ogg", ref=ref, duration_s=3, size=1000),)
         await scene.mathia.inbox.receive([InboundMessage(ASHA, uuid4().hex, parts, datetime.now(UTC))])
         await scene.write_down()
         await scene.mathia.answer()
