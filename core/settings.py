@@ -135,6 +135,9 @@ class Settings(BaseSettings):
     # The sandbox: simulators of every provider at SANDBOX_URL/<provider>/…
     sandbox_url: str = ""
 
+    # Addresses that others give us are fetched from in the open internet only. host:port, comma separated, for trying.
+    egress_allow: str = ""
+
     # How people are served where they have not said otherwise.
     default_timezone: str = "Africa/Nairobi"
     default_currency: str = "KES"
@@ -186,6 +189,8 @@ class Settings(BaseSettings):
         if self.environment == "production":
             if self.sandbox_url:
                 raise ValueError("SANDBOX_URL must not be set in production: answers would be made up")
+            if self.egress_allow:
+                raise ValueError("EGRESS_ALLOW must not be set in production: it opens the network we are in to others")
             if not self.mathia_keys.get_secret_value():
                 raise ValueError(f"MATHIA_KEYS must be set in production: it seals what people write. {HOW}")
             if not self.public_url.startswith("https://"):

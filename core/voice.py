@@ -14,9 +14,10 @@ from uuid import UUID
 import structlog
 
 from core.audio import AUDIO_BYTES_MAX, AUDIO_S_MAX
-from core.db import Database
+from core.db import POOL_WAIT_S, Database
 from core.files import file_id
-from core.messages import PARTS, TEXT_CHARS_MAX, InboundMessage, Part, Voice
+from core.messages import TEXT_CHARS_MAX, InboundMessage, Part, Voice
+from core.sealed import COLUMNS, by_identity, opened_parts, seal
 from core.wake import Wakes
 
 log = structlog.get_logger()
@@ -102,11 +103,11 @@ WHERE id = $1 AND state = 'waiting' AND lease_until <= clock_timestamp()
 RETURNING attempt, conversation_id, seq, part, clock_timestamp() - created_at AS age
 """
 
-FIND = """
-SELECT m.id, m.parts, m.account, m.channel, m.identity_id, p.language
+FIND = f"""
+SELECT {COLUMNS}, m.id, m.account, m.channel, p.language
 FROM message m JOIN identity i ON i.id = m.identity_id JOIN person p ON p.id = i.person_id
 WHERE m.conversation_id = $1 AND m.seq = $2
-"""
+"""  # noqa: S608  the columns are ours
 
 AGAIN = """
 UPDATE transcription SET lease_until = clock_timestamp() + $3::interval, attempt = attempt - $4::int
@@ -208,8 +209,8 @@ async def claim(db: Database, note_id: int, lease: timedelta) -> Claimed | None:
     row = await db.pool.fetchrow(CLAIM, note_id, lease)
     if row is None:
         return None
-    found = await db.pool.fetchrow(FIND, row["conversation_id"], row["seq"])
-    parts = PARTS.validate_python(found["parts"]) if found else ()
+    async with db.pool.acquire(timeout=POOL_WAIT_S) as connection:
+        found, parts = await _found(connection, FIND, row["conversation_id"], row["seq"])
     part = parts[row["part"]] if row["part"] < len(parts) else None
     return Claimed(
         note_id,
@@ -255,16 +256,26 @@ async def settle(
 
 async def _write(connection: Any, claimed: Claimed, transcript: str) -> None:
     """Put the words into the message, unless it was deleted, and number the change."""
-    row = await connection.fetchrow(f"{FIND} FOR NO KEY UPDATE OF m", claimed.conversation_id, claimed.seq)
-    parts = list(PARTS.validate_python(row["parts"])) if row else []
+    row, found = await _found(connection, f"{FIND} FOR NO KEY UPDATE OF m", claimed.conversation_id, claimed.seq)
+    parts = list(found)
     part = parts[claimed.part] if claimed.part < len(parts) else None
     if not isinstance(part, Voice):
         return
     parts[claimed.part] = part.model_copy(update={"transcript": transcript[:TEXT_CHARS_MAX]})
+    key = await connection.keys.of_locked(connection, claimed.conversation_id)
     await connection.execute(
-        "UPDATE message SET parts = $2 WHERE id = $1", row["id"], PARTS.dump_python(tuple(parts), mode="json")
+        "UPDATE message SET sealed = $2 WHERE id = $1",
+        row["id"],
+        seal(key, row["event_id"], by_identity(row["identity_id"]), tuple(parts)),
     )
     event_id = f"transcript:{claimed.id}"
     await connection.execute(
         SHOW, row["channel"], row["account"], event_id, claimed.conversation_id, row["id"], row["identity_id"]
     )
+
+
+async def _found(connection: Any, statement: str, conversation_id: UUID, seq: int) -> tuple[Any, tuple[Part, ...]]:
+    """A message's row and its parts; none where it was deleted."""
+    row = await connection.fetchrow(statement, conversation_id, seq)
+    [parts] = await opened_parts(connection.keys, connection, [row]) if row else [None]
+    return row, parts or ()

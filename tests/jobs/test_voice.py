@@ -72,8 +72,14 @@ class Scene:
 
     async def transcripts(self) -> list[str | None]:
         """What is stored under the notes, oldest first."""
-        rows = await self.mathia.db.pool.fetch("SELECT parts FROM message WHERE direction = 'in' ORDER BY id")
-        return [part["transcript"] for row in rows for part in row["parts"] if part["kind"] == "voice"]
+        return [note.transcript for note in await self.voices()]
+
+    async def voices(self) -> list[Voice]:
+        """All notes as they are stored, oldest first."""
+        db = self.mathia.db
+        rooms = await db.pool.fetch("SELECT id FROM conversation ORDER BY created_at")
+        stored = [one for room in rooms for one in await conversations.history(db, room["id"], since=0)]
+        return [part for one in stored for part in one.parts if isinstance(part, Voice)]
 
 
 @asynccontextmanager
@@ -319,11 +325,12 @@ async def test_note_that_was_settled_just_before_its_turn_would_wait_is_read_aga
 async def test_note_that_was_deleted_is_not_written_down(db: Database, valkey_url: str, sandbox: Sandbox) -> None:
     async with listening(db, valkey_url, sandbox) as scene:
         await scene.speak("my secret")
-        await db.pool.execute("UPDATE message SET parts = '[]', deleted_at = now()")
+        await db.pool.execute("UPDATE message SET sealed = NULL, deleted_at = now()")
         await scene.write_down()
         await scene.mathia.answer()
         assert await scene.mathia.told(ASHA) == []
-        assert await db.pool.fetchval("SELECT parts FROM message") == []
+        assert await db.pool.fetchval("SELECT sealed FROM message") is None
+        assert await db.pool.fetchval("SELECT count(*) FROM change") == 0
 
 
 async def test_file_that_is_still_with_its_provider_is_waited_for_without_using_up_tries(
@@ -334,8 +341,8 @@ async def test_file_that_is_still_with_its_provider_is_waited_for_without_using_
         for _ in range(TRIES_MAX + 2):
             await scene.write_down()
             await scene.later(timedelta(seconds=2))
-        ref: str = await db.pool.fetchval("SELECT parts->0->>'ref' FROM message")
-        scene.files[ref] = voice_note("habari")
+        [note] = await scene.voices()
+        scene.files[note.ref] = voice_note("habari")
         await scene.write_down()
         assert await scene.transcripts() == ["habari"]
 
