@@ -67,7 +67,7 @@ class Sandbox:
         self.screen = Screen(self.disk)
         self.twilio = Twilio(self.disk, self.screen, hooks, f"{base_url}/twilio")
         self.telegram = Telegram(self.disk, self.screen, hooks)
-        self.meta = Meta(self.disk, hooks)
+        self.meta = Meta(self.disk, hooks, f"{base_url}/whatsapp")
         self.smtp = Smtp(self.disk)
         readers: list[Provider] = [
             OpenMeteo(self.disk, utc_now),
