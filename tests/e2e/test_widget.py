@@ -685,7 +685,7 @@ async def test_listeners_are_taken_off_and_wrong_calls_say_so(visit: Visit, serv
     service.script = "window.mathia = function () { (mathia.q = mathia.q || []).push(arguments) }"
     await visit.page.goto(service.shop)
     await visit.open()
-    await visit.page.evaluate("window.heard = []; window.hear = (unread) => heard.push(unread)")
+    await visit.page.evaluate("window.heard = []; window.hear = (unread) => heard.push(unread); 0")
     await visit.page.evaluate("mathia('on', 'unread', hear)")
     await visit.page.evaluate("mathia('close')")
     assert await visit.page.evaluate("heard") == [0]
