@@ -6,7 +6,7 @@ WORKDIR /app
 COPY requirements.lock .
 RUN pip install --no-cache-dir --disable-pip-version-check --only-binary :all: --require-hashes -r requirements.lock
 COPY . .
-RUN python -m compileall -q .
+RUN python -m compileall -q . && install -d -o mathia /files
 USER mathia
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 # The bootstrap would make a .venv of its own; in the image everything is installed already.

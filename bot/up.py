@@ -66,6 +66,8 @@ async def main(args: argparse.Namespace) -> int:
     try:
         if given.key_list is None:
             os.environ["MATHIA_KEYS"] = key_file(folder.path / KEY_FILE).written()
+        if "files_dir" not in given.model_fields_set:
+            os.environ["FILES_DIR"] = str(folder.path / "files")
         os.environ["PORT"] = str(take_port(given.host, port))
         async with AsyncExitStack() as stack:
             async with asyncio.TaskGroup() as group:

@@ -21,12 +21,14 @@ from core.cache import ResultCache
 from core.catalog import Catalog
 from core.db import Database
 from core.dialog_store import DialogStore
+from core.files import Files
 from core.inbox import Inbox
 from core.limits import Limits
 from core.messages import ChannelName
 from core.outbox import Outbox
 from core.providers import Providers
 from core.settings import Settings
+from core.storage import Storage
 from core.turn import TurnDeps, Turns
 from core.wake import Wakes
 
@@ -50,6 +52,7 @@ class Services:
     outbox: Outbox
     turn_deps: TurnDeps
     limits: Limits
+    files: Files
     channels: dict[ChannelName, Channel]
     web: WebChannel
     telegram: TelegramChannel | None
@@ -78,7 +81,8 @@ async def services(settings: Settings, *, runners_elsewhere: bool = False) -> As
     catalog = Catalog(CONNECTORS, settings)
     inbox = Inbox(db, wakes, tell_others=runners_elsewhere)
     brain = RuleBrain(catalog, settings.default_timezone)
-    web = WebChannel(settings, db, inbox, valkey, wakes)
+    files = Files(db, Storage(settings))
+    web = WebChannel(settings, db, inbox, valkey, wakes, files, limits)
     telegram = None
     if settings.telegram_bot_token.get_secret_value():
         telegram = TelegramChannel(settings, inbox, commands=menu(catalog.offered))
@@ -108,6 +112,7 @@ async def services(settings: Settings, *, runners_elsewhere: bool = False) -> As
                 Outbox(db, lease_s=settings.send_lease_s),
                 deps,
                 limits,
+                files,
                 channels,
                 web,
                 telegram,

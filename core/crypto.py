@@ -8,6 +8,7 @@ that was sealed with them.
 
 import base64
 import binascii
+import hmac
 import os
 import re
 import time
@@ -114,6 +115,10 @@ class KeyList:
         return ",".join(
             f"{name}:{base64.urlsafe_b64encode(key).decode().rstrip('=')}" for name, key in self._keys.items()
         )
+
+    def derived(self, purpose: bytes) -> tuple[bytes, ...]:
+        """A key for another purpose from each key of the list, newest first (HMAC-SHA256): one seals, all open."""
+        return tuple(hmac.digest(key, b"mathia\0" + purpose, "sha256") for key in self._keys.values())
 
     def wrap(self, key: bytes, conversation_id: UUID, epoch: int) -> tuple[str, bytes]:
         """A room's key under the newest key of the list: that one's id, and what to store."""
@@ -338,6 +343,13 @@ class RoomKeys:
         if missing:
             ring |= await self._of_epochs(connection, sorted(missing))
         return [self._open(ring, *value) for value in values]
+
+    async def of_epoch(self, connection: Any, conversation_id: UUID, epoch: int) -> RoomKey | None:
+        """The key a room had in an epoch; None when there is none any more. Raises KeysMissing."""
+        room = self._rooms.get(conversation_id)
+        if room is not None and room.until > time.monotonic() and epoch in room.epochs:
+            return room.epochs[epoch]
+        return (await self._of_epochs(connection, [(conversation_id, epoch)])).get((conversation_id, epoch))
 
     def _open(
         self, ring: Mapping[tuple[UUID, int], RoomKey | None], conversation_id: UUID, what: bytes, sealed: bytes | None

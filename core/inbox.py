@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -22,7 +23,7 @@ from core.changes import Change, Changed, Moved, Reach
 from core.db import POOL_WAIT_S, Database, is_away
 from core.errors import StoreUnavailable
 from core.group_commit import ANSWER_S, GroupCommit
-from core.messages import PARTS, InboundMessage
+from core.messages import PARTS, Address, InboundMessage
 from core.metrics import INBOUND
 from core.wake import Name, Wakes
 
@@ -165,6 +166,13 @@ class Inbox:
         if not messages:
             return []
         return await self._commits.submit(messages)
+
+    async def meet(self, sender: Address) -> tuple[UUID, UUID]:
+        """The (conversation, identity) of somebody who has not written yet, made where new. Raises StoreUnavailable."""
+        stranger = InboundMessage(sender, "", (), datetime.now(UTC))
+        async with _answering(), self._db.pool.acquire(timeout=POOL_WAIT_S) as connection:
+            [place] = await self._find(connection, [stranger])
+        return place
 
     async def change(self, change: Change) -> Changed:
         """Store an edit, deletion or reaction once, and carry it out; returns after COMMIT. Raises StoreUnavailable."""

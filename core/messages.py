@@ -54,7 +54,7 @@ class Text(PartModel):
 
 
 class Media(PartModel):
-    """A file that the provider keeps for us: `ref` is its URL or file id, not yet fetched."""
+    """A file: `ref` is `file:<uuid>` for one of ours (core/files.py), else the provider's URL or id of it."""
 
     kind: Literal["media"] = "media"
     media_type: str = Field(max_length=128, description="MIME type, e.g. image/jpeg; audio/ogg for a voice note")
@@ -62,6 +62,8 @@ class Media(PartModel):
     caption: str | None = Field(default=None, max_length=4096)
     filename: str | None = Field(default=None, max_length=256)
     size: int | None = Field(default=None, ge=0, description="bytes, when the provider says")
+    width: int | None = Field(default=None, ge=1, description="pixels, of a picture of ours")
+    height: int | None = Field(default=None, ge=1)
 
 
 class Location(PartModel):

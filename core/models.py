@@ -307,6 +307,35 @@ class Message(Base):
     )
 
 
+class File(Base):
+    """A file of a conversation, whose sealed contents lie in the storage under its id: core/files.py.
+
+    storing -> kept -> deleted; `swept` when its object is gone too.
+    """
+
+    __tablename__ = "file"
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    conversation_id: Mapped[UUID] = mapped_column(ForeignKey("conversation.id"), index=True)
+    identity_id: Mapped[UUID | None] = mapped_column(ForeignKey("identity.id"), doc="who sent it; None for our own")
+    name: Mapped[bytes | None] = mapped_column(doc="sealed under the key of its conversation")
+    media_type: Mapped[str]
+    size: Mapped[int] = mapped_column(doc="bytes")
+    epoch: Mapped[int] = mapped_column(Integer, doc="of its conversation's key")
+    width: Mapped[int | None] = mapped_column(Integer, doc="of a picture, in pixels")
+    height: Mapped[int | None] = mapped_column(Integer)
+    state: Mapped[str] = mapped_column(server_default="storing")
+    swept: Mapped[bool] = mapped_column(server_default=text("false"))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    deleted_at: Mapped[datetime | None]
+    __table_args__ = (
+        CheckConstraint("state IN ('storing', 'kept', 'deleted')", name="state"),
+        CheckConstraint("(state = 'deleted') = (name IS NULL)", name="named_while_kept"),
+        Index("ix_file_identity_id", "identity_id", "created_at", postgresql_where=text("identity_id IS NOT NULL")),
+        Index("ix_file_storing", "created_at", postgresql_where=text("state = 'storing'")),
+        Index("ix_file_unswept", "deleted_at", postgresql_where=text("state = 'deleted' AND NOT swept")),
+    )
+
+
 class Change(Base):
     """An edit, deletion or reaction as a provider told it: once, for ever, and without the words it brought.
 

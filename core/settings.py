@@ -105,6 +105,16 @@ class Settings(BaseSettings):
     turn_lease_s: float = Field(default=10.0, ge=0.5, le=600.0)
     send_lease_s: float = Field(default=30.0, ge=0.5, le=600.0)
 
+    # Files: a folder, or a bucket of Cloudflare R2 or of any other service that speaks S3.
+    files_dir: str = ".mathia/files"
+    r2_enabled: bool = False
+    r2_endpoint: str = ""
+    """https://ACCOUNT.r2.cloudflarestorage.com, or the S3 address of Oracle's or anybody's object storage."""
+    r2_bucket: str = ""
+    r2_region: str = "auto"
+    r2_access_key_id: str = ""
+    r2_secret_access_key: SecretStr = SecretStr("")
+
     # Delivery: how long after an ambiguous send "the provider does not know it" is believed.
     unknown_certain_s: float = Field(default=60.0, ge=1.0, le=3600.0)
 
@@ -115,6 +125,9 @@ class Settings(BaseSettings):
 
     # The sandbox: simulators of every provider at SANDBOX_URL/<provider>/…
     sandbox_url: str = ""
+
+    # Addresses that others give us are fetched from in the open internet only. host:port, comma separated, for trying.
+    egress_allow: str = ""
 
     # How people are served where they have not said otherwise.
     default_timezone: str = "Africa/Nairobi"
@@ -155,6 +168,11 @@ class Settings(BaseSettings):
         given = [bool(one) for one in (self.meta_phone_number_id, *secrets)]
         if any(given) and not all(given):
             raise ValueError("set all of META_PHONE_NUMBER_ID, META_ACCESS_TOKEN and META_APP_SECRET, or none of them")
+        secret = self.r2_secret_access_key.get_secret_value()
+        if self.r2_enabled and not all((self.r2_endpoint, self.r2_bucket, self.r2_access_key_id, secret)):
+            raise ValueError(
+                "with R2_ENABLED, set R2_ENDPOINT, R2_BUCKET, R2_ACCESS_KEY_ID and R2_SECRET_ACCESS_KEY too"
+            )
         return self
 
     @model_validator(mode="after")
@@ -162,6 +180,8 @@ class Settings(BaseSettings):
         if self.environment == "production":
             if self.sandbox_url:
                 raise ValueError("SANDBOX_URL must not be set in production: answers would be made up")
+            if self.egress_allow:
+                raise ValueError("EGRESS_ALLOW must not be set in production: it opens the network we are in to others")
             if not self.mathia_keys.get_secret_value():
                 raise ValueError(f"MATHIA_KEYS must be set in production: it seals what people write. {HOW}")
             if not self.public_url.startswith("https://"):

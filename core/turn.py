@@ -195,7 +195,10 @@ async def answer_word(said: str, turn: Turn, deps: TurnDeps) -> Answer | None:
 
 async def answer(turn: Turn, number: int, deps: TurnDeps) -> Answer:
     """Answer one message: say something, ask for what is missing, or run the action."""
-    files = sum(isinstance(part, Media) for message in turn.messages for part in message.parts)
+    # What was uploaded on the web was counted there.
+    files = 0 if turn.address.channel is ChannelName.WEB else sum(
+        isinstance(part, Media) for message in turn.messages for part in message.parts
+    )
     for file in range(files):
         verdict = await deps.limits.take(
             [UPLOADS], _whose(turn, deps.settings), turn.now, call=f"turn:{turn.id}:{number}:file:{file}"

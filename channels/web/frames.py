@@ -5,22 +5,26 @@ raises BadFrame, which is answered with an error frame.
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Annotated, Any, Literal, get_args
 from uuid import UUID
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.conversations import StoredMessage
 from core.errors import UserError
+from core.files import file_id
 from core.mentions import SHARED
-from core.messages import TEXT_CHARS_MAX, Choices
+from core.messages import TEXT_CHARS_MAX, Choices, Media, Voice
 from core.rooms import Roster
 
 FRAME_BYTES_MAX = 256 * 1024
 """A longer frame is answered with an error. The longest text, every character escaped, fits."""
-FILES_MAX = 16
+FILES_MAX = 10
+"""Files in one message."""
+FILE = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+"""The id that an upload was answered with."""
 SEQ_MAX = 2**53 - 1
 CID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """A client id: chosen by the browser, the same for every try of one message."""
@@ -66,7 +70,7 @@ class Send(Frame):
     cid: Annotated[str, Field(pattern=f"^{CID.pattern}$")]
     text: str
     reply_to: Annotated[int, Field(ge=1, le=SEQ_MAX)] | None = None
-    files: Annotated[list[JsonValue], Field(max_length=FILES_MAX)] = []
+    files: Annotated[list[Annotated[str, Field(pattern=f"^{FILE}$")]], Field(max_length=FILES_MAX)] = []
 
 
 class Edit(Frame):
@@ -126,9 +130,7 @@ def parse(data: bytes) -> Said:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(str(step) for step in first["loc"])
         raise BadFrame("bad_frame", f"{kind}.{where}: {first['msg']}.", cid=cid) from error
-    if isinstance(frame, Send) and frame.files:
-        raise BadFrame("files", "Files cannot be sent here yet. Please write a text.", cid=frame.cid)
-    if isinstance(frame, Send | Edit):
+    if isinstance(frame, Edit) or (isinstance(frame, Send) and (frame.text.strip() or not frame.files)):
         check_text(frame.text, frame.cid)
     return frame
 
@@ -196,8 +198,19 @@ def presence(here: Collection[UUID]) -> dict[str, Any]:
     return {"type": "presence", "here": sorted(map(str, here))}
 
 
-def msg(message: StoredMessage, room: str, visitor: str | None = None, roster: Roster | None = None) -> dict[str, Any]:
-    """A stored message as a visitor sees it; answers to pick are taken out of the parts.
+Link = Callable[[UUID], str]
+"""Where a browser finds a file of ours."""
+
+
+def msg(
+    message: StoredMessage,
+    room: str,
+    visitor: str | None = None,
+    roster: Roster | None = None,
+    link: Link | None = None,
+) -> dict[str, Any]:
+    """A stored message as a visitor sees it; answers to pick are taken out of the parts, and a file
+    has a `url`, made by `link`, in place of its `ref`.
 
     `author` is there when a member of staff wrote it, or somebody else in a shared room, and names them; `member` is
     whoever in a shared room wrote it.
@@ -209,7 +222,7 @@ def msg(message: StoredMessage, room: str, visitor: str | None = None, roster: R
         "seq": message.seq,
         "cid": message.event_id.removeprefix(start) if own and message.event_id else None,
         "from": "bot" if not message.inbound else "me" if own or roster is None else "member",
-        "parts": _shown(message),
+        "parts": _shown(message, link),
         "reply_to": int(message.reply_to) if message.reply_to and message.reply_to.isdecimal() else None,
         "at": message.created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
     }
@@ -227,15 +240,24 @@ def msg(message: StoredMessage, room: str, visitor: str | None = None, roster: R
     return frame
 
 
-def change(number: int, message: StoredMessage) -> dict[str, Any]:
+def change(number: int, message: StoredMessage, link: Link | None = None) -> dict[str, Any]:
     """A message that the browser may have, as it is now; `change` is the number of the change that made it so."""
     if message.deleted_at is not None:
         return {"type": "delete", "seq": message.seq, "change": number}
-    return {"type": "edit", "seq": message.seq, "parts": _shown(message), "change": number}
+    return {"type": "edit", "seq": message.seq, "parts": _shown(message, link), "change": number}
 
 
-def _shown(message: StoredMessage) -> list[dict[str, Any]]:
-    return [part.model_dump(mode="json") for part in message.parts if not isinstance(part, Choices)]
+def _shown(message: StoredMessage, link: Link | None) -> list[dict[str, Any]]:
+    shown = []
+    for part in message.parts:
+        if isinstance(part, Choices):
+            continue
+        told = part.model_dump(mode="json")
+        if link and isinstance(part, Media | Voice) and (ref := file_id(part.ref)) is not None:
+            del told["ref"]
+            told["url"] = link(ref)
+        shown.append(told)
+    return shown
 
 
 def error(bad: BadFrame) -> dict[str, Any]:

@@ -24,14 +24,17 @@ from channels.web import frames, pages
 from channels.web.frames import Ack, BadFrame, Delete, Edit, Hello, Said, Send, Typing
 from channels.web.origins import Origins
 from channels.web.presence import SAY_EVERY_S, Presence
+from channels.web.uploads import Uploads
 from core import rooms
 from core.changes import Change, Kind
 from core.conversations import HISTORY_PAGE, StoredMessage, changed, history, one, standings
 from core.db import Database
 from core.errors import StoreUnavailable
+from core.files import Files
 from core.inbox import Inbox, Received
+from core.limits import Limits
 from core.mentions import SHARED, calls_bot, is_shared
-from core.messages import Address, ChannelName, InboundMessage, OutboundMessage, Part, Text
+from core.messages import Address, ChannelName, InboundMessage, Media, OutboundMessage, Part, Text
 from core.rooms import Place, Roster
 from core.settings import Settings
 from core.visitors import create_visitor, find_visitor
@@ -101,6 +104,8 @@ class WebChannel:
         inbox: Inbox,
         valkey: Redis,
         wakes: Wakes,
+        files: Files,
+        limits: Limits,
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -112,6 +117,8 @@ class WebChannel:
         self._valkey = valkey
         self._origins = Origins(settings)
         self._pages = pages.Pages(settings, self._origins)
+        self.files = files
+        self._uploads = Uploads(settings, db, inbox, files, limits, self._origins, site=SITE, now=now)
         self._rooms: dict[str, Room] = {}
         self._left: dict[str, Room] = {}
         self._sockets: set[Socket] = set()
@@ -123,8 +130,26 @@ class WebChannel:
         self._closing = False
 
     def routes(self) -> list[web.RouteDef]:
-        """The socket and the pages."""
-        return [web.get("/ws", self._serve), *self._pages.routes()]
+        """The socket, files, and the pages."""
+        return [web.get("/ws", self._serve), *self._uploads.routes(), *self._pages.routes()]
+
+    def link(self, ref: UUID) -> str:
+        """Where a browser finds a file of ours."""
+        return self.files.link(ref, self.now())
+
+    async def attached(self, room: str, visitor: UUID, ids: Sequence[str]) -> tuple[Part, ...]:
+        """The files a visitor sends, which are their own uploads to this very room. Raises BadFrame."""
+        place = await self._uploads.place(visitor, room)
+        found = await self.files.find([UUID(one) for one in ids]) if place else []
+        if place is None or len(found) < len(ids) or any((f.conversation_id, f.identity_id) != place for f in found):
+            raise BadFrame("files", "One of these files is not here. Choose it again.")
+        return tuple(
+            Media(
+                media_type=file.media_type, ref=file.ref, filename=file.name, size=file.size,
+                width=file.width, height=file.height,
+            )
+            for file in found
+        )  # fmt: skip
 
     def pieces(self, message: OutboundMessage) -> int:
         """The widget draws a message whole."""
@@ -663,7 +688,12 @@ class Socket:
         wait_s = room.take(visitor)
         if wait_s:
             raise BadFrame("rate", "That was a lot at once. Wait a moment.", retry_s=wait_s, cid=send.cid)
-        parts = (Text(text=send.text),)
+        parts: tuple[Part, ...] = (Text(text=send.text),) if send.text.strip() else ()
+        if send.files:
+            try:
+                parts += await self._channel.attached(room.key, visitor, list(dict.fromkeys(send.files)))
+            except BadFrame as bad:
+                raise BadFrame(bad.code, str(bad), cid=send.cid) from bad
         received = await self._channel.receive(room.key, visitor, send.cid, parts, send.reply_to)
         room.conversation_id = received.conversation_id
         if not received.new and received.seq <= self.seq:
@@ -680,8 +710,9 @@ class Socket:
 
     async def _again(self, conversation_id: UUID, room: Room, seq: int) -> None:
         """Repeat one message to a browser that sent it again, although it was already told."""
-        for message in await history(self._channel.db, conversation_id, since=seq - 1, limit=1):
-            await self._say(frames.msg(message, room.key, str(self.visitor), room.roster))
+        channel = self._channel
+        for message in await history(channel.db, conversation_id, since=seq - 1, limit=1):
+            await self._say(frames.msg(message, room.key, str(self.visitor), room.roster, channel.link))
 
     async def _write(self, room: Room) -> None:
         while True:
@@ -707,7 +738,7 @@ class Socket:
             if self.sent_away:
                 return
             for message in page:
-                await self._say(frames.msg(message, room.key, str(self.visitor), room.roster))
+                await self._say(frames.msg(message, room.key, str(self.visitor), room.roster, channel.link))
                 self.seq = message.seq
             if len(page) < HISTORY_PAGE:
                 break
@@ -715,7 +746,7 @@ class Socket:
             news = await changed(channel.db, room.conversation_id, since=self.changes)
             for number, message in news:
                 if message.deleted_at is not None or message.edited_at is not None:
-                    await self._say(frames.change(number, message))
+                    await self._say(frames.change(number, message, channel.link))
                 self.changes = number
             if not news:
                 break

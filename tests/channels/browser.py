@@ -17,10 +17,13 @@ from redis.backoff import NoBackoff
 
 from channels.web import WebChannel
 from core.db import Database
+from core.files import Files
 from core.inbox import Inbox
+from core.limits import Limits
 from core.messages import Address, ChannelName, OutboundMessage, Reply
 from core.outbox import NewMessage, post
 from core.settings import Settings
+from core.storage import Storage
 from core.wake import Wakes
 
 ANSWER_S = 10.0
@@ -146,7 +149,9 @@ class Running:
         self._heard = AsyncExitStack()
         if self._listening:
             await self._heard.enter_async_context(wakes.listening())
-        channel = WebChannel(self._settings, self._db, Inbox(self._db, wakes), self._valkey, wakes)
+        files = Files(self._db, Storage(self._settings))
+        limits = Limits(self._valkey, self._settings.plans)
+        channel = WebChannel(self._settings, self._db, Inbox(self._db, wakes), self._valkey, wakes, files, limits)
         app = web.Application()
         app.add_routes(channel.routes())
         self._runner = web.AppRunner(app, shutdown_timeout=1.0)

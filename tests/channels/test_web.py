@@ -208,7 +208,7 @@ NOT_THE_PROTOCOL = [
     (b'{"type":"send","cid":null,"text":"x"}', "bad_frame"),
     (b'{"type":"send","cid":"c","text":"x","reply_to":"1"}', "bad_frame"),
     (b'{"type":"send","cid":"c","text":"x","reply_to":-1}', "bad_frame"),
-    (b'{"type":"send","cid":"c","text":"x","files":["a"]}', "files"),
+    (b'{"type":"send","cid":"c","text":"x","files":["a"]}', "bad_frame"),
     (b'{"type":"send","cid":"c","text":"' + b"x" * 16_385 + b'"}', "too_long"),
     (b'{"type":"send","cid":"c","text":"' + b"x" * 300_000 + b'"}', "too_long"),
     (b'{"type":"ack","seq":-1}', "bad_frame"),

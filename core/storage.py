@@ -1,0 +1,101 @@
+"""Where the bytes of files lie: a folder on this machine, or a bucket of a service that speaks S3.
+
+What is kept here is sealed before it comes (core/files.py): whoever reads the folder or the bucket reads noise.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from core.errors import MathiaError, StoreUnavailable
+from core.settings import Settings
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+REQUEST_S = 20
+"""How long one request to a bucket may take."""
+RETRIES_MAX = 3
+RETRY_S = 30
+PART_BYTES = 16 * 1024 * 1024
+"""What a large object is sent in; one service takes nothing smaller."""
+
+
+class Missing(MathiaError):
+    """There is no such object."""
+
+
+class Storage:
+    """Objects by key. Nothing connects, and nothing is imported, before the first use."""
+
+    def __init__(self, settings: Settings) -> None:
+        """A bucket with R2_ENABLED, else the folder FILES_DIR."""
+        self._settings = settings
+        self._made: ObjectStore | None = None
+
+    @property
+    def _store(self) -> "ObjectStore":
+        if self._made is None:
+            from obstore.store import LocalStore, S3Store
+
+            settings = self._settings
+            if settings.r2_enabled:
+                self._made = S3Store(
+                    settings.r2_bucket,
+                    endpoint=settings.r2_endpoint,
+                    region=settings.r2_region,
+                    access_key_id=settings.r2_access_key_id,
+                    secret_access_key=settings.r2_secret_access_key.get_secret_value(),
+                    virtual_hosted_style_request=False,
+                    client_options={"allow_http": True, "timeout": timedelta(seconds=REQUEST_S)},
+                    retry_config={"max_retries": RETRIES_MAX, "retry_timeout": timedelta(seconds=RETRY_S)},
+                )
+            else:
+                self._made = LocalStore(settings.files_dir, mkdir=True)
+        return self._made
+
+    async def put(self, key: str, chunks: AsyncIterator[bytes]) -> None:
+        """Keep an object: whole, or not at all when something fails on the way. Raises StoreUnavailable."""
+        import obstore
+
+        try:
+            async with _translated():
+                await obstore.put_async(self._store, key, chunks, chunk_size=PART_BYTES)
+        except Missing as error:
+            raise StoreUnavailable("The bucket for files is not there. Check R2_BUCKET.") from error
+
+    async def read(self, key: str, start: int, end: int) -> bytes:
+        """The bytes from `start` up to `end`, fewer where the object ends. Raises Missing, StoreUnavailable."""
+        import obstore
+
+        async with _translated():
+            return bytes(await obstore.get_range_async(self._store, key, start=start, end=end))
+
+    async def delete(self, key: str) -> None:
+        """Remove an object; one that is not there is no error. Raises StoreUnavailable."""
+        import obstore
+
+        try:
+            async with _translated():
+                await obstore.delete_async(self._store, key)
+        except Missing:
+            return
+
+
+@asynccontextmanager
+async def _translated() -> AsyncIterator[None]:
+    """The library's errors as ours."""
+    from obstore.exceptions import BaseError, NotFoundError
+
+    try:
+        yield
+    except (FileNotFoundError, NotFoundError) as error:
+        raise Missing("There is no such file.") from error
+    except (OSError, BaseError) as error:
+        raise _away(error) from error
+
+
+def _away(error: Any) -> StoreUnavailable:
+    # The text of the error may hold an address with a signature in it.
+    return StoreUnavailable(f"The file storage did not answer ({type(error).__name__}). Try again in a moment.")
