@@ -18,11 +18,13 @@ from bot.servers import Servers, start_servers
 from bot.servers.folder import DataFolder
 from bot.servers.postgres import APP, DATABASE, OWNER
 from bot.servers.supervisor import Supervisor
+from core.crypto import KeyList, RoomKeys
 
 if TYPE_CHECKING:
     import asyncpg
 
 ROOT = Path(__file__).resolve().parent.parent
+KEYS = KeyList.new("stand")
 READY_S = 20.0
 STOP_S = 10.0
 POLL_S = 0.02
@@ -124,6 +126,7 @@ class Stand:
         self.servers = servers
         self.postgres = servers.postgres
         self.database = DATABASE
+        self.keys = RoomKeys(KEYS)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.sandbox_url = f"http://127.0.0.1:{sandbox_port}"
@@ -131,6 +134,7 @@ class Stand:
             **servers.environment(),
             "PORT": str(self.port),
             "SANDBOX_URL": self.sandbox_url,
+            "MATHIA_KEYS": KEYS.written(),
             "LOG_LEVEL": "warning",
             **environment,
         }

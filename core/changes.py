@@ -13,7 +13,8 @@ from uuid import UUID
 import structlog
 
 from core.db import Database
-from core.messages import PARTS, Address, ChannelName, Part
+from core.messages import Address, ChannelName, Part
+from core.sealed import by_identity, seal
 
 log = structlog.get_logger()
 
@@ -72,7 +73,7 @@ RETURNING id, identity_id
 """
 
 FIND_INBOUND = """
-SELECT m.id, m.seq, m.identity_id, m.turn_id, m.deleted_at
+SELECT m.id, m.conversation_id, m.seq, m.event_id, m.identity_id, m.turn_id, m.deleted_at
 FROM (SELECT * FROM message WHERE conversation_id = $1 ORDER BY seq DESC LIMIT $3) m
 WHERE m.direction = 'in'
   AND (m.event_id = $2 OR ($2 LIKE ':%' AND right(m.event_id, length($2)) = $2))
@@ -208,15 +209,16 @@ async def _carry_out(connection: Any, change: Change, message: Any, identity_id:
         case _ if message["deleted_at"] is not None:
             return "overtaken"
         case "edit":
+            key = await connection.keys.of_locked(connection, message["conversation_id"])
             await connection.execute(
-                "UPDATE message SET parts = $2, edited_at = $3 WHERE id = $1",
+                "UPDATE message SET sealed = $2, edited_at = $3 WHERE id = $1",
                 message["id"],
-                PARTS.dump_python(change.parts, mode="json"),
+                seal(key, message["event_id"], by_identity(identity_id), change.parts),
                 change.sent_at,
             )
         case "delete":
             await connection.execute(
-                "UPDATE message SET parts = '[]', edited_at = NULL, deleted_at = $2 WHERE id = $1",
+                "UPDATE message SET sealed = NULL, edited_at = NULL, deleted_at = $2 WHERE id = $1",
                 message["id"],
                 change.sent_at,
             )

@@ -15,7 +15,8 @@ import asyncpg
 
 from core.db import POOL_WAIT_S, Database, is_away
 from core.errors import StoreUnavailable
-from core.messages import PARTS, ChannelName, Part
+from core.messages import ChannelName, Part
+from core.sealed import COLUMNS, opened_parts
 
 HISTORY_PAGE = 100
 """How many messages one read returns at most."""
@@ -26,19 +27,19 @@ THREAD_MAX = 1_000
 READ_TIMEOUT_S = 4.0
 """A read that takes longer is given up: somebody is waiting for it."""
 
-HISTORY = """
-SELECT seq, direction, parts, event_id, created_at, reply_to, author, edited_at, deleted_at, identity_id, turn_id
-FROM message WHERE conversation_id = $1 AND seq > $2 ORDER BY seq LIMIT $3
+MESSAGE = f"m.seq, m.direction, {COLUMNS}, m.created_at, m.reply_to, m.edited_at, m.deleted_at, m.turn_id"
+
+HISTORY = f"""
+SELECT {MESSAGE} FROM message m WHERE m.conversation_id = $1 AND m.seq > $2 ORDER BY m.seq LIMIT $3
 """
 
-BEFORE = """
-SELECT seq, direction, parts, event_id, created_at, reply_to, author, edited_at, deleted_at, identity_id, turn_id
-FROM message WHERE conversation_id = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3
+BEFORE = f"""
+SELECT {MESSAGE} FROM message m WHERE m.conversation_id = $1 AND m.seq < $2 ORDER BY m.seq DESC LIMIT $3
 """
 
-REPLIES = """
-SELECT seq, direction, parts, event_id, created_at, reply_to, author, edited_at, deleted_at, identity_id, turn_id
-FROM message WHERE conversation_id = $1 AND reply_to = $2::bigint::text AND seq > $3 ORDER BY seq LIMIT $4
+REPLIES = f"""
+SELECT {MESSAGE} FROM message m
+WHERE m.conversation_id = $1 AND m.reply_to = $2::bigint::text AND m.seq > $3 ORDER BY m.seq LIMIT $4
 """
 
 ROOT = """
@@ -56,7 +57,7 @@ WITH RECURSIVE up AS (
 SELECT seq FROM up ORDER BY depth DESC LIMIT 1
 """
 
-THREAD = """
+THREAD = f"""
 WITH RECURSIVE down AS (
     SELECT seq, 0 AS depth FROM message WHERE conversation_id = $1 AND seq = $2
     UNION ALL
@@ -68,9 +69,7 @@ WITH RECURSIVE down AS (
 ), chosen AS (
     SELECT DISTINCT seq FROM down ORDER BY seq LIMIT $4
 )
-SELECT m.seq, m.direction, m.parts, m.event_id, m.created_at, m.reply_to, m.author, m.edited_at, m.deleted_at,
-       m.identity_id, m.turn_id
-FROM chosen
+SELECT {MESSAGE} FROM chosen
 CROSS JOIN LATERAL (SELECT * FROM message m WHERE m.conversation_id = $1 AND m.seq = chosen.seq OFFSET 0) m
 ORDER BY m.seq
 """
@@ -81,9 +80,8 @@ WHERE channel = $1 AND account = $2 AND room = ANY($3::text[])
 """
 
 
-CHANGES = """
-SELECT c.number, m.seq, m.direction, m.parts, m.event_id, m.created_at, m.reply_to, m.author,
-       m.edited_at, m.deleted_at, m.identity_id, m.turn_id
+CHANGES = f"""
+SELECT c.number, {MESSAGE}
 FROM (SELECT * FROM change WHERE conversation_id = $1 AND number > $2 ORDER BY number LIMIT $3) c
 CROSS JOIN LATERAL (SELECT * FROM message m WHERE m.id = c.message_id OFFSET 0) m
 ORDER BY c.number
@@ -136,14 +134,14 @@ async def history(db: Database, conversation_id: UUID, *, since: int, limit: int
     """The messages after number `since`, oldest first, at most `limit`. Raises StoreUnavailable."""
     async with reading(db) as connection:
         rows = await connection.fetch(HISTORY, conversation_id, since, min(limit, HISTORY_PAGE))
-    return [_stored(row) for row in rows]
+        return await _stored(db, connection, rows)
 
 
 async def before(db: Database, conversation_id: UUID, *, seq: int, limit: int = HISTORY_PAGE) -> list[StoredMessage]:
     """The last messages before number `seq`, newest first, at most `limit`. Raises StoreUnavailable."""
     async with reading(db) as connection:
         rows = await connection.fetch(BEFORE, conversation_id, seq, min(limit, HISTORY_PAGE))
-    return [_stored(row) for row in rows]
+        return await _stored(db, connection, rows)
 
 
 async def one(db: Database, conversation_id: UUID, seq: int) -> StoredMessage | None:
@@ -158,7 +156,7 @@ async def replies(
     """What answers a message directly, after number `since`, oldest first. Raises StoreUnavailable."""
     async with reading(db) as connection:
         rows = await connection.fetch(REPLIES, conversation_id, seq, since, min(limit, HISTORY_PAGE))
-    return [_stored(row) for row in rows]
+        return await _stored(db, connection, rows)
 
 
 async def thread(db: Database, conversation_id: UUID, seq: int) -> list[StoredMessage]:
@@ -169,7 +167,7 @@ async def thread(db: Database, conversation_id: UUID, seq: int) -> list[StoredMe
     async with reading(db) as connection:
         root = await connection.fetchval(ROOT, conversation_id, seq, DEPTH_MAX)
         rows = await connection.fetch(THREAD, conversation_id, root, DEPTH_MAX, THREAD_MAX) if root is not None else ()
-    return [_stored(row) for row in rows]
+        return await _stored(db, connection, rows)
 
 
 async def changed(
@@ -178,23 +176,29 @@ async def changed(
     """The changes after number `since`, oldest first: each with its message as it is now. Raises StoreUnavailable."""
     async with reading(db) as connection:
         rows = await connection.fetch(CHANGES, conversation_id, since, min(limit, HISTORY_PAGE))
-    return [(row["number"], _stored(row)) for row in rows]
+        messages = await _stored(db, connection, rows)
+    return [(row["number"], message) for row, message in zip(rows, messages, strict=True)]
 
 
-def _stored(row: Any) -> StoredMessage:
-    return StoredMessage(
-        row["seq"],
-        row["direction"] == "in",
-        PARTS.validate_python(row["parts"]),
-        row["event_id"],
-        row["created_at"],
-        row["reply_to"],
-        row["author"],
-        row["edited_at"],
-        row["deleted_at"],
-        row["identity_id"],
-        row["turn_id"] is not None,
-    )
+async def _stored(db: Database, connection: Any, rows: Sequence[Any]) -> list[StoredMessage]:
+    """Messages from their rows. One that cannot be opened any more is a tombstone, as old as the message."""
+    said = await opened_parts(db.keys, connection, rows)
+    return [
+        StoredMessage(
+            row["seq"],
+            row["direction"] == "in",
+            parts or (),
+            row["event_id"],
+            row["created_at"],
+            row["reply_to"],
+            row["author"],
+            row["edited_at"],
+            row["created_at"] if parts is None and row["deleted_at"] is None else row["deleted_at"],
+            row["identity_id"],
+            row["turn_id"] is not None,
+        )
+        for row, parts in zip(rows, said, strict=True)
+    ]
 
 
 async def standings(db: Database, channel: ChannelName, account: str, rooms: Sequence[str]) -> dict[str, Standing]:

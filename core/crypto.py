@@ -177,13 +177,19 @@ def _write(path: Path, text: str) -> None:
 class RoomKey:
     """The key of one room in one epoch."""
 
-    __slots__ = ("_cipher", "_place", "conversation_id", "epoch")
+    __slots__ = ("_cipher", "_place", "conversation_id", "epoch", "first_seq")
 
-    def __init__(self, key: bytes, conversation_id: UUID, epoch: int) -> None:
+    def __init__(self, key: bytes, conversation_id: UUID, epoch: int, first_seq: int = 1) -> None:
+        """`first_seq` is the number of the first message that may be sealed with it."""
         self.conversation_id = conversation_id
         self.epoch = epoch
+        self.first_seq = first_seq
         self._cipher = AESGCM(key)
         self._place = conversation_id.bytes + epoch.to_bytes(EPOCH_BYTES)
+
+    def is_used_up(self, seq: int) -> bool:
+        """Whether the message of this number should have been sealed with the next epoch's."""
+        return seq - self.first_seq >= EPOCH_MESSAGES
 
     def seal(self, what: bytes, data: bytes) -> bytes:
         """`data` sealed as `what`: words that tell this value of the room from every other, such as table and key."""
@@ -209,7 +215,7 @@ def epoch_of(sealed: bytes) -> int:
 
 
 CURRENT = """
-SELECT c.id, c.epoch, k.kek, k.wrapped, k.created_at < now() AS settled
+SELECT c.id, c.epoch, k.kek, k.wrapped, k.first_seq, k.created_at < now() AS settled
 FROM unnest($1::uuid[]) AS g(id)
 CROSS JOIN LATERAL (SELECT id, epoch FROM conversation c WHERE c.id = g.id OFFSET 0) c
 LEFT JOIN LATERAL (SELECT * FROM room_key k WHERE k.conversation_id = c.id AND k.epoch = c.epoch OFFSET 0) k ON true
@@ -217,22 +223,25 @@ LEFT JOIN LATERAL (SELECT * FROM room_key k WHERE k.conversation_id = c.id AND k
 """`settled` keys were stored by a transaction that has committed: one of our own, still open, has a later clock."""
 
 OF_EPOCHS = """
-SELECT g.id, g.epoch, k.kek, k.wrapped, k.created_at < now() AS settled
+SELECT g.id, g.epoch, k.kek, k.wrapped, k.first_seq, k.created_at < now() AS settled
 FROM unnest($1::uuid[], $2::int[]) AS g(id, epoch)
 CROSS JOIN LATERAL (SELECT * FROM room_key k WHERE k.conversation_id = g.id AND k.epoch = g.epoch OFFSET 0) k
 """
 
 MAKE = """
-INSERT INTO room_key (conversation_id, epoch, kek, wrapped, created_at)
-SELECT id, epoch, kek, wrapped, greatest(clock_timestamp(), now())
-FROM unnest($1::uuid[], $2::int[], $3::text[], $4::bytea[]) AS g(id, epoch, kek, wrapped) ORDER BY id
+INSERT INTO room_key (conversation_id, epoch, kek, wrapped, first_seq, created_at)
+SELECT g.id, g.epoch, g.kek, g.wrapped, c.next_seq, greatest(clock_timestamp(), now())
+FROM unnest($1::uuid[], $2::int[], $3::text[], $4::bytea[]) AS g(id, epoch, kek, wrapped)
+CROSS JOIN LATERAL (SELECT next_seq FROM conversation c WHERE c.id = g.id OFFSET 0) c ORDER BY g.id
 ON CONFLICT (conversation_id, epoch) DO NOTHING
-RETURNING conversation_id AS id, epoch, kek, wrapped, false AS settled
+RETURNING conversation_id AS id, epoch, kek, wrapped, first_seq, false AS settled
 """
 
 LOCK = "SELECT FROM conversation WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE"
 
-NEXT_EPOCH = "UPDATE conversation SET epoch = epoch + 1 WHERE id = $1 RETURNING epoch"
+NEXT_EPOCH = """
+UPDATE conversation SET epoch = epoch + 1 WHERE id = $1 AND epoch = coalesce($2, epoch) RETURNING epoch
+"""
 
 DESTROY = """
 UPDATE room_key SET wrapped = NULL, kek = NULL, destroyed_at = clock_timestamp()
@@ -295,6 +304,20 @@ class RoomKeys:
         if missing:
             found |= await self._current(connection, sorted(missing))
         return found
+
+    async def of_locked(self, connection: Any, conversation_id: UUID) -> RoomKey:
+        """The key to seal with in a conversation that the caller has locked, and which therefore stays its newest.
+
+        Raises LookupError for one that is not there.
+        """
+        epoch = await connection.fetchval("SELECT epoch FROM conversation WHERE id = $1", conversation_id)
+        if epoch is None:
+            raise LookupError("There is no such conversation.")
+        key = (await self.current(connection, [conversation_id]))[conversation_id]
+        if key.epoch != epoch:
+            self.forget(conversation_id)
+            key = (await self.current(connection, [conversation_id]))[conversation_id]
+        return key
 
     async def _current(self, connection: Any, conversations: Sequence[UUID]) -> dict[UUID, RoomKey]:
         found: dict[UUID, RoomKey] = {}
@@ -398,9 +421,8 @@ class RoomKeys:
     def _unwrapped(self, row: Any) -> RoomKey | None:
         if row["wrapped"] is None:
             return None
-        return RoomKey(
-            self.key_list.unwrap(row["kek"], row["wrapped"], row["id"], row["epoch"]), row["id"], row["epoch"]
-        )
+        key = self.key_list.unwrap(row["kek"], row["wrapped"], row["id"], row["epoch"])
+        return RoomKey(key, row["id"], row["epoch"], row["first_seq"])
 
     def _remember(
         self, conversation_id: UUID, epoch: int, key: RoomKey | None, forgotten: int, *, current: bool = False
@@ -426,14 +448,15 @@ class RoomKeys:
         else:
             self._rooms.pop(conversation_id, None)
 
-    async def start_epoch(self, connection: Any, conversation_id: UUID) -> int:
+    async def start_epoch(self, connection: Any, conversation_id: UUID, *, after: int | None = None) -> int:
         """Seal what a room says from now on with another key, in the caller's transaction; the new epoch's number.
 
-        Every process hears of it when that commits. Raises LookupError for a conversation that is not there.
+        Every process hears of it when that commits. Raises LookupError for a conversation that is not there, or is
+        no longer in the epoch `after`.
         """
-        epoch: int | None = await connection.fetchval(NEXT_EPOCH, conversation_id)
+        epoch: int | None = await connection.fetchval(NEXT_EPOCH, conversation_id, after)
         if epoch is None:
-            raise LookupError("There is no such conversation.")
+            raise LookupError("There is no such conversation in that epoch.")
         await connection.execute(MAKE, *self._fresh([(conversation_id, epoch)]))
         await connection.execute(f"SELECT pg_notify('{CHANNEL}', $1)", f"{FORGET}{conversation_id}")
         self.forget(conversation_id)

@@ -14,8 +14,9 @@ from core.brain.replies import language_of
 from core.brain.understand import asks_for_bot
 from core.db import Database
 from core.handoff import LINES, Change, Event, Handoff, Limits, Mode, Spoke, TimeRanOut, WentBack, change
-from core.messages import PARTS, Part, Reply, text_of
+from core.messages import Part, Reply, text_of
 from core.outbox import NewMessage, post
+from core.sealed import COLUMNS, opened_parts
 from core.settings import Settings
 from core.wake import Wakes
 
@@ -48,14 +49,12 @@ WHERE t.conversation_id = $1 AND t.state IN ('waiting', 'open', 'held', 'halted'
 
 RECORD = "INSERT INTO audit (actor, verb, subject, detail) VALUES ($1, $2, $3, $4)"
 
-LAST_WORDS = """
-SELECT m.parts, p.language FROM message m
+LAST_WORDS = f"""
+SELECT {COLUMNS}, p.language FROM message m
 JOIN identity i ON i.id = m.identity_id
 JOIN person p ON p.id = i.person_id
 WHERE m.conversation_id = $1 AND m.direction = 'in' ORDER BY m.seq DESC LIMIT 1
 """
-
-SIGN = "UPDATE message SET author = $3 WHERE conversation_id = $1 AND seq = $2"
 
 OVER = """
 SELECT id FROM conversation WHERE mode <> 'bot' AND held_until <= clock_timestamp() ORDER BY held_until LIMIT $1
@@ -63,8 +62,8 @@ SELECT id FROM conversation WHERE mode <> 'bot' AND held_until <= clock_timestam
 
 HELD = "SELECT id, next_seq FROM conversation WHERE mode <> 'bot' ORDER BY held_until LIMIT $1"
 
-UNHEARD = """
-SELECT m.conversation_id, m.seq, m.parts
+UNHEARD = f"""
+SELECT m.seq, {COLUMNS}
 FROM unnest($1::uuid[], $2::bigint[]) AS g(conversation_id, heard)
 CROSS JOIN LATERAL (SELECT m.* FROM message m
                     WHERE m.conversation_id = g.conversation_id AND m.seq > g.heard
@@ -129,9 +128,8 @@ class Handoffs:
             if found is None or await connection.fetchval("SELECT true FROM outbox WHERE dedup_key = $1", key):
                 return False
             await self._change(connection, conversation_id, before, found, f"staff:{staff}")
-            await post(connection, [NewMessage(conversation_id, parts, "staff", key)])
+            await post(connection, [NewMessage(conversation_id, parts, "staff", key, author=staff)])
             seq = await connection.fetchval("SELECT next_seq - 1 FROM conversation WHERE id = $1", conversation_id)
-            await connection.execute(SIGN, conversation_id, seq, staff)
             subject = f"conversation:{conversation_id}"
             await connection.execute(RECORD, f"staff:{staff}", "handoff.said", subject, {"seq": seq})
             await self._wakes.notify(connection, "outbox")
@@ -165,8 +163,11 @@ class Handoffs:
         if not news:
             return
         heard = [self._heard[conversation_id] for conversation_id in news]
-        for row in await self._db.pool.fetch(UNHEARD, list(news), heard, HEARD_MAX):
-            if asks_for_bot(text_of(PARTS.validate_python(row["parts"]))):
+        async with self._db.pool.acquire() as connection:
+            unheard = await connection.fetch(UNHEARD, list(news), heard, HEARD_MAX)
+            said = await opened_parts(self._db.keys, connection, unheard)
+        for row, parts in zip(unheard, said, strict=True):
+            if asks_for_bot(text_of(parts or ())):
                 await self.go_back(row["conversation_id"], row["seq"])
         self._heard |= news
 
@@ -209,7 +210,10 @@ class Handoffs:
     async def _language(self, connection: Any, conversation_id: UUID) -> str:
         """The language of what the person wrote last."""
         row = await connection.fetchrow(LAST_WORDS, conversation_id)
-        return language_of(text_of(PARTS.validate_python(row["parts"])), row["language"]) if row else "en"
+        if row is None:
+            return "en"
+        [parts] = await opened_parts(self._db.keys, connection, [row])
+        return language_of(text_of(parts or ()), row["language"])
 
     def _wake(self, found: Change) -> None:
         if found.line is not None:

@@ -7,8 +7,8 @@ What people say to one another in a shared room belongs to no turn.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -18,12 +18,13 @@ from uuid import UUID
 import structlog
 from prometheus_client import Counter
 
-from core import changes, crashpoint
+from core import changes, crashpoint, sealed
 from core.changes import Change, Changed, Moved, Reach
+from core.crypto import RoomKey
 from core.db import POOL_WAIT_S, Database, is_away
 from core.errors import StoreUnavailable
 from core.group_commit import ANSWER_S, GroupCommit
-from core.messages import PARTS, Address, InboundMessage
+from core.messages import Address, InboundMessage
 from core.metrics import INBOUND
 from core.wake import Name, Wakes
 
@@ -50,9 +51,10 @@ def _store(waiting: str, turn_id: str, joined: str) -> str:
     """The statement that stores messages, which `joined` give their `turn_id`."""
     return f"""
 WITH given AS (
-    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-                         $8::timestamptz[])
-        WITH ORDINALITY AS g(conversation_id, identity_id, channel, account, event_id, parts, reply_to, sent_at, n)
+    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::text[],
+                         $8::timestamptz[], $9::int[])
+        WITH ORDINALITY
+        AS g(conversation_id, identity_id, channel, account, event_id, sealed, reply_to, sent_at, epoch, n)
 ), fresh AS (
     SELECT DISTINCT ON (channel, account, event_id) given.*
     FROM given
@@ -63,15 +65,15 @@ WITH given AS (
     SELECT id FROM conversation WHERE id IN (SELECT conversation_id FROM fresh) ORDER BY id FOR NO KEY UPDATE
 ), counted AS (
     UPDATE conversation c SET next_seq = c.next_seq + f.messages, last_at = {TOUCHED}
-    FROM (SELECT conversation_id, count(*) AS messages FROM fresh GROUP BY conversation_id) f
+    FROM (SELECT conversation_id, epoch, count(*) AS messages FROM fresh GROUP BY conversation_id, epoch) f
     JOIN locked ON locked.id = f.conversation_id
-    WHERE c.id = f.conversation_id
+    WHERE c.id = f.conversation_id AND c.epoch = f.epoch
     RETURNING c.id, c.next_seq - f.messages AS first_seq, c.mode
 ), {waiting}stored AS (
-    INSERT INTO message (conversation_id, seq, direction, channel, account, event_id, identity_id, turn_id, parts,
+    INSERT INTO message (conversation_id, seq, direction, channel, account, event_id, identity_id, turn_id, sealed,
                          reply_to, sent_at)
     SELECT f.conversation_id, c.first_seq + row_number() OVER (PARTITION BY f.conversation_id ORDER BY f.n) - 1, 'in',
-           f.channel, f.account, f.event_id, f.identity_id, {turn_id}, f.parts::jsonb, f.reply_to, f.sent_at
+           f.channel, f.account, f.event_id, f.identity_id, {turn_id}, f.sealed, f.reply_to, f.sent_at
     FROM fresh f
     JOIN counted c ON c.id = f.conversation_id
     {joined}
@@ -88,7 +90,8 @@ CROSS JOIN LATERAL (SELECT * FROM message m WHERE m.direction = 'in' AND m.chann
 
 STORE = _store(WAITING, "w.id", "JOIN waiting w ON w.conversation_id = f.conversation_id")
 """One statement, hence one transaction. An event that another process stored since its snapshot breaks the unique index
-and with it the whole statement, which is then tried again: no number is ever used up in vain.
+and with it the whole statement, which is then tried again: no number is ever used up in vain. What was sealed in an
+epoch that is over is not stored, and missing from the answer.
 """
 
 STORE_ASIDE = _store("", "NULL", "")
@@ -134,6 +137,11 @@ ON CONFLICT DO NOTHING
 
 LANGUAGES = ("en", "sw")
 
+EPOCHS_MAX = 4
+"""How often messages are sealed anew because their rooms' keys changed meanwhile."""
+
+Event = tuple[str, str, str]
+"""Channel, account, event id."""
 Place = tuple[str, str, str, str]
 """Channel, account, room, the provider's id of the person."""
 
@@ -199,22 +207,48 @@ class Inbox:
         messages = [message for group in groups for message in group]
         async with self._db.pool.acquire(timeout=POOL_WAIT_S) as connection:
             places = await self._find(connection, messages)
-            crashpoint.hit("inbox.before_commit")
-            rows = await self._insert(connection, STORE, messages, places, to_bot=True)
-            if not all(message.to_bot for message in messages):
-                rows += await self._insert(connection, STORE_ASIDE, messages, places, to_bot=False)
-            crashpoint.hit("inbox.committed")
+            stored, fresh = await self._seal(connection, messages, places)
             if self._tell_others:
                 await self._wakes.notify(connection, "turn")
         self._remember(messages, places)
         self._wakes.wake("turn")
-        stored = {(row["channel"], row["account"], row["event_id"]): row for row in rows}
-        fresh = {key for key, row in stored.items() if row["new"]}
         return [[_received(message, stored, fresh) for message in group] for group in groups]
 
+    async def _seal(
+        self, connection: Any, messages: Sequence[InboundMessage], places: Sequence[tuple[UUID, UUID]]
+    ) -> tuple[dict[Event, Any], set[Event]]:
+        """Seal and store; the row of each event, and which were not there before."""
+        stored: dict[Event, Any] = {}
+        fresh: set[Event] = set()
+        for _ in range(EPOCHS_MAX):
+            keys = await self._db.keys.current(connection, [conversation for conversation, _ in places])
+            crashpoint.hit("inbox.before_commit")
+            rows = await self._insert(connection, STORE, keys, messages, places, to_bot=True)
+            if not all(message.to_bot for message in messages):
+                rows += await self._insert(connection, STORE_ASIDE, keys, messages, places, to_bot=False)
+            crashpoint.hit("inbox.committed")
+            for row in rows:
+                event = row["channel"], row["account"], row["event_id"]
+                stored[event] = row
+                if row["new"]:
+                    fresh.add(event)
+                    if keys[row["conversation_id"]].is_used_up(row["seq"]):
+                        await self._next_epoch(connection, keys[row["conversation_id"]])
+            over = {place[0] for message, place in zip(messages, places, strict=True) if _event(message) not in stored}
+            if not over:
+                return stored, fresh
+            for conversation in over:
+                self._db.keys.forget(conversation)
+        raise StoreUnavailable("The database is busy. Try again in a few seconds.")
+
+    async def _next_epoch(self, connection: Any, used_up: RoomKey) -> None:
+        with suppress(LookupError):  # Another process was faster.
+            async with connection.transaction():
+                await self._db.keys.start_epoch(connection, used_up.conversation_id, after=used_up.epoch)
+
     async def _insert(
-        self, connection: Any, statement: str, messages: Sequence[InboundMessage], places: Sequence[tuple[UUID, UUID]],
-        *, to_bot: bool,
+        self, connection: Any, statement: str, keys: Mapping[UUID, RoomKey], messages: Sequence[InboundMessage],
+        places: Sequence[tuple[UUID, UUID]], *, to_bot: bool,
     ) -> Any:  # fmt: skip
         """Run STORE or STORE_ASIDE for the messages it is for."""
         chosen = [(message, place) for message, place in zip(messages, places, strict=True) if message.to_bot is to_bot]
@@ -227,9 +261,13 @@ class Inbox:
             [message.sender.channel.value for message, _ in chosen],
             [message.sender.account for message, _ in chosen],
             [message.event_id for message, _ in chosen],
-            [PARTS.dump_json(message.parts).decode() for message, _ in chosen],
+            [
+                sealed.seal(keys[place[0]], message.event_id, sealed.by_identity(place[1]), message.parts)
+                for message, place in chosen
+            ],
             [message.reply_to for message, _ in chosen],
             [message.sent_at for message, _ in chosen],
+            [keys[place[0]].epoch for _, place in chosen],
         )
 
     async def _find(self, connection: Any, messages: Sequence[InboundMessage]) -> list[tuple[UUID, UUID]]:
@@ -267,15 +305,17 @@ async def _answering() -> AsyncIterator[None]:
         raise StoreUnavailable("The database is not reachable. Try again in a few seconds.") from error
 
 
-def _received(
-    message: InboundMessage, stored: dict[tuple[str, str, str], Any], fresh: set[tuple[str, str, str]]
-) -> Received:
+def _received(message: InboundMessage, stored: Mapping[Event, Any], fresh: set[Event]) -> Received:
     """Where a message stands; an event that came twice in one batch is new once."""
-    key = (message.sender.channel.value, message.sender.account, message.event_id)
+    key = _event(message)
     new = key in fresh
     fresh.discard(key)
     _counter(key[0], new).inc()
     return Received(stored[key]["conversation_id"], stored[key]["seq"], new)
+
+
+def _event(message: InboundMessage) -> Event:
+    return message.sender.channel.value, message.sender.account, message.event_id
 
 
 @cache

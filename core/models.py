@@ -187,6 +187,7 @@ class RoomKey(Base):
     epoch: Mapped[int] = mapped_column(Integer, primary_key=True)
     kek: Mapped[str | None] = mapped_column(index=True, doc="the id of the key that wraps it")
     wrapped: Mapped[bytes | None]
+    first_seq: Mapped[int] = mapped_column(doc="the number of the first message it may have sealed")
     created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     destroyed_at: Mapped[datetime | None]
     __table_args__ = (
@@ -269,7 +270,8 @@ class Turn(Base):
 class Message(Base):
     """One message of a conversation, in or out. Inbound: the provider's event id, unique for ever, and its turn.
 
-    A deleted message stays as a tombstone: no parts, and `deleted_at`.
+    Its parts are `sealed` (core/sealed.py). A deleted message stays as a tombstone: nothing sealed, and `deleted_at`;
+    one whose key was destroyed reads as if it were one.
     """
 
     __tablename__ = "message"
@@ -284,7 +286,8 @@ class Message(Base):
     turn_id: Mapped[int | None] = mapped_column(
         doc="the turn it belongs to, or that wrote it; None for what people in a shared room say to one another"
     )
-    parts: Mapped[list[Any]]
+    sealed: Mapped[bytes | None]
+    dedup_key: Mapped[str | None] = mapped_column(doc="of an outbound message: its outbox row's")
     reply_to: Mapped[str | None]
     author: Mapped[str | None] = mapped_column(doc="the member of staff who wrote it; None for the bot and the person")
     sent_at: Mapped[datetime | None] = mapped_column(doc="by the provider's clock")
@@ -302,6 +305,7 @@ class Message(Base):
             " AND identity_id IS NOT NULL)",
             name="inbound_is_whole",
         ),
+        CheckConstraint("(direction = 'out') = (dedup_key IS NOT NULL)", name="outbound_is_whole"),
         Index("ix_message_created_at", "created_at", postgresql_using="brin", postgresql_with={"pages_per_range": 32}),
         Index("ix_message_reply_to", "conversation_id", "reply_to", postgresql_where=text("reply_to IS NOT NULL")),
     )
@@ -511,7 +515,7 @@ class Note(Base):
     id: Mapped[int] = mapped_column(GeneratedId(always=True), primary_key=True)
     conversation_id: Mapped[UUID] = mapped_column(ForeignKey("conversation.id"))
     author: Mapped[str]
-    text: Mapped[str]
+    sealed: Mapped[bytes] = mapped_column(doc="its text: core/sealed.py")
     nonce: Mapped[str] = mapped_column(unique=True, doc="the form's; a form sent twice is one note")
     created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     __table_args__ = (Index("ix_note_conversation", "conversation_id", "created_at"),)

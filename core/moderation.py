@@ -16,9 +16,10 @@ import structlog
 from core import moderation_words
 from core.db import Database
 from core.errors import ProviderUnavailable
-from core.messages import PARTS, Text, text_of
+from core.messages import Text, text_of
 from core.outbox import NewMessage, post
 from core.providers import Providers
+from core.sealed import COLUMNS, opened_parts
 from core.settings import Settings
 
 log = structlog.get_logger()
@@ -67,8 +68,8 @@ class Flag:
     judge: str
 
 
-READ = """
-SELECT m.id, m.conversation_id, m.parts, i.person_id FROM message m JOIN identity i ON i.id = m.identity_id
+READ = f"""
+SELECT m.id, {COLUMNS}, i.person_id FROM message m JOIN identity i ON i.id = m.identity_id
 WHERE m.id > $1 AND m.id <= $2 AND m.direction = 'in' ORDER BY m.id
 """
 
@@ -103,9 +104,12 @@ RETURNING appeal_turn_id = $2
 
 async def read(db: Database, after_id: int, last_id: int) -> list[Written]:
     """The inbound messages with ids after the one up to the other; those without words too."""
+    async with db.pool.acquire() as connection:
+        rows = await connection.fetch(READ, after_id, last_id)
+        said = await opened_parts(db.keys, connection, rows)
     return [
-        Written(row["id"], row["person_id"], row["conversation_id"], text_of(PARTS.validate_python(row["parts"])))
-        for row in await db.pool.fetch(READ, after_id, last_id)
+        Written(row["id"], row["person_id"], row["conversation_id"], text_of(parts or ()))
+        for row, parts in zip(rows, said, strict=True)
     ]
 
 

@@ -15,11 +15,13 @@ from typing import Any, Literal
 from uuid import UUID
 
 from core import crashpoint
+from core.crypto import RoomKeys
 from core.db import Database, is_away
 from core.errors import StoreUnavailable
 from core.group_commit import GroupCommit
-from core.inbox import TOUCHED
-from core.messages import PARTS, Address, ChannelName, OutboundMessage, Part, TemplateUse
+from core.inbox import EPOCHS_MAX, TOUCHED
+from core.messages import Address, ChannelName, OutboundMessage, Part, TemplateUse
+from core.sealed import COLUMNS, by_author, opened_parts, seal
 from core.window import WINDOW, WINDOWED, Standing
 
 STALE_AFTER = {"reply": timedelta(hours=6), "reminder": timedelta(hours=24)}
@@ -27,6 +29,7 @@ STALE_AFTER = {"reply": timedelta(hours=6), "reminder": timedelta(hours=24)}
 ASK_AFTER_S = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0)
 """When an unknown outcome is asked after, in seconds since the last question; after the last one staff decide."""
 RETRY_S_MAX = 60.0
+ERASED = "What it said was erased."
 ABANDONED_MAX = 1_000
 """How many rows of dead processes one look turns into unknown outcomes."""
 RELEASE_MAX = 500
@@ -46,37 +49,38 @@ numbered AS (
     FROM (SELECT * FROM fresh ORDER BY n) f
     JOIN counted c ON c.id = f.conversation_id
 ), stored AS (
-    INSERT INTO message (id, conversation_id, seq, direction, turn_id, parts)
-    SELECT id, conversation_id, seq, 'out', turn_id, parts::jsonb FROM numbered
+    INSERT INTO message (id, conversation_id, seq, direction, turn_id, sealed, dedup_key, author)
+    SELECT id, conversation_id, seq, 'out', turn_id, sealed, dedup_key, author FROM numbered
 ), queued AS (
     INSERT INTO outbox (id, conversation_id, channel, kind, dedup_key)
     SELECT id, conversation_id, channel, kind, dedup_key FROM numbered ORDER BY id
 )
 """
-"""The end of a statement that has `fresh` messages (conversation_id, parts, kind, dedup_key, turn_id, in the order of
-n) and has `counted` them in their conversations: writes them with their outbox rows."""
+"""The end of a statement that has `fresh` messages (conversation_id, epoch, sealed, kind, dedup_key, turn_id, author,
+in the order of n) and has `counted` them in their conversations: writes them with their outbox rows. What was sealed in
+an epoch that is over is not counted, hence not written."""
 
 COUNTED = f"""
 locked AS MATERIALIZED (
     SELECT id FROM conversation WHERE id IN (SELECT conversation_id FROM fresh) ORDER BY id FOR NO KEY UPDATE
 ), counted AS (
     UPDATE conversation c SET next_seq = c.next_seq + f.messages, last_at = {TOUCHED}
-    FROM (SELECT conversation_id, count(*) AS messages FROM fresh GROUP BY conversation_id) f
+    FROM (SELECT conversation_id, epoch, count(*) AS messages FROM fresh GROUP BY conversation_id, epoch) f
     JOIN locked ON locked.id = f.conversation_id
-    WHERE c.id = f.conversation_id
+    WHERE c.id = f.conversation_id AND c.epoch = f.epoch
     RETURNING c.id, c.channel, c.next_seq - f.messages AS first_seq
 )"""
 
 POST = f"""
 WITH given AS (
-    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bigint[])
-        WITH ORDINALITY AS g(conversation_id, parts, kind, dedup_key, turn_id, n)
+    SELECT * FROM unnest($1::uuid[], $2::int[], $3::bytea[], $4::text[], $5::text[], $6::bigint[], $7::text[])
+        WITH ORDINALITY AS g(conversation_id, epoch, sealed, kind, dedup_key, turn_id, author, n)
 ), fresh AS (
     SELECT DISTINCT ON (dedup_key) given.* FROM given
     WHERE NOT EXISTS (SELECT FROM outbox o WHERE o.dedup_key = given.dedup_key OFFSET 0)
     ORDER BY dedup_key, n
 ), {COUNTED}, {WRITE}
-SELECT count(*) FROM numbered
+SELECT (SELECT count(*) FROM numbered) AS posted, (SELECT count(*) FROM fresh) AS fresh
 """
 
 CLAIM = """
@@ -107,8 +111,8 @@ WITH head AS (
 )
 """
 
-CLAIMED = """
-SELECT claimed.*, m.seq, m.parts, m.created_at, c.account, c.room, c.unreachable_at IS NOT NULL AS unreachable,
+CLAIMED = f"""
+SELECT claimed.*, m.seq, {COLUMNS}, m.created_at, c.account, c.room, c.unreachable_at IS NOT NULL AS unreachable,
        clock_timestamp() AS now
 FROM claimed
 JOIN message m ON m.id = claimed.id
@@ -122,7 +126,7 @@ LEFT JOIN LATERAL (SELECT i.seq, i.created_at FROM message i
 """
 
 CLAIMED_WINDOWED = f"""
-SELECT claimed.*, m.seq, m.parts, m.created_at, c.account, c.room, c.unreachable_at IS NOT NULL AS unreachable,
+SELECT claimed.*, m.seq, {COLUMNS}, m.created_at, c.account, c.room, c.unreachable_at IS NOT NULL AS unreachable,
        clock_timestamp() AS now,
        coalesce(i.seq, 0) AS inbound_seq, i.created_at AS inbound_at,
        EXISTS (SELECT FROM identity p JOIN opt_out x ON x.identity_id = p.id
@@ -297,6 +301,8 @@ class NewMessage:
     kind: str
     dedup_key: str
     turn_id: int | None = None
+    author: str | None = None
+    """The member of staff who wrote it."""
 
 
 async def post(connection: Any, messages: Sequence[NewMessage]) -> int:
@@ -309,15 +315,33 @@ async def post(connection: Any, messages: Sequence[NewMessage]) -> int:
         return 0
     if len(messages) > BULK:
         await connection.execute("SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_hashjoin = on")
-    posted: int = await connection.fetchval(
-        POST,
-        [message.conversation_id for message in messages],
-        [PARTS.dump_json(message.parts).decode() for message in messages],
-        [message.kind for message in messages],
-        [message.dedup_key for message in messages],
-        [message.turn_id for message in messages],
-    )
-    return posted
+    keys: RoomKeys = connection.keys
+    posted = 0
+    new: int
+    fresh: int
+    for _ in range(EPOCHS_MAX):
+        current = await keys.current(connection, [message.conversation_id for message in messages])
+        told = [message for message in messages if message.conversation_id in current]
+        new, fresh = await connection.fetchrow(
+            POST,
+            [message.conversation_id for message in told],
+            [current[message.conversation_id].epoch for message in told],
+            [
+                seal(current[message.conversation_id], message.dedup_key, by_author(message.author), message.parts)
+                for message in told
+            ],
+            [message.kind for message in told],
+            [message.dedup_key for message in told],
+            [message.turn_id for message in told],
+            [message.author for message in told],
+        )
+        posted += new
+        if new == fresh:
+            return posted
+        # Some rooms are in a new epoch. They are locked by now, so the next try finds them as they stay.
+        for conversation_id in current:
+            keys.forget(conversation_id)
+    raise StoreUnavailable("The database is busy. Try again in a few seconds.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -402,15 +426,25 @@ class Outbox:
     async def claim(self, channel: ChannelName, limit: int) -> list[Delivery]:
         """Lease up to `limit` messages of a channel that are due and first in their conversations."""
         claimed = CLAIMED_WINDOWED if channel in WINDOWED else CLAIMED
-        rows = await self._db.pool.fetch(CLAIM + claimed, channel.value, limit, self._lease)
-        if rows:
-            crashpoint.hit("outbox.sending")
-        return [_delivery(channel, row) for row in rows]
+        return await self._claim(CLAIM + claimed, channel, limit)
 
     async def claim_in_doubt(self, channel: ChannelName, limit: int) -> list[Delivery]:
         """Take up to `limit` messages whose outcome is unknown and should be asked after now."""
-        rows = await self._db.pool.fetch(CLAIM_IN_DOUBT + CLAIMED, channel.value, limit, self._lease)
-        return [_delivery(channel, row) for row in rows]
+        return await self._claim(CLAIM_IN_DOUBT + CLAIMED, channel, limit)
+
+    async def _claim(self, statement: str, channel: ChannelName, limit: int) -> list[Delivery]:
+        """Claim, and open what is to be said. What has no words any more is neither sent nor asked after."""
+        async with self._db.pool.acquire() as connection:
+            rows = await connection.fetch(statement, channel.value, limit, self._lease)
+            if not rows:
+                return []
+            crashpoint.hit("outbox.sending")
+            said = await opened_parts(self._db.keys, connection, rows)
+        for row, parts in zip(rows, said, strict=True):
+            if parts is None:
+                state: State = "unknown" if row["asked"] else "refused"
+                await self.settle(Outcome(row["id"], row["attempt"], state, error=ERASED))
+        return [_delivery(channel, row, parts) for row, parts in zip(rows, said, strict=True) if parts is not None]
 
     async def abandon(self) -> None:
         """Turn what dead processes were sending into unknown outcomes."""
@@ -543,7 +577,7 @@ class Outbox:
         return (ids | set(past or ())) - {None}
 
 
-def _delivery(channel: ChannelName, row: Any) -> Delivery:
+def _delivery(channel: ChannelName, row: Any, parts: tuple[Part, ...]) -> Delivery:
     recipient = Address(channel, row["account"], row["room"], row["room"])
     message = OutboundMessage(
         row["id"],
@@ -551,7 +585,7 @@ def _delivery(channel: ChannelName, row: Any) -> Delivery:
         recipient,
         row["conversation_id"],
         row["seq"],
-        PARTS.validate_python(row["parts"]),
+        parts,
         row["created_at"],
         row["piece"],
         TemplateUse(**row["template"]) if row["template"] is not None else None,

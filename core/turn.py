@@ -27,10 +27,11 @@ from core.errors import InvalidSlot, LimitReached, ProviderError, ProviderRefuse
 from core.group_commit import GroupCommit
 from core.limits import CLASSES, MESSAGES, UPLOADS, Limits, Verdict, Whose, day_key, refusal, span_of
 from core.mentions import is_shared, without_name
-from core.messages import PARTS, Address, ChannelName, InboundMessage, Media, Part, Reply, Text
+from core.messages import Address, ChannelName, InboundMessage, Media, Part, Reply, Text
 from core.outbox import COUNTED, WRITE
 from core.providers import Providers
 from core.receipts import once
+from core.sealed import BOT, COLUMNS, opened_parts, seal
 from core.settings import Settings
 from core.wake import Wakes
 from core.window import WINDOWED
@@ -287,10 +288,9 @@ RETURNING t.id, t.attempt, set_config('synchronous_commit', 'off', true)
 """
 """A claim that a crash of PostgreSQL forgets is made again, so its commit need not wait for the disk; closing does."""
 
-READ = """
-SELECT t.id, t.attempt, t.conversation_id, c.channel, c.account, c.room, m.event_id, m.parts, m.reply_to, m.created_at,
-       i.provider_id, i.display_name, p.id AS person_id, p.name, p.language, p.timezone, p.plan, p.muted_until,
-       m.deleted_at
+READ = f"""
+SELECT t.id, t.attempt, c.channel, c.account, c.room, {COLUMNS}, m.reply_to, m.created_at,
+       i.provider_id, i.display_name, p.id AS person_id, p.name, p.language, p.timezone, p.plan, p.muted_until
 FROM unnest($1::bigint[]) AS g(id)
 JOIN turn t USING (id)
 JOIN conversation c ON c.id = t.conversation_id
@@ -317,22 +317,26 @@ WHERE id = $1 AND attempt = $2 AND state = 'open'
 
 CLOSE = f"""
 WITH given AS (
-    SELECT * FROM unnest($1::bigint[], $2::int[], $3::uuid[], $4::text[], $5::text[], $6::text[])
-        AS g(id, attempt, conversation_id, state, intent, parts)
+    SELECT * FROM unnest($1::bigint[], $2::int[], $3::uuid[], $4::text[], $5::text[], $6::int[],
+                         $7::bytea[])
+        AS g(id, attempt, conversation_id, state, intent, epoch, sealed)
 ), first AS MATERIALIZED (
-    SELECT id FROM conversation WHERE id IN (SELECT conversation_id FROM given) ORDER BY id FOR NO KEY UPDATE
+    SELECT id, epoch FROM conversation WHERE id IN (SELECT conversation_id FROM given) ORDER BY id FOR NO KEY UPDATE
 ), closed AS (
     UPDATE turn t SET state = g.state, intent = g.intent::jsonb, closed_at = clock_timestamp(), lease_until = NULL
     FROM given g JOIN first ON first.id = g.conversation_id
     WHERE t.id = g.id AND t.attempt = g.attempt AND t.state IS NOT DISTINCT FROM 'open'
-    RETURNING t.id, t.conversation_id, g.parts
+      AND first.epoch = coalesce(g.epoch, first.epoch)
+    RETURNING t.id, t.conversation_id, g.epoch, g.sealed
 ), fresh AS (
-    SELECT conversation_id, parts, 'reply' AS kind, 'turn:' || id AS dedup_key, id AS turn_id, id AS n
-    FROM closed WHERE parts IS NOT NULL
+    SELECT conversation_id, epoch, sealed, 'reply' AS kind, 'turn:' || id AS dedup_key, id AS turn_id,
+           NULL::text AS author, id AS n
+    FROM closed WHERE sealed IS NOT NULL
 ), {COUNTED}, {WRITE}
 SELECT id FROM closed
 """
-"""One statement, hence one transaction: the fence, then replies and outbox rows of the turns that passed it.
+"""One statement, hence one transaction: the fence, then replies and outbox rows of the turns that passed it. A turn
+whose reply was sealed in an epoch that is over stays open.
 
 Conversations are locked before anything else, in id order, as the inbox does it.
 """
@@ -360,10 +364,12 @@ class Turns:
             return []
         crashpoint.hit("turn.claimed")
         # A second statement, hence a later snapshot: a message that joined a turn just before it was claimed is seen.
-        rows = await self._db.pool.fetch(READ, [row["id"] for row in claimed], MESSAGES_MAX)
-        grouped: dict[int, list[Any]] = {}
-        for row in rows:
-            grouped.setdefault(row["id"], []).append(row)
+        async with self._db.pool.acquire() as connection:
+            rows = await connection.fetch(READ, [row["id"] for row in claimed], MESSAGES_MAX)
+            said = await opened_parts(self._db.keys, connection, rows)
+        grouped: dict[int, list[Read]] = {}
+        for read in zip(rows, said, strict=True):
+            grouped.setdefault(read[0]["id"], []).append(read)
         now = datetime.now(UTC)
         turns = [_turn(group, now) for group in grouped.values()]
         counts = [
@@ -382,7 +388,7 @@ class Turns:
             for turn, used, group in zip(turns, counted, grouped.values(), strict=True)
         ]
 
-    def _within(self, turn: Turn, used: int, rows: Sequence[Any]) -> Turn:
+    def _within(self, turn: Turn, used: int, read: "Sequence[Read]") -> Turn:
         """The turn as far as its person's messages of the day allow; `used` is their number, its own included.
 
         They are told in the turn that goes over, and only there. What others wrote in the room is answered all the
@@ -395,7 +401,7 @@ class Turns:
         zone = ZoneInfo(turn.person.timezone or self._zone)
         verdict = Verdict(MESSAGES, allowed, span_of("day", turn.now, zone).ends_at, passed=False)
         notice = str(refusal(verdict, turn.person.language, turn.now, zone)) if before <= allowed else None
-        others = [row for row in rows if row["person_id"] != turn.person.id]
+        others = [one for one in read if one[0]["person_id"] != turn.person.id]
         if others:
             return replace(_turn(others, turn.now), notice=notice)
         left = max(0, allowed - before)
@@ -417,19 +423,16 @@ class Turns:
         return await self._closing.submit(closing)
 
     async def _commit(self, closings: Sequence[Closing]) -> list[bool]:
-        turns = [closing.turn for closing in closings]
-        crashpoint.hit("turn.before_commit")
-        rows = await self._db.pool.fetch(
-            CLOSE,
-            [turn.id for turn in turns],
-            [turn.attempt for turn in turns],
-            [turn.conversation_id for turn in turns],
-            ["dead" if turn.attempt > ATTEMPTS_MAX else "done" for turn in turns],
-            [orjson.dumps({"messages": list(closing.understood)}).decode() for closing in closings],
-            [closing.reply and PARTS.dump_json(closing.reply.parts).decode() for closing in closings],
-        )
-        crashpoint.hit("turn.committed")
-        closed = {row["id"] for row in rows}
+        async with self._db.pool.acquire() as connection:
+            crashpoint.hit("turn.before_commit")
+            closed = await self._close(connection, closings)
+            crashpoint.hit("turn.committed")
+            left = [one for one in closings if one.reply is not None and one.turn.id not in closed]
+            if left:
+                # They are somebody else's by now, or their reply was sealed with a key that is no longer the newest.
+                for one in left:
+                    self._db.keys.forget(one.turn.conversation_id)
+                closed |= await self._close(connection, left)
         # Only after COMMIT: a turn that is answered again must find the state it was first answered in.
         await self._dialogs.save(
             {
@@ -443,7 +446,31 @@ class Turns:
         )
         self._wakes.wake("outbox")
         self._wakes.wake("turn")
-        return [turn.id in closed for turn in turns]
+        return [closing.turn.id in closed for closing in closings]
+
+    async def _close(self, connection: Any, closings: Sequence[Closing]) -> set[int]:
+        """Seal the replies and close; the ids of the turns that were."""
+        turns = [closing.turn for closing in closings]
+        replies = [closing.reply for closing in closings]
+        keys = await self._db.keys.current(connection, [turn.conversation_id for turn in turns])
+        rows = await connection.fetch(
+            CLOSE,
+            [turn.id for turn in turns],
+            [turn.attempt for turn in turns],
+            [turn.conversation_id for turn in turns],
+            ["dead" if turn.attempt > ATTEMPTS_MAX else "done" for turn in turns],
+            [orjson.dumps({"messages": list(closing.understood)}).decode() for closing in closings],
+            [reply and keys[turn.conversation_id].epoch for turn, reply in zip(turns, replies, strict=True)],
+            [
+                reply and seal(keys[turn.conversation_id], f"turn:{turn.id}", BOT, reply.parts)
+                for turn, reply in zip(turns, replies, strict=True)
+            ],
+        )
+        return {row["id"] for row in rows}
+
+
+Read = tuple[Any, tuple[Part, ...] | None]
+"""A row of READ, and what it says; None where that was deleted, or is not to be read any more."""
 
 
 def _with_states(turn: Turn, states: Mapping[tuple[UUID, UUID], DialogState]) -> Turn:
@@ -451,23 +478,24 @@ def _with_states(turn: Turn, states: Mapping[tuple[UUID, UUID], DialogState]) ->
     return replace(turn, state=states[turn.conversation_id, turn.person.id], others=others)
 
 
-def _turn(rows: Sequence[Any], now: datetime) -> Turn:
+def _turn(read: Sequence[Read], now: datetime) -> Turn:
     """One turn from its joined rows, one a message, oldest first; what muted people wrote is left out of it."""
-    heard = [row for row in rows if row["muted_until"] is None or row["muted_until"] <= now]
-    rows, muted = (heard, False) if heard else (rows, True)
+    heard = [one for one in read if one[0]["muted_until"] is None or one[0]["muted_until"] <= now]
+    read, muted = (heard, False) if heard else (read, True)
+    rows = [row for row, _ in read]
     last = rows[-1]
     channel = ChannelName(last["channel"])
     messages = tuple(
         InboundMessage(
             Address(channel, row["account"], row["room"], row["provider_id"]),
             row["event_id"],
-            _heard(row["room"], PARTS.validate_python(row["parts"])),
+            _heard(row["room"], parts or ()),
             row["created_at"],
             row["display_name"],
             None,
             row["reply_to"],
         )
-        for row in rows
+        for row, parts in read
     )
     people = tuple(map(_person, rows))
     return Turn(
@@ -480,7 +508,7 @@ def _turn(rows: Sequence[Any], now: datetime) -> Turn:
         DialogState(),
         now,
         people if len(rows) > 1 and len({one.id for one in people}) > 1 else (),
-        deleted=frozenset(number for number, row in enumerate(rows, 1) if row["deleted_at"] is not None),
+        deleted=frozenset(number for number, (_, parts) in enumerate(read, 1) if parts is None),
         written=sum(row["person_id"] == last["person_id"] for row in rows),
         held="muted" if muted else None,
     )

@@ -12,8 +12,9 @@ from uuid import UUID, uuid4
 import structlog
 
 from core.db import Database
-from core.messages import PARTS, ChannelName, Text
-from core.outbox import NewMessage, post
+from core.messages import ChannelName, Text
+from core.outbox import ERASED, NewMessage, post
+from core.sealed import COLUMNS, opened_parts
 from core.templates import approved
 from core.wake import Wakes
 from core.window import ANY_LANGUAGE, pick
@@ -30,12 +31,12 @@ WHERE id = $1 AND state IN ('refused', 'held') AND followed_up_at IS NULL
 RETURNING follow_ups
 """
 
-CLAIM = """
+CLAIM = f"""
 UPDATE outbox o SET followed_up_at = clock_timestamp()
 FROM message m, conversation c
 WHERE o.id = $1 AND o.state IN ('refused', 'held') AND o.followed_up_at IS NULL AND m.id = o.id
   AND c.id = o.conversation_id
-RETURNING o.kind, o.dedup_key, o.channel, o.conversation_id, m.parts, o.state, o.held_seq, c.account
+RETURNING o.kind, o.channel, {COLUMNS}, o.state, o.held_seq, c.account
 """
 NOT_HELD = """
 UPDATE outbox SET state = 'refused', error = 'More than 24 hours had passed since the person last wrote on WhatsApp;'
@@ -89,6 +90,9 @@ async def follow_up(db: Database, wakes: Wakes, outbox_id: int, *, can_mail: boo
 
 async def _reroute(connection: Any, outbox_id: int, row: Any, *, can_mail: bool) -> str | None:
     """Write the e-mail; None when that is done, else why it cannot be, for staff."""
+    [said] = await opened_parts(connection.keys, connection, [row])
+    if said is None:
+        return ERASED
     if not can_mail:
         return "It could not go by e-mail: no mail server is set up (SMTP_HOST)."
     if row["kind"] not in OWNER:
@@ -107,7 +111,7 @@ async def _reroute(connection: Any, outbox_id: int, row: Any, *, can_mail: bool)
     )
     channel = NAMES.get(row["channel"], row["channel"])
     preface = Text(text=f"We could not reach you on {channel}, so this comes by e-mail.")
-    parts = (*PARTS.validate_python(row["parts"]), preface)
+    parts = (*said, preface)
     await post(connection, [NewMessage(conversation_id, parts, "rerouted", f"reroute:{outbox_id}")])
     return None
 

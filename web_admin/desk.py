@@ -14,12 +14,13 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from core import audit
-from core.db import Database
+from core.db import Database, driver
 from core.errors import UserError
 from core.handoff import HandedBack, TookOver, Watched
 from core.handoff_store import Handoffs
 from core.messages import Text
 from core.models import CannedReply, Conversation, Note
+from core.sealed import as_note
 from core.settings import Settings
 from core.wake import Wakes
 from web_admin import auth, queries
@@ -92,12 +93,15 @@ class Desk:
 
     async def _note(self, staff: auth.Staff, conversation: UUID, written: Written) -> None:
         async with self._db.transaction() as session:
-            if await session.scalar(select(Conversation.id).where(Conversation.id == conversation)) is None:
+            locked = select(Conversation.id).where(Conversation.id == conversation)
+            if await session.scalar(locked.with_for_update(key_share=True)) is None:
                 raise LookupError
+            key = await self._db.keys.of_locked(await driver(session), conversation)
+            kept = key.seal(as_note(staff.name, written.nonce), written.text.encode())
             values = {"conversation_id": conversation, "author": staff.name}
             stored = await session.scalar(
                 insert(Note)
-                .values(text=written.text, nonce=written.nonce, **values)
+                .values(sealed=kept, nonce=written.nonce, **values)
                 .on_conflict_do_nothing()
                 .returning(Note.id)
             )

@@ -12,12 +12,13 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from pydantic import ValidationError
-from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select, text, tuple_
+from sqlalchemy import ColumnElement, RowMapping, Select, and_, exists, func, or_, select, text, tuple_
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
-from core.db import is_away
+from core import sealed
+from core.db import driver, is_away
 from core.errors import UserError
 from core.handoff import Handoff, Mode
 from core.messages import PARTS, ChannelName, Part
@@ -28,6 +29,8 @@ LIST_PAGE = 50
 THREAD_PAGE = 60
 """Messages on one page of a conversation."""
 SEARCH_CHARS_MAX = 100
+SEALED_AS = frozenset({"conversation_id", "sealed", "event_id", "dedup_key", "identity_id"})
+ERASED = "This note was erased."
 NOTES_MAX = 200
 """Notes of staff shown with one page of a conversation, the newest."""
 SHOWN = ("", "waiting", "mine", "trouble")
@@ -574,7 +577,11 @@ async def thread(session: AsyncSession, conversation_id: UUID, upto: int | None)
         .add_columns(
             Message.direction,
             Message.created_at,
-            Message.parts,
+            Message.conversation_id,
+            Message.sealed,
+            Message.event_id,
+            Message.dedup_key,
+            Message.identity_id,
             Message.turn_id,
             Message.author,
             Turn.intent,
@@ -586,7 +593,9 @@ async def thread(session: AsyncSession, conversation_id: UUID, upto: int | None)
         .outerjoin(Person, Person.id == Identity.person_id)
     )
     rows = (await session.execute(statement.limit(THREAD_PAGE))).mappings().all()
-    return [Stored(**(dict(row) | {"parts": _parts(row["parts"])})) for row in reversed(rows)]
+    connection = await driver(session)
+    said = await sealed.opened(connection.keys, connection, rows)
+    return [_stored(row, json) for row, json in zip(reversed(rows), reversed(said), strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -603,13 +612,20 @@ async def asides(
     session: AsyncSession, conversation_id: UUID, since: datetime | None, until: datetime | None
 ) -> list[Aside]:
     """The notes between two moments, oldest first; None is no bound."""
-    statement = select(Note.id, Note.author, Note.text, Note.created_at).where(Note.conversation_id == conversation_id)
+    columns = Note.id, Note.author, Note.created_at, Note.conversation_id, Note.nonce, Note.sealed
+    statement = select(*columns).where(Note.conversation_id == conversation_id)
     if since is not None:
         statement = statement.where(Note.created_at >= since)
     if until is not None:
         statement = statement.where(Note.created_at <= until)
-    rows = await session.execute(statement.order_by(Note.created_at.desc()).limit(NOTES_MAX))
-    return [Aside(**row) for row in reversed(rows.mappings().all())]
+    rows = (await session.execute(statement.order_by(Note.created_at.desc()).limit(NOTES_MAX))).all()[::-1]
+    connection = await driver(session)
+    values = [(row.conversation_id, sealed.as_note(row.author, row.nonce), row.sealed) for row in rows]
+    said = await connection.keys.opened(connection, values)
+    return [
+        Aside(row.id, row.author, ERASED if text is None else text.decode(), row.created_at)
+        for row, text in zip(rows, said, strict=True)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -636,9 +652,12 @@ async def canned_replies(session: AsyncSession) -> Sequence[CannedReply]:
     return (await session.scalars(select(CannedReply).order_by(CannedReply.shortcut))).all()
 
 
-def _parts(raw: object) -> tuple[Part, ...] | None:
-    """Stored parts; None for kinds that this version does not know."""
+def _stored(row: RowMapping, json: bytes | None) -> Stored:
+    """A message from its row; its parts are None for kinds that this version does not know, and none once erased."""
+    shown = {name: value for name, value in row.items() if name not in SEALED_AS}
+    if json is None:
+        return Stored(**shown | {"parts": (), "deleted_at": row["deleted_at"] or row["created_at"]})
     try:
-        return PARTS.validate_python(raw)
+        return Stored(**shown, parts=PARTS.validate_json(json))
     except ValidationError:
-        return None
+        return Stored(**shown, parts=None)

@@ -23,6 +23,9 @@ import orjson
 from bot.bench import Row
 from bot.bench.webhooks import Connection, inbound, signed_request
 from bot.stand import Stand, stand
+from core.crypto import RoomKeys
+from core.messages import text_of
+from core.sealed import COLUMNS, opened_parts
 
 CONNECTIONS = 32
 WINDOW = 20
@@ -82,24 +85,29 @@ UNSETTLED = """
 SELECT (SELECT count(*) FROM turn WHERE state IN ('waiting', 'open')) + (SELECT count(*) FROM outbox WHERE done_at
 IS NULL)
 """
-REPLIES = """
-SELECT c.room, array_agg(m.parts -> 0 ->> 'text' ORDER BY m.seq) AS texts FROM message m JOIN conversation c ON c.id
-= m.conversation_id
-WHERE m.direction = 'out' AND c.channel = 'whatsapp' GROUP BY c.room
-"""
+REPLIES = f"""
+SELECT c.room, {COLUMNS} FROM message m JOIN conversation c ON c.id = m.conversation_id
+WHERE m.direction = 'out' AND c.channel = 'whatsapp' ORDER BY m.conversation_id, m.seq
+"""  # noqa: S608  Its columns are a constant of ours.
 
 
 async def judge(
-    connection: "asyncpg.Connection[asyncpg.Record]", events: Sequence[str], sends: Sequence[Mapping[str, Any]]
+    connection: "asyncpg.Connection[asyncpg.Record]",
+    keys: RoomKeys,
+    events: Sequence[str],
+    sends: Sequence[Mapping[str, Any]]
 ) -> Verdict:
     """Hold the store, and what the provider really accepted (oldest first), against what was acknowledged."""
     told: dict[str, list[str]] = {}
     for send in sends:
         told.setdefault(send["to"], []).append(send["body"])
     missing = twice = disorder = 0
-    for row in await connection.fetch(REPLIES):
-        wanted = list(row["texts"])
-        got = told.get(row["room"], [])
+    replies = await connection.fetch(REPLIES)
+    rooms: dict[str, list[str]] = {}
+    for row, parts in zip(replies, await opened_parts(keys, connection, replies), strict=True):
+        rooms.setdefault(row["room"], []).append(text_of(parts or ()))
+    for room, wanted in rooms.items():
+        got = told.get(room, [])
         missing += sum((Counter(wanted) - Counter(got)).values())
         twice += sum((Counter(got) - Counter(wanted)).values())
         disorder += list(dict.fromkeys(got)) != list(dict.fromkeys(wanted))
@@ -215,7 +223,8 @@ async def storm(deployment: Stand, *, events: int, senders: int, kills: int, see
     connection = await deployment.connect()
     try:
         await settled(connection)
-        verdict = await judge(connection, [event_id for event_id, _ in raging.events], await sends_of(deployment))
+        acknowledged = [event_id for event_id, _ in raging.events]
+        verdict = await judge(connection, deployment.keys, acknowledged, await sends_of(deployment))
     finally:
         await connection.close()
     return raging, verdict

@@ -13,6 +13,7 @@ import pytest
 from core.db import Database
 from core.settings import Settings
 from tests.channels.browser import Running, Site
+from tests.said import texts
 from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
@@ -64,8 +65,7 @@ def socket_url(site: Site) -> str:
 
 async def stored(site: Site) -> list[str]:
     """The texts that came in, in order."""
-    rows = await site.db.pool.fetch("SELECT parts FROM message WHERE direction = 'in' ORDER BY conversation_id, seq")
-    return [row["parts"][0]["text"] for row in rows]
+    return await texts(site.db, "WHERE direction = 'in' ORDER BY conversation_id, seq")
 
 
 async def answer(site: Site, count: int, text: str, options: tuple[str, ...] = ()) -> None:

@@ -20,6 +20,7 @@ from core.messages import Choices, Part, Text
 from core.outbox import NewMessage, post
 from core.settings import SANDBOX_PHONE_NUMBER_ID, SANDBOX_WHATSAPP_FROM, Settings
 from tests.conftest import Sandbox
+from tests.said import messages
 from tests.waiting import until
 
 _numbers = itertools.count(os.getpid() * 1_000)
@@ -181,9 +182,7 @@ async def test_a_tapped_button_is_an_answer(bot: Bot) -> None:
     tapped = {"type": "interactive", "interactive": {"type": "button_reply", "button_reply": reply}}
     await bot.write(person, message={**tapped, "context": {"id": asked["id"]}})
     await bot.heard(person, 3)
-    row = await bot.wired.db.pool.fetchrow(
-        "SELECT parts, reply_to FROM message WHERE direction = 'in' ORDER BY id DESC"
-    )
+    [row] = await messages(bot.wired.db, "WHERE direction = 'in' ORDER BY id DESC LIMIT 1", also=["m.reply_to"])
     assert (row["parts"], row["reply_to"]) == ([{"kind": "text", "text": "Nairobi"}], asked["id"])
 
 

@@ -18,7 +18,9 @@ from pydantic import SecretStr
 from bot.servers.postgres import APP, Postgres
 from bot.webhooks import BATCH_BYTES_MAX
 from core.db import Database
+from core.settings import Settings
 from tests.bot.test_webhooks import PUBLIC, RECORDINGS, TOKEN, Site, owed, serving
+from tests.said import messages
 
 PATH = "/webhooks/whatsapp"
 SECRET = "an-app-secret"
@@ -67,8 +69,8 @@ async def test_a_signed_message_is_stored_and_acknowledged_with_nothing(site: Si
     webhook = recorded()
     value(webhook)["messages"][0]["text"]["body"] = "café 😀 / \n"
     assert await post(site, webhook) == (200, b"")
-    row = await site.db.pool.fetchrow("SELECT channel, account, event_id, parts FROM message")
-    assert dict(row) == {
+    [row] = await messages(site.db, also=["m.channel", "m.account"])
+    assert {name: row[name] for name in ("channel", "account", "event_id", "parts")} == {
         "channel": "whatsapp",
         "account": ACCOUNT,
         "event_id": "wamid.HBgMMjU0NzEyMzQ1Njc4FQIAEhgg",
@@ -102,7 +104,7 @@ async def test_a_batch_of_a_thousand_is_stored_in_order_and_once(site: Site) -> 
     for _ in range(2):
         assert await post(site, webhook) == (200, b"")
     assert await site.rows() == 1_000
-    rows = await site.db.pool.fetch("SELECT conversation_id, parts FROM message ORDER BY conversation_id, seq")
+    rows = await messages(site.db, "ORDER BY conversation_id, seq")
     heard: dict[object, list[int]] = {}
     for row in rows:
         heard.setdefault(row["conversation_id"], []).append(int(row["parts"][0]["text"]))
@@ -284,7 +286,7 @@ async def test_a_body_too_large_or_compressed_is_refused(site: Site) -> None:
 
 
 async def test_a_store_that_is_away_is_not_acknowledged(database: str, postgres: Postgres) -> None:
-    db = await Database.connect(postgres.url(APP, database))
+    db = await Database.connect(postgres.url(APP, database), Settings(_env_file=None).key_list)
     async with serving(db, **CLOUD) as site:
         await db.pool.close()
         for name in ("in_text", "status_window_closed"):

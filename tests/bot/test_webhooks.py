@@ -33,6 +33,7 @@ from core.messages import Address, ChannelName, InboundMessage, Text
 from core.outbox import NewMessage, Outbox, post
 from core.settings import Settings
 from core.wake import Wakes
+from tests.said import messages, texts
 
 RECORDINGS = Path(__file__).parent.parent / "channels" / "recordings"
 PUBLIC = "https://bot.example.com"
@@ -148,7 +149,7 @@ async def test_a_signed_whatsapp_message_is_stored_and_answered_with_empty_twiml
     async with site.session.post(TWILIO, data=urlencode(form()).encode(), headers=signed(TWILIO, form())) as response:
         assert (response.status, response.content_type) == (200, "text/xml")
         assert await response.read() == b"<Response/>"
-    row = await site.db.pool.fetchrow("SELECT channel, account, event_id, parts FROM message")
+    [row] = await messages(site.db, also=["m.channel", "m.account"])
     assert row["channel"] == "whatsapp"
     assert row["account"] == "whatsapp:+14155238886"
     assert row["event_id"] == "SM" + "b" * 32
@@ -186,7 +187,7 @@ async def test_what_is_genuine_and_does_not_concern_us_is_acknowledged_and_not_s
 
 async def test_blank_unknown_and_foreign_values_are_covered_by_the_signature(site: Site) -> None:
     assert (await site.twilio(Body="Habari ✈️ & = + % \n", ButtonText="", NewField="", Neues="ä"))[0] == 200
-    assert await site.db.pool.fetchval("SELECT parts->0->>'text' FROM message") == "Habari ✈️ & = + % \n"
+    assert await texts(site.db) == ["Habari ✈️ & = + % \n"]
 
 
 async def test_a_signature_over_the_public_address_holds_with_and_without_its_port(site: Site) -> None:
@@ -292,7 +293,7 @@ async def test_a_replay_with_names_and_values_moved_is_still_the_same_message(si
     assert (await site.post(TWILIO, genuine, signed(TWILIO, form())))[0] == 200
     assert (await site.post(TWILIO, moved, signed(TWILIO, form())))[0] == 200
     assert await site.rows() == 1
-    assert await site.db.pool.fetchval("SELECT parts->0->>'text' FROM message") == "Weather in Nairobi tomorrow?"
+    assert await texts(site.db) == ["Weather in Nairobi tomorrow?"]
 
 
 async def test_forged_telegram_webhooks_are_refused_without_detail_and_leave_no_row(site: Site) -> None:
@@ -690,7 +691,9 @@ async def provider_tries(site: Site, number: int) -> tuple[int, float, str | Non
 async def test_while_postgres_is_away_nothing_is_acknowledged_and_afterwards_nothing_is_lost(
     road: Road, database: str, how: str
 ) -> None:
-    db = await Database.connect(f"postgresql://{APP}@/{database}?host={road._socket.parent}")
+    db = await Database.connect(
+        f"postgresql://{APP}@/{database}?host={road._socket.parent}", Settings(_env_file=None).key_list
+    )
     async with serving(db) as site:
         assert (await provider_tries(site, 0))[0] == 200
         if how == "closed":

@@ -253,8 +253,8 @@ async def test_what_is_held_goes_although_no_reply_follows(stage: Stage) -> None
     async with stage.db.hot() as connection:
         await connection.execute(
             "INSERT INTO message (conversation_id, seq, direction, channel, account, event_id, identity_id, turn_id,"
-            " parts) SELECT id, next_seq, 'in', channel, account, 'SMquiet' || id, (SELECT identity_id FROM member"
-            " WHERE conversation_id = $1), 0, '[]' FROM conversation WHERE id = $1",
+            " deleted_at) SELECT id, next_seq, 'in', channel, account, 'SMquiet' || id, (SELECT identity_id FROM member"
+            " WHERE conversation_id = $1), 0, now() FROM conversation WHERE id = $1",
             conversation,
         )
         await connection.execute("UPDATE conversation SET next_seq = next_seq + 1 WHERE id = $1", conversation)

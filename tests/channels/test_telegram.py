@@ -41,6 +41,7 @@ from core.wake import Wakes
 from tests.channels.test_golden import REPLIES
 from tests.channels.wire import Behaviour, answer, closed_port, wire
 from tests.conftest import Sandbox
+from tests.said import messages
 from tests.waiting import until
 
 RECORDINGS = Path(__file__).parent / "recordings" / "telegram"
@@ -459,7 +460,7 @@ async def polling(sandbox: Sandbox, db: Database, inbox: Inbox) -> AsyncIterator
 
 async def texts(db: Database) -> list[str]:
     """Everything stored, in order."""
-    rows = await db.pool.fetch("SELECT parts FROM message WHERE direction = 'in' ORDER BY id")
+    rows = await messages(db, "WHERE direction = 'in' ORDER BY id")
     return [part["text"] for row in rows for part in row["parts"]]
 
 

@@ -28,6 +28,7 @@ from core.wake import Wakes
 from tests.bot.test_webhooks import SECRET, SECRET_HEADER, TELEGRAM, serving
 from tests.channels.test_telegram import ACCOUNT, ADA, USERNAME, api, recorded, settings
 from tests.conftest import Sandbox
+from tests.said import texts
 from tests.waiting import until
 
 GROUP = -5001
@@ -206,8 +207,7 @@ def edited(text: str, *, kind: str = "edited_message", update_id: int = 20000, a
 
 
 async def words(db: Database) -> list[str]:
-    rows = await db.pool.fetch("SELECT parts -> 0 ->> 'text' AS text FROM message WHERE direction = 'in' ORDER BY id")
-    return [row["text"] for row in rows]
+    return await texts(db, "WHERE direction = 'in' ORDER BY id")
 
 
 async def test_by_webhook_presses_and_edits_are_taken_once_in_whatever_order(db: Database) -> None:
@@ -245,6 +245,15 @@ async def polling(sandbox: Sandbox, inbox: Inbox) -> AsyncIterator[TelegramChann
         await channel.close()
 
 
+def says(db: Database, seq: int, wanted: str) -> Callable[[], Awaitable[bool]]:
+    """Whether the message of a number says something."""
+
+    async def check() -> bool:
+        return await texts(db, "WHERE seq = $1", seq) == [wanted]
+
+    return check
+
+
 def holds(db: Database, query: str, wanted: object) -> Callable[[], Awaitable[bool]]:
     """Whether a query gives a value."""
 
@@ -269,7 +278,7 @@ async def test_what_a_phone_does_arrives_by_polling(sandbox: Sandbox, db: Databa
         await until(holds(db, "SELECT count(*) FROM message", 1), what="the message")
         who = {"as": "telegram", "from": person, "id": sent["id"]}
         await api(sandbox, "/sandbox/api/edit", who | {"text": "at 5"})
-        await until(holds(db, "SELECT parts -> 0 ->> 'text' FROM message", "at 5"), what="the edit")
+        await until(says(db, 1, "at 5"), what="the edit")
         await api(sandbox, "/sandbox/api/react", who | {"emoji": ["👍"]})
         await until(holds(db, "SELECT emoji ->> 0 FROM reaction", "👍"), what="the reaction")
         await api(sandbox, "/sandbox/api/react", who | {"emoji": []})
@@ -277,7 +286,7 @@ async def test_what_a_phone_does_arrives_by_polling(sandbox: Sandbox, db: Databa
         keys = {"inline_keyboard": [[{"text": "Weather", "callback_data": "#1"}]]}
         number = (await channel._bot.send_message(person, "What?", reply_markup=_markup(keys))).message_id
         await api(sandbox, "/sandbox/api/tap", {"as": "telegram", "id": f"{person}:{number}", "data": "#1"})
-        await until(holds(db, "SELECT parts -> 0 ->> 'text' FROM message WHERE seq = 2", "Weather"), what="the press")
+        await until(says(db, 2, "Weather"), what="the press")
 
         async def answered() -> bool:
             return len(await truth(sandbox, "answer")) == answers + 1 and len(await truth(sandbox, "commands")) > menus

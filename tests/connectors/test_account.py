@@ -9,6 +9,7 @@ import pytest
 from core.db import Database
 from core.linking import CODES_MAX
 from tests.core.speaking import TELEGRAM, WEB, WHATSAPP, Mathia, at, mathia
+from tests.said import messages
 
 VISITOR = at(WEB, "visitor-1")
 PHONE = at(WHATSAPP, "whatsapp:+254712345678")
@@ -247,13 +248,11 @@ async def test_preferences_are_kept_and_bad_ones_are_asked_again(bot: Mathia) ->
 
 async def mailed(bot: Mathia) -> list[tuple[str, str]]:
     """Room and code of every mail, oldest first."""
-    rows = await bot.db.pool.fetch(
-        "SELECT c.room, m.parts->0->>'text' AS text FROM outbox o JOIN message m ON m.id = o.id"
-        " JOIN conversation c ON c.id = o.conversation_id WHERE o.channel = 'email' ORDER BY o.id"
-    )
+    mails = "JOIN conversation c ON c.id = m.conversation_id WHERE c.channel = 'email' ORDER BY m.id"
+    rows = await messages(bot.db, mails, also=["c.room"])
     found = []
     for row in rows:
-        code = re.search(r"\d{6}", row["text"])
+        code = re.search(r"\d{6}", row["parts"][0]["text"])
         assert code
         found.append((row["room"], code[0]))
     return found

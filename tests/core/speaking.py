@@ -22,6 +22,7 @@ from core.providers import Providers
 from core.settings import Settings
 from core.turn import TurnDeps, Turns, run_turn
 from core.wake import Wakes
+from tests.said import texts
 
 WEB, WHATSAPP, TELEGRAM = ChannelName.WEB, ChannelName.WHATSAPP, ChannelName.TELEGRAM
 
@@ -55,13 +56,13 @@ class Mathia:
 
     async def told(self, who: Address) -> list[str]:
         """What was said in a room, in order."""
-        rows = await self.db.pool.fetch(
-            "SELECT m.parts FROM message m JOIN conversation c ON c.id = m.conversation_id"
+        return await texts(
+            self.db,
+            "JOIN conversation c ON c.id = m.conversation_id"
             " WHERE m.direction = 'out' AND (c.channel, c.room) = ($1, $2) ORDER BY m.seq",
             who.channel.value,
             who.room,
         )
-        return [row["parts"][0]["text"] for row in rows]
 
     async def hear(self, who: Address, text: str) -> str:
         """Say one thing; the newest answer in that room."""

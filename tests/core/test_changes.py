@@ -21,6 +21,7 @@ from core.messages import Address, ChannelName, Reply, Text
 from core.turn import Closing, Turns, run_turn
 from core.wake import Wakes
 from tests.factories import ACCOUNT, say
+from tests.said import messages
 
 ROOM = "whatsapp:+254712345678"
 AMINA = Address(ChannelName.WHATSAPP, ACCOUNT, ROOM, ROOM)
@@ -50,12 +51,14 @@ def inbox(db: Database) -> Inbox:
 
 async def end(db: Database) -> list[tuple[Any, ...]]:
     """Everything a change can change."""
-    rows = await db.pool.fetch(
-        "SELECT m.parts::text, m.edited_at, m.deleted_at IS NOT NULL AS deleted,"
-        " (SELECT array_agg(r.emoji::text ORDER BY r.identity_id) FROM reaction r WHERE r.message_id = m.id) AS emoji"
-        " FROM message m ORDER BY m.id"
-    )
-    return [tuple(row) for row in rows]
+    every = "array_agg(r.emoji::text ORDER BY r.identity_id)"
+    return await _ends(db, every, "ORDER BY m.id")
+
+
+async def _ends(db: Database, emoji: str, rest: str, *values: object) -> list[tuple[Any, ...]]:
+    reactions = f"(SELECT {emoji} FROM reaction r WHERE r.message_id = m.id) AS emoji"  # noqa: S608
+    rows = await messages(db, rest, *values, also=["m.edited_at", "m.deleted_at IS NOT NULL AS deleted", reactions])
+    return [(str(row["parts"]), row["edited_at"], row["deleted"], row["emoji"]) for row in rows]
 
 
 async def test_an_edit_replaces_the_words_and_a_repeated_one_does_nothing(db: Database, inbox: Inbox) -> None:
@@ -165,13 +168,8 @@ def _in_room(one: Change, room: str) -> Change:
 
 
 async def _end_of(db: Database, room: str) -> list[tuple[Any, ...]]:
-    rows = await db.pool.fetch(
-        "SELECT m.parts::text, m.edited_at, m.deleted_at IS NOT NULL AS deleted,"
-        " (SELECT r.emoji::text FROM reaction r WHERE r.message_id = m.id) AS emoji FROM message m"
-        " JOIN conversation c ON c.id = m.conversation_id WHERE c.room = $1 ORDER BY m.seq",
-        room,
-    )
-    return [tuple(row) for row in rows]
+    whole = "JOIN conversation c ON c.id = m.conversation_id WHERE c.room = $1 ORDER BY m.seq"
+    return await _ends(db, "min(r.emoji::text)", whole, room)
 
 
 async def test_changes_at_once_are_each_applied_once_and_numbered_without_gaps(db: Database, inbox: Inbox) -> None:

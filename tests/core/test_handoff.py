@@ -53,6 +53,7 @@ from core.turn import Closing, Turn
 from core.turn import Turns as TurnStore
 from core.wake import Wakes
 from tests.factories import say
+from tests.said import texts
 
 SCHEDULES = int(os.environ.get("HANDOFF_SCHEDULES", "300"))
 """Random schedules of the model; 5,000 in the nightly run."""
@@ -275,8 +276,7 @@ class Desk:
         return await self.handoffs.say(conversation, staff, (Text(text=text),), nonce or uuid4().hex)
 
     async def said(self) -> list[str]:
-        rows = await self.db.pool.fetch("SELECT parts FROM message WHERE direction = 'out' ORDER BY seq")
-        return [row["parts"][0]["text"] for row in rows]
+        return await texts(self.db, "WHERE direction = 'out' ORDER BY seq")
 
     async def states(self) -> list[str]:
         return [row["state"] for row in await self.db.pool.fetch("SELECT state FROM turn ORDER BY id")]

@@ -8,8 +8,10 @@ import pytest
 from core.db import Database
 from core.errors import StoreUnavailable
 from core.inbox import Inbox
+from core.settings import Settings
 from core.wake import Wakes
 from tests.factories import say
+from tests.said import messages, texts
 
 
 @pytest.fixture
@@ -20,9 +22,10 @@ def inbox(db: Database) -> Inbox:
 async def test_a_message_is_stored_with_its_person_conversation_and_turn(db: Database, inbox: Inbox) -> None:
     [received] = await inbox.receive([say("habari", room="r1", name="Amina")])
     assert (received.seq, received.new) == (1, True)
-    row = await db.pool.fetchrow(
-        "SELECT m.parts, m.direction, p.name, t.state FROM message m JOIN identity i ON i.id = m.identity_id"
-        " JOIN person p ON p.id = i.person_id JOIN turn t ON t.id = m.turn_id"
+    [row] = await messages(
+        db,
+        "JOIN identity i ON i.id = m.identity_id JOIN person p ON p.id = i.person_id JOIN turn t ON t.id = m.turn_id",
+        also=["m.direction", "p.name", "t.state"],
     )
     assert row["parts"] == [{"kind": "text", "text": "habari"}]
     assert (row["direction"], row["name"], row["state"]) == ("in", "Amina", "waiting")
@@ -49,7 +52,7 @@ async def test_waiting_messages_of_a_conversation_share_a_turn(db: Database, inb
 
 
 async def test_racing_deliveries_from_two_processes_leave_no_gap_and_no_double(database_url: str) -> None:
-    databases = [await Database.connect(database_url) for _ in range(2)]
+    databases = [await Database.connect(database_url, Settings(_env_file=None).key_list) for _ in range(2)]
     inboxes = [Inbox(one, Wakes(one)) for one in databases]
     dice = random.Random(7)
     events = [(f"e{i}", f"r{i % 5}") for i in range(200)]
@@ -74,8 +77,7 @@ async def test_racing_deliveries_from_two_processes_leave_no_gap_and_no_double(d
 
 async def test_messages_of_one_call_keep_their_order(db: Database, inbox: Inbox) -> None:
     await inbox.receive([say(str(n), room="r1") for n in range(20)])
-    rows = await db.pool.fetch("SELECT parts FROM message ORDER BY seq")
-    assert [row["parts"][0]["text"] for row in rows] == [str(n) for n in range(20)]
+    assert await texts(db, "ORDER BY seq") == [str(n) for n in range(20)]
 
 
 async def test_a_refused_message_does_not_fail_its_neighbours(db: Database, inbox: Inbox) -> None:

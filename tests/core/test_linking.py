@@ -14,6 +14,7 @@ from core import linking
 from core.db import Database
 from core.linking import CODE_LIFE, CODES_MAX, TRIES_MAX, TRIES_WITHIN, Outcome
 from core.messages import Address, ChannelName
+from core.settings import Settings
 
 IDENTITIES = 5
 WRONG = "ZZZZZZZZ22"
@@ -169,7 +170,7 @@ class Linking(RuleBasedStateMachine):
 
 def test_any_order_of_linking_ends_as_the_model_says(database_url: str) -> None:
     with asyncio.Runner() as runner:
-        db = runner.run(Database.connect(database_url))
+        db = runner.run(Database.connect(database_url, Settings(_env_file=None).key_list))
         Linking.db, Linking.loop = db, runner
         try:
             run_state_machine_as_test(

@@ -27,6 +27,7 @@ from core.settings import Settings
 from core.turn import Closing, TurnDeps, Turns, run_turn
 from core.wake import Wakes
 from tests.factories import say
+from tests.said import messages, texts
 from tests.waiting import until
 
 
@@ -85,8 +86,7 @@ class Kit:
         return list(await asyncio.gather(*(self.turns.close(closing) for closing in closings)))
 
     async def said(self) -> list[str]:
-        rows = await self.db.pool.fetch("SELECT parts FROM message WHERE direction = 'out' ORDER BY id")
-        return [row["parts"][0]["text"] for row in rows]
+        return await texts(self.db, "WHERE direction = 'out' ORDER BY id")
 
     async def hear(self, text: str, room: str = "r1") -> None:
         await self.inbox.receive([say(text, room=room)])
@@ -269,7 +269,8 @@ async def test_text_parts_of_a_reply_are_what_is_stored(kit: Kit) -> None:
     await kit.inbox.receive([say("one")])
     [turn] = await kit.turns.claim(1)
     await kit.turns.close(Closing(turn, Reply.of("Pick one.", ("a", "b")), turn.state))
-    parts = await kit.db.pool.fetchval("SELECT parts FROM message WHERE direction = 'out'")
+    [row] = await messages(kit.db, "WHERE direction = 'out'")
+    parts = row["parts"]
     assert parts == [{"kind": "text", "text": "Pick one."}, {"kind": "choices", "options": ["a", "b"]}]
     assert Text(**parts[0]).text == "Pick one."
 

@@ -14,6 +14,7 @@ import pytest
 from core.db import Database
 from core.messages import Address
 from tests.core.speaking import TELEGRAM, WEB, WHATSAPP, at, mathia
+from tests.said import messages
 
 PEOPLE = int(os.environ.get("MATHIA_CANARIES", "60"))
 LINKED_EVERY = 5
@@ -88,12 +89,11 @@ async def test_no_word_of_a_person_is_ever_told_to_another(db: Database, valkey_
             await everybody(asked)
 
         owner = {place.room: number for number in numbers for place in (chat(number), second(number)) if place}
-        rows = await db.pool.fetch(
-            "SELECT c.room, c.channel, m.parts::text AS said FROM message m JOIN conversation c"
-            " ON c.id = m.conversation_id WHERE m.direction = 'out'"
-        )
+        ours = "JOIN conversation c ON c.id = m.conversation_id WHERE m.direction = 'out'"
+        rows = await messages(db, ours, also=["c.room", "c.channel"])
         told = 0
         for row in rows:
+            row["said"] = str(row["parts"])
             assert row["channel"] != "email"
             if row["room"].startswith("-"):
                 # A member may have named the other in asking, and is told that nobody is called so.

@@ -15,6 +15,7 @@ from bot.stand import Process, free_port
 from core.db import Database
 from tests.channels.browser import Frame
 from tests.conftest import Sandbox
+from tests.said import messages
 from tests.waiting import until
 
 VISITORS = 8
@@ -120,10 +121,8 @@ async def test_every_browser_ends_with_what_the_store_has(
                 serving.set()
             await asyncio.gather(*lives)
             for client in clients:
-                rows = await db.pool.fetch(
-                    "SELECT m.seq, m.event_id, m.parts FROM message m JOIN conversation c ON c.id = m.conversation_id"
-                    " WHERE c.room = $1 ORDER BY m.seq", client.room,
-                )  # fmt: skip
+                room = "JOIN conversation c ON c.id = m.conversation_id WHERE c.room = $1 ORDER BY m.seq"
+                rows = await messages(db, room, client.room)
                 await client.catch_up(rows[-1]["seq"])
                 assert client.surplus == []
                 assert list(client.told) == [row["seq"] for row in rows] == list(range(1, len(rows) + 1))

@@ -21,8 +21,10 @@ from core.db import Database
 from core.inbox import Inbox
 from core.messages import Address, Card, ChannelName, Contact, Fact, Link, Part, Reply, Table, Text, Voice
 from core.outbox import NewMessage, post
+from core.settings import Settings
 from core.wake import Wakes
 from tests.conftest import Sandbox
+from tests.said import messages
 from tests.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -67,11 +69,8 @@ class Service:
 
     async def texts(self, room: str) -> list[str]:
         """What the store holds of a room, in order."""
-        rows = await self.db.pool.fetch(
-            "SELECT m.parts FROM message m JOIN conversation c ON c.id = m.conversation_id"
-            " WHERE c.room = $1 ORDER BY m.seq",
-            room,
-        )
+        whole = "JOIN conversation c ON c.id = m.conversation_id WHERE c.room = $1 ORDER BY m.seq"
+        rows = await messages(self.db, whole, room)
         return ["\n".join(part["text"] for part in row["parts"] if "text" in part) for row in rows]
 
     async def say(self, room: str, text: str, options: tuple[str, ...] = (), more: tuple[Part, ...] = ()) -> None:
@@ -91,7 +90,7 @@ async def service(
     assert servers.valkey
     admin = await servers.postgres.connect()
     await admin.execute(f"CREATE DATABASE widget TEMPLATE {DATABASE} OWNER {OWNER}")
-    db = await Database.connect(servers.postgres.url(APP, "widget"))
+    db = await Database.connect(servers.postgres.url(APP, "widget"), Settings(_env_file=None).key_list)
     shop_port, port = free_port(), free_port()
     url, shop = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{shop_port}"
     environment = {

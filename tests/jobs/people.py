@@ -15,6 +15,7 @@ from core.db import Database
 from core.errors import ProviderUnavailable, UserError
 from core.models import Audit
 from core.settings import Settings
+from tests.said import texts
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,7 @@ async def someone(db: Database, *, channel: str = "whatsapp", email: str | None 
 
 async def said(db: Database, conversation_id: UUID) -> list[str]:
     """The texts we said in a conversation, in order."""
-    rows = await db.pool.fetch(
-        "SELECT parts FROM message WHERE conversation_id = $1 AND direction = 'out' ORDER BY seq", conversation_id
-    )
-    return [row["parts"][0]["text"] for row in rows]
+    return await texts(db, "WHERE conversation_id = $1 AND direction = 'out' ORDER BY seq", conversation_id)
 
 
 async def remind(

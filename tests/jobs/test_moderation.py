@@ -9,12 +9,15 @@ import pytest
 from core import moderation
 from core.db import Database
 from core.inbox import Inbox
+from core.messages import Text
 from core.providers import Providers
+from core.sealed import by_identity, seal
 from core.settings import Settings
 from core.wake import Wakes
 from jobs.moderation import BATCH, TRIES_MAX, Cutter, clean, judge_waiting
 from tests.conftest import Sandbox
 from tests.factories import say
+from tests.said import texts
 
 PLAIN = Settings(_env_file=None)
 
@@ -70,10 +73,13 @@ async def test_a_message_committed_late_below_others_is_judged(
         transaction = held.transaction()
         await transaction.start()
         await held.execute("UPDATE conversation SET next_seq = next_seq + 1")
+        first = await held.fetchrow("SELECT conversation_id, identity_id FROM message")
+        key = (await db.keys.current(held, [first["conversation_id"]]))[first["conversation_id"]]
         await held.execute(
             "INSERT INTO message (conversation_id, seq, direction, channel, account, event_id, identity_id, turn_id,"
-            " parts, created_at) SELECT conversation_id, seq + 1, 'in', channel, account, 'late', identity_id, turn_id,"
-            """ '[{"kind": "text", "text": "nitakuua"}]', created_at FROM message"""
+            " sealed, created_at) SELECT conversation_id, seq + 1, 'in', channel, account, 'late', identity_id,"
+            " turn_id, $1, created_at FROM message",
+            seal(key, "late", by_identity(first["identity_id"]), (Text(text="nitakuua"),)),
         )
         await hear(db, *(f"m{number}" for number in range(BATCH * 2)), room="r2")
         cutter = Cutter(db)
@@ -119,8 +125,7 @@ async def test_three_flagged_messages_mute_their_writer_once_and_tell_them_once(
     assert await db.pool.fetchval("SELECT count(*) FROM mute") == 1
     muted = await db.pool.fetch("SELECT name FROM person WHERE muted_until > now() + interval '23 hours'")
     assert len(muted) == 1
-    said = await db.pool.fetch("SELECT m.parts FROM message m JOIN outbox o USING (id) WHERE o.kind = 'moderation'")
-    assert [row["parts"][0]["text"] for row in said] == [moderation.MUTED["en"]]
+    assert await texts(db, "JOIN outbox o USING (id) WHERE o.kind = 'moderation'") == [moderation.MUTED["en"]]
     audit = await db.pool.fetchrow("SELECT actor, verb, detail FROM audit")
     assert (audit["actor"], audit["verb"]) == ("moderation", "person.muted")
 

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
 from uuid import UUID
 
 import redis
@@ -21,6 +20,7 @@ from jobs.reroute import FOLLOW_UPS_MAX, follow_up
 from jobs.worker import run_worker
 from tests.factories import say
 from tests.jobs.people import Known, remind, said, someone
+from tests.said import messages
 from tests.waiting import until
 
 STOP_LIMIT_S = 2.0
@@ -40,13 +40,15 @@ async def refused_reminder(db: Database, known: Known, why: str = "The number is
     return identifier
 
 
-async def emails(db: Database) -> list[Any]:
-    """What is in the outbox for e-mail: room and text."""
-    rows: list[Any] = await db.pool.fetch(
-        "SELECT c.room, m.parts->0->>'text' AS text, o.dedup_key FROM outbox o JOIN message m ON m.id = o.id"
-        " JOIN conversation c ON c.id = o.conversation_id WHERE o.channel = 'email' ORDER BY o.id"
+async def emails(db: Database) -> list[tuple[str, str, str]]:
+    """What is in the outbox for e-mail: room, text and dedup key."""
+    rows = await messages(
+        db,
+        "JOIN outbox o ON o.id = m.id JOIN conversation c ON c.id = o.conversation_id"
+        " WHERE o.channel = 'email' ORDER BY o.id",
+        also=["c.room"],
     )
-    return rows
+    return [(row["room"], row["parts"][0]["text"], row["dedup_key"]) for row in rows]
 
 
 @asynccontextmanager
@@ -77,7 +79,7 @@ async def test_refused_reminder_goes_by_email_once_although_eight_follow_it_up_a
     await asyncio.gather(*(follow_up(db, Wakes(db), outbox_id, can_mail=True) for _ in range(8)))
     await follow_up(db, Wakes(db), outbox_id, can_mail=True)
     (mail,) = await emails(db)
-    assert tuple(mail) == ("asha@mail.example", "Reminder: stretch", f"reroute:{outbox_id}")
+    assert mail == ("asha@mail.example", "Reminder: stretch", f"reroute:{outbox_id}")
     row = await db.pool.fetchrow("SELECT state, error FROM outbox WHERE id = $1", outbox_id)
     assert tuple(row) == ("refused", "The number is not on WhatsApp.")
 
@@ -128,7 +130,7 @@ async def test_workflow_word_goes_to_the_maker_of_the_workflow(db: Database) -> 
         await post(connection, [NewMessage(known.conversation_id, (Text(text="Hi"),), "workflow", key)])
     outbox_id = await db.pool.fetchval("UPDATE outbox SET state = 'refused', done_at = now() RETURNING id")
     await follow_up(db, Wakes(db), outbox_id, can_mail=True)
-    assert [tuple(mail)[:2] for mail in await emails(db)] == [("maker@mail.example", "Hi")]
+    assert [mail[:2] for mail in await emails(db)] == [("maker@mail.example", "Hi")]
 
 
 async def test_follow_up_that_keeps_dying_is_parked_with_a_word_to_staff(db: Database) -> None:

@@ -197,9 +197,10 @@ async def _sweep_process(database_url: str, passes: int, crash: str) -> int:
     """Run `passes` of the sweep at NOW, a minute apart, in a process of their own; its exit code."""
     program = (
         "import asyncio, sys; from datetime import datetime, timedelta; from core.db import Database;"
-        "from core.wake import Wakes; from jobs.sweeps import put_due\n"
+        "from core.settings import Settings; from core.wake import Wakes; from jobs.sweeps import put_due\n"
         "async def main():\n"
-        "    db = await Database.connect(sys.argv[1]); now = datetime.fromisoformat(sys.argv[2])\n"
+        "    db = await Database.connect(sys.argv[1], Settings(_env_file=None).key_list)\n"
+        "    now = datetime.fromisoformat(sys.argv[2])\n"
         "    for minute in range(int(sys.argv[3])): await put_due(db, Wakes(db), now + timedelta(minutes=minute))\n"
         "asyncio.run(main())"
     )

@@ -14,6 +14,7 @@ from core.db import Database
 from core.health import Health
 from core.inbox import Inbox
 from core.messages import Card, ChannelName, Choices, Contact, Fact, Location, Media, Table, Text, Voice
+from core.sealed import as_message, by_identity
 from core.wake import Wakes
 from tests.web_admin.rows import Caller, answer, delivered, move, say
 from tests.web_admin.site import Answer, Browser, Site, running
@@ -515,8 +516,11 @@ async def test_what_was_edited_says_so_and_what_was_deleted_is_not_repeated(site
 
 async def test_a_message_of_a_kind_we_do_not_know_is_said_and_not_guessed(site: Site, owner: Browser) -> None:
     conversation, _ = await say(site.db, Caller("Amina"), "x")
-    async with site.db.transaction() as session:
-        await session.execute(text("""UPDATE message SET parts = '[{"kind": "hologram"}]'"""))
+    async with site.db.hot() as connection:
+        row = await connection.fetchrow("SELECT event_id, identity_id FROM message")
+        key = await site.db.keys.of_locked(connection, conversation)
+        what = as_message(row["event_id"], by_identity(row["identity_id"]))
+        await connection.execute("UPDATE message SET sealed = $1", key.seal(what, b'[{"kind": "hologram"}]'))
     page = await owner.get(f"/admin/conversations/{conversation}")
     assert page.status == 200
     assert "cannot show this message" in page.text

@@ -1,0 +1,141 @@
+"""A deployment whose messages are plain is migrated: every word is there afterwards, and none of them plainly."""
+
+import asyncio
+import itertools
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from alembic import command
+
+from bot.migrate import alembic_config, drift, migrate
+from bot.servers.postgres import APP, OWNER, Postgres
+from core.conversations import history
+from core.db import Database
+from core.messages import text_of
+from core.settings import Settings
+from web_admin import queries
+
+ROOT = Path(__file__).resolve().parents[2]
+ROOMS = 3
+LINES = 40
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+async def plain(postgres: Postgres) -> AsyncIterator[str]:
+    """A database as the last version without keys left it, with conversations in it."""
+    name = f"plain{next(_numbers)}"
+    admin = await postgres.connect()
+    await admin.execute(f"CREATE DATABASE {name} OWNER {OWNER}")
+    await asyncio.to_thread(command.upgrade, alembic_config(postgres.url(OWNER, name)), "0008")
+    yield name
+    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await admin.close()
+
+
+async def talk(postgres: Postgres, name: str, canary: str) -> dict[UUID, list[str]]:
+    """Fill it; what was said in each room, None for what was deleted."""
+    said: dict[UUID, list[str]] = {}
+    connection = await postgres.connect(name)
+    try:
+        for room in range(ROOMS):
+            person, identity, conversation = uuid4(), uuid4(), uuid4()
+            await connection.execute("INSERT INTO person (id) VALUES ($1)", person)
+            await connection.execute(
+                "INSERT INTO identity (id, person_id, channel, account, provider_id) VALUES ($1, $2, 'web', 'a', $3)",
+                identity, person, f"r{room}",
+            )  # fmt: skip
+            await connection.execute(
+                "INSERT INTO conversation (id, channel, account, room, next_seq) VALUES ($1, 'web', 'a', $2, $3)",
+                conversation, f"r{room}", LINES + 1,
+            )  # fmt: skip
+            said[conversation] = []
+            for seq in range(1, LINES + 1):
+                text = f"{canary} {room}.{seq} ✈️"
+                parts = f'[{{"kind": "text", "text": "{text}"}}]'
+                key: tuple[Any, ...] = (conversation, seq)
+                if seq % 4 == 0:
+                    await connection.execute(
+                        "INSERT INTO message (conversation_id, seq, direction, channel, account, event_id, identity_id,"
+                        " turn_id, parts, deleted_at) VALUES ($1, $2, 'in', 'web', 'a', $3, $4, 1, '[]', now())",
+                        *key, f"e{room}.{seq}", identity,
+                    )  # fmt: skip
+                    text = ""
+                elif seq % 2:
+                    await connection.execute(
+                        "INSERT INTO message (conversation_id, seq, direction, channel, account, event_id, identity_id,"
+                        " turn_id, parts) VALUES ($1, $2, 'in', 'web', 'a', $3, $4, 1, $5)",
+                        *key, f"e{room}.{seq}", identity, parts,
+                    )  # fmt: skip
+                else:
+                    number = await connection.fetchval(
+                        "INSERT INTO message (conversation_id, seq, direction, parts, author)"
+                        " VALUES ($1, $2, 'out', $3, $4) RETURNING id", *key, parts, "amina" if seq % 3 else None,
+                    )  # fmt: skip
+                    if seq % 5:  # Of some the outbox was cleared long ago.
+                        await connection.execute(
+                            "INSERT INTO outbox (id, conversation_id, channel, kind, dedup_key)"
+                            " VALUES ($1, $2, 'web', 'reply', $3)", number, conversation, f"k{number}",
+                        )  # fmt: skip
+                said[conversation].append(text)
+            await connection.execute(
+                "INSERT INTO note (conversation_id, author, text, nonce) VALUES ($1, 'amina', $2, $3)",
+                conversation, f"{canary} note {room}", f"n{room}",
+            )  # fmt: skip
+    finally:
+        await connection.close()
+    return said
+
+
+async def test_a_database_with_plain_messages_is_sealed_whole_or_not_at_all(plain: str, postgres: Postgres) -> None:
+    canary = f"canary{uuid4().hex}"
+    said = await talk(postgres, plain, canary)
+    owner_url = postgres.url(OWNER, plain)
+
+    keyless = {name: value for name, value in os.environ.items() if name != "MATHIA_KEYS"}
+    refused = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "bot", "migrate"],
+        cwd=ROOT, env=keyless | {"DATABASE_OWNER_URL": owner_url}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert refused.returncode == 1
+    assert "MATHIA_KEYS is not set" in refused.stderr
+    assert "Nothing was changed" in refused.stderr
+    admin = await postgres.connect(plain)
+    try:
+        assert await admin.fetchval("SELECT version_num FROM alembic_version") == "0008"
+        assert await admin.fetchval("SELECT count(parts) FROM message") == ROOMS * LINES
+
+        await migrate(owner_url)
+        assert await drift(owner_url) is None
+        await admin.execute("CHECKPOINT")
+        data = Path(await admin.fetchval("SELECT current_setting('data_directory')"))
+        for table in ("message", "note"):
+            files = await admin.fetch(
+                "SELECT pg_relation_filepath(c.oid) AS path FROM pg_class c WHERE c.oid = $1::regclass"
+                " OR c.oid = (SELECT reltoastrelid FROM pg_class WHERE oid = $1::regclass)", table,
+            )  # fmt: skip
+            assert len(files) >= 1
+            for file in files:
+                assert canary.encode() not in (data / file["path"]).read_bytes(), table
+    finally:
+        await admin.close()
+
+    db = await Database.connect(postgres.url(APP, plain), Settings(_env_file=None).key_list)
+    try:
+        await db.check_keys()
+        for room, lines in said.items():
+            stored = await history(db, room, since=0)
+            assert [text_of(message.parts) for message in stored] == lines
+            assert [message.seq for message in stored if message.deleted_at is not None] == list(range(4, LINES + 1, 4))
+            async with db.transaction() as session:
+                [aside] = await queries.asides(session, room, None, None)
+                assert aside.text.startswith(f"{canary} note")
+    finally:
+        await db.close()

@@ -1,0 +1,32 @@
+"""What the store holds of messages, opened: their words are sealed (core/sealed.py)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from core.crypto import RoomKeys
+from core.db import Database
+from core.sealed import COLUMNS, opened
+
+
+async def messages(db: Database, rest: str = "", *values: object, also: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Messages `m` with their `parts` as JSON; `rest` is what follows FROM message m, `also` are more columns."""
+    async with db.pool.acquire() as connection:
+        return await messages_on(db.keys, connection, rest, *values, also=also)
+
+
+async def messages_on(
+    keys: RoomKeys, connection: Any, rest: str = "", *values: object, also: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """The same on any connection to the database."""
+    columns = ", ".join(["m.seq", COLUMNS, *also])
+    rows = await connection.fetch(f"SELECT {columns} FROM message m {rest}", *values)  # noqa: S608
+    said = await opened(keys, connection, rows)
+    return [dict(row) | {"parts": orjson.loads(json or b"[]")} for row, json in zip(rows, said, strict=True)]
+
+
+async def texts(db: Database, rest: str = "", *values: object) -> list[str]:
+    """The first words of each of those messages; empty for one that has none."""
+    rows = await messages(db, rest, *values)
+    return [row["parts"][0].get("text", "") if row["parts"] else "" for row in rows]
