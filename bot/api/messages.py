@@ -52,6 +52,7 @@ class NewReply(Given):
     id: ClientId
     text: Annotated[str, Field(max_length=TEXT_CHARS_MAX)] = ""
     files: Annotated[list[FileId], Field(max_length=FILES_MAX)] = []
+    voice: Annotated[bool, Field(description="whether its sounds are voice notes, to be written down")] = False
 
 
 class NewMessage(NewReply):
@@ -215,7 +216,8 @@ async def _post(call: Call, reply_to: int | None) -> Answer:
     channel, name = call.services.web, rooms.name_of(call.room_id)
     if given.files:
         await _here(call)
-        parts += await channel.attached(name, call.place.visitor, list(dict.fromkeys(given.files)))
+        files = list(dict.fromkeys(given.files))
+        parts += await channel.attached(name, call.place.visitor, files, voice=given.voice)
     received = await channel.receive(name, call.place.visitor, given.id, parts, reply_to)
     await channel.tell(name)
     here = await _here(call)
