@@ -124,7 +124,8 @@ async def reading(db: Database) -> AsyncIterator[Any]:
     try:
         async with asyncio.timeout(READ_TIMEOUT_S), db.pool.acquire(timeout=POOL_WAIT_S) as connection:
             yield connection
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:  # TimeoutError is an OSError.
+    # TimeoutError is an OSError.
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         if not is_away(error):
             raise
         raise StoreUnavailable("The database did not answer in time. Try again in a moment.") from error
