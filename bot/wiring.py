@@ -93,9 +93,9 @@ async def services(settings: Settings, *, runners_elsewhere: bool = False) -> As
         channels[ChannelName.TELEGRAM] = telegram
     if settings.smtp_host:
         channels[ChannelName.EMAIL] = EmailChannel(settings)
-    deps = TurnDeps(brain, catalog, providers, ResultCache(valkey), db, settings, limits)
+    deps = TurnDeps(brain, catalog, providers, ResultCache(valkey, db.keys), db, settings, limits)
     turns = Turns(
-        db, wakes, DialogStore(valkey), limits, lease_s=settings.turn_lease_s, zone=settings.default_timezone
+        db, wakes, DialogStore(valkey, db.keys), limits, lease_s=settings.turn_lease_s, zone=settings.default_timezone
     )
     try:
         async with wakes.listening():
