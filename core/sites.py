@@ -9,15 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Self
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.colours import parse_colour
 from core.conversations import reading
-from core.crypto import KeyList
-from core.db import Database
+from core.db import Database, driver
 from core.errors import LimitReached, UserError
 from core.models import Site, SiteSecret
 from core.origins import parse_origin
@@ -40,13 +39,13 @@ SECRETS_KEPT = 2
 """The one that is used, and the one before it while it is still good."""
 OVERLAP = timedelta(hours=24)
 """How long the secret before is good after a new one was made."""
-SEALED_AS = 0
-"""What stands for the epoch where a secret is wrapped."""
+PURPOSE = "site_secret"
+"""Of the key that seals them, which rotating the list of keys wraps anew."""
 
 FIND = "SELECT key, name, title, colour, position, greeting, origins FROM site WHERE key = $1"
 LISTED = "SELECT EXISTS (SELECT FROM site WHERE origins ? $1)"
 SECRETS = """
-SELECT id, kek, wrapped FROM site_secret
+SELECT id, sealed FROM site_secret
 WHERE site = $1 AND (expires_at IS NULL OR expires_at > $2) ORDER BY created_at DESC, id LIMIT $3
 """
 
@@ -123,7 +122,10 @@ async def identity_secrets(db: Database, key: str, now: datetime) -> list[str]:
     """The secrets that prove who a site's users are, the newest first. Raises StoreUnavailable and KeysMissing."""
     async with reading(db) as connection:
         rows = await connection.fetch(SECRETS, key, now, SECRETS_KEPT)
-    return [db.keys.key_list.unwrap(row["kek"], row["wrapped"], row["id"], SEALED_AS).hex() for row in rows]
+        if not rows:
+            return []
+        sealing = await db.keys.of_purpose(connection, PURPOSE)
+    return [sealing.open(_what(row["id"]), row["sealed"]).hex() for row in rows]
 
 
 async def all_sites(session: AsyncSession) -> list[Look]:
@@ -162,10 +164,10 @@ async def change_site(session: AsyncSession, key: str, draft: Draft) -> None:
         raise LookupError
 
 
-async def rotate_secret(session: AsyncSession, keys: KeyList, key: str, now: datetime) -> str:
+async def rotate_secret(session: AsyncSession, key: str, now: datetime) -> str:
     """A new identity secret, which exists nowhere readable from now on; the one before is good for OVERLAP.
 
-    Raises LookupError where there is no such site.
+    Raises LookupError where there is no such site, and KeysMissing.
     """
     if await session.scalar(select(Site.key).where(Site.key == key).with_for_update()) is None:
         raise LookupError
@@ -180,10 +182,15 @@ async def rotate_secret(session: AsyncSession, keys: KeyList, key: str, now: dat
         else:
             await session.execute(delete(SiteSecret).where(SiteSecret.id == old.id))
     secret, made = random.token_bytes(SECRET_BYTES), uuid4()
-    kek, wrapped = keys.wrap(secret, made, SEALED_AS)
-    session.add(SiteSecret(id=made, site=key, kek=kek, wrapped=wrapped, created_at=now))
+    connection = await driver(session)
+    sealing = await connection.keys.of_purpose(connection, PURPOSE)
+    session.add(SiteSecret(id=made, site=key, sealed=sealing.seal(_what(made), secret), created_at=now))
     await session.flush()
     return secret.hex()
+
+
+def _what(id_: UUID) -> bytes:
+    return b"site_secret.sealed\0" + id_.bytes
 
 
 def _columns(draft: Draft) -> dict[str, Any]:

@@ -59,12 +59,11 @@ class Widget:
         """Make a new identity secret and show it, this once. Raises UserError and LookupError."""
         key = form.get("key", "")
         try:
-            keys = self._db.keys.key_list
+            async with self._db.transaction() as session:
+                secret = await sites.rotate_secret(session, key, self._now())
+                await audit.record(session, staff.actor, "site.secret_made", f"site:{key}")
         except KeysMissing as missing:
             raise UserError(f"A secret cannot be kept here: {missing}") from missing
-        async with self._db.transaction() as session:
-            secret = await sites.rotate_secret(session, keys, key, self._now())
-            await audit.record(session, staff.actor, "site.secret_made", f"site:{key}")
         return await self.page(staff, key, host, secret=secret)
 
     def _snippet(self, key: str, host: str) -> str:

@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "0012"
-down_revision = "0014"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 
@@ -34,8 +34,7 @@ def upgrade() -> None:
         "site_secret",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("site", sa.Text(), nullable=False),
-        sa.Column("kek", sa.Text(), nullable=False),
-        sa.Column("wrapped", sa.LargeBinary(), nullable=False),
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
         sa.Column("created_at", WHEN, nullable=False),
         sa.Column("expires_at", WHEN, nullable=True),
         sa.ForeignKeyConstraint(["site"], ["site.key"], name=op.f("fk_site_secret_site")),

@@ -9,8 +9,10 @@ import pytest
 from aiohttp import WSServerHandshakeError
 
 from core import sites
+from core.crypto import KeyList
 from core.db import Database
 from core.proof import hash_of
+from core.rotation import rewrap
 from core.settings import Settings
 from core.sites import OVERLAP, Draft
 from tests.channels.browser import Browser, Frame, Running, Site
@@ -38,7 +40,7 @@ async def make(db: Database, **fields: str) -> tuple[str, str]:
 
 async def rotate(db: Database, key: str, now: datetime | None = None) -> str:
     async with db.transaction() as session:
-        return await sites.rotate_secret(session, db.keys.key_list, key, now or datetime.now(UTC))
+        return await sites.rotate_secret(session, key, now or datetime.now(UTC))
 
 
 async def hello(browser: Browser, key: str, token: str | None = None, **more: object) -> Frame:
@@ -215,6 +217,18 @@ async def test_a_secret_is_good_for_a_day_after_the_next_was_made(site: Site) ->
     assert await sites.identity_secrets(site.db, key, datetime.now(UTC)) == [third, second]
     stored = "\n".join(str(row) for row in await site.db.pool.fetch("SELECT site_secret::text FROM site_secret"))
     assert all(secret not in stored for secret in (first, second, third))
+
+
+async def test_secrets_outlive_the_key_they_were_sealed_under(site: Site, database_url: str) -> None:
+    key, secret = await make(site.db)
+    old = site.db.keys.key_list
+    both = KeyList.parse(f"{KeyList.new('newer').written()},{old.written()}")
+    await rewrap(site.db, both)
+    later = await Database.connect(database_url, both.without(*old.ids))
+    try:
+        assert await sites.identity_secrets(later, key, datetime.now(UTC)) == [secret]
+    finally:
+        await later.close()
 
 
 async def test_secrets_made_at_once_leave_two(site: Site) -> None:

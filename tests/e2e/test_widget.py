@@ -569,7 +569,7 @@ async def make_site(service: Service, **fields: str) -> tuple[str, str]:
     known = {"name": "Shop", "title": "Duka", "colour": "#7a1fa2", "position": "left", "origins": service.shop}
     async with service.db.transaction() as session:
         key = await sites.create_site(session, sites.Draft.parse(known | fields))
-        return key, await sites.rotate_secret(session, service.db.keys.key_list, key, datetime.now(UTC))
+        return key, await sites.rotate_secret(session, key, datetime.now(UTC))
 
 
 def steered(key: str) -> str:
