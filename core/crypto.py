@@ -38,8 +38,8 @@ EPOCH_MESSAGES = 2**20
 KEY_ID = re.compile(r"[A-Za-z0-9_.-]{1,32}")
 KEYS_MAX = 16
 """How many keys a list holds; old ones are of no use once everything is wrapped by newer ones."""
-ROOMS_MAX = 20_000
-"""How many rooms' keys a process remembers."""
+ROOMS_MAX = 8_000
+"""How many rooms' keys a process remembers; each takes some three kilobytes."""
 KEPT_S = 300.0
 """How long it does so; a key destroyed elsewhere is forgotten at once where that is heard of, and after this if not."""
 TRIES_MAX = 3
