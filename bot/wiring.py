@@ -24,6 +24,7 @@ from core.dialog_store import DialogStore
 from core.files import Files
 from core.inbox import Inbox
 from core.limits import Limits
+from core.media import from_files
 from core.messages import ChannelName
 from core.outbox import Outbox
 from core.providers import Providers
@@ -79,7 +80,7 @@ async def services(settings: Settings, *, runners_elsewhere: bool = False) -> As
     limits = Limits(valkey, settings.plans)
     providers = Providers(settings)
     catalog = Catalog(CONNECTORS, settings)
-    inbox = Inbox(db, wakes, tell_others=runners_elsewhere)
+    inbox = Inbox(db, wakes, tell_others=runners_elsewhere, transcribes=settings.transcribes)
     brain = RuleBrain(catalog, settings.default_timezone)
     files = Files(db, Storage(settings))
     web = WebChannel(settings, db, inbox, valkey, wakes, files, limits)
@@ -93,9 +94,15 @@ async def services(settings: Settings, *, runners_elsewhere: bool = False) -> As
         channels[ChannelName.TELEGRAM] = telegram
     if settings.smtp_host:
         channels[ChannelName.EMAIL] = EmailChannel(settings)
-    deps = TurnDeps(brain, catalog, providers, ResultCache(valkey), db, settings, limits)
+    deps = TurnDeps(brain, catalog, providers, ResultCache(valkey), db, settings, limits, from_files(files))
     turns = Turns(
-        db, wakes, DialogStore(valkey), limits, lease_s=settings.turn_lease_s, zone=settings.default_timezone
+        db,
+        wakes,
+        DialogStore(valkey),
+        limits,
+        lease_s=settings.turn_lease_s,
+        zone=settings.default_timezone,
+        patience_s=settings.transcription_wait_s,
     )
     try:
         async with wakes.listening():

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
+from core.egress import Egress, Fetched
 from core.errors import ProviderError, ProviderRefused
 from core.messages import ChannelName, OutboundMessage
 from core.templates import NewTemplate
@@ -44,6 +45,15 @@ class OutcomeUnknown(ProviderError):
 
 class Unknowable(ProviderError):
     """The provider offers no way to ask whether a message was sent."""
+
+
+@runtime_checkable
+class MediaSource(Protocol):
+    """A channel whose provider keeps the files that people send, until we fetch them."""
+
+    async def fetch(self, account: str, ref: str, egress: Egress) -> Fetched:
+        """The file that a part of a message to `account` names. Raises ProviderRefused for good, else ProviderError."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,10 +45,12 @@ from channels.degrade import (
     units,
 )
 from core.changes import EMOJI_MAX, Change, Moved, Reach
-from core.errors import StoreUnavailable
+from core.egress import Egress, Fetched
+from core.errors import ProviderRefused, ProviderUnavailable, RateLimited, StoreUnavailable
 from core.inbox import Inbox
 from core.messages import Address, ChannelName, Contact, InboundMessage, Location, Media, OutboundMessage, Part, Voice
 from core.settings import Settings
+from core.sniff import FILE_BYTES_MAX
 
 log = structlog.get_logger()
 
@@ -469,6 +471,24 @@ class TelegramChannel:
         self._limited_until: dict[str, float] = {}
         self._commands = commands[:COMMANDS_MAX]
         self._aside: set[asyncio.Task[None]] = set()
+
+    async def fetch(self, account: str, ref: str, egress: Egress) -> Fetched:
+        """The file with this id, of 20 MB at most; its address holds our token and is shown to nobody."""
+        try:
+            file = await self._bot.get_file(ref)
+        except _Refused as error:
+            raise RateLimited("Telegram asks us to slow down.", error.retry_after_s) from error
+        except (BadRequest, Forbidden, InvalidToken) as error:
+            raise ProviderRefused(
+                "The file is larger than the 20 MB a bot may fetch."
+                if "too big" in error.message.casefold()
+                else "Telegram does not have this file for us."
+            ) from error
+        except TelegramError as error:
+            raise ProviderUnavailable("Telegram did not answer.") from error
+        if file.file_path is None:
+            raise ProviderUnavailable("Telegram's answer names no file.")
+        return await egress.get(file.file_path, bytes_max=FILE_BYTES_MAX)
 
     def pieces(self, message: OutboundMessage) -> int:
         """How many Telegram messages show it."""

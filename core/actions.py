@@ -21,6 +21,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, ConfigDict, JsonValue, SecretStr
 
 from core.limits import CLASSES, Limits
+from core.media import Fetch, no_files
 from core.messages import Address, Part
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ class ActionContext:
     """Where the message came from; None in a workflow."""
     limits: Limits | None = None
     """What has been counted; None where nothing is, as in a workflow."""
+    fetch: Fetch = no_files
+    """Opens files that people sent."""
 
     @property
     def zone(self) -> ZoneInfo:

@@ -25,6 +25,7 @@ REDIRECTS_MAX = 3
 CONNECT_S = 5.0
 SILENCE_S = 10.0
 TOTAL_S = 60.0
+SAID_BYTES_MAX = 4_096
 PORTS = {"http": 80, "https": 443}
 TRUSTED_WITH_SECRETS = frozenset({"authorization"})
 """Headers that are left behind where a redirect leads to another host."""
@@ -43,11 +44,12 @@ class TooLarge(ProviderRefused):
 
 
 class Gone(ProviderRefused):
-    """There is nothing at this address, or not for us; `status` is the HTTP status."""
+    """There is nothing at this address, or not for us: the HTTP status, and how the server's words about it begin."""
 
-    def __init__(self, status: int) -> None:
+    def __init__(self, status: int, said: bytes) -> None:
         super().__init__(f"The server answered {status}.")
         self.status = status
+        self.said = said
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,7 @@ class Egress:
                 if response.status >= 500 or response.status in (408, 429):
                     raise ProviderUnavailable(f"The server answered {response.status}.")
                 if response.status != 200:
-                    raise Gone(response.status)
+                    raise Gone(response.status, await _beginning(response))
                 if told.get("content-encoding", "identity") != "identity":
                     raise ProviderUnavailable("The server packed its answer unasked.")
                 body = bytearray()
@@ -154,6 +156,12 @@ class Egress:
         if port not in (None, PORTS[parts.scheme]) and f"{host}:{port}" not in self._allowed:
             raise Forbidden("Only the usual ports are fetched from.")
         return url
+
+
+async def _beginning(response: httpcore.Response) -> bytes:
+    async for chunk in response.aiter_stream():
+        return bytes(chunk[:SAID_BYTES_MAX])
+    return b""
 
 
 class _Guard(httpcore.AsyncNetworkBackend):

@@ -8,7 +8,7 @@ What people say to one another in a shared room belongs to no turn.
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -18,7 +18,7 @@ from uuid import UUID
 import structlog
 from prometheus_client import Counter
 
-from core import changes, crashpoint, sealed
+from core import changes, crashpoint, sealed, voice
 from core.changes import Change, Changed, Moved, Reach
 from core.crypto import RoomKey
 from core.db import POOL_WAIT_S, Database, is_away
@@ -158,8 +158,12 @@ class Received:
 class Inbox:
     """Stores inbound messages; one a process."""
 
-    def __init__(self, db: Database, wakes: Wakes, *, tell_others: bool = False) -> None:
-        """`tell_others` sends a NOTIFY with each commit, for deployments whose turns run in other processes."""
+    def __init__(self, db: Database, wakes: Wakes, *, tell_others: bool = False, transcribes: bool = False) -> None:
+        """`tell_others` sends a NOTIFY with each commit, for deployments whose turns run in other processes.
+
+        With `transcribes` voice notes are given to be written down.
+        """
+        self._transcribes = transcribes
         self._db = db
         self._wakes = wakes
         self._tell_others = tell_others
@@ -220,12 +224,16 @@ class Inbox:
         """Seal and store; the row of each event, and which were not there before."""
         stored: dict[Event, Any] = {}
         fresh: set[Event] = set()
+        spoken = self._transcribes and any(map(voice.wordless, messages))
         for _ in range(EPOCHS_MAX):
             keys = await self._db.keys.current(connection, [conversation for conversation, _ in places])
             crashpoint.hit("inbox.before_commit")
-            rows = await self._insert(connection, STORE, keys, messages, places, to_bot=True)
-            if not all(message.to_bot for message in messages):
-                rows += await self._insert(connection, STORE_ASIDE, keys, messages, places, to_bot=False)
+            async with connection.transaction() if spoken else nullcontext():
+                rows = await self._insert(connection, STORE, keys, messages, places, to_bot=True)
+                if not all(message.to_bot for message in messages):
+                    rows += await self._insert(connection, STORE_ASIDE, keys, messages, places, to_bot=False)
+                if spoken:
+                    await self._note(connection, messages, rows)
             crashpoint.hit("inbox.committed")
             for row in rows:
                 event = row["channel"], row["account"], row["event_id"]
@@ -245,6 +253,17 @@ class Inbox:
         with suppress(LookupError):  # Another process was faster.
             async with connection.transaction():
                 await self._db.keys.start_epoch(connection, used_up.conversation_id, after=used_up.epoch)
+
+    async def _note(self, connection: Any, messages: Sequence[InboundMessage], rows: Sequence[Any]) -> None:
+        """Have the voice notes among messages that are new written down; a worker is woken when that commits."""
+        new = {(row["channel"], row["account"], row["event_id"]): row for row in rows if row["new"]}
+        placed = [
+            (row["conversation_id"], row["seq"], message.parts)
+            for message in messages
+            if (row := new.pop(_event(message), None))
+        ]
+        if await voice.note(connection, placed):
+            await self._wakes.notify(connection, "voice")
 
     async def _insert(
         self, connection: Any, statement: str, keys: Mapping[UUID, RoomKey], messages: Sequence[InboundMessage],

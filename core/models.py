@@ -361,13 +361,41 @@ class Change(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     __table_args__ = (
         UniqueConstraint("channel", "account", "event_id"),
-        CheckConstraint("kind IN ('edit', 'delete', 'reaction')", name="kind"),
+        CheckConstraint("kind IN ('edit', 'delete', 'reaction', 'transcript')", name="kind"),
         CheckConstraint("state IN ('applied', 'overtaken', 'refused', 'unknown')", name="state"),
         CheckConstraint("(state = 'applied') = (number IS NOT NULL)", name="applied_is_numbered"),
         Index(
             "uq_change_number", "conversation_id", "number", unique=True, postgresql_where=text("number IS NOT NULL")
         ),
         Index("ix_change_message_id", "message_id", postgresql_where=text("message_id IS NOT NULL")),
+    )
+
+
+class Transcription(Base):
+    """A voice note that is to be written down; what it says is kept in its message alone.
+
+    waiting -> done | failed, under a lease and `attempt`, the fence. `turn_id` and `turn_attempt` name the turn that
+    waits for it, by the attempt that found it so.
+    """
+
+    __tablename__ = "transcription"
+    id: Mapped[int] = mapped_column(GeneratedId(always=True), primary_key=True)
+    conversation_id: Mapped[UUID]
+    seq: Mapped[int]
+    part: Mapped[int] = mapped_column(SmallInteger, doc="which part of the message, counted from 0")
+    state: Mapped[str] = mapped_column(server_default="waiting")
+    attempt: Mapped[int] = mapped_column(Integer, server_default="0")
+    lease_until: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    problem: Mapped[str | None] = mapped_column(doc="why there are no words: core/voice.py")
+    turn_id: Mapped[int | None]
+    turn_attempt: Mapped[int | None] = mapped_column(Integer)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    done_at: Mapped[datetime | None]
+    __table_args__ = (
+        UniqueConstraint("conversation_id", "seq", "part"),
+        CheckConstraint("state IN ('waiting', 'done', 'failed')", name="state"),
+        CheckConstraint("(state = 'failed') = (problem IS NOT NULL)", name="failure_has_a_reason"),
+        Index("ix_transcription_waiting", "lease_until", postgresql_where=text("state = 'waiting'")),
     )
 
 

@@ -97,6 +97,8 @@ class _Question:
     exact: bool
     body: Mapping[str, JsonValue] | None = None
     headers: Mapping[str, str] | None = None
+    form: tuple[Mapping[str, str], Mapping[str, tuple[str, bytes]]] | None = None
+    read_s: float = READ_S
 
 
 class Provider:
@@ -125,6 +127,22 @@ class Provider:
         """The same for a question that is too long for an address, under a bearer token; it must only read."""
         return await self._in_time(_Question(path, {}, False, body, {"authorization": f"Bearer {token}"}))
 
+    async def post_file(
+        self, path: str, fields: Mapping[str, str], file: tuple[str, bytes], *, token: str, deadline_s: float
+    ) -> object:
+        """The same for a file (name and bytes) under a bearer token, with form fields; tried once, for `deadline_s`."""
+        question = _Question(
+            path, {}, False, None, {"authorization": f"Bearer {token}"}, (dict(fields), {"file": file}), deadline_s
+        )
+        try:
+            async with asyncio.timeout(deadline_s):
+                return await self._try(question)
+        except _Again as again:
+            raise again.error from None
+        except TimeoutError:
+            self.breaker.failed(self._clock())
+            raise ProviderTimeout(f"{self.name} did not answer within {deadline_s:g} s.") from None
+
     async def _in_time(self, question: "_Question") -> object:
         try:
             async with asyncio.timeout(self._deadline_s):
@@ -146,23 +164,27 @@ class Provider:
         )
         async for attempt in retries:
             with attempt:
-                if not self.breaker.allows(self._clock()):
-                    wait_s = self.breaker.wait_s(self._clock())
-                    raise ProviderUnavailable(f"{self.name} failed repeatedly; it is asked again in {wait_s:.0f} s.")
-                try:
-                    answer = await self._ask(question)
-                except _Again as again:
-                    self._failed(again.error, again.status)
-                    raise
-                except ProviderError as error:
-                    self._failed(error, None)
-                    raise
-                except Refused:
-                    self.breaker.succeeded()
-                    raise
-                self.breaker.succeeded()
-                return answer
+                return await self._try(question)
         raise AssertionError("a retry loop ends with an answer or an error")
+
+    async def _try(self, question: "_Question") -> object:
+        """One try, if the circuit lets it pass."""
+        if not self.breaker.allows(self._clock()):
+            wait_s = self.breaker.wait_s(self._clock())
+            raise ProviderUnavailable(f"{self.name} failed repeatedly; it is asked again in {wait_s:.0f} s.")
+        try:
+            answer = await self._ask(question)
+        except _Again as again:
+            self._failed(again.error, again.status)
+            raise
+        except ProviderError as error:
+            self._failed(error, None)
+            raise
+        except Refused:
+            self.breaker.succeeded()
+            raise
+        self.breaker.succeeded()
+        return answer
 
     def _wait(self, error: Exception) -> bool | float:
         """Whether to try again, and when: told times are obeyed, and too long ones are not waited for."""
@@ -185,16 +207,20 @@ class Provider:
     async def _ask(self, question: "_Question") -> object:
         """One try. Raises _Again for what may be tried again at once, other errors for what may not."""
         try:
+            fields, files = question.form or (None, None)
             async with self._client.stream(
-                "GET" if question.body is None else "POST",
+                "GET" if question.body is None and files is None else "POST",
                 question.path,
                 params=question.params,
                 json=question.body,
+                data=fields,
+                files=files,
                 headers=question.headers,
+                timeout=httpx.Timeout(question.read_s, connect=CONNECT_S),
             ) as response:
                 body = await self._body(response)
         except (httpx.ReadTimeout, httpx.WriteTimeout):
-            raise ProviderTimeout(f"{self.name} did not answer within {READ_S:.0f} s.") from None
+            raise ProviderTimeout(f"{self.name} did not answer within {question.read_s:.0f} s.") from None
         except httpx.TransportError as error:
             # `from None`: the library's errors carry the request, and with it the address.
             reason = f"{self.name} could not be reached ({type(error).__name__})."

@@ -20,6 +20,7 @@ SANDBOX_PHONE_NUMBER_ID = "106540352242922"
 SANDBOX_ACCESS_TOKEN = "sandbox-access-token"  # noqa: S105  as above
 SANDBOX_APP_SECRET = "sandbox-app-secret"  # noqa: S105
 SANDBOX_VERIFY_TOKEN = "sandbox-verify-token"  # noqa: S105
+SANDBOX_TRANSCRIPTION_KEY = "sk-sandbox"
 SANDBOX_BOT_TOKEN = "1000001:sandbox-bot-token"  # noqa: S105
 
 PLAN = re.compile(r"[a-z][a-z0-9_]{0,30}=[1-9][0-9]{0,5}")
@@ -99,6 +100,14 @@ class Settings(BaseSettings):
     # Moderation: toxic-bert by Hugging Face with a token, a list of words without one.
     hf_api_token: SecretStr = SecretStr("")
     toxic_bert_base_url: str = "https://router.huggingface.co/hf-inference/models"
+
+    # Voice notes: an OpenAI-compatible service that writes them down; without a key people are asked to type.
+    transcription_api_key: SecretStr = SecretStr("")
+    transcription_base_url: str = "https://api.openai.com"
+    """Its address before /v1/audio/transcriptions."""
+    transcription_model: str = "gpt-transcribe"
+    transcription_wait_s: float = Field(default=60.0, ge=1.0, le=600.0)
+    """How long an answer waits for a voice note's words at most."""
 
     # How long a turn, and a message on its way, are left to a process that went silent before others take them.
     # A turn's lease is renewed while it is answered; a send has to end within its lease.
@@ -196,6 +205,11 @@ class Settings(BaseSettings):
         return self.public_url.rstrip("/") or f"http://{self.host}:{self.port}"
 
     @property
+    def transcribes(self) -> bool:
+        """Whether voice notes are written down."""
+        return bool(self.transcription_api_key.get_secret_value())
+
+    @property
     def key_list(self) -> KeyList | None:
         """The keys that wrap the rooms' keys; None where none are set."""
         written = self.mathia_keys.get_secret_value()
@@ -248,6 +262,11 @@ class Settings(BaseSettings):
             change |= {
                 "frankfurter_base_url": f"{url}/frankfurter",
                 "exchangerate_base_url": f"{url}/exchangerate",
+            }
+        if not self.transcription_api_key.get_secret_value():
+            change |= {
+                "transcription_api_key": SecretStr(SANDBOX_TRANSCRIPTION_KEY),
+                "transcription_base_url": f"{url}/transcription",
             }
         return self.model_copy(update=change)
 

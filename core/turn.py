@@ -15,7 +15,7 @@ import orjson
 import structlog
 from pydantic import JsonValue
 
-from core import crashpoint, moderation, opt_out
+from core import crashpoint, moderation, opt_out, voice
 from core.actions import Action, ActionContext, ActionResult, Effect, Params, Person
 from core.brain.replies import Dropped
 from core.cache import ResultCache
@@ -26,6 +26,7 @@ from core.dialog_store import DialogStore
 from core.errors import InvalidSlot, LimitReached, ProviderError, ProviderRefused, UserError
 from core.group_commit import GroupCommit
 from core.limits import CLASSES, MESSAGES, UPLOADS, Limits, Verdict, Whose, day_key, refusal, span_of
+from core.media import Fetch, no_files
 from core.mentions import is_shared, without_name
 from core.messages import Address, ChannelName, InboundMessage, Media, Part, Reply, Text
 from core.outbox import COUNTED, WRITE
@@ -78,6 +79,8 @@ class Turn:
     """Why it is not answered; its messages stay unread by the brain."""
     notice: str | None = None
     """What is said besides, or instead of, an answer."""
+    unheard: Mapping[str, voice.Problem] = field(default_factory=dict)
+    """Why voice notes have no words, by the event ids of their messages."""
 
     @property
     def text(self) -> str:
@@ -108,6 +111,7 @@ class TurnDeps:
     db: Database
     settings: Settings
     limits: Limits
+    fetch: Fetch = no_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +162,13 @@ async def run_turn(turn: Turn, deps: TurnDeps) -> Closing:
             stopped = word if said == "stop" else None
             answers.append((person.id, word))
         else:
-            answers.append((person.id, await answer(one, number, deps)))
-        understood.append(answers[-1][1].understood)
+            problem = turn.unheard.get(message.event_id)
+            if problem is not None:
+                answers.append((person.id, _sorry(problem, person, states[person.id])))
+            if problem is None or message.text:
+                answers.append((person.id, await answer(one, number, deps)))
+        meant = answers[-1][1].understood
+        understood.append({**meant, "spoken": True} if voice.spoken(message) else meant)
         states[person.id] = answers[-1][1].state
     crashpoint.hit("turn.answered")
     state = states.pop(turn.person.id)
@@ -234,6 +243,12 @@ async def answer(turn: Turn, number: int, deps: TurnDeps) -> Answer:
     return Answer(Reply((Text(text=result.text), *result.parts)), state.finish(), understood)
 
 
+def _sorry(problem: voice.Problem, person: Person, state: DialogState) -> Answer:
+    """The answer to a voice note without words."""
+    text = voice.SORRY[problem]["sw" if person.language == "sw" else "en"]
+    return Answer(Reply.of(text), state, {"action": "none", "voice": problem})
+
+
 def _ask(state: DialogState, slot: str, question: str, understood: Mapping[str, JsonValue]) -> Answer:
     if state.questions >= QUESTIONS_MAX:
         return Answer(
@@ -256,8 +271,16 @@ async def run_action(turn: Turn, number: int, action: Action[Any], params: Param
             log.info("turn.limited", turn_id=turn.id, action=action.name, limit=verdict.limit.name)
             raise _refusal(turn, verdict, deps.settings)
     context = ActionContext(
-        turn.person, turn.conversation_id, deps.db, deps.providers, deps.settings, datetime.now(UTC), key,
-        turn.address, deps.limits,
+        turn.person,
+        turn.conversation_id,
+        deps.db,
+        deps.providers,
+        deps.settings,
+        datetime.now(UTC),
+        key,
+        turn.address,
+        deps.limits,
+    deps.fetch,
     )
     if action.effect is Effect.READ:
         return await deps.cache.get_or_run(action, params, context)
@@ -346,9 +369,18 @@ class Turns:
     """Claims and closes turns; one a process."""
 
     def __init__(
-        self, db: Database, wakes: Wakes, dialogs: DialogStore, limits: Limits, *, lease_s: float, zone: str
+        self,
+        db: Database,
+        wakes: Wakes,
+        dialogs: DialogStore,
+        limits: Limits,
+        *,
+        lease_s: float,
+        zone: str,
+        patience_s: float = 60.0,
     ) -> None:
-        """`zone` is the IANA zone of people who have stated none."""
+        """`zone` is the IANA zone of people who have stated none; voice notes are waited for `patience_s` at most."""
+        self._patience = timedelta(seconds=patience_s)
         self._db = db
         self._limits = limits
         self._zone = zone
@@ -383,10 +415,24 @@ class Turns:
         speakers = [(turn.conversation_id, person.id) for turn in turns for person in (turn.person, *turn.people)]
         loaded, counted = await self._dialogs.load(speakers, self._limits, counts)
         states = dict(zip(speakers, loaded, strict=True))
-        return [
+        found = [
             _with_states(self._within(turn, used, group), states)
             for turn, used, group in zip(turns, counted, grouped.values(), strict=True)
         ]
+        if any(map(_waits, found)):
+            found = [heard for turn in found if (heard := await self._hear(turn)) is not None]
+        return found
+
+    async def _hear(self, turn: Turn) -> Turn | None:
+        """The turn with what became of its voice notes; None where it waits for the words of one."""
+        if not _waits(turn):
+            return turn
+        why = await voice.park(self._db, turn.conversation_id, turn.id, turn.attempt, turn.messages, self._patience)
+        if why is None:
+            # Fewer turns were claimed than there was room for, but not because no more are waiting.
+            self._wakes.wake("turn")
+            return None
+        return replace(turn, unheard=why)
 
     def _within(self, turn: Turn, used: int, read: "Sequence[Read]") -> Turn:
         """The turn as far as its person's messages of the day allow; `used` is their number, its own included.
@@ -471,6 +517,11 @@ class Turns:
 
 Read = tuple[Any, tuple[Part, ...] | None]
 """A row of READ, and what it says; None where that was deleted, or is not to be read any more."""
+
+
+def _waits(turn: Turn) -> bool:
+    """Whether an answer would have to wait for the words of a voice note."""
+    return turn.held is None and any(map(voice.wordless, turn.messages))
 
 
 def _with_states(turn: Turn, states: Mapping[tuple[UUID, UUID], DialogState]) -> Turn:

@@ -26,10 +26,12 @@ MAINTENANCE_ALWAYS = 1_000_000
 """Look for dead workers' messages at every fetch; the library's default looks at one in a thousand."""
 IDLE_MS = 200
 """How long an idle worker waits before it looks again; also how late a message is picked up."""
-THREADS = 4
+THREADS = 6
 STOP_MS = 700
 CONNECT_S = 3.0
 ACTOR_S_MAX = 20.0
+VOICE_S_MAX = 60.0
+"""A service may take its time over ten minutes of speech."""
 SAY_AGAIN_S = 60.0
 
 FollowUp = Callable[[int], Awaitable[None]]
@@ -63,8 +65,8 @@ class AppLoop(dramatiq.Middleware):
 class Queue:
     """The broker with its actors: hand out row ids, and work on them."""
 
-    def __init__(self, url: str, loop: asyncio.AbstractEventLoop, follow_up: FollowUp) -> None:
-        """`follow_up` takes care of one refused outbox row; it is safe to run twice."""
+    def __init__(self, url: str, loop: asyncio.AbstractEventLoop, follow_up: FollowUp, write_down: FollowUp) -> None:
+        """`follow_up` takes care of one refused outbox row, `write_down` of one voice note; both may run twice."""
         client = redis.Redis.from_url(url, socket_timeout=None, socket_connect_timeout=CONNECT_S)
         self._broker = RedisBroker(  # type: ignore[no-untyped-call]
             client=client, namespace=NAMESPACE, middleware=[AppLoop(loop)],
@@ -76,16 +78,28 @@ class Queue:
         async def reroute_refused(outbox_id: int) -> None:
             await limited(follow_up, outbox_id)
 
+        @dramatiq.actor(broker=self._broker, queue_name=QUEUE)
+        async def write_voice_down(note_id: int) -> None:
+            await limited(write_down, note_id, VOICE_S_MAX)
+
         self._reroute = reroute_refused
+        self._write_down = write_voice_down
         for name in (QUEUE, f"{QUEUE}.DQ"):
             logging.getLogger(f"dramatiq.worker.ConsumerThread({name})").addFilter(Seldom())
 
     async def hand_out(self, outbox_ids: Sequence[int]) -> None:
-        """Wake an actor for each row; raises ConnectionError while Valkey is away."""
+        """Wake an actor for each refused row; raises ConnectionError while Valkey is away."""
+        await self._send(self._reroute, outbox_ids)
 
+    async def hand_out_voice(self, note_ids: Sequence[int]) -> None:
+        """The same for each voice note."""
+        await self._send(self._write_down, note_ids)
+
+    @staticmethod
+    async def _send(actor: Any, row_ids: Sequence[int]) -> None:
         def send() -> None:
-            for outbox_id in outbox_ids:
-                self._reroute.send(outbox_id)
+            for row_id in row_ids:
+                actor.send(row_id)
 
         try:
             await asyncio.to_thread(send)
@@ -105,13 +119,13 @@ class Queue:
         self._broker.client.close()
 
 
-async def limited(follow_up: FollowUp, outbox_id: int) -> None:
+async def limited(follow_up: FollowUp, row_id: int, limit_s: float = ACTOR_S_MAX) -> None:
     """Run one follow-up within its time; an error is logged and left to the sweep, which hands the row out again."""
     try:
-        async with asyncio.timeout(ACTOR_S_MAX):
-            await follow_up(outbox_id)
+        async with asyncio.timeout(limit_s):
+            await follow_up(row_id)
     except Exception as error:
-        log.warning("follow_up.failed", outbox_id=outbox_id, error=type(error).__name__, exc_info=error)
+        log.warning("follow_up.failed", row_id=row_id, error=type(error).__name__, exc_info=error)
 
 
 class Seldom(logging.Filter):

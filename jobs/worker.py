@@ -8,21 +8,27 @@ from functools import partial
 import structlog
 
 from core.db import Database
+from core.files import Files
 from core.log import configure
+from core.media import from_files
 from core.messages import ChannelName
 from core.providers import Providers
 from core.settings import Settings
+from core.storage import Storage
 from core.wake import Wakes
-from jobs.broker import Queue, limited
+from jobs.broker import VOICE_S_MAX, Queue, limited
 from jobs.moderation import sweep_messages
 from jobs.reroute import follow_up
 from jobs.sweeps import sweep_refused, sweep_reminders
 from jobs.templates import sweep_templates
+from jobs.voice import Hands, sweep_voice, write_down
 
 log = structlog.get_logger()
 
 
-async def run_worker(settings: Settings, db: Database, wakes: Wakes, channels: Collection[ChannelName]) -> None:
+async def run_worker(
+    settings: Settings, db: Database, wakes: Wakes, channels: Collection[ChannelName]
+) -> None:
     """Sweep and follow up until cancelled; `channels` are those this deployment can send on.
 
     Survives any absence of PostgreSQL and Valkey. Without REDIS_URL the sweep takes care of refusals itself.
@@ -36,7 +42,13 @@ async def run_worker(settings: Settings, db: Database, wakes: Wakes, channels: C
             await limited(act, outbox_id)
 
     providers = Providers(settings)
-    queue = Queue(settings.redis_url, asyncio.get_running_loop(), act) if settings.redis_url else None
+    listen = partial(write_down, Hands(db, wakes, providers, settings, from_files(Files(db, Storage(settings)))))
+
+    async def note_by_note(note_ids: Sequence[int]) -> None:
+        for note_id in note_ids:
+            await limited(listen, note_id, VOICE_S_MAX)
+
+    queue = Queue(settings.redis_url, asyncio.get_running_loop(), act, listen) if settings.redis_url else None
     try:
         if queue is not None:
             queue.start()
@@ -45,6 +57,9 @@ async def run_worker(settings: Settings, db: Database, wakes: Wakes, channels: C
             if settings.twilio_account_sid:
                 group.create_task(sweep_templates(db, settings), name="sweep.templates")
             group.create_task(sweep_refused(db, queue.hand_out if queue else one_by_one), name="sweep.refused")
+            if settings.transcribes:
+                by = queue.hand_out_voice if queue else note_by_note
+                group.create_task(sweep_voice(db, wakes, by), name="sweep.voice")
             group.create_task(sweep_messages(db, wakes, providers, settings), name="sweep.messages")
     finally:
         await providers.close()

@@ -29,6 +29,7 @@ from bot.sandbox.accounts import ACCESS_TOKEN, APP_SECRET, PHONE_NUMBER_ID, VERI
 from bot.sandbox.calls import Answer, Call, answer_json, controls
 from bot.sandbox.faults import Faults, Webhooks
 from bot.sandbox.hooks import Hooks, Unreachable
+from bot.sandbox.kept import KeptFiles
 from bot.sandbox.truth import Disk, Journal, JsonObject
 
 ACCOUNT_ID = "102290129340398"
@@ -62,6 +63,8 @@ LIFE = (("sent", 0.02), ("delivered", 0.08), ("read", 0.5))
 DEATH = (("failed", 0.08),)
 
 PATH = re.compile(r"/v\d{1,3}\.\d{1,2}/(\d{1,32})/messages")
+MEDIA_PATH = re.compile(r"/v\d{1,3}\.\d{1,2}/(\d{1,32})")
+CDN_PATH = re.compile(r"/_cdn/(\d{1,32})")
 PHONE = re.compile(r"\+?[1-9]\d{6,14}")
 USER_ID = re.compile(r"[A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]{1,128}")
 FATED = re.compile(r"1500(13\d{4})")
@@ -132,7 +135,9 @@ class Meta:
 
     name = "whatsapp"
 
-    def __init__(self, disk: Disk, hooks: Hooks) -> None:
+    def __init__(self, disk: Disk, hooks: Hooks, base_url: str) -> None:
+        self._base_url = base_url
+        self._kept = KeptFiles(lambda: str(10**15 + int.from_bytes(os.urandom(6))))
         self.journal = Journal(disk, self.name)
         self.faults = Faults()
         self._hooks = hooks
@@ -212,7 +217,7 @@ class Meta:
     async def answer(self, call: Call) -> Answer:
         """Serve the API and its controls."""
         control: dict[str, Callable[[JsonObject], JsonObject]] = {
-            "/_write": self._write, "/_webhooks": self._arrange, "/_window": self._window,
+            "/_write": self._write, "/_webhooks": self._arrange, "/_window": self._window, "/_media": self._kept.keep,
         }  # fmt: skip
         if call.path in control or call.path == "/_verify":
             if call.method != "POST":
@@ -222,8 +227,13 @@ class Meta:
                 return answer_json(await self._verify(asked))
             return answer_json(control[call.path](asked))
         try:
-            found = PATH.fullmatch(call.path)
             self._authorize(call)
+            if call.method == "GET" and (found := MEDIA_PATH.fullmatch(call.path)):
+                return self._media(found[1], call)
+            if call.method == "GET" and (found := CDN_PATH.fullmatch(call.path)):
+                kept = self._kept.get(found[1])
+                return Answer(200, kept[1], kept[0]) if kept else Answer(404, b"")
+            found = PATH.fullmatch(call.path)
             if found is None or found[1] != PHONE_NUMBER_ID or call.method != "POST":
                 raise Refused(
                     100,
@@ -234,6 +244,18 @@ class Meta:
             return await self._messages(call)
         except Refused as refusal:
             return refuse(refusal.code, refusal.details, refusal.subcode)
+
+    def _media(self, number: str, call: Call) -> Answer:
+        """Where a file lies, for five minutes."""
+        kept = self._kept.get(number)
+        if kept is None or call.query.get("phone_number_id", PHONE_NUMBER_ID) != PHONE_NUMBER_ID:
+            raise Refused(100, f"Unsupported get request. Object with ID '{number}' does not exist.", 33)
+        return answer_json(
+            {
+                "messaging_product": "whatsapp", "url": f"{self._base_url}/_cdn/{number}", "mime_type": kept[0],
+                "sha256": hashlib.sha256(kept[1]).hexdigest(), "file_size": str(len(kept[1])), "id": number,
+            }
+        )  # fmt: skip
 
     @staticmethod
     def _authorize(call: Call) -> None:

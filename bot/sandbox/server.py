@@ -43,6 +43,8 @@ from bot.sandbox.screen import Screen
 from bot.sandbox.smtp import Smtp
 from bot.sandbox.telegram import Telegram
 from bot.sandbox.toxicbert import ToxicBert
+from bot.sandbox.transcription import BODY_BYTES_MAX as AUDIO_BODY_BYTES_MAX
+from bot.sandbox.transcription import Transcription
 from bot.sandbox.truth import Disk
 from bot.sandbox.twilio import Twilio
 
@@ -65,7 +67,7 @@ class Sandbox:
         self.screen = Screen(self.disk)
         self.twilio = Twilio(self.disk, self.screen, hooks, f"{base_url}/twilio")
         self.telegram = Telegram(self.disk, self.screen, hooks)
-        self.meta = Meta(self.disk, hooks)
+        self.meta = Meta(self.disk, hooks, f"{base_url}/whatsapp")
         self.smtp = Smtp(self.disk)
         readers: list[Provider] = [
             OpenMeteo(self.disk, utc_now),
@@ -73,6 +75,7 @@ class Sandbox:
             Frankfurter(self.disk, utc_now),
             ExchangeRate(self.disk, utc_now),
             ToxicBert(self.disk),
+            Transcription(self.disk),
         ]
         self.providers: dict[str, Provider] = {}
         everyone: list[Provider] = [self.twilio, self.meta, self.telegram, self.smtp, *readers]
@@ -287,7 +290,8 @@ def _request(
     writer: AbstractStreamWriter, task: "asyncio.Task[None]",
 ) -> web.BaseRequest:  # fmt: skip
     loop = asyncio.get_running_loop()
-    return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=BODY_BYTES_MAX)
+    largest = AUDIO_BODY_BYTES_MAX if message.path.startswith("/transcription/") else BODY_BYTES_MAX
+    return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=largest)
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ import time
 import zlib
 from collections.abc import Callable
 from hmac import compare_digest
+from secrets import token_hex
 from typing import TypeAlias
 from urllib.parse import parse_qsl
 
@@ -23,6 +24,7 @@ from bot.sandbox.accounts import BOT_TOKEN, BOT_USERNAME
 from bot.sandbox.calls import Answer, Call, answer_json, controls
 from bot.sandbox.faults import Faults, Webhooks
 from bot.sandbox.hooks import Hooks, Unreachable
+from bot.sandbox.kept import KeptFiles
 from bot.sandbox.markup import CannotParse, commands, parse, units
 from bot.sandbox.pictures import HEIGHT, PICTURE_TYPE, WIDTH, picture
 from bot.sandbox.screen import Screen
@@ -58,6 +60,7 @@ ACTIONS = frozenset({
 FATES = {403403403: "blocked", 403403404: "deactivated", 404404404: "unknown"}
 STATES = ("member", "blocked", "deactivated", "unknown")
 SILENT_BY_DEFAULT = frozenset({"chat_member", "message_reaction", "message_reaction_count"})
+FETCHED_BYTES_MAX = 20 * 1024 * 1024
 FILE = {"file_id": "AgACAgQAAxkDAAMathia", "file_unique_id": "AQADMathia"}
 
 Params: TypeAlias = JsonObject
@@ -87,6 +90,7 @@ class Telegram:
         self.faults = Faults()
         self._state = Journal(disk, "telegram-updates")
         self._screen, self._hooks = screen, hooks
+        self._kept = KeptFiles(lambda: "BQACAgQAAxkD" + token_hex(16))
         self._pending: dict[int, JsonObject] = {}
         self._born: dict[int, float] = {}
         self._sent: dict[tuple[int, int], JsonObject] = {}
@@ -207,10 +211,15 @@ class Telegram:
             return self._set_fate(call)
         if call.path == "/_updates":
             return self._push_as_it_stands(call)
+        if call.path == "/_media":
+            return answer_json(self._kept.keep(controls(call)))
         if found := FILE_PATH.fullmatch(call.path):
-            if not compare_digest(found[1].encode(), BOT_TOKEN.encode()) or found[2] != "photos/file_1.png":
+            kept = self._kept.get(found[2].removeprefix("documents/"))
+            if kept is None and found[2] == "photos/file_1.png":
+                kept = PICTURE_TYPE, picture()
+            if kept is None or not compare_digest(found[1].encode(), BOT_TOKEN.encode()):
                 return refuse(404, "Not Found")
-            return Answer(200, picture(), PICTURE_TYPE)
+            return Answer(200, kept[1], kept[0])
         found = PATH.fullmatch(call.path)
         if found is None or not TOKEN.fullmatch(found[1]) or call.method not in ("GET", "POST"):
             return refuse(404, "Not Found")
@@ -521,7 +530,14 @@ class Telegram:
         return True
 
     def _get_file(self, params: Params) -> JsonObject:
-        if params.get("file_id") != FILE["file_id"]:
+        number = str(params.get("file_id"))
+        if kept := self._kept.get(number):
+            if len(kept[1]) > FETCHED_BYTES_MAX:
+                raise Refused(400, "Bad Request: file is too big")
+            unique = number[-12:]
+            size = len(kept[1])
+            return {"file_id": number, "file_unique_id": unique, "file_size": size, "file_path": f"documents/{number}"}
+        if number != FILE["file_id"]:
             raise Refused(400, "Bad Request: wrong file_id or the file is temporarily unavailable")
         return {**FILE, "file_size": len(picture()), "file_path": "photos/file_1.png"}
 

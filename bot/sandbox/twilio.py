@@ -32,6 +32,7 @@ from bot.sandbox.accounts import ACCOUNT_SID, AUTH_TOKEN, WEBHOOK_TWILIO, WHATSA
 from bot.sandbox.calls import Answer, Call, answer_json, controls
 from bot.sandbox.faults import Faults, Webhooks
 from bot.sandbox.hooks import Hooks, Unreachable
+from bot.sandbox.kept import KeptFiles
 from bot.sandbox.pictures import PICTURE_TYPE, picture
 from bot.sandbox.screen import Screen
 from bot.sandbox.truth import ROWS_MAX, Disk, Journal, JsonObject
@@ -222,6 +223,7 @@ class Twilio:
         self.faults = Faults()
         self._screen, self._hooks, self._base_url = screen, hooks, base_url
         self._basic = "Basic " + base64.b64encode(f"{ACCOUNT_SID}:{AUTH_TOKEN}".encode()).decode()
+        self._kept = KeptFiles(lambda: "ME" + os.urandom(16).hex())
         self._messages: dict[str, Message] = {}
         self._by_to: dict[str, deque[str]] = {}
         self._due: list[tuple[float, int, Message, int, int]] = []
@@ -335,13 +337,14 @@ class Twilio:
             return self._window(call)
         if path == "/_templates":
             return self._templates(call)
-        if CDN_PATH.fullmatch(path):
+        if path == "/_media":
+            return answer_json(self._kept.keep(controls(call)))
+        if found := CDN_PATH.fullmatch(path):
             # A CDN's signed address takes no second kind of authorization.
-            return (
-                refuse(20001, "Authorization")
-                if "Authorization" in call.headers
-                else Answer(200, picture(), PICTURE_TYPE)
-            )
+            if "Authorization" in call.headers:
+                return refuse(20001, "Authorization")
+            media_type, data = self._kept.get(found[1]) or (PICTURE_TYPE, picture())
+            return Answer(200, data, media_type)
         found = MESSAGE_PATH.fullmatch(path)
         media = None if found else MEDIA_PATH.fullmatch(path)
         is_content = path.startswith("/v1/Content")
@@ -526,7 +529,8 @@ class Twilio:
 
     def _media(self, call: Call, account: str, sid: str, media: str) -> Answer:
         message = self._messages.get(sid)
-        if account != ACCOUNT_SID or message is None or media not in message.media or call.method != "GET":
+        known = self._kept.get(media) is not None or (message is not None and media in message.media)
+        if account != ACCOUNT_SID or not known or call.method != "GET":
             return refuse(20404, call.path)
         # Another host, as in production: whoever follows must leave the account's password behind.
         host = urlsplit(self._base_url)

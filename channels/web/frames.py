@@ -64,13 +64,17 @@ class Hello(Frame):
 
 
 class Send(Frame):
-    """A message; the same `cid` again is the same message. `reply_to` is the seq of the message it answers."""
+    """A message; the same `cid` again is the same message. `reply_to` is the seq of the message it answers.
+
+    With `voice` its sounds were spoken to us: they are voice notes, which are written down.
+    """
 
     type: Literal["send"]
     cid: Annotated[str, Field(pattern=f"^{CID.pattern}$")]
     text: str
     reply_to: Annotated[int, Field(ge=1, le=SEQ_MAX)] | None = None
     files: Annotated[list[Annotated[str, Field(pattern=f"^{FILE}$")]], Field(max_length=FILES_MAX)] = []
+    voice: bool = False
 
 
 class Edit(Frame):
@@ -244,7 +248,15 @@ def change(number: int, message: StoredMessage, link: Link | None = None) -> dic
     """A message that the browser may have, as it is now; `change` is the number of the change that made it so."""
     if message.deleted_at is not None:
         return {"type": "delete", "seq": message.seq, "change": number}
-    return {"type": "edit", "seq": message.seq, "parts": _shown(message, link), "change": number}
+    frame = {"type": "edit", "seq": message.seq, "parts": _shown(message, link), "change": number}
+    # The words of a voice note came; nobody edited it.
+    return frame if message.edited_at is not None else frame | {"edited": False}
+
+
+def is_shown(message: StoredMessage) -> bool:
+    """Whether a change of this message may be one that a browser shows: reactions are not."""
+    words = any(isinstance(part, Voice) and part.transcript is not None for part in message.parts)
+    return message.deleted_at is not None or message.edited_at is not None or words
 
 
 def _shown(message: StoredMessage, link: Link | None) -> list[dict[str, Any]]:

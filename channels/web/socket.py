@@ -34,9 +34,10 @@ from core.files import Files
 from core.inbox import Inbox, Received
 from core.limits import Limits
 from core.mentions import SHARED, calls_bot, is_shared
-from core.messages import Address, ChannelName, InboundMessage, Media, OutboundMessage, Part, Text
+from core.messages import Address, ChannelName, InboundMessage, Media, OutboundMessage, Part, Text, Voice
 from core.rooms import Place, Roster
 from core.settings import Settings
+from core.sniff import SOUND
 from core.visitors import create_visitor, find_visitor
 from core.wake import Wakes
 
@@ -137,14 +138,19 @@ class WebChannel:
         """Where a browser finds a file of ours."""
         return self.files.link(ref, self.now())
 
-    async def attached(self, room: str, visitor: UUID, ids: Sequence[str]) -> tuple[Part, ...]:
-        """The files a visitor sends, which are their own uploads to this very room. Raises BadFrame."""
+    async def attached(self, room: str, visitor: UUID, ids: Sequence[str], *, voice: bool) -> tuple[Part, ...]:
+        """The files a visitor sends, which are their own uploads to this very room. Raises BadFrame.
+
+        With `voice` the sounds among them are voice notes.
+        """
         place = await self._uploads.place(visitor, room)
         found = await self.files.find([UUID(one) for one in ids]) if place else []
         if place is None or len(found) < len(ids) or any((f.conversation_id, f.identity_id) != place for f in found):
             raise BadFrame("files", "One of these files is not here. Choose it again.")
         return tuple(
-            Media(
+            Voice(media_type=file.media_type, ref=file.ref, size=file.size)
+            if voice and file.media_type in SOUND
+            else Media(
                 media_type=file.media_type, ref=file.ref, filename=file.name, size=file.size,
                 width=file.width, height=file.height,
             )
@@ -691,7 +697,8 @@ class Socket:
         parts: tuple[Part, ...] = (Text(text=send.text),) if send.text.strip() else ()
         if send.files:
             try:
-                parts += await self._channel.attached(room.key, visitor, list(dict.fromkeys(send.files)))
+                files = list(dict.fromkeys(send.files))
+                parts += await self._channel.attached(room.key, visitor, files, voice=send.voice)
             except BadFrame as bad:
                 raise BadFrame(bad.code, str(bad), cid=send.cid) from bad
         received = await self._channel.receive(room.key, visitor, send.cid, parts, send.reply_to)
@@ -745,7 +752,7 @@ class Socket:
         while self.changes < self.changes_due:
             news = await changed(channel.db, room.conversation_id, since=self.changes)
             for number, message in news:
-                if message.deleted_at is not None or message.edited_at is not None:
+                if frames.is_shown(message):
                     await self._say(frames.change(number, message, channel.link))
                 self.changes = number
             if not news:

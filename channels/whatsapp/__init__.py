@@ -4,9 +4,11 @@ import time
 from collections.abc import Collection
 from datetime import datetime
 
-from channels.base import Channel, NotSent, Undeliverable, Unknowable
+from channels.base import NotSent, Undeliverable, Unknowable
 from channels.whatsapp.cloud import CloudChannel
 from channels.whatsapp.twilio import TwilioChannel
+from core.egress import Egress, Fetched
+from core.errors import ProviderRefused
 from core.messages import ChannelName, OutboundMessage
 from core.settings import Settings
 
@@ -21,7 +23,7 @@ class WhatsAppChannel:
 
     def __init__(self, settings: Settings) -> None:
         """The numbers that are set up; raises ValueError when there is none."""
-        self._by_twilio: dict[bool, Channel] = {}
+        self._by_twilio: dict[bool, TwilioChannel | CloudChannel] = {}
         if settings.twilio_account_sid:
             self._by_twilio[True] = TwilioChannel(settings)
         if settings.meta_phone_number_id:
@@ -65,6 +67,13 @@ class WhatsAppChannel:
         if channel is None:
             raise Unknowable("its WhatsApp number is not set up here any more.")
         return await channel.find_sent(message, since, exclude)
+
+    async def fetch(self, account: str, ref: str, egress: Egress) -> Fetched:
+        """The file that somebody sent to one of our numbers. Raises ProviderRefused for good, else ProviderError."""
+        source = self._by_twilio.get(account.startswith(TWILIO_PREFIX))
+        if source is None:
+            raise ProviderRefused("The WhatsApp number that got this file is not set up here any more.")
+        return await source.fetch(account, ref, egress)
 
     async def close(self) -> None:
         """Let go of all connections."""

@@ -7,15 +7,19 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
 
 from channels.base import NotSent, OutcomeUnknown, OutsideWindow, Undeliverable, Unknowable
 from channels.degrade import CLOUD, FilePiece, Piece, TextPiece, inbound_text, pieces
+from core.egress import Egress, Fetched, Gone
+from core.errors import ProviderRefused, ProviderUnavailable
 from core.messages import Address, ChannelName, InboundMessage, Location, Media, OutboundMessage, Part
 from core.outbox import ProviderStatus
 from core.settings import Settings
+from core.sniff import FILE_BYTES_MAX
 
 OPEN_LIST = "Choose / Chagua"
 """On the button that opens a list; we do not know here which language the person reads."""
@@ -42,6 +46,9 @@ ACCOUNT_OBJECT = "whatsapp_business_account"
 REFERENCE = "outbox:"
 """Before our outbox id in biz_opaque_callback_data, which every status brings back; a piece of several says which."""
 
+MEDIA_HOSTS = (".fbsbx.com", ".fbcdn.net", ".whatsapp.net", ".facebook.com")
+"""Where Meta keeps files."""
+ANSWER_BYTES_MAX = 64 * 1024
 MEDIA_TYPES = ("image", "video", "audio", "voice", "document", "sticker")
 UNANSWERED_TYPES = ("reaction", "system", "edit", "revoke", "request_welcome")
 """What is sent about a message or an account, and is nothing said to us."""
@@ -78,6 +85,9 @@ REASONS = {
 """What staff read for Meta's error codes."""
 
 _ID = re.compile(r"[\x21-\x7e]{1,256}")
+_NO_SUCH = re.compile(rb'"code": ?100\b')
+"""In an answer about a file: there is none with this id."""
+_MEDIA_ID = re.compile(r"[0-9]{1,40}")
 _PHONE = re.compile(r"[0-9]{5,20}")
 _USER_ID = re.compile(r"[A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]{1,128}")
 _SECONDS = re.compile(r"[0-9]{1,10}")
@@ -391,6 +401,8 @@ class CloudChannel:
             "Authorization": f"Bearer {settings.meta_access_token.get_secret_value()}",
             "Content-Type": "application/json",
         }
+        self._media_url = f"{base_url}/{settings.meta_graph_version}/{{}}?phone_number_id={self.account}"
+        self._media_hosts = {urlsplit(base_url).netloc}
         self._timeout = aiohttp.ClientTimeout(total=timeout_s, connect=timeout_s / 3)
         self._session: aiohttp.ClientSession | None = None
 
@@ -423,6 +435,29 @@ class CloudChannel:
         if isinstance(taken, Exception):
             raise taken
         return taken
+
+    async def fetch(self, account: str, ref: str, egress: Egress) -> Fetched:
+        """The file with this id: Meta says where it lies for five minutes, and gives it to whoever has our token."""
+        if not _MEDIA_ID.fullmatch(ref):
+            raise ProviderRefused("That is no file of Meta's.")
+        bearer = {"Authorization": self._headers["Authorization"]}
+        try:
+            told = await egress.get(self._media_url.format(ref), bytes_max=ANSWER_BYTES_MAX, headers=bearer)
+        except Gone as error:
+            trouble = read_answer(error.status, error.said, None, 1)
+            if isinstance(trouble, NotSent) and not _NO_SUCH.search(error.said):
+                # Nothing is wrong with the file: too many asked, or the account is to be put in order.
+                raise trouble from error
+            raise
+        try:
+            url = str(orjson.loads(told.body)["url"])
+            parts = urlsplit(url)
+        except (ValueError, KeyError, TypeError) as error:
+            raise ProviderUnavailable("Meta's answer names no file.") from error
+        own = parts.netloc in self._media_hosts or (parts.scheme == "https" and parts.netloc.endswith(MEDIA_HOSTS))
+        if not own:
+            raise ProviderRefused("Meta's answer leads somewhere else.")
+        return await egress.get(url, bytes_max=FILE_BYTES_MAX, headers=bearer)
 
     async def find_sent(self, message: OutboundMessage, since: datetime, exclude: Collection[str]) -> str | None:
         """Raises Unknowable: Meta has no list of what was sent. Statuses with our reference come by themselves."""

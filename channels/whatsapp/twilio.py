@@ -23,8 +23,11 @@ from yarl import query_to_pairs
 
 from channels.base import NotSent, OptedOut, OutcomeUnknown, OutsideWindow, Undeliverable, Unknowable
 from channels.degrade import TWILIO, FilePiece, Piece, TextPiece, inbound_text, pieces
+from core.egress import Egress, Fetched
+from core.errors import ProviderRefused
 from core.messages import Address, ChannelName, InboundMessage, Location, Media, OutboundMessage, Part, Voice
 from core.settings import Settings
+from core.sniff import FILE_BYTES_MAX
 
 API = "https://api.twilio.com"
 FIELDS_MAX = 256
@@ -251,9 +254,18 @@ class TwilioChannel:
         self._client = Client(
             settings.twilio_account_sid, settings.twilio_auth_token.get_secret_value(), http_client=self._http
         )
+        self._media_url = f"{settings.twilio_base_url.rstrip('/')}/2010-04-01/Accounts/{settings.twilio_account_sid}/"
+        secret = f"{settings.twilio_account_sid}:{settings.twilio_auth_token.get_secret_value()}"
+        self._basic = "Basic " + base64.b64encode(secret.encode()).decode()
         # Twilio itself refuses a callback address that is not public; a simulator on this machine does not.
         reachable = settings.public_url or settings.twilio_base_url != API
         self._callback = f"{settings.base_url}/webhooks/twilio/status?outbox=" if reachable else None
+
+    async def fetch(self, account: str, ref: str, egress: Egress) -> Fetched:
+        """The file at a MediaUrl; Twilio gets our password, and wherever it leads does not."""
+        if not ref.startswith(self._media_url):
+            raise ProviderRefused("The file is not one of our account at Twilio.")
+        return await egress.get(ref, bytes_max=FILE_BYTES_MAX, headers={"Authorization": self._basic})
 
     def pieces(self, message: OutboundMessage) -> int:
         """How many WhatsApp messages show it; a template is one."""

@@ -10,7 +10,7 @@ from datetime import date, datetime
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from core.brain import amounts, people, places, when
+from core.brain import amounts, documents, people, places, when
 from core.brain.words import TEXT_PARSED_CHARS_MAX, Said, listed, lower, said
 from core.codes import code_in
 from core.dialog import DialogState, Intent
@@ -673,6 +673,7 @@ _ANSWERS: Mapping[str, Callable[[Heard], Slots]] = {
     "from_currency": _answer_currency("from_currency"), "to_currency": _answer_currency("to_currency"),
     "name": _answer_words("name"), "zone": _answer_words("zone"), "email": lambda heard: people.email(heard.said, 0),
     "phone": lambda heard: people.contact(heard.said, 0) or _answer_words("phone")(heard),
+    "question": lambda heard: documents.question(heard.said, 0), "file": _answer_words("file"),
     "language": lambda heard: people.language(heard.said, 0), "code": lambda heard: people.email_code(heard.said, 0),
 }  # fmt: skip
 """How the answer to a question is read, by the slot that was asked for."""
@@ -852,6 +853,14 @@ RULES: tuple[Rule, ...] = (
         _reminder,
         needs=("content", "time"),
         unless=_opens(r"\bremind me (?:what|who|how|when i|where)\b"),
+    ),
+    Rule(
+        "ask_document", documents.ASK, lambda heard, gate: documents.question(heard.said, gate[1]), ("question",),
+        documents.OTHER,
+    ),
+    Rule(
+        "summarise_document", documents.SUMMARISE, lambda heard, gate: documents.file(heard.said, gate[1]), (),
+        documents.OTHER,
     ),
     _about("unlink_account", people.UNLINK, people.nothing),
     _about("link_account", people.LINK, people.nothing),

@@ -150,8 +150,9 @@ class Running:
         if self._listening:
             await self._heard.enter_async_context(wakes.listening())
         files = Files(self._db, Storage(self._settings))
+        inbox = Inbox(self._db, wakes, transcribes=self._settings.transcribes)
         limits = Limits(self._valkey, self._settings.plans)
-        channel = WebChannel(self._settings, self._db, Inbox(self._db, wakes), self._valkey, wakes, files, limits)
+        channel = WebChannel(self._settings, self._db, inbox, self._valkey, wakes, files, limits)
         app = web.Application()
         app.add_routes(channel.routes())
         self._runner = web.AppRunner(app, shutdown_timeout=1.0)

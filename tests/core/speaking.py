@@ -41,6 +41,7 @@ class Mathia:
     inbox: Inbox
     turns: Turns
     deps: TurnDeps
+    wakes: Wakes
 
     async def receive(self, *said: tuple[Address, str]) -> None:
         """Store messages, each with an event id of its own."""
@@ -96,7 +97,7 @@ async def mathia(db: Database, valkey_url: str) -> AsyncIterator[Mathia]:
     deps = TurnDeps(RuleBrain(catalog), catalog, providers, ResultCache(valkey), db, settings, limits)
     turns = Turns(db, wakes, DialogStore(valkey), limits, lease_s=30, zone="Africa/Nairobi")
     try:
-        yield Mathia(db, valkey, Inbox(db, wakes), turns, deps)
+        yield Mathia(db, valkey, Inbox(db, wakes), turns, deps, wakes)
     finally:
         await providers.close()
         await valkey.aclose()

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from core import conversations, crypto, handoff_store, inbox, outbox, rooms, turn
+from core import conversations, crypto, handoff_store, inbox, outbox, rooms, turn, voice
 from core.db import Database
 from jobs import sweeps
 
@@ -47,11 +47,22 @@ STATEMENTS = {
     "handoff_store.OVER": handoff_store.OVER,
     "handoff_store.HELD": handoff_store.HELD,
     "handoff_store.UNHEARD": handoff_store.UNHEARD,
+    "voice.PARK": voice.PARK,
+    "voice.CLAIMABLE": voice.CLAIMABLE,
+    "voice.CLAIM": voice.CLAIM,
+    "voice.FIND": voice.FIND,
+    "voice.LET_GO": voice.LET_GO,
     "sweeps.CLAIM_DUE": sweeps.CLAIM_DUE,
     "sweeps.MOVE_ON": sweeps.MOVE_ON,
     "sweeps.REFUSED": sweeps.REFUSED,
 }
-READ_WHOLE = {"ix_conversation_held_until", "ix_turn_claimable", "ix_outbox_in_doubt", "ix_outbox_refused"}
+READ_WHOLE = {
+    "ix_conversation_held_until",
+    "ix_turn_claimable",
+    "ix_outbox_in_doubt",
+    "ix_outbox_refused",
+    "ix_transcription_waiting",
+}
 """Partial indexes that hold nothing but what is looked for."""
 
 

@@ -1,0 +1,39 @@
+"""Files that people in the sandbox have sent: put here by `POST /<provider>/_media`, fetched the provider's own way."""
+
+import base64
+import binascii
+import re
+from collections.abc import Callable
+
+from bot.sandbox.truth import JsonObject
+
+FILES_MAX = 200
+"""The oldest is forgotten."""
+TYPE = re.compile(r"[a-z0-9.+-]{1,60}/[a-z0-9.+-]{1,60}(; ?[a-z0-9.=+-]{1,60})?")
+
+
+class KeptFiles:
+    """One provider's files, by the ids it gives them."""
+
+    def __init__(self, new_id: Callable[[], str]) -> None:
+        self._new_id = new_id
+        self._files: dict[str, tuple[str, bytes]] = {}
+
+    def keep(self, asked: JsonObject) -> JsonObject:
+        """Keep the bytes in `data`, base64, as a file of `type`; its id. Raises ValueError with a sentence."""
+        media_type = asked.get("type", "application/octet-stream")
+        if not isinstance(media_type, str) or not TYPE.fullmatch(media_type):
+            raise ValueError("type must be a MIME type.")
+        try:
+            data = base64.b64decode(asked["data"], validate=True)
+        except (KeyError, TypeError, binascii.Error, ValueError):
+            raise ValueError("data must be base64.") from None
+        number = self._new_id()
+        self._files[number] = media_type, data
+        while len(self._files) > FILES_MAX:
+            del self._files[next(iter(self._files))]
+        return {"id": number}
+
+    def get(self, number: str) -> tuple[str, bytes] | None:
+        """A file's type and bytes."""
+        return self._files.get(number)
