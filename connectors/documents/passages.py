@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from connectors.documents.reading import Document, Section
+from core.brain.words import listed
 
 SENTENCE_CHARS_MAX = 320
 PASSAGE_CHARS_MAX = 480
@@ -29,14 +30,14 @@ ENOUGH = 0.5
 ALIKE = 0.6
 """Sentences that share this part of their words say the same."""
 
-STOP = frozenset(
+STOP = listed(
     "a about after all also an and any are as at be because been but by can could did do does for from had has have he"
     " her him his how i if in into is it its just like may me might more most my no not of on one or our out over say"
     " says shall she should so some such tell than that the their them then there these they this those to under up us"
     " was we were what when where which who whom whose why will with would you your document file page"
     " au ama basi bila cha chake hadi hapa hapo hata hati haya hii hiki hilo hivyo hiyo hizi huo huu huyo ile inasema"
     " je juu kama katika kila kisha kuhusu kuna kutoka kwa kwamba kwenye la lake li lini mimi na nani ndani ni nini pia"
-    " sana si sisi tu ukurasa vile vya wa wake wala wao wapi ya yake yao yote za zake zao".split()
+    " sana si sisi tu ukurasa vile vya wa wake wala wao wapi ya yake yao yote za zake zao"
 )
 
 WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
