@@ -30,13 +30,16 @@ KEY_BYTES = 32
 NONCE_BYTES = 12
 EPOCH_BYTES = 4
 TAG_BYTES = 16
+BODY = EPOCH_BYTES + NONCE_BYTES
+"""Where the ciphertext begins in a sealed value."""
+EPOCH_MAX = 2**31 - 1
 EPOCH_MESSAGES = 2**20
 """After so many messages of a room its next epoch begins; a key is safe for 2^32."""
 KEY_ID = re.compile(r"[A-Za-z0-9_.-]{1,32}")
 KEYS_MAX = 16
 """How many keys a list holds; old ones are of no use once everything is wrapped by newer ones."""
-ROOMS_MAX = 20_000
-"""How many rooms' keys a process remembers."""
+ROOMS_MAX = 8_000
+"""How many rooms' keys a process remembers; each takes some three kilobytes."""
 KEPT_S = 300.0
 """How long it does so; a key destroyed elsewhere is forgotten at once where that is heard of, and after this if not."""
 TRIES_MAX = 3
@@ -219,7 +222,7 @@ def write_keys(path: Path, keys: KeyList) -> None:
 class RoomKey:
     """The key of one room in one epoch."""
 
-    __slots__ = ("_cipher", "_place", "conversation_id", "epoch", "first_seq")
+    __slots__ = ("_cipher", "_place", "_stamp", "conversation_id", "epoch", "first_seq")
 
     def __init__(self, key: bytes, conversation_id: UUID, epoch: int, first_seq: int = 1) -> None:
         """`first_seq` is the number of the first message that may be sealed with it."""
@@ -227,7 +230,8 @@ class RoomKey:
         self.epoch = epoch
         self.first_seq = first_seq
         self._cipher = AESGCM(key)
-        self._place = conversation_id.bytes + epoch.to_bytes(EPOCH_BYTES)
+        self._stamp = epoch.to_bytes(EPOCH_BYTES)
+        self._place = conversation_id.bytes + self._stamp
 
     def is_used_up(self, seq: int) -> bool:
         """Whether the message of this number should have been sealed with the next epoch's."""
@@ -236,24 +240,34 @@ class RoomKey:
     def seal(self, what: bytes, data: bytes) -> bytes:
         """`data` sealed as `what`: words that tell this value of the room from every other, such as table and key."""
         nonce = os.urandom(NONCE_BYTES)
-        return self._place[-EPOCH_BYTES:] + nonce + self._cipher.encrypt(nonce, data, self._place + what)
+        return self._stamp + nonce + self._cipher.encrypt(nonce, data, self._place + what)
 
     def open(self, what: bytes, sealed: bytes) -> bytes:
         """What was sealed in this room and epoch as `what`. Raises Forged."""
-        start = EPOCH_BYTES + NONCE_BYTES
+        if sealed[:EPOCH_BYTES] != self._stamp:
+            raise Forged("It is of another epoch.")
         try:
-            if epoch_of(sealed) != self.epoch:
-                raise Forged("It is of another epoch.")
-            return self._cipher.decrypt(sealed[EPOCH_BYTES:start], sealed[start:], self._place + what)
+            return self._cipher.decrypt(sealed[EPOCH_BYTES:BODY], sealed[BODY:], self._place + what)
         except (InvalidTag, ValueError) as error:
             raise Forged("It is not what was sealed here.") from error
 
 
 def epoch_of(sealed: bytes) -> int:
     """The epoch a value was sealed in, as it says. Raises Forged when it is too short for one."""
-    if len(sealed) < EPOCH_BYTES + NONCE_BYTES + TAG_BYTES:
+    if len(sealed) < BODY + TAG_BYTES:
         raise Forged("It is too short.")
     return int.from_bytes(sealed[:EPOCH_BYTES])
+
+
+def _opened(key: RoomKey | None, what: bytes, sealed: bytes | None) -> bytes | None:
+    """What a value holds; None without one, without a key, and with an alarm where it is not of this place."""
+    if key is None or sealed is None:
+        return None
+    try:
+        return key.open(what, sealed)
+    except Forged:
+        log.error("crypto.forged", conversation_id=str(key.conversation_id), epoch=key.epoch)
+        return None
 
 
 CURRENT = """
@@ -417,20 +431,25 @@ class RoomKeys:
         A value that was not sealed in its place is None too, and an alarm in the log. Raises KeysMissing.
         """
         now = time.monotonic()
-        ring: dict[tuple[UUID, int], RoomKey | None] = {}
-        missing: set[tuple[UUID, int]] = set()
+        keys: list[RoomKey | None] = []
+        missing: dict[int, tuple[UUID, int]] = {}
         for conversation_id, _, sealed in values:
-            if sealed is None:
-                continue
-            epoch = int.from_bytes(sealed[:EPOCH_BYTES])
-            room = self._rooms.get(conversation_id)
-            if room is not None and room.until > now and epoch in room.epochs:
-                ring[conversation_id, epoch] = room.epochs[epoch]
-            elif epoch < 2**31:
-                missing.add((conversation_id, epoch))
+            key = None
+            if sealed is not None:
+                epoch = int.from_bytes(sealed[:EPOCH_BYTES])
+                room = self._rooms.get(conversation_id)
+                if room is not None and room.until > now and epoch in room.epochs:
+                    key = room.epochs[epoch]
+                else:
+                    missing[len(keys)] = conversation_id, min(epoch, EPOCH_MAX)
+            keys.append(key)
         if missing:
-            ring |= await self._of_epochs(connection, sorted(missing))
-        return [self._open(ring, *value) for value in values]
+            found = await self._of_epochs(connection, sorted(set(missing.values())))
+            for number, place in missing.items():
+                keys[number] = found.get(place)
+                if place not in found:
+                    log.error("crypto.forged", conversation_id=str(place[0]), epoch=place[1])
+        return [_opened(key, what, sealed) for key, (_, what, sealed) in zip(keys, values, strict=True)]
 
     async def of_epoch(self, connection: Any, conversation_id: UUID, epoch: int) -> RoomKey | None:
         """The key a room had in an epoch; None when there is none any more. Raises KeysMissing."""
@@ -439,20 +458,6 @@ class RoomKeys:
             return room.epochs[epoch]
         return (await self._of_epochs(connection, [(conversation_id, epoch)])).get((conversation_id, epoch))
 
-    def _open(
-        self, ring: Mapping[tuple[UUID, int], RoomKey | None], conversation_id: UUID, what: bytes, sealed: bytes | None
-    ) -> bytes | None:
-        if sealed is None:
-            return None
-        key = ring.get((conversation_id, int.from_bytes(sealed[:EPOCH_BYTES])))
-        if key is None:
-            return None
-        try:
-            return key.open(what, sealed)
-        except Forged:
-            log.error("crypto.forged", conversation_id=str(conversation_id), epoch=key.epoch)
-            return None
-
     async def _of_epochs(
         self, connection: Any, places: Sequence[tuple[UUID, int]]
     ) -> dict[tuple[UUID, int], RoomKey | None]:
@@ -460,7 +465,10 @@ class RoomKeys:
         rows = await connection.fetch(OF_EPOCHS, [one for one, _ in places], [epoch for _, epoch in places])
         found: dict[tuple[UUID, int], RoomKey | None] = {}
         for row in rows:
-            key = found[row["id"], row["epoch"]] = self._unwrapped(row)
+            try:
+                key = found[row["id"], row["epoch"]] = self._unwrapped(row)
+            except Forged:
+                continue  # Somebody put another key there; there is none that opens anything.
             # A key that this very transaction destroys may yet come back.
             if row["settled"] and (key is not None or not connection.is_in_transaction()):
                 self._remember(row["id"], row["epoch"], key, forgotten)

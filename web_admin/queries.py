@@ -566,8 +566,10 @@ def _messages(conversation_id: UUID, upto: int | None) -> Select[*tuple[Any, ...
 async def thread_state(session: AsyncSession, conversation_id: UUID) -> str:
     """Everything about the newest page of a conversation that can change, without a word that was written in it."""
     rows = await session.execute(_messages(conversation_id, None).limit(THREAD_PAGE))
-    newest_note = await session.scalar(select(func.max(Note.id)).where(Note.conversation_id == conversation_id))
-    return "\n".join(["|".join(str(value) for value in row) for row in rows] + [str(newest_note)])
+    newest_note = select(func.max(Note.id)).where(Note.conversation_id == conversation_id).scalar_subquery()
+    # With the room's keys its words may be gone, and with them what the page shows.
+    kept = await session.execute(select(newest_note, Conversation.epoch).where(Conversation.id == conversation_id))
+    return "\n".join("|".join(str(value) for value in row) for row in [*rows, *kept])
 
 
 async def thread(session: AsyncSession, conversation_id: UUID, upto: int | None) -> list[Stored]:

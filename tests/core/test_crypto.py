@@ -263,6 +263,22 @@ async def test_destroyed_keys_open_nothing_in_any_process(db: Database, database
         await other.close()
 
 
+async def test_a_key_put_in_another_rooms_place_opens_and_breaks_nothing(db: Database) -> None:
+    rooms = [await room_of(db), await room_of(db, "baraka")]
+    async with db.pool.acquire() as connection:
+        keys = await db.keys.current(connection, rooms)
+        values = [(room, b"x", keys[room].seal(b"x", b"hello")) for room in rooms]
+        await connection.execute(
+            "UPDATE room_key SET wrapped = (SELECT wrapped FROM room_key WHERE conversation_id = $2)"
+            " WHERE conversation_id = $1",
+            *rooms,
+        )
+        db.keys.forget()
+        assert await db.keys.opened(connection, values) == [None, b"hello"]
+        with pytest.raises(Forged):
+            await db.keys.current(connection, rooms)
+
+
 async def test_a_list_that_does_not_fit_the_database_is_said_at_once(db: Database, database_url: str) -> None:
     room = await room_of(db)
     async with db.pool.acquire() as connection:
@@ -273,6 +289,9 @@ async def test_a_list_that_does_not_fit_the_database_is_said_at_once(db: Databas
         await newer.check(connection)
         with pytest.raises(KeysMissing, match="lacks the key 'test'"):
             await RoomKeys(KeyList.new("newer")).check(connection)
+        stranger = await Database.connect(database_url, KeyList.new("newer"))
+        with pytest.raises(KeysMissing, match="lacks the key 'test'"):
+            await stranger.check_keys()
         with pytest.raises(KeysMissing, match="'test' in MATHIA_KEYS is not the one"):
             await RoomKeys(KeyList.new("test")).check(connection)
         with pytest.raises(KeysMissing, match="MATHIA_KEYS is not set"):

@@ -166,6 +166,8 @@ async def test_what_has_no_key_is_a_tombstone_everywhere_and_never_an_error(one:
         "UPDATE outbox SET state = 'refused', kind = 'reminder', done_at = now() RETURNING id"
     )
     await one.post(conversation, "still to be sent")
+    async with one.db.transaction() as session:
+        open_page = await queries.thread_state(session, conversation)
     async with one.db.hot() as connection:
         assert await one.db.keys.destroy(connection, conversation) == 1
 
@@ -179,6 +181,7 @@ async def test_what_has_no_key_is_a_tombstone_everywhere_and_never_an_error(one:
         assert all(message.deleted_at for message in thread)
         [aside] = await queries.asides(session, conversation, None, None)
         assert aside.text == queries.ERASED
+        assert await queries.thread_state(session, conversation) != open_page
     assert await Handoffs(one.db, Wakes(one.db), Settings(_env_file=None)).language(conversation) == "en"
     assert {row.text for row in await moderation.read(one.db, 0, 2**62)} == {"", "somebody else"}
     await follow_up(one.db, Wakes(one.db), refused, can_mail=True)
