@@ -12,6 +12,8 @@ BOT = re.compile(r"(?<![\w@.+/-])@mathia(?![\w@-]|\.\w)", re.IGNORECASE)
 SPACES = re.compile(r"[ \t]{2,}")
 AROUND = " \t\n,:;"
 """What a name called at either end leaves behind."""
+CALLED_ALONE = "help"
+"""What whoever says the name and nothing else is taken to say."""
 
 
 def is_shared(room: str) -> bool:
@@ -32,7 +34,7 @@ def without_name(parts: tuple[Part, ...]) -> tuple[Part, ...]:
 def _without(part: Part) -> Part:
     match part:
         case Text() if BOT.search(part.text):
-            return Text(text=_rest(part.text))
+            return Text(text=_rest(part.text) or CALLED_ALONE)
         case Media() if part.caption and BOT.search(part.caption):
             return part.model_copy(update={"caption": _rest(part.caption)})
         case _:

@@ -74,6 +74,14 @@ JOIN identity i ON i.id = m.identity_id
 ORDER BY c.room, m.joined_at, m.identity_id
 """
 
+PRESENT = """
+SELECT i.provider_id
+FROM conversation c
+JOIN member m ON m.conversation_id = c.id AND (m.left_at IS NULL) IS TRUE
+JOIN identity i ON i.id = m.identity_id
+WHERE c.channel = $1 AND c.account = $2 AND c.room = $3
+"""
+
 MEET = """
 WITH made AS (
     INSERT INTO identity (id, person_id, channel, account, provider_id)
@@ -269,6 +277,13 @@ async def rosters(db: Database, account: str, rooms: Sequence[str]) -> dict[str,
         else:
             found[row["room"]] = replace(so_far, former=(*so_far.former, (row["identity_id"], called)))
     return found
+
+
+async def visitors(db: Database, account: str, room: str) -> set[str]:
+    """Who is in a room, and nothing else about it. Raises StoreUnavailable."""
+    async with reading(db) as connection:
+        rows = await connection.fetch(PRESENT, ChannelName.WEB.value, account, room)
+    return {row["provider_id"] for row in rows}
 
 
 async def rooms_of(db: Database, place: Place, only: UUID | None = None) -> list[Summary]:
@@ -539,7 +554,7 @@ def _name(member: UUID) -> bytes:
 
 async def _tell(session: AsyncSession) -> None:
     """Let every web process look again at who is in its rooms, once this is committed."""
-    await session.execute(text("SELECT pg_notify('mathia', 'message')"))
+    await session.execute(text("SELECT pg_notify('mathia', 'room')"))
 
 
 def _hash(token: str) -> bytes:

@@ -20,7 +20,7 @@ async def accept(call: Call) -> Answer:
     """Come into the room that the invitation is for."""
     async with call.services.db.transaction() as session:
         room = await rooms.accept(session, call.place, call.body.token, call.body.name, now=call.now)
-    call.services.wakes.wake("message")
+    call.services.wakes.wake("room")
     return 200, await told(call, room)
 
 

@@ -139,7 +139,7 @@ async def rename(call: Call) -> Answer:
     """Another title."""
     async with call.services.db.transaction() as session:
         await rooms.rename(session, call.place, call.room_id, call.body.title)
-    call.services.wakes.wake("message")
+    call.services.wakes.wake("room")
     return 200, await told(call, call.room_id)
 
 
@@ -166,7 +166,7 @@ async def leave(call: Call) -> Answer:
     """Go out."""
     async with call.services.db.transaction() as session:
         await rooms.leave(session, call.place, call.room_id, now=call.now)
-    call.services.wakes.wake("message")
+    call.services.wakes.wake("room")
     return 204, None
 
 
@@ -174,7 +174,7 @@ async def remove(call: Call) -> Answer:
     """Send somebody out."""
     async with call.services.db.transaction() as session:
         await rooms.remove(session, call.place, call.room_id, call.member_id, now=call.now)
-    call.services.wakes.wake("message")
+    call.services.wakes.wake("room")
     return 204, None
 
 

@@ -65,6 +65,8 @@ VISITORS_MAX = 200
 VISITORS_WINDOW_S = 10.0
 """At most VISITORS_MAX new visitors in any VISITORS_WINDOW_S, so that nobody fills the store by saying hello."""
 RECHECK_S = 5.0
+ROSTERS_S = 15.0
+"""Who is in a shared room is read anew this often; a change of it is told at once by NOTIFY."""
 RECHECK_ROOMS = 1_000
 """How many rooms one statement compares with the store."""
 RETRY_S = 2.0
@@ -188,6 +190,7 @@ class WebChannel:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._listen(), name="web.listen")
                 tasks.create_task(self._recheck(), name="web.recheck")
+                tasks.create_task(self._recheck_rosters(), name="web.rosters")
                 tasks.create_task(self._keep_reads(), name="web.reads")
                 tasks.create_task(self._keep_presence(), name="web.presence")
         finally:
@@ -453,9 +456,16 @@ class WebChannel:
         if channel == FANOUT:
             self._wake(data)
             return
-        said = orjson.loads(data)
-        if said["process"] != self._presence.process:
-            await self._hear_aside(said["room"], said["kind"], UUID(said["member"]), said["seq"])
+        try:
+            said = orjson.loads(data)
+            ours = said["process"] == self._presence.process
+            room, kind, member, seq = said["room"], said["kind"], UUID(said["member"]), int(said["seq"])
+        except (ValueError, LookupError, TypeError, AttributeError):
+            # Another version of ours said it; nothing depends on it.
+            log.warning("web.aside_unreadable")
+            return
+        if not ours:
+            await self._hear_aside(room, kind, member, seq)
 
     async def _recheck(self) -> None:
         while True:
@@ -471,7 +481,6 @@ class WebChannel:
                         break
                     for key, standing in found.items():
                         self._compare(key, standing)
-                await self._recheck_rosters(site, [key for key in keys if is_shared(key)])
 
     def _compare(self, key: str, standing: Standing) -> None:
         room = self._rooms.get(key)
@@ -482,8 +491,15 @@ class WebChannel:
                 socket.news.set()
             socket.changes_due = standing.changes
 
-    async def _recheck_rosters(self, site: str, keys: Sequence[str]) -> None:
+    async def _recheck_rosters(self) -> None:
         """See who is in the shared rooms that are open here; whoever was removed is sent away at once."""
+        while True:
+            await self._wakes.wait("room", ROSTERS_S)
+            shared = [room for room in self._rooms.values() if room.shared]
+            for site in {room.site for room in shared}:
+                await self._read_rosters(site, [room.key for room in shared if room.site == site])
+
+    async def _read_rosters(self, site: str, keys: Sequence[str]) -> None:
         for start in range(0, len(keys), RECHECK_ROOMS):
             try:
                 found = await rooms.rosters(self.db, site, keys[start : start + RECHECK_ROOMS])
@@ -562,8 +578,10 @@ class Room:
                 page = await history(channel.db, conversation_id, since=since)
                 if self.shared:
                     # Later than the messages: whoever was removed before them is not told them.
-                    found = await rooms.rosters(channel.db, self.site, [self.key])
-                    channel.seat(self, found.get(self.key, NOBODY))
+                    present = await rooms.visitors(channel.db, self.site, self.key)
+                    if self.roster is None or present != {seat.visitor for seat in self.roster.seats}:
+                        found = await rooms.rosters(channel.db, self.site, [self.key])
+                        channel.seat(self, found.get(self.key, NOBODY))
                 self._page = since, version, page
             return self._page[2]
 

@@ -62,7 +62,8 @@ def test_captions_call_and_what_a_contact_is_called_does_not() -> None:
         ("@mathia weather in Nairobi", "weather in Nairobi"),
         ("weather in Nairobi, @mathia", "weather in Nairobi"),
         ("remind me @mathia to call Asha", "remind me to call Asha"),
-        ("@mathia", ""),
+        ("@mathia", "help"),
+        ("@Mathia!", "!"),
         ("as it was", "as it was"),
     ],
 )

@@ -40,6 +40,7 @@ STATEMENTS = {
     "conversations.THREAD": conversations.THREAD,
     "rooms.SPEAKER": rooms.SPEAKER,
     "rooms.ROSTERS": rooms.ROSTERS,
+    "rooms.PRESENT": rooms.PRESENT,
     "rooms.READ": rooms.READ,
     "rooms.LIST": rooms.LIST,
     "handoff_store.LOCK": handoff_store.LOCK,
