@@ -28,11 +28,15 @@ class KeptFiles:
             data = base64.b64decode(asked["data"], validate=True)
         except (KeyError, TypeError, binascii.Error, ValueError):
             raise ValueError("data must be base64.") from None
+        return {"id": self.put(media_type, data)}
+
+    def put(self, media_type: str, data: bytes) -> str:
+        """Keep a file; its id."""
         number = self._new_id()
         self._files[number] = media_type, data
         while len(self._files) > FILES_MAX:
             del self._files[next(iter(self._files))]
-        return {"id": number}
+        return number
 
     def get(self, number: str) -> tuple[str, bytes] | None:
         """A file's type and bytes."""

@@ -18,6 +18,7 @@ from bot.sandbox.screen import App, Screen
 from bot.sandbox.telegram import Telegram
 from bot.sandbox.truth import JsonObject
 from bot.sandbox.twilio import ADDRESS, Twilio
+from bot.sandbox.voices import WORDS_CHARS_MAX
 
 TEXT_CHARS_MAX = 4096
 NAME_CHARS_MAX = 64
@@ -130,13 +131,18 @@ class Phone:
         message: JsonObject = {"text": text, "picture": asked.get("picture") is True}
         if (place := asked.get("location")) is not None:
             message["location"] = _location(place)
+        if (spoken := asked.get("voice")) is not None:
+            if not isinstance(spoken, str) or not 1 <= len(spoken.strip()) <= WORDS_CHARS_MAX or text.strip():
+                raise ValueError(f"voice is what a voice note says, in 1 to {WORDS_CHARS_MAX} characters and no text.")
+            spoken.encode()
+            message["voice"] = spoken
         for name in ("cid", "reply_to"):
             value = asked.get(name)
             if value is not None and not (isinstance(value, str) and 1 <= len(value) <= ID_CHARS_MAX):
                 raise ValueError(f"{name} must be a text of at most {ID_CHARS_MAX} characters.")
             message[name] = value
-        if not (text.strip() or message["picture"] or place):
-            raise ValueError("Write a text, or add a location or picture.")
+        if not (text.strip() or message["picture"] or place or spoken):
+            raise ValueError("Write a text, or add a location, a picture or a voice note.")
         app, person = self._person(asked)
         if message["cid"]:
             for shown in self._screen.messages(app, person):

@@ -29,6 +29,7 @@ from bot.sandbox.markup import CannotParse, commands, parse, units
 from bot.sandbox.pictures import HEIGHT, PICTURE_TYPE, WIDTH, picture
 from bot.sandbox.screen import Screen
 from bot.sandbox.truth import Disk, Journal, JsonObject
+from bot.sandbox.voices import VOICE_S, VOICE_TYPE, voice_note
 
 TEXT_UNITS_MAX = 4096
 CAPTION_UNITS_MAX = 1024
@@ -775,7 +776,7 @@ class Telegram:
     # The phone.
 
     def write(self, person: str, message: JsonObject) -> JsonObject:
-        """A person writes: text, location {latitude, longitude}, or picture true."""
+        """A person writes: text, location {latitude, longitude}, picture true, or voice with what it says."""
         chat, number = int(person), self._next_message_id()
         shown: JsonObject = {
             "id": f"{chat}:{number}",
@@ -784,9 +785,11 @@ class Telegram:
             "status": "sent",
             "name": self._screen.people["telegram", person],
         }
-        if message.get("picture"):
+        if spoken := message.get("voice"):
+            shown["file_id"] = self._kept.put(VOICE_TYPE, voice_note(spoken))
+        elif message.get("picture"):
             shown["media"] = "/sandbox/picture.png"
-        shown |= {name: message[name] for name in ("location", "reply_to", "cid") if message.get(name)}
+        shown |= {name: message[name] for name in ("location", "voice", "reply_to", "cid") if message.get(name)}
         fault = self.faults.take("POST", "/_inbound", b"") if not self._webhook.get("url") else None
         if fault is not None and fault.webhooks.copies == 0:
             self._screen.add(
@@ -811,7 +814,11 @@ class Telegram:
             "from": self._person(int(chat)),
             "chat": self._chat(int(chat)),
         }
-        if shown.get("media"):
+        if number := shown.get("file_id"):
+            _, data = self._kept.get(number) or (VOICE_TYPE, b"")
+            file = {"file_id": number, "file_unique_id": number[-12:], "file_size": len(data)}
+            message["voice"] = file | {"duration": VOICE_S, "mime_type": VOICE_TYPE}
+        elif shown.get("media"):
             size = {**FILE, "file_size": len(picture()), "width": WIDTH, "height": HEIGHT}
             message["photo"] = [size]
             if shown["text"]:

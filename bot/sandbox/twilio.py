@@ -37,6 +37,7 @@ from bot.sandbox.pictures import PICTURE_TYPE, picture
 from bot.sandbox.screen import Screen
 from bot.sandbox.truth import ROWS_MAX, Disk, Journal, JsonObject
 from bot.sandbox.twilio_content import REVIEW_S, Contents
+from bot.sandbox.voices import VOICE_TYPE, voice_note
 
 BODY_CHARS_MAX = 1600
 FIELDS_MAX = 64
@@ -681,8 +682,12 @@ class Twilio:
         self._screen.add("whatsapp", person, shown)
 
     def write(self, person: str, message: JsonObject) -> JsonObject:
-        """A person writes: text, location {latitude, longitude, label}, or picture true. Delivered until accepted."""
-        media = bool(message.get("picture"))
+        """A person writes: text, location {latitude, longitude, label}, picture true, or voice with what it says.
+
+        Delivered until accepted.
+        """
+        spoken = message.get("voice")
+        media = bool(message.get("picture") or spoken)
         shown: JsonObject = {
             "id": ("MM" if media else "SM") + os.urandom(16).hex(),
             "from": "me",
@@ -691,10 +696,12 @@ class Twilio:
             "name": self._screen.people["whatsapp", person],
             "token": str(uuid.uuid4()),
         }
-        if media:
+        if spoken:
+            shown["media_sid"] = self._kept.put(VOICE_TYPE, voice_note(spoken))
+        elif media:
             shown["media_sid"] = "ME" + os.urandom(16).hex()
             shown["media"] = "/sandbox/picture.png"
-        shown |= {name: message[name] for name in ("location", "reply_to", "cid") if message.get(name)}
+        shown |= {name: message[name] for name in ("location", "voice", "reply_to", "cid") if message.get(name)}
         self._screen.add("whatsapp", person, shown)
         now = time.time()
         self._keep(self._inbound({**shown, "person": person}, now))
@@ -770,7 +777,8 @@ class Twilio:
 def inbound_params(shown: JsonObject, base_url: str) -> list[tuple[str, str]]:
     """The webhook's form for a message that a person wrote."""
     sid, person, text = shown["id"], shown["person"], shown["text"]
-    kind = "image" if shown.get("media_sid") else "location" if shown.get("location") else "text"
+    media = "audio" if shown.get("voice") else "image" if shown.get("media_sid") else None
+    kind = media or ("location" if shown.get("location") else "text")
     context: JsonObject = {"ProfileName": shown["name"]}
     params = [
         ("SmsMessageSid", sid),
@@ -782,7 +790,7 @@ def inbound_params(shown: JsonObject, base_url: str) -> list[tuple[str, str]]:
         ("To", WHATSAPP_FROM),
         ("ProfileName", shown["name"]),
         ("SmsStatus", "received"),
-        ("NumMedia", "1" if kind == "image" else "0"),
+        ("NumMedia", "1" if media else "0"),
         ("NumSegments", "1"),
         ("ReferralNumMedia", "0"),
         ("MessageType", kind),
@@ -793,9 +801,10 @@ def inbound_params(shown: JsonObject, base_url: str) -> list[tuple[str, str]]:
         context["WaId"] = person[1:]
     else:
         params.append(("ExternalUserId", f"whatsapp:{person}"))
-    if kind == "image":
+    if media:
         url = f"{base_url}/2010-04-01/Accounts/{ACCOUNT_SID}/Messages/{sid}/Media/{quote(shown['media_sid'])}"
-        params += [("MediaContentType0", PICTURE_TYPE), ("MediaUrl0", url)]
+        media_type = VOICE_TYPE if media == "audio" else PICTURE_TYPE
+        params += [("MediaContentType0", media_type), ("MediaUrl0", url)]
     if place := shown.get("location"):
         params += [("Latitude", str(place["latitude"])), ("Longitude", str(place["longitude"]))]
         if place.get("label"):

@@ -13,11 +13,12 @@ WORDS_CHARS_MAX = 4_000
 PACKET = b"\xf8\xff\xfe"
 """20 ms of silence: a full-band CELT frame, mono."""
 PACKETS_A_PAGE = 50
+VOICE_S = 3
 SAMPLES_A_PACKET = 960
 SERIAL = 0x4D415448
 
 
-def voice_note(words: str, seconds: int = 3) -> bytes:
+def voice_note(words: str, seconds: int = VOICE_S) -> bytes:
     """An Ogg Opus file of whole seconds that "says" these words."""
     comment = f"{SAID}={words[:WORDS_CHARS_MAX]}".encode()
     vendor = b"mathia sandbox"

@@ -85,6 +85,11 @@ function bubble(message) {
     place.append(icon("i-pin"), make("span", "", where.label || where.latitude.toFixed(4) + ", " + where.longitude.toFixed(4)));
     box.append(place);
   }
+  if (message.voice) {
+    const note = make("div", "place");
+    note.append(icon("i-mic"), make("span", "", "Voice note: " + message.voice));
+    box.append(note);
+  }
   if (message.deleted) box.append(make("em", "", "Deleted"));
   else if (message.text) box.append(me === "telegram" ? formatted(message.text, message.entities || []) : marked(message.text));
   return box;
@@ -181,7 +186,7 @@ function show(message, before) {
     if (message.from === "me" && failed) {
       const again = make("button", "link", "Send again");
       again.type = "button";
-      again.addEventListener("click", () => send({ text: message.text, location: message.location, picture: Boolean(message.media) }));
+      again.addEventListener("click", () => send({ text: message.text, location: message.location, voice: message.voice, picture: Boolean(message.media) }));
       node.append(again);
     }
   }
@@ -262,7 +267,7 @@ async function flush() {
   try {
     while (pending.length) {
       const message = pending[0];
-      const body = { as: message.as, cid: message.cid, text: message.text, location: message.location, picture: message.picture };
+      const body = { as: message.as, cid: message.cid, text: message.text, location: message.location, picture: message.picture, voice: message.voice };
       try {
         const sent = await call("send", body);
         if (!messages[message.as].has(sent.id)) messages[message.as].set(sent.id, sent);
@@ -409,6 +414,13 @@ text.addEventListener("keydown", (event) => {
   }
 });
 $("location").addEventListener("click", () => send({ location: NAIROBI }));
+$("voice").addEventListener("click", () => {
+  const words = text.value.trim();
+  if (!words) return text.focus();
+  text.value = "";
+  grow();
+  send({ voice: words });
+});
 $("picture").addEventListener("click", () => send({ picture: true, text: text.value.trim() }) ?? (text.value = ""));
 for (const button of document.querySelectorAll(".people button")) button.addEventListener("click", () => choose(button.dataset.as));
 $("faults").addEventListener("submit", async (event) => {

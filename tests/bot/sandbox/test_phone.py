@@ -14,6 +14,7 @@ from playwright.async_api import Page, async_playwright
 
 from bot.sandbox import phone
 from bot.sandbox.accounts import ACCOUNT_SID, AUTH_TOKEN, BOT_TOKEN, WHATSAPP_FROM
+from bot.sandbox.voices import words_in
 from tests.bot.sandbox.conftest import NO_TLS, App, Lab, Simulators, listening
 from tests.waiting import until
 
@@ -103,6 +104,34 @@ async def test_the_page_chats_as_both_people_and_is_clean(lab: Lab, app: App, pa
               .filter((e) => e.checkVisibility() && e.getBoundingClientRect().height < 44).length]"""
     )
     assert (sideways, small) == (False, 0)
+
+
+async def test_what_is_written_can_be_sent_as_a_voice_note_on_either_phone(lab: Lab, app: App, page: Page) -> None:
+    await page.goto(f"{lab.url}/sandbox")
+    await page.get_by_text("You are Amina on WhatsApp").wait_for()
+    await page.get_by_label("Message", exact=True).fill("remind me to stretch")
+    await page.get_by_role("button", name="as a voice note").click()
+    await page.get_by_text("Voice note: remind me to stretch").wait_for()
+    await app.wait_for(1)
+    await page.get_by_role("button", name="Brian Telegram").click()
+    await page.get_by_label("Message", exact=True).fill("habari yako")
+    await page.get_by_role("button", name="as a voice note").click()
+    await page.get_by_text("Voice note: habari yako").wait_for()
+    [update] = (await lab.http.get(f"/telegram/bot{BOT_TOKEN}/getUpdates?timeout=5")).json()["result"]
+    voice = update["message"]["voice"]
+    assert (voice["mime_type"], voice["duration"]) == ("audio/ogg", 3)
+    asked = {"file_id": voice["file_id"]}
+    path = (await lab.http.get(f"/telegram/bot{BOT_TOKEN}/getFile", params=asked)).json()["result"]["file_path"]
+    file = await lab.http.get(f"/telegram/file/bot{BOT_TOKEN}/{path}")
+    assert words_in(file.content) == "habari yako"
+    assert voice["file_size"] == len(file.content)
+
+
+@pytest.mark.parametrize("voice", ["", " ", 5, True, "x" * 5_000, ["hi"]])
+async def test_voice_note_that_says_nothing_is_refused(lab: Lab, voice: object) -> None:
+    answer = await lab.http.post("/sandbox/api/send", json={"as": "whatsapp", "voice": voice})
+    assert answer.status_code == 400
+    assert "voice" in answer.json()["error"]
 
 
 async def test_the_page_keeps_what_is_typed_while_the_app_is_away(lab: Lab, page: Page) -> None:
