@@ -12,9 +12,11 @@ from uuid import UUID
 
 import structlog
 
+from core import fetching
 from core.db import Database
+from core.files import GONE, files_of
 from core.messages import Address, ChannelName, Part
-from core.sealed import by_identity, seal
+from core.sealed import by_identity, opened_parts, seal
 
 log = structlog.get_logger()
 
@@ -209,6 +211,8 @@ async def _carry_out(connection: Any, change: Change, message: Any, identity_id:
         case _ if message["deleted_at"] is not None:
             return "overtaken"
         case "edit":
+            await _let_go_of_files(connection, message, change.parts)
+            await fetching.note(connection, [(message["conversation_id"], message["seq"], change.parts)])
             key = await connection.keys.of_locked(connection, message["conversation_id"])
             await connection.execute(
                 "UPDATE message SET sealed = $2, edited_at = $3 WHERE id = $1",
@@ -217,6 +221,7 @@ async def _carry_out(connection: Any, change: Change, message: Any, identity_id:
                 change.sent_at,
             )
         case "delete":
+            await _let_go_of_files(connection, message, ())
             await connection.execute(
                 "UPDATE message SET sealed = NULL, edited_at = NULL, deleted_at = $2 WHERE id = $1",
                 message["id"],
@@ -227,6 +232,14 @@ async def _carry_out(connection: Any, change: Change, message: Any, identity_id:
     begun = [f"turn:{message['turn_id']}:{number}" for number in range(1, STEPS_MAX + 1)]
     await connection.execute(ANSWER_AGAIN, message["turn_id"], BEGUN_MAX, begun)
     return "applied"
+
+
+async def _let_go_of_files(connection: Any, message: Any, left: tuple[Part, ...]) -> None:
+    """Nobody reads the files of a message any more that it does not show after this; they are swept soon."""
+    [parts] = await opened_parts(connection.keys, connection, [message])
+    gone = set(files_of(parts or ())) - set(files_of(left))
+    if gone:
+        await connection.fetch(GONE, list(gone))
 
 
 async def _react(connection: Any, change: Change, message_id: int, identity_id: UUID) -> None:
