@@ -16,7 +16,7 @@ from core import fetching
 from core.db import Database
 from core.files import GONE, files_of
 from core.messages import Address, ChannelName, Part
-from core.sealed import by_identity, opened_parts, seal
+from core.sealed import COLUMNS, by_identity, opened_parts, seal
 
 log = structlog.get_logger()
 
@@ -74,8 +74,8 @@ ON CONFLICT (channel, account, event_id) DO NOTHING
 RETURNING id, identity_id
 """
 
-FIND_INBOUND = """
-SELECT m.id, m.conversation_id, m.seq, m.event_id, m.identity_id, m.turn_id, m.deleted_at
+FIND_INBOUND = f"""
+SELECT m.id, m.seq, m.turn_id, m.deleted_at, {COLUMNS}
 FROM (SELECT * FROM message WHERE conversation_id = $1 ORDER BY seq DESC LIMIT $3) m
 WHERE m.direction = 'in'
   AND (m.event_id = $2 OR ($2 LIKE ':%' AND right(m.event_id, length($2)) = $2))

@@ -24,21 +24,21 @@ Lost = Literal["refused", "large", "gone", "away", "quota"]
 """Why a file is not here: not a type that is taken; too large; the provider has none; it never answered; too many."""
 
 NOTE = """
-INSERT INTO fetch (conversation_id, seq, part)
+INSERT INTO file_fetch (conversation_id, seq, part)
 SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::smallint[])
 ON CONFLICT (conversation_id, seq, part)
-DO UPDATE SET state = 'waiting', attempt = fetch.attempt + 1, tries = 0, lost = NULL, done_at = NULL,
+DO UPDATE SET state = 'waiting', attempt = file_fetch.attempt + 1, tries = 0, lost = NULL, done_at = NULL,
               lease_until = clock_timestamp()
 """
 """An edited message may hold another file in the same place; whoever fetches the old one is fenced off."""
 
 CLAIMABLE = """
-SELECT id, lease_until FROM fetch
+SELECT id, lease_until FROM file_fetch
 WHERE state = 'waiting' AND lease_until <= clock_timestamp() ORDER BY lease_until LIMIT $1
 """
 
 CLAIM = """
-UPDATE fetch SET attempt = attempt + 1, tries = tries + 1, lease_until = clock_timestamp() + $2::interval
+UPDATE file_fetch SET attempt = attempt + 1, tries = tries + 1, lease_until = clock_timestamp() + $2::interval
 WHERE id = $1 AND state = 'waiting' AND lease_until <= clock_timestamp()
 RETURNING attempt, tries, conversation_id, seq, part
 """
@@ -47,15 +47,15 @@ FIND = f"""
 SELECT {COLUMNS}, m.id, m.channel, m.account, c.room, i.provider_id
 FROM message m JOIN conversation c ON c.id = m.conversation_id JOIN identity i ON i.id = m.identity_id
 WHERE m.conversation_id = $1 AND m.seq = $2
-"""
+"""  # noqa: S608  the columns are ours
 
 AGAIN = """
-UPDATE fetch SET lease_until = clock_timestamp() + $3::interval
+UPDATE file_fetch SET lease_until = clock_timestamp() + $3::interval
 WHERE id = $1 AND attempt = $2 AND state = 'waiting'
 """
 
 SETTLE = """
-UPDATE fetch SET state = $3, lost = $4, done_at = clock_timestamp()
+UPDATE file_fetch SET state = $3, lost = $4, done_at = clock_timestamp()
 WHERE id = $1 AND attempt = $2 AND state = 'waiting'
 RETURNING id
 """

@@ -399,13 +399,13 @@ class Transcription(Base):
     )
 
 
-class Fetch(Base):
+class FileFetch(Base):
     """A file that its provider keeps until it is fetched; where it is then, is written in its message alone.
 
     waiting -> done | lost, under a lease and `attempt`, the fence; `tries` counts what was tried since it was noted.
     """
 
-    __tablename__ = "fetch"
+    __tablename__ = "file_fetch"
     id: Mapped[int] = mapped_column(GeneratedId(always=True), primary_key=True)
     conversation_id: Mapped[UUID]
     seq: Mapped[int]
@@ -421,7 +421,7 @@ class Fetch(Base):
         UniqueConstraint("conversation_id", "seq", "part"),
         CheckConstraint("state IN ('waiting', 'done', 'lost')", name="state"),
         CheckConstraint("(state = 'lost') = (lost IS NOT NULL)", name="loss_has_a_reason"),
-        Index("ix_fetch_waiting", "lease_until", postgresql_where=text("state = 'waiting'")),
+        Index("ix_file_fetch_waiting", "lease_until", postgresql_where=text("state = 'waiting'")),
     )
 
 

@@ -65,7 +65,7 @@ READ_WHOLE = {
     "ix_outbox_in_doubt",
     "ix_outbox_refused",
     "ix_transcription_waiting",
-    "ix_fetch_waiting",
+    "ix_file_fetch_waiting",
 }
 """Partial indexes that hold nothing but what is looked for."""
 

@@ -16,7 +16,7 @@ KIND = op.f("ck_change_kind")
 def upgrade() -> None:
     """Apply."""
     op.create_table(
-        "fetch",
+        "file_fetch",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("conversation_id", sa.Uuid(), nullable=False),
         sa.Column("seq", sa.BigInteger(), nullable=False),
@@ -28,13 +28,13 @@ def upgrade() -> None:
         sa.Column("lost", sa.Text(), nullable=True),
         sa.Column("created_at", WHEN, server_default=NOW, nullable=False),
         sa.Column("done_at", WHEN, nullable=True),
-        sa.CheckConstraint("state IN ('waiting', 'done', 'lost')", name=op.f("ck_fetch_state")),
-        sa.CheckConstraint("(state = 'lost') = (lost IS NOT NULL)", name=op.f("ck_fetch_loss_has_a_reason")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_fetch")),
-        sa.UniqueConstraint("conversation_id", "seq", "part", name=op.f("uq_fetch_conversation_id_seq_part")),
+        sa.CheckConstraint("state IN ('waiting', 'done', 'lost')", name=op.f("ck_file_fetch_state")),
+        sa.CheckConstraint("(state = 'lost') = (lost IS NOT NULL)", name=op.f("ck_file_fetch_loss_has_a_reason")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_file_fetch")),
+        sa.UniqueConstraint("conversation_id", "seq", "part", name=op.f("uq_file_fetch_conversation_id_seq_part")),
     )
-    op.create_index("ix_fetch_waiting", "fetch", ["lease_until"], postgresql_where=sa.text("state = 'waiting'"))
-    op.execute("GRANT SELECT, INSERT, UPDATE ON fetch TO mathia_app")
+    op.create_index("ix_file_fetch_waiting", "file_fetch", ["lease_until"], postgresql_where=sa.text("state = 'waiting'"))
+    op.execute("GRANT SELECT, INSERT, UPDATE ON file_fetch TO mathia_app")
     op.drop_constraint(KIND, "change")
     op.create_check_constraint(KIND, "change", "kind IN ('edit', 'delete', 'reaction', 'transcript', 'file')")
 
@@ -44,4 +44,4 @@ def downgrade() -> None:
     op.execute("DELETE FROM change WHERE kind = 'file'")
     op.drop_constraint(KIND, "change")
     op.create_check_constraint(KIND, "change", "kind IN ('edit', 'delete', 'reaction', 'transcript')")
-    op.drop_table("fetch")
+    op.drop_table("file_fetch")
