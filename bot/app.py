@@ -86,13 +86,18 @@ def _is_inside(request: web.Request) -> bool:
     return ipaddress.ip_address(request.remote).is_private
 
 
-async def run_web(wired: Services, *, with_runners: bool = True, started: asyncio.Event | None = None) -> None:
-    """Serve until cancelled; sets `started` when the port answers. Raises OSError when the port is taken."""
+async def run_web(
+    wired: Services, *, with_runners: bool = True, share_port: bool = False, started: asyncio.Event | None = None
+) -> None:
+    """Serve until cancelled; sets `started` when the port answers. Raises OSError when the port is taken.
+
+    With `share_port` others who say so too serve the same port, and the kernel gives each connection to one of them.
+    """
     async with AsyncExitStack() as stack:
         runner = web.AppRunner(make_app(wired), access_log=None, shutdown_timeout=STOP_S, handler_cancellation=False)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
-        await web.TCPSite(runner, wired.settings.host, wired.settings.port, backlog=1024).start()
+        await web.TCPSite(runner, wired.settings.host, wired.settings.port, backlog=1024, reuse_port=share_port).start()
         if started is not None:
             started.set()
         async with asyncio.TaskGroup() as group:
@@ -110,7 +115,7 @@ async def main(args: argparse.Namespace) -> int:
     with_runners = not args.no_runners
     async with services(settings, runners_elsewhere=not with_runners) as wired:
         log.info("web.ready", port=settings.port)
-        await run_web(wired, with_runners=with_runners)
+        await run_web(wired, with_runners=with_runners, share_port=args.share_port)
     return 0
 
 
@@ -118,4 +123,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `web`."""
     parser.add_argument(
         "--no-runners", action="store_true", help="leave turns and deliveries to `python3 -m bot turns`"
+    )
+    parser.add_argument(
+        "--share-port", action="store_true", help="let several web processes serve one port (SO_REUSEPORT)"
     )

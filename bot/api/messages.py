@@ -7,13 +7,13 @@ from uuid import UUID
 
 import orjson
 from aiohttp import hdrs, web
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from bot.api.endpoint import SECURITY, Answer, Asked, Call, Endpoint, Given, Refuse, Told, no_message
 from bot.api.rooms import ROOM
 from bot.api.rooms import told as room_told
 from channels.web import frames
-from channels.web.frames import CID, SEQ_MAX
+from channels.web.frames import CID, FILE, FILES_MAX, SEQ_MAX
 from core import conversations, rooms
 from core.conversations import HISTORY_PAGE, THREAD_MAX, StoredMessage
 from core.messages import (
@@ -42,14 +42,17 @@ Page = Annotated[int, Field(ge=1, le=HISTORY_PAGE)]
 ClientId = Annotated[
     str, Field(pattern=f"^{CID.pattern}$", description="Yours to choose; the same again is the same message")
 ]
+FileId = Annotated[str, Field(pattern=f"^{FILE}$")]
 Words = Annotated[str, Field(min_length=1, max_length=TEXT_CHARS_MAX)]
 
 
 class NewReply(Given):
-    """A message to post."""
+    """A message to post: words, files, or both; `files` are ids of your own uploads to this room."""
 
     id: ClientId
-    text: Words
+    text: Annotated[str, Field(max_length=TEXT_CHARS_MAX)] = ""
+    files: Annotated[list[FileId], Field(max_length=FILES_MAX)] = []
+    voice: Annotated[bool, Field(description="whether its sounds are voice notes, to be written down")] = False
 
 
 class NewMessage(NewReply):
@@ -101,7 +104,9 @@ class Message(Told):
     sender: Literal["me", "member", "bot"] = Field(alias="from")
     member: UUID | None = Field(description="who wrote it; null for the bot")
     author: str | None = Field(description="their name; of the bot's side, a member of staff's")
-    parts: list[Part]
+    parts: list[dict[str, JsonValue]] = Field(
+        description="by `kind`: text, media, voice, location, contact, choices, card, table; files have `url`"
+    )
     reply_to: int | None
     at: datetime
     edited: bool
@@ -143,10 +148,11 @@ class _Here:
         self.conversation_id = conversation_id
         self.roster = roster
         self._visitor = str(call.place.visitor)
+        self._link = call.services.web.link
 
     def told(self, message: StoredMessage) -> Message:
         """A message as the caller sees it."""
-        frame = frames.msg(message, self.name, self._visitor, self.roster)
+        frame = frames.msg(message, self.name, self._visitor, self.roster, self._link)
         choices = [part.model_dump(mode="json") for part in message.parts if isinstance(part, Choices)]
         return Message.model_validate(
             {
@@ -193,19 +199,26 @@ async def page(call: Call) -> Answer:
 
 async def post(call: Call) -> Answer:
     """Post a message."""
-    return await _post(call, call.body.id, call.body.text, call.body.reply_to)
+    return await _post(call, call.body.reply_to)
 
 
 async def reply(call: Call) -> Answer:
     """Answer a message."""
     await _message(call, await _here(call))
-    return await _post(call, call.body.id, call.body.text, call.seq)
+    return await _post(call, call.seq)
 
 
-async def _post(call: Call, cid: str, text: str, reply_to: int | None) -> Answer:
-    frames.check_text(text, cid)
+async def _post(call: Call, reply_to: int | None) -> Answer:
+    given: NewReply = call.body
+    parts: tuple[Part, ...] = (Text(text=given.text),) if given.text.strip() else ()
+    if parts or not given.files:
+        frames.check_text(given.text, given.id)
     channel, name = call.services.web, rooms.name_of(call.room_id)
-    received = await channel.receive(name, call.place.visitor, cid, (Text(text=text),), reply_to)
+    if given.files:
+        await _here(call)
+        files = list(dict.fromkeys(given.files))
+        parts += await channel.attached(name, call.place.visitor, files, voice=given.voice)
+    received = await channel.receive(name, call.place.visitor, given.id, parts, reply_to)
     await channel.tell(name)
     here = await _here(call)
     stored = await conversations.one(call.services.db, here.conversation_id, received.seq)
@@ -302,13 +315,13 @@ async def export(call: Call) -> Answer:
     # What breaks off here ends the connection without the last chunk, so nobody takes it for the whole.
     if call.query.format == "md":
         await answer.write(f"# {_escaped(room.title)}\n\n".encode())
-        async for one in _all(call, room.seq):
-            await answer.write(markdown(one).encode())
+        async for parts, one in _all(call, room.seq):
+            await answer.write(markdown(one, parts).encode())
     else:
         head = orjson.dumps(room.model_dump(mode="json", by_alias=True))
         await answer.write(b'{"room":' + head + b',"messages":[')
         comma = b"\n"
-        async for one in _all(call, room.seq):
+        async for _, one in _all(call, room.seq):
             await answer.write(comma + one.model_dump_json(by_alias=True).encode())
             comma = b",\n"
         await answer.write(b"\n]}\n")
@@ -316,8 +329,8 @@ async def export(call: Call) -> Answer:
     return answer
 
 
-async def _all(call: Call, last: int) -> AsyncIterator[Message]:
-    """Every message up to number `last`, by the page; raises NoSuchRoom once the caller is out."""
+async def _all(call: Call, last: int) -> AsyncIterator[tuple[tuple[Part, ...], Message]]:
+    """Every message up to number `last`, its parts and what is told of it; raises NoSuchRoom once the caller is out."""
     since = 0
     while since < last:
         here = await _here(call)
@@ -326,11 +339,11 @@ async def _all(call: Call, last: int) -> AsyncIterator[Message]:
             return
         for one in found:
             if one.seq <= last:
-                yield here.told(one)
+                yield one.parts, here.told(one)
         since = found[-1].seq
 
 
-def markdown(message: Message) -> str:
+def markdown(message: Message, parts: tuple[Part, ...]) -> str:
     """A message in Markdown; nothing that was written in it can be taken for formatting."""
     who = _escaped(message.author or ("Mathia" if message.sender == "bot" else "Guest"))
     answers = f", to {message.reply_to}" if message.reply_to else ""
@@ -338,7 +351,7 @@ def markdown(message: Message) -> str:
     head = f"**{who}** {message.at:%Y-%m-%d %H:%M} UTC, {message.seq}{answers}{state}"
     if message.deleted:
         return f"{head}\n\n> *deleted*\n\n"
-    lines = [line for part in message.parts for line in _lines(part)]
+    lines = [line for part in parts for line in _lines(part)]
     return f"{head}\n\n" + "".join(f"> {_escaped(line)}  \n" for line in lines) + "\n"
 
 

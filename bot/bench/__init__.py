@@ -7,7 +7,7 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-NAMES = ("turn", "chat", "reminders", "storm")
+NAMES = ("turn", "chat", "rooms", "reminders", "storm")
 
 
 @dataclass(frozen=True, slots=True)

@@ -216,6 +216,29 @@ async def test_an_export_is_the_whole_room_and_formats_nothing_that_was_written(
     assert re.findall(r"UTC, (\d+)", written) == [str(seq) for seq in range(1, 126)]
 
 
+async def test_a_file_is_posted_by_whoever_uploaded_it_to_the_room(api: Api) -> None:
+    amina, brian = await api.guest(), await api.guest()
+    room = await amina.make()
+    await amina.bring(room, brian, "Brian")
+    other = await amina.make()
+    uploaded = []
+    for where in (room, other):
+        headers = {"Authorization": f"Bearer {amina.token}", "X-File-Name": "notes.txt", "Content-Type": "text/plain"}
+        url = f"{api.url}/upload-file/?room={where}"
+        async with api.session.post(url, data=b"milk and bread", headers=headers) as answer:
+            assert answer.status == 201
+            uploaded.append((await answer.json())["id"])
+    path = f"chatrooms/{room}/messages/"
+    status, message = await amina.call("POST", path, {"id": "f", "files": [uploaded[0]]})
+    assert status == 201
+    [part] = message["parts"]
+    assert (part["kind"], part["filename"]) == ("media", "notes.txt")
+    async with api.session.get(f"{api.url}{part['url']}" if part["url"].startswith("/") else part["url"]) as answer:
+        assert await answer.read() == b"milk and bread"
+    for who, files in ((brian, [uploaded[0]]), (amina, [uploaded[1]]), (amina, [MISSING]), (amina, ["x"]), (amina, [])):
+        assert (await who.call("POST", path, {"id": uuid4().hex, "files": files}))[0] == 422
+
+
 async def visitor_of(who: Api) -> UUID:
     found = await find_visitor(who.wired.db, who.token or "", "default")
     assert found

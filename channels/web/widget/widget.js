@@ -19,6 +19,8 @@
   const LINES_MAX = 6
   const TEXT_MAX = 16384
   const STICK_PX = 80
+  const VOICE_S_MAX = 600
+  const VOICE_KINDS = ['audio/webm;codecs=opus', 'audio/mp4', 'audio/ogg;codecs=opus']
   const CID = /^[\w-]{1,64}$/
 
   const WORDS = {
@@ -28,6 +30,7 @@
       sending: 'Sending…', sent: 'Sent', failed: 'Not sent.', retry: 'Try again', edit: 'Edit', reply: 'Reply', cancel: 'Cancel reply', latest: 'Latest messages',
       choose: 'Suggested replies', hello: `Hello. I am ${title}, an assistant.`, first: 'Ask me something, or start with one of these.', file: 'File', voice: 'Voice note',
       edited: 'edited', deleted: 'This message was deleted.',
+      mic: 'Record a voice note', allow: 'Allow the microphone, and speak.', blocked: 'The microphone is blocked. Allow it in the browser’s settings.', drop: 'Discard the voice note',
     },
     sw: {
       open: 'Fungua mazungumzo', close: 'Funga mazungumzo', log: 'Ujumbe', box: 'Andika ujumbe', send: 'Tuma', you: 'Wewe', unread: 'hazijasomwa',
@@ -35,6 +38,7 @@
       sending: 'Inatumwa…', sent: 'Imetumwa', failed: 'Haikutumwa.', retry: 'Jaribu tena', edit: 'Hariri', reply: 'Jibu', cancel: 'Ghairi jibu', latest: 'Ujumbe mpya',
       choose: 'Majibu yaliyopendekezwa', hello: `Habari. Mimi ni ${title}, msaidizi.`, first: 'Niulize kitu, au anza na mojawapo ya haya.', file: 'Faili', voice: 'Ujumbe wa sauti',
       edited: 'umehaririwa', deleted: 'Ujumbe huu umefutwa.',
+      mic: 'Rekodi ujumbe wa sauti', allow: 'Ruhusu maikrofoni, kisha ongea.', blocked: 'Maikrofoni imezuiwa. Iruhusu kwenye mipangilio ya kivinjari.', drop: 'Tupa ujumbe wa sauti',
     },
   }
   const words = locale.startsWith('sw') ? WORDS.sw : WORDS.en
@@ -44,6 +48,7 @@
     chat: 'M20.5 11.5a8 8 0 0 1-11.7 7.1L4 20l1.4-4.6a8 8 0 1 1 15.1-3.9z', close: 'M6 6l12 12M18 6L6 18',
     send: 'M12 19V5M6 11l6-6 6 6', reply: 'M9 14L4 9l5-5M4 9h9a6 6 0 0 1 6 6v4', tick: 'M5 12.5l4.5 4.5L19 7.5',
     down: 'M12 5v14M6 13l6 6 6-6', mark: 'M6 17V8l6 6 6-6v9',
+    mic: 'M12 3a3 3 0 0 0-3 3v5a3 3 0 0 0 6 0V6a3 3 0 0 0-3-3zM6 11a6 6 0 0 0 12 0M12 17v4',
   }
 
   const STYLE = `
@@ -132,6 +137,10 @@ textarea::placeholder{color:var(--mute);opacity:1}
 textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:transparent}
 .go{width:44px;height:44px;border-radius:50%;background:var(--accent);color:var(--on);display:grid;place-items:center;flex:none}
 .go:disabled{opacity:.45;cursor:default}
+.rec{flex:1;display:flex;align-items:center;min-height:44px;font-size:16px}
+.rec span{flex:1;font-variant-numeric:tabular-nums}
+.rec.on span::before{content:'';display:inline-block;width:10px;height:10px;border-radius:50%;background:var(--red);margin-right:8px}
+audio{display:block;max-width:100%;height:44px}
 @media (max-width:480px){:host(:not([full])){right:16px;bottom:16px}:host([left]:not([full])){left:16px}
 :host(:not([full])) .panel{position:fixed;inset:var(--top,0) 0 auto 0;width:auto;height:var(--height,100dvh);border:0;border-radius:0}
 .panel:not([hidden])+.launch{display:none}}
@@ -197,7 +206,7 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
       make('div', { class: 'wide', tabindex: 0, role: 'region', 'aria-label': title || columns.join(', ') },
         make('table', {}, make('thead', {}, row(columns, 'th')), make('tbody', {}, ...rows.map((cells) => row(cells, 'td'))))),
     ],
-    voice: ({ ref, transcript }) => [isWeb(ref) ? link(ref, words.voice) : words.voice, ...(transcript ? ['\n', ...linked(transcript)] : [])],
+    voice: ({ ref, url, transcript }) => [url ? make('audio', { controls: true, preload: 'none', src: new URL(url, server).href, 'aria-label': words.voice }) : isWeb(ref) ? link(ref, words.voice) : words.voice, ...(transcript ? ['\n', ...linked(transcript)] : [])],
     contact: ({ name, phones, emails }) => [
       make('span', { class: 'title' }, name),
       ...phones.flatMap((phone) => [make('a', { href: `tel:${phone.replace(/[^+\d]/g, '')}` }, phone), '\n']),
@@ -271,7 +280,13 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
         },
       })
       this.go = make('button', { class: 'go', 'aria-label': words.send, disabled: true }, icon('send'))
-      const form = make('form', { onsubmit: (event) => { event.preventDefault(); this.#submit() } }, this.box, this.go)
+      this.mic = navigator.mediaDevices?.getUserMedia && window.MediaRecorder
+        ? make('button', { type: 'button', class: 'icon', 'aria-label': words.mic, onclick: () => this.#record() }, icon('mic')) : make('i', { hidden: true })
+      this.rec = make('div', { class: 'rec', hidden: true }, make('span'), make('button', { type: 'button', class: 'icon', 'aria-label': words.drop, onclick: () => this.#drop() }, icon('close')))
+      const form = make('form', {
+        onsubmit: (event) => { event.preventDefault(); this.#submit() },
+        onkeydown: (event) => { if (event.key === 'Escape' && this.take) { event.stopPropagation(); this.#drop() } },
+      }, this.box, this.rec, this.mic, this.go)
       const close = this.full ? null : make('button', { class: 'icon', 'aria-label': words.close, onclick: () => this.close() }, icon('close'))
       this.panel = make('section', {
         class: 'panel', hidden: !this.full, role: this.full ? null : 'dialog', 'aria-label': title,
@@ -323,8 +338,11 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
 
     send(text) {
       text = new TextDecoder().decode(new TextEncoder().encode(text ?? '')).trim() // Half characters cannot be stored.
-      if (!text) return
-      const one = { cid: newCid(), text, reply_to: this.#replyTo, at: Date.now() }
+      if (text) this.#queue({ text })
+    }
+
+    #queue(said) {
+      const one = { cid: newCid(), reply_to: this.#replyTo, at: Date.now(), ...said }
       store.set(`out:${one.cid}`, JSON.stringify(one))
       this.#outbox.push(one)
       this.#drawPending(one)
@@ -349,6 +367,7 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
     #focus() { (matchMedia('(hover: none)').matches ? this.log : this.box).focus() }
 
     #submit() {
+      if (this.take) return this.#finish()
       const text = this.box.value
       if (!text.trim()) return
       this.box.value = ''
@@ -363,6 +382,74 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
       this.#grow()
       const now = Date.now()
       if (this.#ready && now - (this.typedAt || 0) > TYPING_EVERY_MS) { this.typedAt = now; this.#say({ type: 'typing' }) }
+    }
+
+    // A voice note takes the place of the box until it is sent or thrown away.
+    async #record() {
+      const take = this.take = {}
+      this.#bar(words.allow)
+      this.go.disabled = true
+      const stream = await navigator.mediaDevices.getUserMedia({ audio: true }).catch(() => null)
+      const stop = () => stream?.getTracks().forEach((track) => track.stop())
+      if (this.take !== take) return stop()
+      if (!stream) return this.#bar(words.blocked)
+      take.kind = VOICE_KINDS.find((kind) => MediaRecorder.isTypeSupported(kind))
+      const chunks = []
+      const recorder = take.recorder = new MediaRecorder(stream, { mimeType: take.kind, audioBitsPerSecond: 32000 })
+      const began = Date.now()
+      const tick = () => {
+        const s = Math.floor((Date.now() - began) / 1000)
+        this.#bar(`${Math.floor(s / 60)}:${String(s % 60).padStart(2, '0')}`, true)
+        if (s >= VOICE_S_MAX) recorder.stop()
+      }
+      const timer = setInterval(tick, 500)
+      recorder.ondataavailable = ({ data }) => chunks.push(data)
+      take.done = new Promise((done) => { recorder.onstop = () => { clearInterval(timer); stop(); done(new Blob(chunks)) } })
+      recorder.start()
+      tick()
+      this.go.disabled = false
+      this.go.focus()
+    }
+
+    #bar(text, on) {
+      this.rec.hidden = text == null
+      this.box.hidden = this.mic.hidden = text != null
+      this.rec.classList.toggle('on', Boolean(on))
+      this.rec.firstChild.setAttribute('aria-live', on ? 'off' : 'polite')
+      this.rec.firstChild.textContent = text
+    }
+
+    #drop() {
+      const { recorder } = this.take
+      this.take = null
+      if (recorder && recorder.state !== 'inactive') recorder.stop()
+      this.#bar(null)
+      this.#grow()
+      this.box.focus()
+    }
+
+    async #finish() {
+      const take = this.take
+      this.go.disabled = true
+      if (take.recorder.state !== 'inactive') take.recorder.stop()
+      const body = await take.done
+      if (this.take !== take) return
+      this.#bar(words.sending)
+      const headers = { authorization: `Bearer ${store.get('token')}`, 'content-type': take.kind.split(';')[0], 'x-file-name': 'voice' }
+      let id, why = ''
+      try {
+        const answer = await fetch(`${server}/upload-file/`, { method: 'POST', headers, body })
+        const told = await answer.json()
+        if (answer.ok) id = told.id
+        else why = told.error.message
+      } catch { /* The network is away; what was said is kept here. */ }
+      if (this.take !== take) return
+      if (!id) {
+        this.go.disabled = false
+        return this.#bar(`${words.failed} ${why}`)
+      }
+      this.#drop()
+      this.#queue({ text: '', files: [id], voice: true })
     }
 
     #grow() {
@@ -469,7 +556,7 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
       const next = this.#outbox.find((one) => !one.failed)
       if (!this.#ready || this.#sending || !next) return
       this.#sending = next.cid
-      this.#say({ type: 'send', cid: next.cid, text: next.text, reply_to: next.reply_to ?? null, files: [] })
+      this.#say({ type: 'send', cid: next.cid, text: next.text, reply_to: next.reply_to ?? null, files: next.files ?? [], voice: Boolean(next.voice) })
       this.#timers.echo = setTimeout(() => this.#lost(), ECHO_MS)
     }
 
@@ -569,11 +656,11 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
     }
 
     // What a message says now; its quote stays.
-    #change({ seq, type, parts = [], change }) {
+    #change({ seq, type, parts = [], change, edited = true }) {
       this.#changes = change
       const old = this.log.querySelector(`[data-seq="${seq}"] .bubble`)
       if (!old) return
-      const bubble = this.#bubble(parts, null, type)
+      const bubble = this.#bubble(parts, null, edited && type)
       const quote = old.querySelector('q')
       if (quote && type === 'edit') bubble.prepend(quote)
       this.#texts.set(seq, type === 'edit' ? parts.map(plain).join(' ').slice(0, 280) : words.deleted)
@@ -620,7 +707,7 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
           make('button', { onclick: () => { one.failed = null; this.#drawPending(one); this.#connect(); this.#pump() } }, words.retry),
           make('button', { onclick: () => { this.#settle(one.cid); this.box.value = one.text; this.#typed(); this.box.focus() } }, words.edit))
         : make('div', { class: 'meta' }, words.sending)
-      const group = make('div', { class: 'group me', 'data-cid': one.cid }, make('div', { class: 'row' }, this.#bubble([{ kind: 'text', text: one.text }], one.reply_to)), meta)
+      const group = make('div', { class: 'group me', 'data-cid': one.cid }, make('div', { class: 'row' }, this.#bubble([{ kind: 'text', text: one.voice ? words.voice : one.text }], one.reply_to)), meta)
       const old = this.pending.querySelector(`[data-cid="${one.cid}"]`)
       if (old) old.replaceWith(group)
       else this.pending.append(group)
