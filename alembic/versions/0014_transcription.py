@@ -10,7 +10,7 @@ depends_on = None
 
 NOW = sa.text("clock_timestamp()")
 WHEN = sa.DateTime(timezone=True)
-KIND = op.f("ck_change_kind")
+KIND = "ck_change_kind"
 
 
 def upgrade() -> None:
@@ -40,13 +40,13 @@ def upgrade() -> None:
         "ix_transcription_waiting", "transcription", ["lease_until"], postgresql_where=sa.text("state = 'waiting'")
     )
     op.execute("GRANT SELECT, INSERT, UPDATE ON transcription TO mathia_app")
-    op.drop_constraint(KIND, "change")
-    op.create_check_constraint(KIND, "change", "kind IN ('edit', 'delete', 'reaction', 'transcript')")
+    op.drop_constraint(op.f(KIND), "change")
+    op.create_check_constraint(op.f(KIND), "change", "kind IN ('edit', 'delete', 'reaction', 'transcript')")
 
 
 def downgrade() -> None:
     """Take back."""
     op.execute("DELETE FROM change WHERE kind = 'transcript'")
-    op.drop_constraint(KIND, "change")
-    op.create_check_constraint(KIND, "change", "kind IN ('edit', 'delete', 'reaction')")
+    op.drop_constraint(op.f(KIND), "change")
+    op.create_check_constraint(op.f(KIND), "change", "kind IN ('edit', 'delete', 'reaction')")
     op.drop_table("transcription")
