@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import errno
 import os
+import re
 import socket
 import sys
 import time
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from bot.cli import load
 from bot.servers import ALL, Servers, start_servers
-from bot.servers.folder import DataFolder, default_folder
+from bot.servers.folder import KEY_FILE, DataFolder, default_folder
 from bot.servers.supervisor import Program, Supervisor, free_port
 from bot.servers.temporal import IMPORTING
 from core.crypto import key_file
@@ -31,9 +32,8 @@ HEAVY_TOGETHER = ("bot.app", "jobs.worker", "jobs.temporal")
 """What takes long to import: loaded in a thread while the servers boot. The latter only by the process that runs it."""
 NEVER_PASSED_ON = frozenset({"MATHIA_CRASH", STARTED})
 PROBE_S = 2.0
-KEY_FILE = "keys"
-"""In the data folder: the keys that wrap the rooms' keys. It belongs into no backup that holds the database too."""
 MIGRATIONS = Path(__file__).resolve().parent.parent / "alembic" / "versions"
+CHAINED = re.compile(r'^revision = "(\w+)"\ndown_revision = "?(\w+)"?$', re.MULTILINE)
 SANDBOX_MAIL_FROM = "mathia@sandbox.invalid"
 
 
@@ -65,7 +65,8 @@ async def main(args: argparse.Namespace) -> int:
     supervisor = Supervisor(folder, say)
     try:
         if given.key_list is None:
-            os.environ["MATHIA_KEYS"] = key_file(folder.path / KEY_FILE).written()
+            key_file(folder.path / KEY_FILE)
+            os.environ["MATHIA_KEYS_FILE"] = str(folder.path / KEY_FILE)
         if "files_dir" not in given.model_fields_set:
             os.environ["FILES_DIR"] = str(folder.path / "files")
         os.environ["PORT"] = str(take_port(given.host, port))
@@ -172,6 +173,13 @@ async def answers(host: str, port: int) -> bool:
     return True
 
 
+def newest_migration() -> str:
+    """The revision that no other follows; numbers say who wrote which, not the order."""
+    chain = dict(CHAINED.findall("\n".join(file.read_text() for file in MIGRATIONS.glob("*.py"))))
+    newest: set[str] = chain.keys() - chain.values()
+    return newest.pop()
+
+
 async def bring_to_newest(settings: Settings) -> None:
     """Migrate where the database is behind, in a process of its own: what migrating takes is not kept for ever.
 
@@ -181,7 +189,7 @@ async def bring_to_newest(settings: Settings) -> None:
 
     from core.db import CONNECT_TIMEOUT_S, is_away
 
-    newest = max(file.name.partition("_")[0] for file in MIGRATIONS.glob("*.py"))
+    newest = newest_migration()
     try:
         url = settings.database_owner_url or settings.database_url
         connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S)

@@ -94,11 +94,11 @@ async def services(settings: Settings, *, runners_elsewhere: bool = False) -> As
         channels[ChannelName.TELEGRAM] = telegram
     if settings.smtp_host:
         channels[ChannelName.EMAIL] = EmailChannel(settings)
-    deps = TurnDeps(brain, catalog, providers, ResultCache(valkey), db, settings, limits, from_files(files))
+    deps = TurnDeps(brain, catalog, providers, ResultCache(valkey, db.keys), db, settings, limits, from_files(files))
     turns = Turns(
         db,
         wakes,
-        DialogStore(valkey),
+        DialogStore(valkey, db.keys),
         limits,
         lease_s=settings.turn_lease_s,
         zone=settings.default_timezone,

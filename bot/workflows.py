@@ -11,6 +11,7 @@ from uuid import UUID
 import psutil
 
 from bot.adminlink import embedded
+from bot.keys import key_list_of
 from bot.servers.folder import default_folder
 from connectors import CONNECTORS
 from core.catalog import Catalog
@@ -60,7 +61,7 @@ async def main(args: argparse.Namespace) -> int:
     """Do it and return 0; raises UserError or StoreUnavailable with a sentence to print."""
     settings = Settings().sandboxed()
     folder = args.data or default_folder()
-    db = await Database.connect(settings.database_url or embedded(folder), pool_size=2)
+    db = await Database.connect(settings.database_url or embedded(folder), key_list_of(settings, folder), pool_size=2)
     try:
         await _do(args, settings, folder, db)
     except Exception as error:
@@ -117,14 +118,14 @@ async def _do(args: argparse.Namespace, settings: Settings, folder: Path, db: Da
                 ],
             )
         case "approve" | "reject":
-            await _decide(args, settings, folder)
+            await _decide(args, settings, folder, db)
         case _:
             definition = await definitions.find(db, args.workflow)
             await definitions.set_state(db, wakes, definition.id, STATES[args.verb])
             print(f"{definition.name}: {STATES[args.verb]}")
 
 
-async def _decide(args: argparse.Namespace, settings: Settings, folder: Path) -> None:
+async def _decide(args: argparse.Namespace, settings: Settings, folder: Path, db: Database) -> None:
     from temporalio.service import RPCError
 
     from jobs.temporal import connect, decide
@@ -132,7 +133,7 @@ async def _decide(args: argparse.Namespace, settings: Settings, folder: Path) ->
 
     host = settings.temporal_host or _embedded_temporal(folder)
     try:
-        client = await connect(settings.model_copy(update={"temporal_host": host}))
+        client = await connect(settings.model_copy(update={"temporal_host": host}), db)
     except (RuntimeError, RPCError):
         raise UserError("Temporal does not answer; try again when it runs.") from None
     print(await decide(client, args.run, Decision(args.step, args.verb == "approve", args.by)))

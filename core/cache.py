@@ -1,10 +1,11 @@
 """Remembering the results of READ actions that declare `cache_for`, in Valkey; without Valkey nothing is remembered.
 
+Results are sealed, and their keys tell no question: both hold what people asked.
+
 Such actions depend on nothing personal, so a result may serve everybody whose question, language and clock are alike.
 """
 
 import asyncio
-import hashlib
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from core.actions import Action, ActionContext, ActionResult, Effect, Params
+from core.crypto import Forged, Passing, RoomKeys
 from core.settings import Settings
 
 log = structlog.get_logger()
@@ -23,7 +25,7 @@ VALUE_BYTES_MAX = 64 * 1024
 """Larger results are not remembered."""
 ANSWER_S = 0.3
 """How long Valkey may take; asking the provider is better than waiting longer."""
-FORMAT = 1
+FORMAT = 2
 """Part of every key; raised when the stored form changes."""
 
 _RESULT = TypeAdapter(ActionResult)
@@ -32,14 +34,15 @@ _RESULT = TypeAdapter(ActionResult)
 class ResultCache:
     """Results of cacheable actions. Errors of Valkey are misses, never errors of the action."""
 
-    def __init__(self, valkey: "Redis") -> None:
+    def __init__(self, valkey: "Redis", keys: RoomKeys) -> None:
         self._valkey = valkey
+        self._seal = Passing(keys, b"result")
 
     async def get_or_run(self, action: Action[Any], params: Params, context: ActionContext) -> ActionResult:
         """The remembered result of the same question, else a fresh one, remembered for the time it declares."""
         if action.effect is not Effect.READ or action.cache_for is None:
             return await action.run(context, params)
-        key = key_of(action, params, context)
+        key = self.key_of(action, params, context)
         known = await self._get(key)
         if known is not None:
             return known
@@ -47,14 +50,19 @@ class ResultCache:
         await self._set(key, result, action.cache_for)
         return result
 
+    def key_of(self, action: Action[Any], params: Params, context: ActionContext) -> str:
+        """Where the answer to this question is kept."""
+        return f"result:{action.name}:{self._seal.name(question_of(action, params, context))}"
+
     async def _get(self, key: str) -> ActionResult | None:
         try:
             async with asyncio.timeout(ANSWER_S):
                 stored = await self._valkey.get(key)
-            return None if stored is None else _RESULT.validate_json(stored)
+            if isinstance(stored, bytes):
+                return _RESULT.validate_json(self._seal.open(key.encode(), stored))
         except (RedisError, OSError, TimeoutError) as error:
             log.info("cache.away", error=type(error).__name__)
-        except ValidationError:
+        except (ValidationError, Forged):
             log.warning("cache.unreadable")
         return None
 
@@ -65,13 +73,13 @@ class ResultCache:
             return
         try:
             async with asyncio.timeout(ANSWER_S):
-                await self._valkey.set(key, value, ex=keep)
+                await self._valkey.set(key, self._seal.seal(key.encode(), value), ex=keep)
         except (RedisError, OSError, TimeoutError) as error:
             log.info("cache.away", error=type(error).__name__)
 
 
-def key_of(action: Action[Any], params: Params, context: ActionContext) -> str:
-    """The key of a question: the action, its values, and all that can change the answer besides the world.
+def question_of(action: Action[Any], params: Params, context: ActionContext) -> bytes:
+    """A question: the action, its values, and all that can change the answer besides the world.
 
     That is the language it is told in, the person's clock (zone and date), and where this deployment asks.
     """
@@ -85,8 +93,7 @@ def key_of(action: Action[Any], params: Params, context: ActionContext) -> str:
         "date": local.date().isoformat(),
         "deployment": _deployment(context.settings),
     }
-    digest = hashlib.sha256(orjson.dumps(question, option=orjson.OPT_SORT_KEYS)).hexdigest()
-    return f"result:{action.name}:{digest}"
+    return orjson.dumps(question, option=orjson.OPT_SORT_KEYS)
 
 
 def _deployment(settings: Settings) -> list[str]:

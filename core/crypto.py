@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import structlog
 from cryptography.exceptions import InvalidTag
@@ -59,10 +59,18 @@ class Forged(MathiaError):
 
 
 class KeyList:
-    """The keys that wrap the rooms' keys, newest first: the newest wraps, every one unwraps."""
+    """The keys that wrap the rooms' keys, newest first: the newest wraps, every one unwraps.
+
+    One that was read from a file notices when that changes, so that a running process takes part in a rotation.
+    """
 
     def __init__(self, keys: Mapping[str, bytes]) -> None:
         """`keys` are ids and 32 bytes each. Raises ValueError, without showing a key."""
+        self._path: Path | None = None
+        self._read_at = 0
+        self._take(keys)
+
+    def _take(self, keys: Mapping[str, bytes]) -> None:
         if not keys:
             raise ValueError("a list of keys has at least one")
         if len(keys) > KEYS_MAX:
@@ -79,6 +87,27 @@ class KeyList:
         self._keys = dict(keys)
         self._ciphers = {name: AESGCM(key) for name, key in keys.items()}
         self.newest = next(iter(keys))
+
+    @classmethod
+    def read(cls, path: Path) -> "KeyList":
+        """The list in a file, which is looked at again whenever it changes. Raises OSError and ValueError."""
+        changed_at = path.stat().st_mtime_ns
+        keys = cls.parse(path.read_text())
+        keys._path, keys._read_at = path, changed_at
+        return keys
+
+    def _look_again(self) -> None:
+        """Take the file as it is now. One that cannot be read changes nothing."""
+        if self._path is None:
+            return
+        try:
+            changed_at = self._path.stat().st_mtime_ns
+            if changed_at != self._read_at:
+                self._take(KeyList.parse(self._path.read_text())._keys)
+                self._read_at = changed_at
+                log.info("keys.read_again", ids=list(self._keys))
+        except (OSError, ValueError) as error:
+            log.error("keys.unreadable", error=type(error).__name__, hint="going on with the keys read before")
 
     @classmethod
     def parse(cls, text: str) -> "KeyList":
@@ -116,12 +145,22 @@ class KeyList:
             f"{name}:{base64.urlsafe_b64encode(key).decode().rstrip('=')}" for name, key in self._keys.items()
         )
 
+    def with_new(self) -> "KeyList":
+        """This list with a new key before the others; no key of the same day had its id. Raises ValueError."""
+        name = f"{time.strftime('k%Y%m%d', time.gmtime())}-{os.urandom(3).hex()}"
+        return KeyList({name: os.urandom(KEY_BYTES), **self._keys})
+
+    def without(self, *names: str) -> "KeyList":
+        """This list without these keys. Raises ValueError when none is left."""
+        return KeyList({one: key for one, key in self._keys.items() if one not in names})
+
     def derived(self, purpose: bytes) -> tuple[bytes, ...]:
         """A key for another purpose from each key of the list, newest first (HMAC-SHA256): one seals, all open."""
         return tuple(hmac.digest(key, b"mathia\0" + purpose, "sha256") for key in self._keys.values())
 
     def wrap(self, key: bytes, conversation_id: UUID, epoch: int) -> tuple[str, bytes]:
         """A room's key under the newest key of the list: that one's id, and what to store."""
+        self._look_again()
         nonce = os.urandom(NONCE_BYTES)
         place = _wrapping(conversation_id, epoch, self.newest)
         return self.newest, nonce + self._ciphers[self.newest].encrypt(nonce, key, place)
@@ -129,6 +168,9 @@ class KeyList:
     def unwrap(self, kek: str, wrapped: bytes, conversation_id: UUID, epoch: int) -> bytes:
         """The room's key that was wrapped by `kek`. Raises KeysMissing, and Forged where it is not the room's."""
         cipher = self._ciphers.get(kek)
+        if cipher is None:
+            self._look_again()
+            cipher = self._ciphers.get(kek)
         if cipher is None:
             raise KeysMissing(
                 f"MATHIA_KEYS lacks the key {kek!r}, with which keys of this database are wrapped. Add it to the list."
@@ -148,22 +190,22 @@ def key_file(path: Path) -> KeyList:
     """The keys in a file that its owner alone may read; made with a new key where there is none. Raises MathiaError."""
     try:
         if not path.exists():
-            _write(path, KeyList.new().written() + "\n")
+            write_keys(path, KeyList.new())
         if path.stat().st_mode & 0o077:
             raise MathiaError(f"{path} holds keys, and others may read it. Run: chmod 600 {path}")
-        return KeyList.parse(path.read_text())
+        return KeyList.read(path)
     except OSError as error:
         raise MathiaError(f"The keys in {path} cannot be read or made: {error.strerror}.") from error
     except ValueError as error:
         raise MathiaError(f"{path} is not a list of keys: {error}.") from error
 
 
-def _write(path: Path, text: str) -> None:
+def write_keys(path: Path, keys: KeyList) -> None:
     """A file that is there whole or not at all, also after a power cut: without it nothing can be read again."""
     made = path.with_name(f"{path.name}.{os.getpid()}")
     made.unlink(missing_ok=True)
     with os.fdopen(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
+        file.write(keys.written().replace(",", "\n") + "\n")
         file.flush()
         os.fsync(file.fileno())
     made.rename(path)
@@ -248,6 +290,13 @@ UPDATE room_key SET wrapped = NULL, kek = NULL, destroyed_at = clock_timestamp()
 WHERE conversation_id = $1 AND epoch < $2 AND destroyed_at IS NULL
 """
 
+PURPOSES = UUID("6d617468-6961-4000-8000-707572706f73")
+"""What the keys of purposes are wrapped as: a name of its own for each, where a room's has the room's."""
+
+PURPOSE = "SELECT kek, wrapped FROM purpose_key WHERE name = $1"
+
+MAKE_PURPOSE = "INSERT INTO purpose_key (name, kek, wrapped) VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING"
+
 WRAPPED_BY = """
 WITH RECURSIVE ids AS (
     SELECT min(kek) AS kek FROM room_key
@@ -277,6 +326,7 @@ class RoomKeys:
         """Without a list nothing can be sealed or opened; KeysMissing says so."""
         self._list = keys
         self._rooms: dict[UUID, _Room] = {}
+        self._purposes: dict[str, RoomKey] = {}
         self._forgotten = 0
 
     @property
@@ -304,6 +354,21 @@ class RoomKeys:
         if missing:
             found |= await self._current(connection, sorted(missing))
         return found
+
+    async def of_purpose(self, connection: Any, name: str) -> RoomKey:
+        """The key of what belongs to no room, such as what Temporal keeps; made where there is none yet."""
+        key = self._purposes.get(name)
+        if key is not None:
+            return key
+        place = uuid5(PURPOSES, name)
+        row = await connection.fetchrow(PURPOSE, name)
+        if row is None:
+            await connection.execute(MAKE_PURPOSE, name, *self.key_list.wrap(os.urandom(KEY_BYTES), place, 1))
+            row = await connection.fetchrow(PURPOSE, name)
+        key = RoomKey(self.key_list.unwrap(row["kek"], row["wrapped"], place, 1), place, 1)
+        if not connection.is_in_transaction():
+            self._purposes[name] = key
+        return key
 
     async def of_locked(self, connection: Any, conversation_id: UUID) -> RoomKey:
         """The key to seal with in a conversation that the caller has locked, and which therefore stays its newest.
@@ -482,3 +547,41 @@ class RoomKeys:
                     f"The key {row['kek']!r} in MATHIA_KEYS is not the one this database was written with."
                     " Put the right one there."
                 ) from error
+
+
+class Passing:
+    """Seals what is kept for hours at most, under a key derived from the newest of the list, and asks no database.
+
+    What was sealed under a key that has left the list since is as good as gone.
+    """
+
+    def __init__(self, keys: RoomKeys, purpose: bytes) -> None:
+        self._keys = keys
+        self._purpose = purpose
+        self._ciphers: tuple[AESGCM, ...] = ()
+        self._of: tuple[str, ...] = ()
+
+    def _all(self) -> tuple[AESGCM, ...]:
+        keys = self._keys.key_list
+        if self._of != keys.ids:
+            self._ciphers = tuple(AESGCM(key) for key in keys.derived(self._purpose))
+            self._of = keys.ids
+        return self._ciphers
+
+    def seal(self, what: bytes, data: bytes) -> bytes:
+        """`data` sealed as `what`: a nonce, the ciphertext, the tag. Raises KeysMissing."""
+        nonce = os.urandom(NONCE_BYTES)
+        return nonce + self._all()[0].encrypt(nonce, data, what)
+
+    def open(self, what: bytes, sealed: bytes) -> bytes:
+        """What was sealed as `what`. Raises Forged, and KeysMissing."""
+        for cipher in self._all():
+            try:
+                return cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], what)
+            except (InvalidTag, ValueError):
+                continue
+        raise Forged("It is not what was sealed here.")
+
+    def name(self, what: bytes) -> str:
+        """A name for `what` from which nobody without the key can tell or guess it, in 64 hexadecimal digits."""
+        return hmac.digest(self._keys.key_list.derived(self._purpose)[0], what, "sha256").hex()

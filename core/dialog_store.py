@@ -1,4 +1,4 @@
-"""Dialog state in Valkey, for six hours after the last turn; absent or unreadable, it is empty and we ask."""
+"""Dialog state in Valkey, sealed, for six hours after the last turn; absent or unreadable, it is empty and we ask."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -9,13 +9,14 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from core.crypto import Forged, Passing, RoomKeys
 from core.dialog import DialogState
 from core.limits import Limits
 
 log = structlog.get_logger()
 
 STATE_TTL_S = 21_600
-VERSION = 1
+VERSION = 2
 """Part of the key: states written by another layout are simply not found."""
 
 Speaker = tuple[UUID, UUID]
@@ -25,8 +26,9 @@ Speaker = tuple[UUID, UUID]
 class DialogStore:
     """Loads and saves dialog states, many at once."""
 
-    def __init__(self, valkey: Redis) -> None:
+    def __init__(self, valkey: Redis, keys: RoomKeys) -> None:
         self._valkey = valkey
+        self._seal = Passing(keys, b"dialog")
 
     async def load(
         self, speakers: Sequence[Speaker], limits: Limits, counts: Sequence[tuple[str, int]]
@@ -49,8 +51,18 @@ class DialogStore:
         if isinstance(counted, Exception):
             log.warning("dialog.unreachable", error=type(counted).__name__)
             counted = limits.count_here(counts)
-        states = [DialogState() for _ in speakers] if isinstance(values, Exception) else [_read(one) for one in values]
-        return states, counted
+        if isinstance(values, Exception):
+            return [DialogState() for _ in speakers], counted
+        return [self._read(*one) for one in zip(speakers, values, strict=True)], counted
+
+    def _read(self, speaker: Speaker, value: bytes | None) -> DialogState:
+        if value is None:
+            return DialogState()
+        try:
+            raw = orjson.loads(self._seal.open(_key(speaker).encode(), value))
+            return DialogState(**{**raw, "asked": tuple(raw["asked"])})
+        except (ValueError, TypeError, KeyError, Forged):
+            return DialogState()
 
     async def save(self, states: Mapping[Speaker, DialogState]) -> None:
         """Keep each state for STATE_TTL_S; an empty one is removed."""
@@ -62,7 +74,8 @@ class DialogStore:
                     if state == DialogState():
                         pipe.delete(_key(speaker))
                     else:
-                        pipe.set(_key(speaker), orjson.dumps(asdict(state)), ex=STATE_TTL_S)
+                        key = _key(speaker)
+                        pipe.set(key, self._seal.seal(key.encode(), orjson.dumps(asdict(state))), ex=STATE_TTL_S)
                 await pipe.execute()
         except (RedisError, OSError, TimeoutError) as error:
             log.warning("dialog.not_kept", error=type(error).__name__, states=len(states))
@@ -71,13 +84,3 @@ class DialogStore:
 def _key(speaker: Speaker) -> str:
     conversation_id, person_id = speaker
     return f"dialog:{VERSION}:{conversation_id}:{person_id}"
-
-
-def _read(value: bytes | str | None) -> DialogState:
-    if value is None:
-        return DialogState()
-    try:
-        raw = orjson.loads(value)
-        return DialogState(**{**raw, "asked": tuple(raw["asked"])})
-    except (ValueError, TypeError, KeyError):
-        return DialogState()

@@ -197,6 +197,16 @@ class RoomKey(Base):
     )
 
 
+class PurposeKey(Base):
+    """The key of what belongs to no conversation, wrapped by `kek` of the key list."""
+
+    __tablename__ = "purpose_key"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    kek: Mapped[str] = mapped_column(doc="the id of the key that wraps it")
+    wrapped: Mapped[bytes]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+
+
 class Member(Base):
     """A person in a conversation; in a shared room of the web with a role, and until they leave or are removed."""
 

@@ -5,13 +5,14 @@ off; with `SANDBOX_URL` set (`up` sets it) every provider without a key speaks t
 """
 
 import re
+from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from core.crypto import HOW, KeyList
+from core.crypto import HOW, KeyList, key_file
 
 SANDBOX_ACCOUNT_SID = "AC" + "0" * 31 + "1"
 SANDBOX_AUTH_TOKEN = "sandbox-auth-token"  # noqa: S105  known to everybody, opens only the simulator
@@ -39,8 +40,10 @@ class Settings(BaseSettings):
     mathia_keys: SecretStr = SecretStr("")
     """The keys that wrap the rooms' keys, newest first: id:key,id:key with 32 random bytes each in base64url.
 
-    `up` fills it from the file `keys` in its data folder. Without the keys nothing people wrote can be read.
+    Without the keys nothing people wrote can be read.
     """
+    mathia_keys_file: str = ""
+    """The file that holds them instead, and which `keys rotate` changes; `up` sets it to `keys` in its data folder."""
     redis_url: str = ""
     temporal_host: str = ""
     temporal_namespace: str = "mathia"
@@ -173,6 +176,8 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _whole(self) -> "Settings":
+        if self.mathia_keys_file and self.mathia_keys.get_secret_value():
+            raise ValueError("set MATHIA_KEYS or MATHIA_KEYS_FILE, not both: they could differ")
         secrets = self.meta_access_token.get_secret_value(), self.meta_app_secret.get_secret_value()
         given = [bool(one) for one in (self.meta_phone_number_id, *secrets)]
         if any(given) and not all(given):
@@ -191,7 +196,7 @@ class Settings(BaseSettings):
                 raise ValueError("SANDBOX_URL must not be set in production: answers would be made up")
             if self.egress_allow:
                 raise ValueError("EGRESS_ALLOW must not be set in production: it opens the network we are in to others")
-            if not self.mathia_keys.get_secret_value():
+            if not self.mathia_keys.get_secret_value() and not self.mathia_keys_file:
                 raise ValueError(f"MATHIA_KEYS must be set in production: it seals what people write. {HOW}")
             if not self.public_url.startswith("https://"):
                 raise ValueError("PUBLIC_URL must be the https:// address of this deployment in production")
@@ -213,7 +218,9 @@ class Settings(BaseSettings):
     def key_list(self) -> KeyList | None:
         """The keys that wrap the rooms' keys; None where none are set."""
         written = self.mathia_keys.get_secret_value()
-        return KeyList.parse(written) if written else None
+        if written:
+            return KeyList.parse(written)
+        return key_file(Path(self.mathia_keys_file)) if self.mathia_keys_file else None
 
     @property
     def plans(self) -> dict[str, int]:

@@ -40,6 +40,7 @@ from core.providers import Providers
 from core.settings import Settings
 from core.wake import Wakes
 from jobs.activities import Activities
+from jobs.payloads import PURPOSE, sealing
 from jobs.workflows import TASK_QUEUE, Decision, StartWorkflow, UserWorkflow
 
 log = structlog.get_logger()
@@ -78,12 +79,15 @@ async def run_temporal(
     wait_s, quiet = RETRY_S_MIN, False
     while True:
         try:
-            client = await connect(settings)
+            client = await connect(settings, db)
             wait_s, quiet = RETRY_S_MIN, False
             async with make_worker(client, activities, task_queue):
                 log.info("temporal.connected")
                 await _Feeder(client, db, wakes, task_queue).run()
-        except (RPCError, RuntimeError) as error:
+        except Exception as error:
+            # A Temporal or a PostgreSQL that is away is waited for; anything else is a bug.
+            if not isinstance(error, RPCError | RuntimeError) and not is_away(error):
+                raise
             if not quiet:
                 log.warning("temporal.away", error=type(error).__name__, hint="trying again; chat goes on without it")
             quiet = True
@@ -91,9 +95,13 @@ async def run_temporal(
         wait_s = min(wait_s * 2, RETRY_S_MAX)
 
 
-async def connect(settings: Settings) -> Client:
-    """A connected client; raises RuntimeError or RPCError when Temporal is away."""
-    return await Client.connect(settings.temporal_host, namespace=settings.temporal_namespace)
+async def connect(settings: Settings, db: Database) -> Client:
+    """A connected client that seals what it hands over; raises RuntimeError or RPCError when Temporal is away."""
+    async with db.pool.acquire() as connection:
+        key = await db.keys.of_purpose(connection, PURPOSE)
+    return await Client.connect(
+        settings.temporal_host, namespace=settings.temporal_namespace, data_converter=sealing(key)
+    )
 
 
 def make_worker(client: Client, activities: Activities, task_queue: str) -> Worker:

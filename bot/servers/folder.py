@@ -13,6 +13,8 @@ from typing import IO
 from core.errors import MathiaError
 
 SERVICE_USERS = ("mathia", "nobody")
+KEY_FILE = "keys"
+"""In the data folder: the keys that wrap the rooms' keys. It belongs into no backup that holds the database too."""
 SOCKET_PATH_LIMIT = 80
 """Longest run folder whose sockets still fit in a sun_path of 104 bytes, with room for the longest socket name."""
 

@@ -383,7 +383,7 @@ async def test_typing_is_seen_while_an_answer_takes_longer_and_not_more_than_it_
     catalog: Any = type("Catalog", (), {"offered": ()})
     limits = Limits(valkey)
     deps = TurnDeps(brain, catalog, anything, anything, db, polled, limits)
-    turns = Turns(db, wakes, DialogStore(valkey), limits, lease_s=30.0, zone="Africa/Nairobi")
+    turns = Turns(db, wakes, DialogStore(valkey, db.keys), limits, lease_s=30.0, zone="Africa/Nairobi")
     runner = TurnRunner(turns, deps, wakes, channels={ChannelName.TELEGRAM: channel})
     task = asyncio.create_task(runner.run())
 

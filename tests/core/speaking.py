@@ -94,8 +94,8 @@ async def mathia(db: Database, valkey_url: str) -> AsyncIterator[Mathia]:
     wakes, valkey, providers = Wakes(db), Redis.from_url(valkey_url), Providers(settings)
     catalog = Catalog(CONNECTORS, settings)
     limits = Limits(valkey)
-    deps = TurnDeps(RuleBrain(catalog), catalog, providers, ResultCache(valkey), db, settings, limits)
-    turns = Turns(db, wakes, DialogStore(valkey), limits, lease_s=30, zone="Africa/Nairobi")
+    deps = TurnDeps(RuleBrain(catalog), catalog, providers, ResultCache(valkey, db.keys), db, settings, limits)
+    turns = Turns(db, wakes, DialogStore(valkey, db.keys), limits, lease_s=30, zone="Africa/Nairobi")
     try:
         yield Mathia(db, valkey, Inbox(db, wakes), turns, deps, wakes)
     finally:

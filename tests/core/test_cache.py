@@ -11,7 +11,8 @@ from pydantic import Field, SecretStr
 from redis.asyncio import Redis
 
 from core.actions import Action, ActionContext, ActionResult, Effect, Params, Person, action
-from core.cache import VALUE_BYTES_MAX, ResultCache, key_of
+from core.cache import VALUE_BYTES_MAX, ResultCache, question_of
+from core.crypto import RoomKeys
 from core.db import Database
 from core.errors import ProviderUnavailable
 from core.messages import Choices, Text
@@ -19,6 +20,7 @@ from core.providers import Providers
 from core.settings import Settings
 
 SETTINGS = Settings(_env_file=None)
+KEYS = RoomKeys(SETTINGS.key_list)
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
@@ -74,11 +76,12 @@ async def valkey(valkey_url: str) -> AsyncIterator["Redis"]:
 async def test_same_question_is_answered_from_memory_word_for_word(
     valkey: "Redis", asked: Asked, context: ActionContext
 ) -> None:
-    cache, weather = ResultCache(valkey), asked.weather()
+    cache, weather = ResultCache(valkey, KEYS), asked.weather()
     first = await cache.get_or_run(weather, Place(city="Nairobi"), context)
     assert await cache.get_or_run(weather, Place(city="Nairobi"), context) == first
     assert asked.times == 1
     (key,) = await valkey.keys("*")
+    assert "sunny" not in repr(await valkey.get(key))
     assert 595 <= await valkey.ttl(key) <= 600
 
 
@@ -86,7 +89,7 @@ async def test_another_person_asking_the_same_is_answered_from_memory(
     valkey: "Redis", asked: Asked, context: ActionContext
 ) -> None:
     other = replace(context, person=replace(context.person, id=UUID(int=9), name="Juma"), idempotency_key="test:2")
-    cache, weather = ResultCache(valkey), asked.weather()
+    cache, weather = ResultCache(valkey, KEYS), asked.weather()
     await cache.get_or_run(weather, Place(city="Nairobi"), context)
     await cache.get_or_run(weather, Place(city="Nairobi"), other)
     assert asked.times == 1
@@ -104,25 +107,25 @@ def test_all_that_can_change_an_answer_is_part_of_the_key(asked: Asked, context:
         replace(context, settings=SETTINGS.model_copy(update={"openweather_api_key": SecretStr("k")})),
         replace(context, settings=SETTINGS.model_copy(update={"default_currency": "UGX"})),
     ]
-    keys = [key_of(weather, place, each) for each in contexts]
-    keys += [key_of(weather, Place(city=city), context) for city in ("Nakuru", "nairobi", "Nairobi, KE")]
-    keys += [key_of(weather, Place(city="Nairobi", units="imperial"), context)]
+    keys = [question_of(weather, place, each) for each in contexts]
+    keys += [question_of(weather, Place(city=city), context) for city in ("Nakuru", "nairobi", "Nairobi, KE")]
+    keys += [question_of(weather, Place(city="Nairobi", units="imperial"), context)]
     assert len(set(keys)) == len(keys)
 
 
 def test_key_holds_neither_words_nor_secrets(asked: Asked, context: ActionContext) -> None:
     keyed = replace(context, settings=SETTINGS.model_copy(update={"openweather_api_key": SecretStr("s3cr3t")}))
-    key = key_of(asked.weather(), Place(city="Nairobi"), keyed)
-    assert "Nairobi" not in key
-    assert "s3cr3t" not in key
+    question = question_of(asked.weather(), Place(city="Nairobi"), keyed)
+    assert b"s3cr3t" not in question
+    assert "Nairobi" not in ResultCache(Redis(), KEYS).key_of(asked.weather(), Place(city="Nairobi"), keyed)
     rotated = replace(context, settings=SETTINGS.model_copy(update={"openweather_api_key": SecretStr("0ther")}))
-    assert key_of(asked.weather(), Place(city="Nairobi"), rotated) == key
+    assert question_of(asked.weather(), Place(city="Nairobi"), rotated) == question
 
 
 async def test_action_that_declares_nothing_is_never_remembered(
     valkey: "Redis", asked: Asked, context: ActionContext
 ) -> None:
-    cache = ResultCache(valkey)
+    cache = ResultCache(valkey, KEYS)
     for weather in (asked.weather(cache_for=None), asked.weather(cache_for=None, effect=Effect.WRITE)):
         await cache.get_or_run(weather, Place(city="Nairobi"), context)
         await cache.get_or_run(weather, Place(city="Nairobi"), context)
@@ -131,7 +134,7 @@ async def test_action_that_declares_nothing_is_never_remembered(
 
 
 async def test_errors_are_not_remembered(valkey: "Redis", asked: Asked, context: ActionContext) -> None:
-    cache, weather = ResultCache(valkey), asked.weather()
+    cache, weather = ResultCache(valkey, KEYS), asked.weather()
     asked.text = "away"
     with pytest.raises(ProviderUnavailable):
         await cache.get_or_run(weather, Place(city="Nairobi"), context)
@@ -140,7 +143,7 @@ async def test_errors_are_not_remembered(valkey: "Redis", asked: Asked, context:
 
 
 async def test_large_result_is_given_but_not_kept(valkey: "Redis", asked: Asked, context: ActionContext) -> None:
-    cache, weather = ResultCache(valkey), asked.weather()
+    cache, weather = ResultCache(valkey, KEYS), asked.weather()
     asked.text = "x" * VALUE_BYTES_MAX
     await cache.get_or_run(weather, Place(city="Nairobi"), context)
     await cache.get_or_run(weather, Place(city="Nairobi"), context)
@@ -151,15 +154,15 @@ async def test_large_result_is_given_but_not_kept(valkey: "Redis", asked: Asked,
 async def test_value_that_cannot_be_read_is_a_miss(
     valkey: "Redis", asked: Asked, context: ActionContext, stored: bytes
 ) -> None:
-    cache, weather = ResultCache(valkey), asked.weather()
-    await valkey.set(key_of(weather, Place(city="Nairobi"), context), stored)
+    cache, weather = ResultCache(valkey, KEYS), asked.weather()
+    await valkey.set(cache.key_of(weather, Place(city="Nairobi"), context), stored)
     assert (await cache.get_or_run(weather, Place(city="Nairobi"), context)).text == "sunny 1"
     assert (await cache.get_or_run(weather, Place(city="Nairobi"), context)).text == "sunny 1"
 
 
 async def test_without_valkey_every_question_is_asked(asked: Asked, context: ActionContext) -> None:
     away = Redis.from_url("redis://127.0.0.1:1")
-    cache, weather = ResultCache(away), asked.weather()
+    cache, weather = ResultCache(away, KEYS), asked.weather()
     await cache.get_or_run(weather, Place(city="Nairobi"), context)
     await cache.get_or_run(weather, Place(city="Nairobi"), context)
     assert asked.times == 2
@@ -167,7 +170,7 @@ async def test_without_valkey_every_question_is_asked(asked: Asked, context: Act
 
 
 async def test_valkey_that_refuses_writes_is_a_miss(valkey: "Redis", asked: Asked, context: ActionContext) -> None:
-    cache, weather = ResultCache(valkey), asked.weather()
+    cache, weather = ResultCache(valkey, KEYS), asked.weather()
     await valkey.replicaof("127.0.0.1", "1")
     try:
         await cache.get_or_run(weather, Place(city="Nairobi"), context)

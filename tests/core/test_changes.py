@@ -186,7 +186,7 @@ async def test_changes_at_once_are_each_applied_once_and_numbered_without_gaps(d
 @pytest.fixture
 async def turns(db: Database, valkey_url: str) -> AsyncIterator[Turns]:
     valkey = connect_valkey(valkey_url)
-    yield Turns(db, Wakes(db), DialogStore(valkey), Limits(valkey), lease_s=30.0, zone="Africa/Nairobi")
+    yield Turns(db, Wakes(db), DialogStore(valkey, db.keys), Limits(valkey), lease_s=30.0, zone="Africa/Nairobi")
     await valkey.aclose()
 
 

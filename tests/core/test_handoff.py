@@ -295,7 +295,7 @@ class Desk:
 @pytest.fixture
 async def desk(db: Database, valkey_url: str) -> AsyncIterator[Desk]:
     wakes, valkey = Wakes(db), connect_valkey(valkey_url)
-    turns = TurnStore(db, wakes, DialogStore(valkey), Quotas(valkey), lease_s=30, zone="Africa/Nairobi")
+    turns = TurnStore(db, wakes, DialogStore(valkey, db.keys), Quotas(valkey), lease_s=30, zone="Africa/Nairobi")
     yield Desk(db, Inbox(db, wakes), turns, Handoffs(db, wakes, Settings(_env_file=None)))
     await valkey.aclose()
 

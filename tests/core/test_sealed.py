@@ -85,7 +85,7 @@ async def process(database_url: str, valkey_url: str) -> AsyncIterator[Process]:
     db = await Database.connect(database_url, Settings(_env_file=None).key_list)
     valkey = connect_valkey(valkey_url)
     wakes = Wakes(db)
-    turns = Turns(db, wakes, DialogStore(valkey), Limits(valkey), lease_s=30, zone="Africa/Nairobi")
+    turns = Turns(db, wakes, DialogStore(valkey, db.keys), Limits(valkey), lease_s=30, zone="Africa/Nairobi")
     try:
         yield Process(db, Inbox(db, wakes), turns, Outbox(db, lease_s=30))
     finally:

@@ -98,8 +98,8 @@ async def kit(db: Database, valkey_url: str) -> AsyncIterator[Kit]:
     settings = Settings(_env_file=None)
     wakes, valkey, brain, providers = Wakes(db), Redis.from_url(valkey_url), ScriptedBrain(), Providers(settings)
     limits = Limits(valkey)
-    deps = TurnDeps(brain, Catalog((NOTES,), settings), providers, ResultCache(valkey), db, settings, limits)
-    turns = Turns(db, wakes, DialogStore(valkey), limits, lease_s=30, zone="Africa/Nairobi")
+    deps = TurnDeps(brain, Catalog((NOTES,), settings), providers, ResultCache(valkey, db.keys), db, settings, limits)
+    turns = Turns(db, wakes, DialogStore(valkey, db.keys), limits, lease_s=30, zone="Africa/Nairobi")
     yield Kit(db, Inbox(db, wakes), turns, brain, deps, valkey)
     await providers.close()
     await valkey.aclose()
@@ -256,7 +256,8 @@ async def test_an_action_repeated_after_a_crash_runs_once(kit: Kit) -> None:
 
 async def test_chat_goes_on_without_valkey(kit: Kit, tmp_path_factory: pytest.TempPathFactory) -> None:
     nowhere = connect_valkey(f"unix://{tmp_path_factory.mktemp('v')}/none.sock")
-    turns = Turns(kit.db, Wakes(kit.db), DialogStore(nowhere), Limits(nowhere), lease_s=30, zone="Africa/Nairobi")
+    dialogs = DialogStore(nowhere, kit.db.keys)
+    turns = Turns(kit.db, Wakes(kit.db), dialogs, Limits(nowhere), lease_s=30, zone="Africa/Nairobi")
     kit.brain.script = {"note": Intent("take_note", {}, 0.9)}
     await kit.inbox.receive([say("note")])
     [turn] = await turns.claim(1)

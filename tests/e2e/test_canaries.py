@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
+from core.crypto import Passing
 from core.db import Database
 from core.messages import Address
 from tests.core.speaking import TELEGRAM, WEB, WHATSAPP, at, mathia
@@ -121,7 +122,7 @@ async def _kept_apart(valkey: Any, db: Database, numbers: list[int]) -> None:
     assert all(len(set(CANARY.findall(" ".join(names)))) == 1 for names in persons.values())
     states = 0
     for key in await valkey.keys("dialog:*"):
-        known = orjson.loads(await valkey.get(key))
+        known = orjson.loads(Passing(db.keys, b"dialog").open(key, await valkey.get(key)))
         person = key.decode().rpartition(":")[2]
         names = next((names for owner, names in persons.items() if str(owner) == person), None)
         if names is not None and known["history"].get("set_reminder"):

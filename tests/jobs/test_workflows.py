@@ -142,7 +142,7 @@ async def test_every_kind_of_step_runs_in_order_and_leaves_a_row(bench: Bench) -
     async with bench.worker():
         workflow_id = await bench.start(await bench.add(*steps), city="Nairobi")
         await bench.waits(workflow_id, "sure")
-        client = await connect(bench.settings)
+        client = await connect(bench.settings, bench.db)
         assert await decide(client, workflow_id, Decision("sure", True, "Asha")) == "approved"
         assert await bench.ended(workflow_id) == ("done", {})
     assert await bench.said() == ["Umbrella! 7 mm in Nairobi", "Note it for Nairobi?", "Noted: 7 mm, approved by Asha"]
@@ -166,7 +166,7 @@ async def test_rejected_approval_ends_the_run_and_only_the_waiting_step_can_be_d
     async with bench.worker():
         workflow_id = await bench.start(await bench.add(ASK, {"id": "go", "kind": "say", "text": "Going."}))
         await bench.waits(workflow_id, "sure")
-        client = await connect(bench.settings)
+        client = await connect(bench.settings, bench.db)
         with pytest.raises(UserError, match=r"^Step go is not waiting for approval; step sure is\.$"):
             await decide(client, workflow_id, Decision("go", True, "Asha"))
         assert await decide(client, workflow_id, Decision("sure", False, "Asha")) == "rejected"
@@ -241,7 +241,7 @@ async def test_deleted_workflow_stops_in_the_middle(bench: Bench) -> None:
         workflow_id = await bench.start(definition_id, text="x")
         await bench.waits(workflow_id, "sure")
         await definitions.set_state(bench.db, bench.wakes, definition_id, "deleted")
-        await decide(await connect(bench.settings), workflow_id, Decision("sure", True, "Asha"))
+        await decide(await connect(bench.settings, bench.db), workflow_id, Decision("sure", True, "Asha"))
         state, outcome = await bench.ended(workflow_id)
     assert state == "failed"
     assert outcome == {"step": "sure", "error": "This workflow was deleted."}
@@ -281,7 +281,7 @@ async def test_cron_fires_by_its_schedule_until_paused(bench: Bench) -> None:
     definition_id = await bench.add({**NOTE, "params": {"text": "by itself"}}, cron="0 9 * * MON-FRI")
     # People's cron has no seconds; the row may, and the Schedule made from it is the same.
     await bench.db.pool.execute("UPDATE workflow_definition SET cron = '* * * * * * *' WHERE id = $1", definition_id)
-    client = await connect(bench.settings)
+    client = await connect(bench.settings, bench.db)
 
     async def fired() -> bool:
         return bool(await bench.db.pool.fetchval("SELECT count(*) >= 2 FROM workflow_run WHERE state = 'done'"))
@@ -324,7 +324,7 @@ async def test_run_that_temporal_lost_goes_on_from_its_rows(bench: Bench) -> Non
             await bench.add(NOTE, ASK, {"id": "end", "kind": "say", "text": "Done."}), text="first"
         )
         await bench.waits(workflow_id, "sure")
-        client = await connect(bench.settings)
+        client = await connect(bench.settings, bench.db)
         handle: WorkflowHandle[Any, Any] = client.get_workflow_handle(workflow_id)
         await _forget(client, handle)
         await bench.db.pool.execute("UPDATE workflow_run SET created_at = created_at - interval '1 hour'")
@@ -376,7 +376,7 @@ async def test_worker_that_dies_around_an_action_leaves_one_effect(bench: Bench,
             definition_id,
             {"text": text},
         )
-        client = await connect(bench.settings)
+        client = await connect(bench.settings, bench.db)
         await _Feeder(client, bench.db, bench.wakes, task_queue)._start(workflow_id, definition_id)
         assert await process.wait() == 9
         other = await _worker_process(bench.settings, database_url, task_queue)
