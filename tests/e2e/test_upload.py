@@ -5,7 +5,7 @@ from io import BytesIO
 import pytest
 from axe_playwright_python.async_playwright import Axe
 from PIL import Image
-from playwright.async_api import Browser, Page, Route, expect
+from playwright.async_api import Browser, FilePayload, Page, Route, expect
 
 from tests.e2e.test_voice_note import Service, chromium, page, service
 
@@ -42,8 +42,8 @@ async def test_files_are_seen_before_they_go_and_shown_when_they_are_there(page:
     await page.set_input_files(
         CHOOSE,
         [
-            {"name": "nyumba.jpg", "mimeType": "image/jpeg", "buffer": picture()},
-            {"name": "orodha ya bei.csv", "mimeType": "text/csv", "buffer": b"kitu,bei\nsukari,200\n" * 200},
+            FilePayload(name="nyumba.jpg", mimeType="image/jpeg", buffer=picture()),
+            FilePayload(name="orodha ya bei.csv", mimeType="text/csv", buffer=b"kitu,bei\nsukari,200\n" * 200),
         ],
     )
     await expect(page.locator("mathia-chat .tray li")).to_have_count(2)
@@ -84,7 +84,7 @@ async def test_what_is_not_taken_says_why_and_holds_nothing_up(chromium: Browser
     await open_chat(page, service)
     await page.get_by_label("Write a message").fill("hii")
     send = page.get_by_role("button", name="Send", exact=True)
-    disguised = {"name": "a.png", "mimeType": "image/png", "buffer": b"<!doctype html><script>alert(1)</script>"}
+    disguised = FilePayload(name="a.png", mimeType="image/png", buffer=b"<!doctype html><script>alert(1)</script>")
     await page.set_input_files(CHOOSE, [disguised])
     await expect(page.locator("mathia-chat .tray .bad small")).to_contain_text("not taken")
     await expect(send).to_be_disabled()
@@ -110,7 +110,7 @@ async def test_a_file_taken_back_on_its_way_is_not_sent(page: Page, service: Ser
     held: list[Route] = []
     await page.route("**/upload-file/", lambda route: held.append(route))
     await open_chat(page, service)
-    await page.set_input_files(CHOOSE, [{"name": "b.txt", "mimeType": "text/plain", "buffer": b"siri"}])
+    await page.set_input_files(CHOOSE, [FilePayload(name="b.txt", mimeType="text/plain", buffer=b"siri")])
     await expect(page.get_by_role("progressbar", name="b.txt")).to_be_visible()
     await page.get_by_role("button", name="Remove b.txt").click()
     await expect(page.locator("mathia-chat .tray")).to_be_hidden()
