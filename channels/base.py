@@ -55,6 +55,10 @@ class MediaSource(Protocol):
         """The file that a part of a message to `account` names. Raises ProviderRefused for good, else ProviderError."""
         ...
 
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Approval:

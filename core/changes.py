@@ -12,9 +12,11 @@ from uuid import UUID
 
 import structlog
 
+from core import fetching
 from core.db import Database
+from core.files import GONE, files_of
 from core.messages import Address, ChannelName, Part
-from core.sealed import by_identity, seal
+from core.sealed import COLUMNS, by_identity, opened_parts, seal
 
 log = structlog.get_logger()
 
@@ -72,8 +74,8 @@ ON CONFLICT (channel, account, event_id) DO NOTHING
 RETURNING id, identity_id
 """
 
-FIND_INBOUND = """
-SELECT m.id, m.conversation_id, m.seq, m.event_id, m.identity_id, m.turn_id, m.deleted_at
+FIND_INBOUND = f"""
+SELECT m.id, m.seq, m.turn_id, m.deleted_at, {COLUMNS}
 FROM (SELECT * FROM message WHERE conversation_id = $1 ORDER BY seq DESC LIMIT $3) m
 WHERE m.direction = 'in'
   AND (m.event_id = $2 OR ($2 LIKE ':%' AND right(m.event_id, length($2)) = $2))
@@ -209,6 +211,8 @@ async def _carry_out(connection: Any, change: Change, message: Any, identity_id:
         case _ if message["deleted_at"] is not None:
             return "overtaken"
         case "edit":
+            await _let_go_of_files(connection, message, change.parts)
+            await fetching.note(connection, [(message["conversation_id"], message["seq"], change.parts)])
             key = await connection.keys.of_locked(connection, message["conversation_id"])
             await connection.execute(
                 "UPDATE message SET sealed = $2, edited_at = $3 WHERE id = $1",
@@ -217,6 +221,7 @@ async def _carry_out(connection: Any, change: Change, message: Any, identity_id:
                 change.sent_at,
             )
         case "delete":
+            await _let_go_of_files(connection, message, ())
             await connection.execute(
                 "UPDATE message SET sealed = NULL, edited_at = NULL, deleted_at = $2 WHERE id = $1",
                 message["id"],
@@ -227,6 +232,14 @@ async def _carry_out(connection: Any, change: Change, message: Any, identity_id:
     begun = [f"turn:{message['turn_id']}:{number}" for number in range(1, STEPS_MAX + 1)]
     await connection.execute(ANSWER_AGAIN, message["turn_id"], BEGUN_MAX, begun)
     return "applied"
+
+
+async def _let_go_of_files(connection: Any, message: Any, left: tuple[Part, ...]) -> None:
+    """Nobody reads the files of a message any more that it does not show after this; they are swept soon."""
+    [parts] = await opened_parts(connection.keys, connection, [message])
+    gone = set(files_of(parts or ())) - set(files_of(left))
+    if gone:
+        await connection.fetch(GONE, list(gone))
 
 
 async def _react(connection: Any, change: Change, message_id: int, identity_id: UUID) -> None:

@@ -30,12 +30,16 @@ log = structlog.get_logger()
 PIECE_BYTES = 1024 * 1024
 SEALED_BYTES = PIECE_BYTES + EPOCH_BYTES + NONCE_BYTES + TAG_BYTES
 REF = re.compile(r"file:([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
+LOST = "lost:"
+"""How the `ref` of a file that never came begins; the word after it says why."""
 UNTIL = re.compile(r"[0-9]{1,12}")
 LINK_S = 12 * 3600
 """How long a link is good for."""
 STORING_S = 3600
 """A file that is not whole after this long was given up."""
 SWEEP_MAX = 200
+DAY_BYTES_MAX = 500 * 1024 * 1024
+"""Of one person in 24 hours."""
 PURPOSE = b"file links"
 
 NEW = """
@@ -61,6 +65,13 @@ UNSWEPT = """
 SELECT id FROM file WHERE state = 'deleted' AND NOT swept ORDER BY deleted_at LIMIT $1
 """
 SWEPT = "UPDATE file SET swept = true WHERE id = ANY($1::uuid[])"
+
+
+OF_A_DAY = """
+SELECT coalesce(sum(size), 0)::bigint FROM file f
+WHERE f.identity_id IN (SELECT b.id FROM identity a JOIN identity b USING (person_id) WHERE a.id = $1)
+  AND f.created_at > clock_timestamp() - interval '24 hours' AND f.state <> 'storing'
+"""
 
 
 class FileGone(MathiaError):
@@ -92,6 +103,16 @@ def file_id(ref: str) -> UUID | None:
     """The file that a part's `ref` names; None for what lies with a provider."""
     found = REF.fullmatch(ref)
     return UUID(found[1]) if found else None
+
+
+def lost(why: str) -> str:
+    """The `ref` of a file that never came."""
+    return f"{LOST}{why}"
+
+
+def is_lost(ref: str) -> bool:
+    """Whether a part's file never came."""
+    return ref.startswith(LOST)
 
 
 def files_of(parts: Sequence[Part]) -> list[UUID]:
@@ -171,6 +192,12 @@ class Files:
         if key is None:
             raise FileGone("The file is gone.")
         return key
+
+    async def used(self, identity_id: UUID) -> int:
+        """How many bytes this identity's person has sent us within 24 hours. Raises StoreUnavailable."""
+        async with reading(self._db) as connection:
+            used: int = await connection.fetchval(OF_A_DAY, identity_id)
+        return used
 
     def link(self, ref: UUID, now: datetime) -> str:
         """A path that opens a file for LINK_S, for whoever has it."""

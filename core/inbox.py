@@ -18,7 +18,7 @@ from uuid import UUID
 import structlog
 from prometheus_client import Counter
 
-from core import changes, crashpoint, sealed, voice
+from core import changes, crashpoint, fetching, sealed, voice
 from core.changes import Change, Changed, Moved, Reach
 from core.crypto import RoomKey
 from core.db import POOL_WAIT_S, Database, is_away
@@ -225,15 +225,16 @@ class Inbox:
         stored: dict[Event, Any] = {}
         fresh: set[Event] = set()
         spoken = self._transcribes and any(map(voice.wordless, messages))
+        noted = spoken or any(map(fetching.carries, messages))
         for _ in range(EPOCHS_MAX):
             keys = await self._db.keys.current(connection, [conversation for conversation, _ in places])
             crashpoint.hit("inbox.before_commit")
-            async with connection.transaction() if spoken else nullcontext():
+            async with connection.transaction() if noted else nullcontext():
                 rows = await self._insert(connection, STORE, keys, messages, places, to_bot=True)
                 if not all(message.to_bot for message in messages):
                     rows += await self._insert(connection, STORE_ASIDE, keys, messages, places, to_bot=False)
-                if spoken:
-                    await self._note(connection, messages, rows)
+                if noted:
+                    await self._note(connection, messages, rows, spoken=spoken)
             crashpoint.hit("inbox.committed")
             for row in rows:
                 event = row["channel"], row["account"], row["event_id"]
@@ -254,15 +255,21 @@ class Inbox:
             async with connection.transaction():
                 await self._db.keys.start_epoch(connection, used_up.conversation_id, after=used_up.epoch)
 
-    async def _note(self, connection: Any, messages: Sequence[InboundMessage], rows: Sequence[Any]) -> None:
-        """Have the voice notes among messages that are new written down; a worker is woken when that commits."""
+    async def _note(
+        self, connection: Any, messages: Sequence[InboundMessage], rows: Sequence[Any], *, spoken: bool
+    ) -> None:
+        """Have the files of messages that are new fetched, and voice notes written down; workers are woken when that
+        commits.
+        """
         new = {(row["channel"], row["account"], row["event_id"]): row for row in rows if row["new"]}
         placed = [
             (row["conversation_id"], row["seq"], message.parts)
             for message in messages
             if (row := new.pop(_event(message), None))
         ]
-        if await voice.note(connection, placed):
+        if await fetching.note(connection, placed):
+            await self._wakes.notify(connection, "file")
+        if spoken and await voice.note(connection, placed):
             await self._wakes.notify(connection, "voice")
 
     async def _insert(

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 from uuid import UUID
 
-from core.files import FileGone, Files, file_id
+from core.files import FileGone, Files, file_id, is_lost
 
 Fetch: TypeAlias = Callable[[UUID, str], Awaitable[bytes]]
 """The bytes of a file of a conversation by its `ref`.
@@ -22,6 +22,8 @@ def from_files(files: Files) -> Fetch:
     """A Fetch of what is kept here."""
 
     async def fetch(conversation_id: UUID, ref: str) -> bytes:
+        if is_lost(ref):
+            raise FileGone("The file never came.")
         wanted = file_id(ref)
         if wanted is None:
             raise NotFetched

@@ -58,7 +58,7 @@ class Media(PartModel):
 
     kind: Literal["media"] = "media"
     media_type: str = Field(max_length=128, description="MIME type, e.g. image/jpeg; audio/ogg for a voice note")
-    ref: str = Field(max_length=2048)
+    ref: str = Field(max_length=2048, description="file:<id> of ours, lost:<why> of none, else the provider's")
     caption: str | None = Field(default=None, max_length=4096)
     filename: str | None = Field(default=None, max_length=256)
     size: int | None = Field(default=None, ge=0, description="bytes, when the provider says")

@@ -371,7 +371,7 @@ class Change(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     __table_args__ = (
         UniqueConstraint("channel", "account", "event_id"),
-        CheckConstraint("kind IN ('edit', 'delete', 'reaction', 'transcript')", name="kind"),
+        CheckConstraint("kind IN ('edit', 'delete', 'reaction', 'transcript', 'file')", name="kind"),
         CheckConstraint("state IN ('applied', 'overtaken', 'refused', 'unknown')", name="state"),
         CheckConstraint("(state = 'applied') = (number IS NOT NULL)", name="applied_is_numbered"),
         Index(
@@ -406,6 +406,32 @@ class Transcription(Base):
         CheckConstraint("state IN ('waiting', 'done', 'failed')", name="state"),
         CheckConstraint("(state = 'failed') = (problem IS NOT NULL)", name="failure_has_a_reason"),
         Index("ix_transcription_waiting", "lease_until", postgresql_where=text("state = 'waiting'")),
+    )
+
+
+class FileFetch(Base):
+    """A file that its provider keeps until it is fetched; where it is then, is written in its message alone.
+
+    waiting -> done | lost, under a lease and `attempt`, the fence; `tries` counts what was tried since it was noted.
+    """
+
+    __tablename__ = "file_fetch"
+    id: Mapped[int] = mapped_column(GeneratedId(always=True), primary_key=True)
+    conversation_id: Mapped[UUID]
+    seq: Mapped[int]
+    part: Mapped[int] = mapped_column(SmallInteger, doc="which part of the message, counted from 0")
+    state: Mapped[str] = mapped_column(server_default="waiting")
+    attempt: Mapped[int] = mapped_column(Integer, server_default="0")
+    tries: Mapped[int] = mapped_column(Integer, server_default="0")
+    lease_until: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    lost: Mapped[str | None] = mapped_column(doc="why it is not here: core/fetching.py")
+    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    done_at: Mapped[datetime | None]
+    __table_args__ = (
+        UniqueConstraint("conversation_id", "seq", "part"),
+        CheckConstraint("state IN ('waiting', 'done', 'lost')", name="state"),
+        CheckConstraint("(state = 'lost') = (lost IS NOT NULL)", name="loss_has_a_reason"),
+        Index("ix_file_fetch_waiting", "lease_until", postgresql_where=text("state = 'waiting'")),
     )
 
 

@@ -15,7 +15,6 @@ import structlog
 
 from core.audio import AUDIO_BYTES_MAX, AUDIO_S_MAX
 from core.db import POOL_WAIT_S, Database
-from core.files import file_id
 from core.messages import TEXT_CHARS_MAX, InboundMessage, Part, Voice
 from core.sealed import COLUMNS, by_identity, opened_parts, seal
 from core.wake import Wakes
@@ -166,8 +165,7 @@ async def note(connection: Any, places: Sequence[tuple[UUID, int, tuple[Part, ..
         (conversation_id, seq, number)
         for conversation_id, seq, parts in places
         for number, part in enumerate(parts)
-        # What only the provider has cannot be listened to; its sender is told so with the answer.
-        if isinstance(part, Voice) and part.transcript is None and file_id(part.ref) is not None
+        if isinstance(part, Voice) and part.transcript is None
     ]
     if rows:
         await connection.execute(NOTE, *(list(column) for column in zip(*rows, strict=True)))

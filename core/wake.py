@@ -17,8 +17,8 @@ from core.db import CONNECT_TIMEOUT_S, SERVER_SETTINGS, Database, is_away
 
 log = structlog.get_logger()
 
-Name = Literal["turn", "outbox", "reminder", "workflow", "message", "room", "voice"]
-NAMES: tuple[Name, ...] = ("turn", "outbox", "reminder", "workflow", "message", "room", "voice")
+Name = Literal["turn", "outbox", "reminder", "workflow", "message", "room", "voice", "file"]
+NAMES: tuple[Name, ...] = ("turn", "outbox", "reminder", "workflow", "message", "room", "voice", "file")
 RECONNECT_S = 1.0
 CHECK_S = 10.0
 

@@ -32,6 +32,8 @@ CONNECT_S = 3.0
 ACTOR_S_MAX = 20.0
 VOICE_S_MAX = 60.0
 """A service may take its time over ten minutes of speech."""
+FETCH_S_MAX = 120.0
+"""A file has a minute to come, and may wait for others that are being fetched."""
 SAY_AGAIN_S = 60.0
 
 FollowUp = Callable[[int], Awaitable[None]]
@@ -65,8 +67,12 @@ class AppLoop(dramatiq.Middleware):
 class Queue:
     """The broker with its actors: hand out row ids, and work on them."""
 
-    def __init__(self, url: str, loop: asyncio.AbstractEventLoop, follow_up: FollowUp, write_down: FollowUp) -> None:
-        """`follow_up` takes care of one refused outbox row, `write_down` of one voice note; both may run twice."""
+    def __init__(
+        self, url: str, loop: asyncio.AbstractEventLoop, follow_up: FollowUp, write_down: FollowUp, fetch: FollowUp
+    ) -> None:
+        """`follow_up` takes care of one refused outbox row, `write_down` of one voice note, `fetch` of one file that
+        a provider keeps; all may run twice.
+        """
         client = redis.Redis.from_url(url, socket_timeout=None, socket_connect_timeout=CONNECT_S)
         self._broker = RedisBroker(  # type: ignore[no-untyped-call]
             client=client, namespace=NAMESPACE, middleware=[AppLoop(loop)],
@@ -82,6 +88,11 @@ class Queue:
         async def write_voice_down(note_id: int) -> None:
             await limited(write_down, note_id, VOICE_S_MAX)
 
+        @dramatiq.actor(broker=self._broker, queue_name=QUEUE)
+        async def fetch_sent_file(fetch_id: int) -> None:
+            await limited(fetch, fetch_id, FETCH_S_MAX)
+
+        self._fetch = fetch_sent_file
         self._reroute = reroute_refused
         self._write_down = write_voice_down
         for name in (QUEUE, f"{QUEUE}.DQ"):
@@ -94,6 +105,10 @@ class Queue:
     async def hand_out_voice(self, note_ids: Sequence[int]) -> None:
         """The same for each voice note."""
         await self._send(self._write_down, note_ids)
+
+    async def hand_out_files(self, fetch_ids: Sequence[int]) -> None:
+        """The same for each file to fetch."""
+        await self._send(self._fetch, fetch_ids)
 
     @staticmethod
     async def _send(actor: Any, row_ids: Sequence[int]) -> None:

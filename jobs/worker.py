@@ -8,6 +8,7 @@ from functools import partial
 import structlog
 
 from core.db import Database
+from core.egress import Egress
 from core.files import Files
 from core.log import configure
 from core.media import from_files
@@ -16,7 +17,9 @@ from core.providers import Providers
 from core.settings import Settings
 from core.storage import Storage
 from core.wake import Wakes
-from jobs.broker import VOICE_S_MAX, Queue, limited
+from jobs import fetching
+from jobs.broker import FETCH_S_MAX, VOICE_S_MAX, Queue, limited
+from jobs.fetching import Sources, fetch_file, sweep_files, tidy_files
 from jobs.moderation import sweep_messages
 from jobs.reroute import follow_up
 from jobs.sweeps import sweep_refused, sweep_reminders
@@ -42,13 +45,19 @@ async def run_worker(
             await limited(act, outbox_id)
 
     providers = Providers(settings)
-    listen = partial(write_down, Hands(db, wakes, providers, settings, from_files(Files(db, Storage(settings)))))
+    files, egress, sources = Files(db, Storage(settings)), Egress(settings), Sources(settings, db, wakes)
+    listen = partial(write_down, Hands(db, wakes, providers, settings, from_files(files)))
+    fetch = partial(fetch_file, fetching.Hands(db, wakes, files, sources, egress))
+
+    async def file_by_file(fetch_ids: Sequence[int]) -> None:
+        for fetch_id in fetch_ids:
+            await limited(fetch, fetch_id, FETCH_S_MAX)
 
     async def note_by_note(note_ids: Sequence[int]) -> None:
         for note_id in note_ids:
             await limited(listen, note_id, VOICE_S_MAX)
 
-    queue = Queue(settings.redis_url, asyncio.get_running_loop(), act, listen) if settings.redis_url else None
+    queue = Queue(settings.redis_url, asyncio.get_running_loop(), act, listen, fetch) if settings.redis_url else None
     try:
         if queue is not None:
             queue.start()
@@ -60,12 +69,17 @@ async def run_worker(
             if settings.transcribes:
                 by = queue.hand_out_voice if queue else note_by_note
                 group.create_task(sweep_voice(db, wakes, by), name="sweep.voice")
+            by_file = queue.hand_out_files if queue else file_by_file
+            group.create_task(sweep_files(db, wakes, by_file), name="sweep.files")
+            group.create_task(tidy_files(files), name="tidy.files")
             group.create_task(sweep_messages(db, wakes, providers, settings), name="sweep.messages")
     finally:
         await providers.close()
         if queue is not None:
             # Its threads wait for coroutines on this loop, which therefore must go on meanwhile.
             await asyncio.to_thread(queue.stop)
+        await sources.close()
+        await egress.close()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -122,7 +122,7 @@ class Pages:
         # 'self' covers our own socket in current browsers; older ones want it spelled out.
         socket = f" ws://{request.host} wss://{request.host}" if HOST.fullmatch(request.host) else ""
         policy = (
-            f"default-src 'self'; connect-src 'self'{socket}; object-src 'none'; base-uri 'none';"
+            f"default-src 'self'; img-src 'self' blob:; connect-src 'self'{socket}; object-src 'none'; base-uri 'none';"
             " form-action 'none'; frame-ancestors 'none'"
         )
         headers = {**SECURITY, "Content-Security-Policy": policy, hdrs.CACHE_CONTROL: "no-cache"}

@@ -21,7 +21,7 @@ from core import sites
 from core.conversations import reading
 from core.db import Database
 from core.errors import LimitReached, StoreUnavailable
-from core.files import PIECE_BYTES, FileGone, Files, StoredFile
+from core.files import DAY_BYTES_MAX, PIECE_BYTES, FileGone, Files, StoredFile
 from core.inbox import Inbox
 from core.limits import UPLOADS, Limits, Whose, refusal
 from core.mentions import SHARED, is_shared
@@ -42,16 +42,9 @@ SILENCE_S = 20.0
 """How long it may say nothing."""
 FORM_BYTES = 16 * 1024
 """What a form may have around its file."""
-DAY_BYTES_MAX = 500 * 1024 * 1024
-"""Of one person in 24 hours."""
 RETRY_S = 5
 NAME_HEADER = "X-File-Name"
 
-OF_A_DAY = """
-SELECT coalesce(sum(size), 0) FROM file f
-WHERE f.identity_id IN (SELECT b.id FROM identity a JOIN identity b USING (person_id) WHERE a.id = $1)
-  AND f.created_at > clock_timestamp() - interval '24 hours' AND f.state <> 'storing'
-"""
 WHO = "SELECT p.id, p.plan, p.timezone, p.language FROM identity i JOIN person p ON p.id = i.person_id WHERE i.id = $1"
 
 _BEARER = re.compile(r"Bearer +([A-Za-z0-9_-]{1,256})", re.IGNORECASE)
@@ -171,8 +164,7 @@ class Uploads:
         """Count one upload; raises LimitReached when a day's number or bytes are used up."""
         async with reading(self._db) as connection:
             who = await connection.fetchrow(WHO, identity_id)
-            used = await connection.fetchval(OF_A_DAY, identity_id)
-        if used + size > DAY_BYTES_MAX:
+        if await self._files.used(identity_id) + size > DAY_BYTES_MAX:
             raise LimitReached(
                 "Umetuma faili nyingi leo. Tuma nyingine kesho."
                 if who["language"] == "sw"

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from core import conversations, crypto, handoff_store, inbox, outbox, rooms, turn, voice
+from core import conversations, crypto, fetching, handoff_store, inbox, outbox, rooms, turn, voice
 from core.db import Database
 from jobs import sweeps
 
@@ -53,6 +53,9 @@ STATEMENTS = {
     "voice.CLAIM": voice.CLAIM,
     "voice.FIND": voice.FIND,
     "voice.LET_GO": voice.LET_GO,
+    "fetching.CLAIMABLE": fetching.CLAIMABLE,
+    "fetching.CLAIM": fetching.CLAIM,
+    "fetching.FIND": fetching.FIND,
     "sweeps.CLAIM_DUE": sweeps.CLAIM_DUE,
     "sweeps.MOVE_ON": sweeps.MOVE_ON,
     "sweeps.REFUSED": sweeps.REFUSED,
@@ -63,6 +66,7 @@ READ_WHOLE = {
     "ix_outbox_in_doubt",
     "ix_outbox_refused",
     "ix_transcription_waiting",
+    "ix_file_fetch_waiting",
 }
 """Partial indexes that hold nothing but what is looked for."""
 

@@ -35,6 +35,9 @@
   const PAGE = 50
   const LOOK_MS = 3000
   const VOICE_S_MAX = 600
+  const FILES_MAX = 10
+  const FILE_BYTES_MAX = 50 * 1024 * 1024
+  const PICTURE_PX = 320
   const VOICE_KINDS = ['audio/webm;codecs=opus', 'audio/mp4', 'audio/ogg;codecs=opus']
   const CID = /^[\w-]{1,64}$/
 
@@ -46,6 +49,7 @@
       choose: 'Suggested replies', hello: (name) => `Hello. I am ${name}, an assistant.`, first: 'Ask me something, or start with one of these.', file: 'File', voice: 'Voice note',
       edited: 'edited', deleted: 'This message was deleted.',
       mic: 'Record a voice note', allow: 'Allow the microphone, and speak.', blocked: 'The microphone is blocked. Allow it in the browser’s settings.', drop: 'Discard the voice note',
+      attach: 'Attach files', files: 'Files to send', remove: 'Remove', lost: 'The file did not get through.', large: 'A file may have at most 50 MB.',
     },
     sw: {
       open: 'Fungua mazungumzo', close: 'Funga mazungumzo', log: 'Ujumbe', box: 'Andika ujumbe', send: 'Tuma', you: 'Wewe', unread: 'hazijasomwa',
@@ -54,6 +58,8 @@
       choose: 'Majibu yaliyopendekezwa', hello: (name) => `Habari. Mimi ni ${name}, msaidizi.`, first: 'Niulize kitu, au anza na mojawapo ya haya.', file: 'Faili', voice: 'Ujumbe wa sauti',
       edited: 'umehaririwa', deleted: 'Ujumbe huu umefutwa.',
       mic: 'Rekodi ujumbe wa sauti', allow: 'Ruhusu maikrofoni, kisha ongea.', blocked: 'Maikrofoni imezuiwa. Iruhusu kwenye mipangilio ya kivinjari.', drop: 'Tupa ujumbe wa sauti',
+      attach: 'Ambatisha faili', files: 'Faili za kutuma', remove: 'Ondoa', lost: 'Faili haikufika.', large: 'Faili isizidi MB 50.',
+      codes: { type: 'Faili ya aina hii haipokelewi.', empty: 'Faili haina kitu.', picture: 'Picha hii haisomeki.', pixels: 'Picha ni kubwa mno.', hidden: 'Faili hii haipokelewi.', limit: 'Umetuma faili nyingi leo. Tuma nyingine kesho.', busy: 'Jaribu tena baada ya muda mfupi.' },
     },
   }
   const words = locale.startsWith('sw') ? WORDS.sw : WORDS.en
@@ -63,6 +69,7 @@
     chat: 'M20.5 11.5a8 8 0 0 1-11.7 7.1L4 20l1.4-4.6a8 8 0 1 1 15.1-3.9z', close: 'M6 6l12 12M18 6L6 18',
     send: 'M12 19V5M6 11l6-6 6 6', reply: 'M9 14L4 9l5-5M4 9h9a6 6 0 0 1 6 6v4', tick: 'M5 12.5l4.5 4.5L19 7.5',
     down: 'M12 5v14M6 13l6 6 6-6', mark: 'M6 17V8l6 6 6-6v9',
+    clip: 'M20 11.5l-8.2 8.2a5 5 0 0 1-7-7l8.5-8.6a3.4 3.4 0 0 1 4.8 4.8l-8.5 8.5a1.7 1.7 0 0 1-2.4-2.4l7.8-7.8',
     mic: 'M12 3a3 3 0 0 0-3 3v5a3 3 0 0 0 6 0V6a3 3 0 0 0-3-3zM6 11a6 6 0 0 0 12 0M12 17v4',
   }
 
@@ -90,7 +97,7 @@ svg{width:20px;height:20px;display:block;fill:none;stroke:currentColor;stroke-wi
 .badge{position:absolute;top:-4px;right:-4px;min-width:22px;height:22px;padding:0 6px;border-radius:11px;background:var(--bg);color:var(--ink);border:1px solid;font-size:12px;line-height:20px;font-weight:600}
 .panel{position:absolute;right:0;bottom:72px;width:384px;height:min(640px,calc(100vh - 112px));background:var(--bg);border:1px solid var(--line);border-radius:12px;box-shadow:0 12px 48px #00000029;display:flex;flex-direction:column;overflow:hidden}
 :host([full]) .panel{position:absolute;inset:0;width:auto;height:auto;border:0;border-radius:0;box-shadow:none}
-:host([full]) :is(.head,.log,.quick,.quote,form,.foot){padding-inline:max(16px,calc(50% - 344px))}
+:host([full]) :is(.head,.log,.quick,.quote,.tray,form,.foot){padding-inline:max(16px,calc(50% - 344px))}
 .head{display:flex;align-items:center;gap:12px;padding:12px 8px 12px 16px;border-bottom:1px solid var(--line);min-height:64px}
 .mark{width:36px;height:36px;--stroke:2;border-radius:50%;background:var(--accent);color:var(--on);display:grid;place-items:center;flex:none}
 .head div{flex:1;min-width:0}
@@ -157,6 +164,16 @@ textarea:focus{outline:2px solid var(--ink);outline-offset:-1px;border-color:tra
 .rec span{flex:1;font-variant-numeric:tabular-nums}
 .rec.on span::before{content:'';display:inline-block;width:10px;height:10px;border-radius:50%;background:var(--red);margin-right:8px}
 audio{display:block;max-width:100%;height:44px}
+.bubble img{display:block;max-width:100%;height:auto;border-radius:12px}
+video{display:block;max-width:100%;max-height:320px}
+.tray{display:flex;flex-direction:column;gap:4px;margin:0;padding:8px 8px 0 16px;border-top:1px solid var(--line);list-style:none;max-height:40%;overflow-y:auto}
+.tray li{display:flex;align-items:center;gap:8px;font-size:14px}
+.tray img{width:40px;height:40px;object-fit:cover;border-radius:6px;flex:none}
+.tray span{flex:1;min-width:0;overflow:hidden;text-overflow:ellipsis}
+.tray small{display:block;font-size:12px;color:var(--mute)}
+.tray .bad small{color:var(--red)}
+progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
+.over{outline:2px dashed var(--ink);outline-offset:-6px}
 @media (max-width:480px){:host(:not([full])){right:16px;bottom:16px}:host([left]:not([full])){left:16px}
 :host(:not([full],[preview])) .panel{position:fixed;inset:var(--top,0) 0 auto 0;width:auto;height:var(--height,100dvh);border:0;border-radius:0}
 :host(:not([preview])) .panel:not([hidden])+.launch{display:none}}
@@ -211,7 +228,18 @@ audio{display:block;max-width:100%;height:44px}
   const plain = (part) => part.text ?? part.caption ?? part.label ?? part.filename ?? part.title ?? part.name ?? part.transcript ?? (part.kind === 'voice' ? words.voice : part.kind === 'table' ? part.columns.join(', ') : words.file)
   const row = (cells, tag) => make('tr', {}, ...cells.map((cell) => make(tag, tag === 'th' ? { scope: 'col' } : {}, cell)))
   const isWeb = (url) => /^https?:/.test(url)
+  const weight = (bytes) => (bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : `${(bytes / 1e6).toFixed(1)} MB`)
+  const shown = ({ ref, url, media_type: kind, filename, size, width, height }) => {
+    const name = filename || words.file
+    if (!url) return isWeb(ref) ? link(ref, name) : name
+    const src = new URL(url, server).href
+    const scale = Math.min(1, PICTURE_PX / height) // The place is there before the picture is.
+    if (width && kind.startsWith('image/')) return link(src, make('img', { src, alt: name, width: Math.round(width * scale), height: Math.round(height * scale), loading: 'lazy' }))
+    if (/^(audio|video)\//.test(kind)) return make(kind.slice(0, 5), { controls: true, preload: 'none', src, 'aria-label': name })
+    return make('span', {}, link(src, name), ` ${weight(size)}`)
+  }
   const DRAWN = {
+    media: (part) => [shown(part), ...(part.caption ? ['\n', ...linked(part.caption)] : [])],
     card: ({ title, text, facts, link: to }) => [
       make('span', { class: 'title' }, title), ...(text ? [...linked(text), '\n'] : []),
       ...(facts.length ? [make('dl', {}, ...facts.flatMap(({ label, value }) => [make('dt', {}, label), make('dd', {}, ...linked(value))]))] : []),
@@ -275,6 +303,7 @@ audio{display:block;max-width:100%;height:44px}
     #older = false
     #before = null
     #heard = []
+    #files = []
 
     connectedCallback() {
       if (this.shadowRoot) return
@@ -318,6 +347,7 @@ audio{display:block;max-width:100%;height:44px}
       this.box = make('textarea', {
         rows: 1, maxlength: TEXT_MAX, 'aria-label': words.box, placeholder: words.box, enterkeyhint: 'send', autocomplete: 'off',
         oninput: () => this.#typed(),
+        onpaste: (event) => { if (event.clipboardData.files.length) { event.preventDefault(); this.#attach(event.clipboardData.files) } },
         onkeydown: (event) => {
           if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return
           event.preventDefault()
@@ -327,17 +357,23 @@ audio{display:block;max-width:100%;height:44px}
       this.go = make('button', { class: 'go', 'aria-label': words.send, disabled: true }, icon('send'))
       this.mic = !this.still && navigator.mediaDevices?.getUserMedia && window.MediaRecorder
         ? make('button', { type: 'button', class: 'icon', 'aria-label': words.mic, onclick: () => this.#record() }, icon('mic')) : make('i', { hidden: true })
+      this.pick = make('input', { type: 'file', multiple: true, hidden: true, onchange: () => { this.#attach(this.pick.files); this.pick.value = '' } })
+      this.clip = make('button', { type: 'button', class: 'icon', 'aria-label': words.attach, onclick: () => this.pick.click() }, icon('clip'))
+      this.tray = make('ul', { class: 'tray', 'aria-label': words.files, hidden: true })
       this.rec = make('div', { class: 'rec', hidden: true }, make('span'), make('button', { type: 'button', class: 'icon', 'aria-label': words.drop, onclick: () => this.#drop() }, icon('close')))
       const form = make('form', {
         onsubmit: (event) => { event.preventDefault(); this.#submit() },
         onkeydown: (event) => { if (event.key === 'Escape' && this.take) { event.stopPropagation(); this.#drop() } },
-      }, this.box, this.rec, this.mic, this.go)
+      }, this.pick, this.clip, this.box, this.rec, this.mic, this.go)
       const close = this.full ? null : make('button', { class: 'icon', 'aria-label': words.close, onclick: () => this.close() }, icon('close'))
       this.panel = make('section', {
         class: 'panel', hidden: !this.full, role: this.full ? null : 'dialog', 'aria-label': title,
         onkeydown: (event) => { if (event.key === 'Escape' && !this.full) this.close() },
+        ondragover: (event) => { if (!this.still && event.dataTransfer.types.includes('Files')) { event.preventDefault(); this.panel.classList.add('over') } },
+        ondragleave: () => this.panel.classList.remove('over'),
+        ondrop: (event) => { event.preventDefault(); this.panel.classList.remove('over'); this.#attach(event.dataTransfer.files) },
       }, make('div', { class: 'head' }, make('span', { class: 'mark' }, icon('mark')), make('div', {}, this.heading, this.state), close),
-      this.log, make('div', { class: 'foot' }, this.jump), this.quick, this.quote, form)
+      this.log, make('div', { class: 'foot' }, this.jump), this.quick, this.quote, this.tray, form)
       this.badge = make('span', { class: 'badge', hidden: true, 'aria-hidden': 'true' })
       this.launcher = make('button', { class: 'launch', 'aria-label': words.open, 'aria-expanded': 'false', onclick: () => (this.#open ? this.close() : this.open()) }, icon('chat'), icon('close'), this.badge)
       const root = this.attachShadow({ mode: 'open' })
@@ -378,6 +414,9 @@ audio{display:block;max-width:100%;height:44px}
       for (const key of tidy ? store.keys() : []) if (key !== 'look') store.drop(key)
       memory.clear()
       if (this.take) this.#drop()
+      for (const one of this.#files) one.request?.abort?.()
+      this.#files = []
+      this.tray.replaceChildren()
       this.#hang()
       this.#identity = this.#room = null
       this.#outbox = []
@@ -423,9 +462,12 @@ audio{display:block;max-width:100%;height:44px}
       this.#tell('close')
     }
 
-    send(text) {
+    send(text) { this.#send(text) }
+
+    #send(text, files = []) {
       text = new TextDecoder().decode(new TextEncoder().encode(text ?? '')).trim() // Half characters cannot be stored.
-      if (text && !this.still) this.#queue({ text })
+      if (this.still) return
+      if (text || files.length) this.#queue(files.length ? { text, files: files.map((one) => one.id), names: files.map((one) => one.file.name) } : { text })
     }
 
     #queue(said) {
@@ -465,12 +507,14 @@ audio{display:block;max-width:100%;height:44px}
 
     #submit() {
       if (this.take) return this.#finish()
-      const text = this.box.value
-      if (!text.trim()) return
+      const [text, files] = [this.box.value, this.#files]
+      if (this.go.disabled) return
       this.box.value = ''
       store.drop('draft')
+      this.#files = []
+      this.tray.replaceChildren()
       this.#grow()
-      this.send(text)
+      this.#send(text, files)
       this.box.focus()
     }
 
@@ -479,6 +523,60 @@ audio{display:block;max-width:100%;height:44px}
       this.#grow()
       const now = Date.now()
       if (this.#ready && now - (this.typedAt || 0) > TYPING_EVERY_MS) { this.typedAt = now; this.#say({ type: 'typing' }) }
+    }
+
+    // A file is on its way as soon as it is chosen; it is sent with what is written then.
+    #attach(chosen) {
+      if (this.still) return
+      for (const file of [...chosen].slice(0, FILES_MAX - this.#files.length)) {
+        const one = { file, said: make('small', { role: 'status' }, weight(file.size)), bar: make('progress', { max: 1, value: 0, 'aria-label': file.name }) }
+        const picture = file.type.startsWith('image/') && make('img', { src: URL.createObjectURL(file), alt: '', onload: () => URL.revokeObjectURL(picture.src), onerror: () => picture.remove() })
+        one.node = make('li', {}, picture || null, make('span', {}, file.name, one.said), one.bar,
+          make('button', { type: 'button', class: 'icon', 'aria-label': `${words.remove} ${file.name}`, onclick: () => this.#detach(one) }, icon('close')))
+        this.#files.push(one)
+        this.tray.append(one.node)
+        if (file.size > FILE_BYTES_MAX) this.#lose(one, words.large)
+      }
+      this.#connect()
+      this.#upload()
+      this.#grow()
+      this.#follow()
+    }
+
+    #detach(one) {
+      one.request?.abort?.()
+      one.node.remove()
+      this.#files = this.#files.filter((other) => other !== one)
+      this.#grow()
+      this.box.focus()
+    }
+
+    #lose(one, why) {
+      one.request ||= {}
+      one.said.textContent = why
+      one.node.className = 'bad'
+      one.bar.remove()
+    }
+
+    // Nobody may upload before the chat has its token.
+    #upload() {
+      for (const one of this.#ready ? this.#files.filter((file) => !file.request) : []) {
+        const request = one.request = new XMLHttpRequest()
+        request.open('POST', `${server}/upload-file/`)
+        request.setRequestHeader('authorization', `Bearer ${store.get('token')}`)
+        request.setRequestHeader('content-type', one.file.type || 'application/octet-stream')
+        request.setRequestHeader('x-file-name', encodeURIComponent(one.file.name.slice(0, 200)))
+        request.upload.onprogress = ({ loaded, total }) => { one.bar.value = loaded / total }
+        request.onloadend = () => {
+          let told = {}
+          try { told = JSON.parse(request.responseText) } catch { /* Nobody answered. */ }
+          one.id = told.id
+          if (told.id) one.bar.remove()
+          else this.#lose(one, words.codes?.[told.error?.code] || (told.error?.code === 'too_large' && words.large) || told.error?.message || words.lost)
+          this.#grow()
+        }
+        request.send(one.file)
+      }
     }
 
     // A voice note takes the place of the box until it is sent or thrown away.
@@ -510,7 +608,7 @@ audio{display:block;max-width:100%;height:44px}
 
     #bar(text, on) {
       this.rec.hidden = text == null
-      this.box.hidden = this.mic.hidden = text != null
+      this.box.hidden = this.mic.hidden = this.clip.hidden = text != null
       this.rec.classList.toggle('on', Boolean(on))
       this.rec.firstChild.setAttribute('aria-live', on ? 'off' : 'polite')
       this.rec.firstChild.textContent = text
@@ -550,7 +648,8 @@ audio{display:block;max-width:100%;height:44px}
     }
 
     #grow() {
-      this.go.disabled = !this.box.value.trim()
+      this.go.disabled = !(this.box.value.trim() || this.#files.length) || this.#files.some((one) => !one.id)
+      this.tray.hidden = !this.#files.length
       this.box.style.height = ''
       const height = this.box.scrollHeight + 2
       this.box.style.height = `${Math.max(44, Math.min(height, 24 * LINES_MAX + 20))}px`
@@ -646,6 +745,7 @@ audio{display:block;max-width:100%;height:44px}
       this.#status('on')
       this.#loaded()
       this.#pump()
+      this.#upload()
     }
 
     #refused(frame) {
@@ -798,8 +898,7 @@ audio{display:block;max-width:100%;height:44px}
       if (this.#texts.has(replyTo)) bubble.append(make('q', {}, this.#texts.get(replyTo)))
       parts.forEach((part, at) => {
         if (at) bubble.append('\n')
-        if (part.kind === 'media' && /^https?:/.test(part.ref)) bubble.append(link(part.ref, plain(part)))
-        else if (DRAWN[part.kind]) bubble.append(...DRAWN[part.kind](part))
+        if (DRAWN[part.kind]) bubble.append(...DRAWN[part.kind](part))
         else if (part.kind === 'location') bubble.append(`${part.label ? part.label + '\n' : ''}${part.latitude}, ${part.longitude}`)
         else bubble.append(...linked(plain(part)))
       })
@@ -839,7 +938,7 @@ audio{display:block;max-width:100%;height:44px}
           make('button', { onclick: () => { one.failed = null; this.#drawPending(one); this.#connect(); this.#pump() } }, words.retry),
           make('button', { onclick: () => { this.#settle(one.cid); this.box.value = one.text; this.#typed(); this.box.focus() } }, words.edit))
         : make('div', { class: 'meta' }, words.sending)
-      const group = make('div', { class: 'group me', 'data-cid': one.cid }, make('div', { class: 'row' }, this.#bubble([{ kind: 'text', text: one.voice ? words.voice : one.text }], one.reply_to)), meta)
+      const group = make('div', { class: 'group me', 'data-cid': one.cid }, make('div', { class: 'row' }, this.#bubble([{ kind: 'text', text: one.voice ? words.voice : [one.text, ...(one.names || [])].filter(Boolean).join('\n') }], one.reply_to)), meta)
       const old = this.pending.querySelector(`[data-cid="${one.cid}"]`)
       if (old) old.replaceWith(group)
       else this.pending.append(group)
