@@ -228,7 +228,7 @@ async def _carry_out(connection: Any, change: Change, message: Any, identity_id:
                 change.sent_at,
             )
             # What was understood of it would repeat its words to staff.
-            await connection.execute("UPDATE turn SET intent = NULL WHERE id = $1", message["turn_id"])
+            await connection.execute("UPDATE turn SET intent = NULL, slots = NULL WHERE id = $1", message["turn_id"])
     begun = [f"turn:{message['turn_id']}:{number}" for number in range(1, STEPS_MAX + 1)]
     await connection.execute(ANSWER_AGAIN, message["turn_id"], BEGUN_MAX, begun)
     return "applied"

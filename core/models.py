@@ -255,7 +255,8 @@ class Turn(Base):
     """What was waiting in a conversation when it was answered: one question, one answer.
 
     waiting -> open (leased under `attempt`, the fence) -> done | dead. Inbound messages join the waiting turn; at
-    most one exists in a conversation. `intent` holds what was understood of each message, kept for staff.
+    most one exists in a conversation. `intent` holds what was understood of each message, kept for staff, and `slots`
+    the values that were understood in it, sealed: core/sealed.py.
     While a human has the word, a waiting turn is `held` and an open one `halted`: core/handoff.py.
     """
 
@@ -269,6 +270,7 @@ class Turn(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     closed_at: Mapped[datetime | None]
     intent: Mapped[dict[str, Any] | None]
+    slots: Mapped[bytes | None]
     __table_args__ = (
         CheckConstraint("state IN ('waiting', 'open', 'held', 'halted', 'done', 'dead')", name="state"),
         Index("uq_turn_unfinished", "conversation_id", "state", unique=True, postgresql_where=UNFINISHED),
@@ -564,9 +566,9 @@ class Receipt(Base):
     person_id: Mapped[UUID] = mapped_column(ForeignKey("person.id"), index=True)
     conversation_id: Mapped[UUID] = mapped_column(ForeignKey("conversation.id"))
     action: Mapped[str]
-    params: Mapped[dict[str, Any]]
+    params: Mapped[bytes] = mapped_column(doc="as JSON, sealed: core/receipts.py")
     state: Mapped[str] = mapped_column(server_default="started")
-    result: Mapped[dict[str, Any] | None]
+    result: Mapped[bytes | None] = mapped_column(doc="text, data and parts, or the error's name, likewise")
     started_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     finished_at: Mapped[datetime | None]
     __table_args__ = (CheckConstraint("state IN ('started', 'done', 'failed')", name="state"),)

@@ -1,13 +1,18 @@
-"""Receipts: one row a call of a WRITE action, written before and after it. The only source of the word "done"."""
+"""Receipts: one row a call of a WRITE action, written before and after it. The only source of the word "done".
+
+What was asked and answered is sealed under the key of the conversation it was asked in."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
+import orjson
 from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from core import crashpoint
 from core.actions import Action, ActionContext, ActionResult, Params
+from core.db import driver
 from core.messages import PARTS
 from core.models import Receipt
 
@@ -20,6 +25,7 @@ async def once(action: Action[Any], params: Params, context: ActionContext) -> A
     """
     key = context.idempotency_key
     async with context.db.transaction() as session:
+        sealed = await _sealed(session, context, "params", params.model_dump_json().encode())
         await session.execute(
             insert(Receipt)
             .values(
@@ -27,13 +33,15 @@ async def once(action: Action[Any], params: Params, context: ActionContext) -> A
                 person_id=context.person.id,
                 conversation_id=context.conversation_id,
                 action=action.name,
-                params=params.model_dump(mode="json"),
+                params=sealed,
             )
             .on_conflict_do_nothing()
         )
         receipt = (await session.execute(select(Receipt).where(Receipt.key == key))).scalar_one()
         if receipt.state == "done" and receipt.result is not None:
-            return _read(receipt.result)
+            known = await opened(session, receipt, "result")
+            # Its room was erased since; what was done is done.
+            return ActionResult("") if known is None else _read(known)
     crashpoint.hit("turn.action_started")
     try:
         result = await action.run(context, params)
@@ -51,11 +59,32 @@ async def once(action: Action[Any], params: Params, context: ActionContext) -> A
 
 async def _finish(context: ActionContext, state: str, result: dict[str, Any]) -> None:
     async with context.db.transaction() as session:
+        sealed = await _sealed(session, context, "result", orjson.dumps(result))
         await session.execute(
             update(Receipt)
             .where(Receipt.key == context.idempotency_key, Receipt.state != "done")
-            .values(state=state, result=result, finished_at=datetime.now(UTC))
+            .values(state=state, result=sealed, finished_at=datetime.now(UTC))
         )
+
+
+async def opened(session: AsyncSession, receipt: Receipt, what: Literal["params", "result"]) -> dict[str, Any] | None:
+    """The parameters or the result of a call; None where there is none, or the room's key was destroyed."""
+    connection = await driver(session)
+    value = receipt.params if what == "params" else receipt.result
+    [json] = await connection.keys.opened(connection, [(receipt.conversation_id, as_receipt(receipt.key, what), value)])
+    return None if json is None else dict(orjson.loads(json))
+
+
+async def _sealed(session: AsyncSession, context: ActionContext, what: str, json: bytes) -> bytes:
+    connection = await driver(session)
+    keys = await connection.keys.current(connection, [context.conversation_id])
+    sealed: bytes = keys[context.conversation_id].seal(as_receipt(context.idempotency_key, what), json)
+    return sealed
+
+
+def as_receipt(key: str, what: str) -> bytes:
+    """What the parameters or the result of a call are sealed as."""
+    return f"receipt\0{what}\0{key}".encode()
 
 
 def _read(result: dict[str, Any]) -> ActionResult:

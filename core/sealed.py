@@ -5,9 +5,11 @@ ours) and who said it, so that a row whose words, sender, number of event or roo
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
+
+import orjson
 
 from core.crypto import RoomKey, RoomKeys
 from core.messages import PARTS, Part
@@ -59,6 +61,25 @@ def _what(row: Any) -> bytes:
     if row["event_id"] is not None:
         return as_message(row["event_id"], by_identity(row["identity_id"]))
     return as_message(row["dedup_key"], by_author(row["author"]))
+
+
+def as_slots(turn_id: int) -> bytes:
+    """What the values understood in a turn are sealed as."""
+    return b"slots\0%d" % turn_id
+
+
+def seal_slots(key: RoomKey, turn_id: int, understood: Sequence[Mapping[str, Any]]) -> bytes | None:
+    """The slots of what was understood of each message, to be stored; None where there are none."""
+    slots = [one.get("slots") or {} for one in understood]
+    return key.seal(as_slots(turn_id), orjson.dumps(slots)) if any(slots) else None
+
+
+def with_slots(intent: Mapping[str, Any] | None, slots: bytes | None) -> Mapping[str, Any] | None:
+    """What was understood in a turn, its slots put back; as it is where they were erased."""
+    if intent is None or slots is None:
+        return intent
+    pairs = zip(intent["messages"], orjson.loads(slots), strict=True)
+    return {"messages": [{**one, "slots": values} if values else one for one, values in pairs]}
 
 
 def as_note(author: str, nonce: str) -> bytes:

@@ -32,7 +32,7 @@ from core.messages import Address, ChannelName, InboundMessage, Media, Part, Rep
 from core.outbox import COUNTED, WRITE
 from core.providers import Providers
 from core.receipts import once
-from core.sealed import BOT, COLUMNS, opened_parts, seal
+from core.sealed import BOT, COLUMNS, opened_parts, seal, seal_slots
 from core.settings import Settings
 from core.wake import Wakes
 from core.window import WINDOWED
@@ -341,12 +341,13 @@ WHERE id = $1 AND attempt = $2 AND state = 'open'
 CLOSE = f"""
 WITH given AS (
     SELECT * FROM unnest($1::bigint[], $2::int[], $3::uuid[], $4::text[], $5::text[], $6::int[],
-                         $7::bytea[])
-        AS g(id, attempt, conversation_id, state, intent, epoch, sealed)
+                         $7::bytea[], $8::bytea[])
+        AS g(id, attempt, conversation_id, state, intent, epoch, sealed, slots)
 ), first AS MATERIALIZED (
     SELECT id, epoch FROM conversation WHERE id IN (SELECT conversation_id FROM given) ORDER BY id FOR NO KEY UPDATE
 ), closed AS (
-    UPDATE turn t SET state = g.state, intent = g.intent::jsonb, closed_at = clock_timestamp(), lease_until = NULL
+    UPDATE turn t SET state = g.state, intent = g.intent::jsonb, slots = g.slots, closed_at = clock_timestamp(),
+        lease_until = NULL
     FROM given g JOIN first ON first.id = g.conversation_id
     WHERE t.id = g.id AND t.attempt = g.attempt AND t.state IS NOT DISTINCT FROM 'open'
       AND first.epoch = coalesce(g.epoch, first.epoch)
@@ -505,14 +506,20 @@ class Turns:
             [turn.attempt for turn in turns],
             [turn.conversation_id for turn in turns],
             ["dead" if turn.attempt > ATTEMPTS_MAX else "done" for turn in turns],
-            [orjson.dumps({"messages": list(closing.understood)}).decode() for closing in closings],
+            [orjson.dumps({"messages": [_bare(one) for one in closing.understood]}).decode() for closing in closings],
             [reply and keys[turn.conversation_id].epoch for turn, reply in zip(turns, replies, strict=True)],
             [
                 reply and seal(keys[turn.conversation_id], f"turn:{turn.id}", BOT, reply.parts)
                 for turn, reply in zip(turns, replies, strict=True)
             ],
+            [seal_slots(keys[one.turn.conversation_id], one.turn.id, one.understood) for one in closings],
         )
         return {row["id"] for row in rows}
+
+
+def _bare(understood: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """What was understood, without the values, which are words of people."""
+    return {name: value for name, value in understood.items() if name != "slots"}
 
 
 Read = tuple[Any, tuple[Part, ...] | None]

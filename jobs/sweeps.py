@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
+from connectors.reminders.models import as_reminder
 from connectors.reminders.recurrence import next_after
 from core import crashpoint
 from core.db import Database, is_away
@@ -44,7 +45,7 @@ RETRY_S_MIN, RETRY_S_MAX = 0.25, 5.0
 
 CLAIM_DUE = """
 WITH due AS (
-    SELECT id, conversation_id, content, wall_time, zone, rrule, due_at
+    SELECT id, conversation_id, sealed, wall_time, zone, rrule, due_at
     FROM reminder WHERE state = 'active' AND due_at <= $1
     ORDER BY due_at, conversation_id LIMIT $2 FOR UPDATE SKIP LOCKED
 ), ended AS (
@@ -121,7 +122,12 @@ async def put_due(db: Database, wakes: Wakes, now: datetime) -> int:
                 MOVE_ON, [row["id"] for row in repeating],
                 [wall for wall, _ in after], [due for _, due in after],
             )  # fmt: skip
-        await post(connection, [_message(row, now) for row in rows])
+        values = [(row["conversation_id"], as_reminder(row["id"]), row["sealed"]) for row in rows]
+        said = await connection.keys.opened(connection, values)
+        # One whose room was erased has nothing to say any more.
+        await post(
+            connection, [_message(row, words.decode(), now) for row, words in zip(rows, said, strict=True) if words]
+        )
         await wakes.notify(connection, "outbox")
         crashpoint.hit("reminders.before_commit")
     crashpoint.hit("reminders.committed")
@@ -193,8 +199,8 @@ def reminder_text(content: str, due_at: datetime, zone: str, now: datetime) -> s
     return f"Reminder (due {when}, late): {content}"
 
 
-def _message(row: Mapping[str, Any], now: datetime) -> NewMessage:
-    text = reminder_text(row["content"], row["due_at"], row["zone"], now)[:TEXT_CHARS_MAX]
+def _message(row: Mapping[str, Any], content: str, now: datetime) -> NewMessage:
+    text = reminder_text(content, row["due_at"], row["zone"], now)[:TEXT_CHARS_MAX]
     key = f"reminder:{row['id']}:{row['due_at'].isoformat()}"
     return NewMessage(row["conversation_id"], (Text(text=text),), "reminder", key)
 

@@ -29,7 +29,7 @@ LIST_PAGE = 50
 THREAD_PAGE = 60
 """Messages on one page of a conversation."""
 SEARCH_CHARS_MAX = 100
-SEALED_AS = frozenset({"conversation_id", "sealed", "event_id", "dedup_key", "identity_id"})
+SEALED_AS = frozenset({"conversation_id", "sealed", "event_id", "dedup_key", "identity_id", "slots"})
 ERASED = "This note was erased."
 NOTES_MAX = 200
 """Notes of staff shown with one page of a conversation, the newest."""
@@ -587,6 +587,7 @@ async def thread(session: AsyncSession, conversation_id: UUID, upto: int | None)
             Message.turn_id,
             Message.author,
             Turn.intent,
+            Turn.slots,
             Outbox.kind,
             Outbox.template["name"].astext.label("template"),
             func.coalesce(Person.name, Identity.display_name).label("sender"),
@@ -597,7 +598,11 @@ async def thread(session: AsyncSession, conversation_id: UUID, upto: int | None)
     rows = (await session.execute(statement.limit(THREAD_PAGE))).mappings().all()
     connection = await driver(session)
     said = await sealed.opened(connection.keys, connection, rows)
-    return [_stored(row, json) for row, json in zip(reversed(rows), reversed(said), strict=True)]
+    slots = await connection.keys.opened(
+        connection, [(conversation_id, sealed.as_slots(row["turn_id"] or 0), row["slots"]) for row in rows]
+    )
+    found = [_stored(*one) for one in zip(rows, said, slots, strict=True)]
+    return found[::-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -654,9 +659,10 @@ async def canned_replies(session: AsyncSession) -> Sequence[CannedReply]:
     return (await session.scalars(select(CannedReply).order_by(CannedReply.shortcut))).all()
 
 
-def _stored(row: RowMapping, json: bytes | None) -> Stored:
+def _stored(row: RowMapping, json: bytes | None, slots: bytes | None) -> Stored:
     """A message from its row; its parts are None for kinds that this version does not know, and none once erased."""
     shown = {name: value for name, value in row.items() if name not in SEALED_AS}
+    shown["intent"] = sealed.with_slots(row["intent"], slots)
     if json is None:
         return Stored(**shown | {"parts": (), "deleted_at": row["deleted_at"] or row["created_at"]})
     try:

@@ -11,9 +11,12 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from bot.bench import Row, percentile
 from bot.stand import stand
+from connectors.reminders.models import as_reminder
+from core.crypto import RoomKeys
 
 DUE = 10_000
 ROOMS = 1_000
@@ -40,11 +43,12 @@ JOIN (SELECT id, row_number() OVER () AS n FROM rooms) room USING (n)
 """
 
 SET = """
-INSERT INTO reminder (id, person_id, conversation_id, content, wall_time, zone, rrule, due_at, key)
-SELECT gen_random_uuid(), p.person_id, p.conversation_id, 'stretch', at AT TIME ZONE 'Africa/Nairobi', 'Africa/Nairobi',
+INSERT INTO reminder (id, person_id, conversation_id, sealed, wall_time, zone, rrule, due_at, key)
+SELECT g.id, p.person_id, p.conversation_id, g.sealed, at AT TIME ZONE 'Africa/Nairobi', 'Africa/Nairobi',
        CASE WHEN n % 4 = 0 THEN 'FREQ=DAILY' END, at, gen_random_uuid()::text
-FROM generate_series(1, $3) n
-JOIN unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS p(person_id, conversation_id, i) ON p.i = n % cardinality($1) + 1
+FROM unnest($3::uuid[], $6::bytea[]) WITH ORDINALITY AS g(id, sealed, n)
+JOIN unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS p(person_id, conversation_id, i)
+  ON p.i = g.n % cardinality($1) + 1
 CROSS JOIN LATERAL (SELECT to_timestamp($4::float8 + $5::float8 * (n - 1)) AS at) due
 """
 
@@ -77,13 +81,17 @@ async def floor(connection: Any) -> list[float]:
     return times
 
 
-async def ours(connection: Any, rooms: list[Any], count: int, apart_s: float) -> list[float]:
+async def ours(connection: Any, keys: RoomKeys, rooms: list[Any], count: int, apart_s: float) -> list[float]:
     """Let `count` reminders come due, `apart_s` apart; for each the milliseconds until its row was seen committed."""
     newest = await connection.fetchval("SELECT coalesce(max(id), 0) FROM outbox")
+    ids = [uuid4() for _ in range(count)]
+    places = [room["conversation_id"] for room in rooms]
+    current = await keys.current(connection, places)
+    sealed = [
+        current[places[number % len(places)]].seal(as_reminder(one), b"stretch") for number, one in enumerate(ids, 1)
+    ]
     due_at = time.time() + LEAD_S
-    await connection.execute(
-        SET, [room["person_id"] for room in rooms], [room["conversation_id"] for room in rooms], count, due_at, apart_s
-    )
+    await connection.execute(SET, [room["person_id"] for room in rooms], places, ids, due_at, apart_s, sealed)
     times: list[float] = []
     give_up_at = due_at + count * apart_s + SETTLE_S
     while len(times) < count:
@@ -111,13 +119,13 @@ async def run(_args: argparse.Namespace) -> list[Row]:
             connection = await deployment.postgres.connect("mathia")
             try:
                 rooms = await connection.fetch(PEOPLE, ROOMS)
-                await ours(connection, rooms, 1, 0)  # The worker has started once this one is said.
+                await ours(connection, deployment.keys, rooms, 1, 0)  # The worker has started once this one is said.
                 limits: list[list[float]] = []
                 rounds: list[list[float]] = []
                 for _ in range(ROUNDS):
                     limits.append(await floor(bare))
-                    rounds.append(await ours(connection, rooms, DUE, 0))
-                alone = await ours(connection, rooms, ALONE, ALONE_APART_S)
+                    rounds.append(await ours(connection, deployment.keys, rooms, DUE, 0))
+                alone = await ours(connection, deployment.keys, rooms, ALONE, ALONE_APART_S)
                 distinct = await connection.fetchval("SELECT count(DISTINCT dedup_key) FROM outbox")
             finally:
                 for opened in (bare, connection, admin):

@@ -13,7 +13,7 @@ from sqlalchemy import Select, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from connectors.reminders import recurrence
-from connectors.reminders.models import Reminder
+from connectors.reminders.models import Reminder, open_contents, seal_content
 from core.actions import ActionContext, ActionResult, Effect, Params, action
 from core.errors import InvalidSlot, LimitReached, UserError
 from core.models import Conversation
@@ -100,14 +100,18 @@ async def set_reminder(ctx: ActionContext, params: SetReminder) -> ActionResult:
         await hold(session, ctx.person.id)
         earlier = await session.scalar(_own(ctx).where(Reminder.key == ctx.idempotency_key))
         if earlier is not None:
+            await open_contents(session, [earlier])
             return _confirmed(earlier)
         rrule, wall, due = plan(params.time, params.recurrence, ctx.zone.key, ctx.now)
         await _check_limits(session, ctx, rrule)
+        reminder_id = uuid4()
+        sealed = await seal_content(session, reminder_id, ctx.conversation_id, params.content)
         reminder = Reminder(
-            id=uuid4(), person_id=ctx.person.id, conversation_id=ctx.conversation_id, content=params.content,
+            id=reminder_id, person_id=ctx.person.id, conversation_id=ctx.conversation_id, sealed=sealed,
             wall_time=wall, zone=ctx.zone.key, rrule=rrule, due_at=due, state="active", priority=params.priority,
             created_at=ctx.now, key=ctx.idempotency_key,
         )  # fmt: skip
+        reminder.content = params.content
         session.add(reminder)
     return _confirmed(reminder)
 
@@ -116,7 +120,7 @@ async def set_reminder(ctx: ActionContext, params: SetReminder) -> ActionResult:
 async def list_reminders(ctx: ActionContext, params: ListReminders) -> ActionResult:
     """Show the person's reminders, the soonest first."""
     async with ctx.db.transaction() as session:
-        reminders = (await session.scalars(_shown(ctx).limit(SHOWN_MAX))).all()
+        reminders = await open_contents(session, (await session.scalars(_shown(ctx).limit(SHOWN_MAX))).all())
         count = await session.scalar(select(func.count()).select_from(_shown(ctx).subquery())) or 0
         elsewhere = await _elsewhere(session, reminders, ctx)
     if not reminders:
@@ -137,8 +141,9 @@ async def cancel_reminder(ctx: ActionContext, params: CancelReminder) -> ActionR
     async with ctx.db.transaction() as session:
         earlier = await session.scalar(_own(ctx).where(Reminder.cancel_key == ctx.idempotency_key))
         if earlier is not None:
+            await open_contents(session, [earlier])
             return _cancelled(earlier)
-        reminders = (await session.scalars(_shown(ctx).limit(ACTIVE_MAX))).all()
+        reminders = await open_contents(session, (await session.scalars(_shown(ctx).limit(ACTIVE_MAX))).all())
         reminder = _chosen(reminders, params.which, ctx)
         cancelled = await session.scalar(
             update(Reminder)

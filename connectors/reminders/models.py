@@ -1,11 +1,14 @@
 """The reminder table: what to say, to whom, and when by the person's own clock."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID, uuid4
 
 from sqlalchemy import CheckConstraint, DateTime, ForeignKey, Index, func, text
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
+from core.db import driver
 from core.models import Base
 
 
@@ -16,10 +19,12 @@ class Reminder(Base):
     """
 
     __tablename__ = "reminder"
+    content = ""
+    """The words, once `open_contents` was there; no column."""
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
     person_id: Mapped[UUID] = mapped_column(ForeignKey("person.id"))
     conversation_id: Mapped[UUID] = mapped_column(ForeignKey("conversation.id"), doc="where it speaks")
-    content: Mapped[str]
+    sealed: Mapped[bytes] = mapped_column(doc="its words, under the key of the room where it speaks")
     wall_time: Mapped[datetime] = mapped_column(
         DateTime(timezone=False),
         doc="any occurrence by the local clock: the first one, or the next",
@@ -39,3 +44,28 @@ class Reminder(Base):
         Index("ix_reminder_due", "due_at", postgresql_where=text("state = 'active'")),
         Index("ix_reminder_person", "person_id", "due_at", postgresql_where=text("state = 'active'")),
     )
+
+GONE = "(no longer readable)"
+"""What a reminder says whose room's key was destroyed."""
+
+
+def as_reminder(reminder_id: UUID) -> bytes:
+    """What its words are sealed as."""
+    return b"reminder\0" + reminder_id.bytes
+
+
+async def seal_content(session: AsyncSession, reminder_id: UUID, conversation_id: UUID, content: str) -> bytes:
+    """Its words, as they are stored."""
+    connection = await driver(session)
+    keys = await connection.keys.current(connection, [conversation_id])
+    sealed: bytes = keys[conversation_id].seal(as_reminder(reminder_id), content.encode())
+    return sealed
+
+
+async def open_contents(session: AsyncSession, reminders: Sequence[Reminder]) -> Sequence[Reminder]:
+    """The same reminders, with their words."""
+    connection = await driver(session)
+    values = [(one.conversation_id, as_reminder(one.id), one.sealed) for one in reminders]
+    for one, content in zip(reminders, await connection.keys.opened(connection, values), strict=True):
+        one.content = GONE if content is None else content.decode()
+    return reminders

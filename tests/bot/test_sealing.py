@@ -7,17 +7,22 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID, uuid4
 
 import pytest
 from alembic import command
+from sqlalchemy import select
 
 from bot.migrate import alembic_config, drift, migrate
 from bot.servers.postgres import APP, OWNER, Postgres
+from connectors.reminders.models import Reminder, open_contents
 from core.conversations import history
-from core.db import Database
+from core.db import Database, driver
 from core.messages import text_of
+from core.models import Receipt, Turn
+from core.receipts import opened
+from core.sealed import as_slots, with_slots
 from core.settings import Settings
 from web_admin import queries
 
@@ -54,6 +59,20 @@ async def talk(postgres: Postgres, name: str, canary: str) -> dict[UUID, list[st
             await connection.execute(
                 "INSERT INTO conversation (id, channel, account, room, next_seq) VALUES ($1, 'web', 'a', $2, $3)",
                 conversation, f"r{room}", LINES + 1,
+            )  # fmt: skip
+            await connection.execute(
+                "INSERT INTO reminder (id, person_id, conversation_id, content, wall_time, zone, due_at, key)"
+                " VALUES ($1, $2, $3, $4, now(), 'UTC', now(), $5)",
+                uuid4(), person, conversation, f"{canary} reminder", f"k{room}",
+            )  # fmt: skip
+            call = f'{{"text": "{canary} call", "data": {{}}, "parts": []}}'
+            await connection.execute(
+                "INSERT INTO receipt (key, person_id, conversation_id, action, params, state, result)"
+                " VALUES ($1, $2, $3, 'a', $4, 'done', $4)", f"k{room}", person, conversation, call,
+            )  # fmt: skip
+            await connection.execute(
+                "INSERT INTO turn (conversation_id, first_seq, state, intent) VALUES ($1, 1, 'done', $2)", conversation,
+                f'{{"messages": [{{"action": "none"}}, {{"action": "a", "slots": {{"x": "{canary} slot"}}}}]}}',
             )  # fmt: skip
             said[conversation] = []
             for seq in range(1, LINES + 1):
@@ -116,7 +135,7 @@ async def test_a_database_with_plain_messages_is_sealed_whole_or_not_at_all(plai
         assert await drift(owner_url) is None
         await admin.execute("CHECKPOINT")
         data = Path(await admin.fetchval("SELECT current_setting('data_directory')"))
-        for table in ("message", "note"):
+        for table in ("message", "note", "reminder", "receipt", "turn"):
             files = await admin.fetch(
                 "SELECT pg_relation_filepath(c.oid) AS path FROM pg_class c WHERE c.oid = $1::regclass"
                 " OR c.oid = (SELECT reltoastrelid FROM pg_class WHERE oid = $1::regclass)", table,
@@ -135,6 +154,19 @@ async def test_a_database_with_plain_messages_is_sealed_whole_or_not_at_all(plai
             assert [text_of(message.parts) for message in stored] == lines
             assert [message.seq for message in stored if message.deleted_at is not None] == list(range(4, LINES + 1, 4))
             async with db.transaction() as session:
+                where = {"conversation_id": room}
+                found = (await session.scalars(select(Reminder).filter_by(**where))).all()
+                [reminder] = await open_contents(session, found)
+                assert reminder.content == f"{canary} reminder"
+                receipt = (await session.scalars(select(Receipt).filter_by(**where))).one()
+                whats: tuple[Literal["params", "result"], ...] = ("params", "result")
+                for what in whats:
+                    assert await opened(session, receipt, what) == {"text": f"{canary} call", "data": {}, "parts": []}
+                turn = (await session.scalars(select(Turn).filter_by(**where))).one()
+                [slots] = await db.keys.opened(await driver(session), [(room, as_slots(turn.id), turn.slots)])
+                assert with_slots(turn.intent, slots) == {
+                    "messages": [{"action": "none"}, {"action": "a", "slots": {"x": f"{canary} slot"}}]
+                }
                 [aside] = await queries.asides(session, room, None, None)
                 assert aside.text.startswith(f"{canary} note")
     finally:

@@ -86,11 +86,11 @@ class Stage:
         key = f"{kind}:{text}:{conversation}"
         if kind == "reminder":
             reminder = await self.db.pool.fetchval(
-                "INSERT INTO reminder (id, person_id, conversation_id, content, wall_time, zone, due_at, key, state)"
+                "INSERT INTO reminder (id, person_id, conversation_id, sealed, wall_time, zone, due_at, key, state)"
                 " SELECT gen_random_uuid(), i.person_id, $1, $2, now(), 'UTC', now(), $3, 'done' FROM member m"
                 " JOIN identity i ON i.id = m.identity_id WHERE m.conversation_id = $1 RETURNING id",
                 conversation,
-                text,
+                text.encode(),
                 key,
             )
             key = f"reminder:{reminder}:{datetime.now(UTC).isoformat()}"

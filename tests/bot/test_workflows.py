@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from bot.workflows import add_arguments, main
 from connectors import CONNECTORS
+from connectors.reminders.models import Reminder, open_contents
 from core.catalog import Catalog
 from core.db import Database
 from core.errors import UserError
@@ -89,7 +91,9 @@ async def test_workflow_is_added_started_approved_shown_paused_and_deleted(
         await providers.close()
     shown = await typed("show", run)
     assert '"by": "Asha"' in shown
-    assert await db.pool.fetchval("SELECT content FROM reminder") == "stretch"
+    async with db.transaction() as session:
+        [reminder] = await open_contents(session, (await session.scalars(select(Reminder))).all())
+    assert reminder.content == "stretch"
     assert (await said(db, known.conversation_id))[0] == "Set a reminder to stretch?"
     assert await typed("pause", "morning") == "morning: paused"
     with pytest.raises(UserError, match="paused; resume it first"):

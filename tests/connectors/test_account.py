@@ -5,9 +5,12 @@ import re
 from collections.abc import AsyncIterator
 
 import pytest
+from sqlalchemy import select
 
+from connectors.reminders.models import Reminder, open_contents
 from core.db import Database
 from core.linking import CODES_MAX
+from core.models import Identity
 from tests.core.speaking import TELEGRAM, WEB, WHATSAPP, Mathia, at, mathia
 from tests.said import messages
 
@@ -122,7 +125,7 @@ async def test_code_is_kept_only_as_its_hash(bot: Mathia) -> None:
     bare = code.replace("-", "")
     rows = await bot.db.pool.fetch(
         "SELECT t::text AS row FROM link_code t UNION ALL SELECT t::text FROM link_try t UNION ALL"
-        " SELECT intent::text FROM turn UNION ALL SELECT params::text FROM receipt UNION ALL"
+        " SELECT t::text FROM turn t UNION ALL SELECT action FROM receipt UNION ALL"
         " SELECT t::text FROM audit t"
     )
     assert len(rows) >= 6
@@ -158,10 +161,10 @@ async def test_two_authors_of_one_turn_in_a_group_are_two_people(bot: Mathia) ->
     one, two = at(TELEGRAM, "71", "-9"), at(TELEGRAM, "72", "-9")
     await bot.receive((one, "remind me tomorrow at 9 to buy milk"), (two, "remind me tomorrow at 9 to buy bread"))
     await bot.answer()
-    rows = await bot.db.pool.fetch(
-        "SELECT r.content, i.provider_id FROM reminder r JOIN identity i USING (person_id) ORDER BY 2"
-    )
-    assert [tuple(row) for row in rows] == [("buy milk", "71"), ("buy bread", "72")]
+    async with bot.db.transaction() as session:
+        statement = select(Reminder).join(Identity, Identity.person_id == Reminder.person_id)
+        found = (await session.scalars(statement.order_by(Identity.provider_id))).all()
+        assert [one.content for one in await open_contents(session, found)] == ["buy milk", "buy bread"]
 
 
 async def test_dialogs_of_two_chats_of_one_person_never_mix(bot: Mathia) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pytest
 from pydantic import ValidationError
@@ -21,7 +22,7 @@ from connectors.reminders.actions import (
     list_reminders,
     set_reminder,
 )
-from connectors.reminders.models import Reminder
+from connectors.reminders.models import Reminder, open_contents, seal_content
 from core.actions import ActionContext, Person
 from core.db import Database
 from core.errors import InvalidSlot, LimitReached, UserError
@@ -95,7 +96,8 @@ async def test_reminder_is_confirmed_in_the_persons_own_time(people: People, db:
     result = await set_reminder.run(ctx, asked("call Amina", "2026-11-24T09:00"))
     assert result.text == "Done. Reminder set for Tue 24 Nov, 09:00 (Nairobi)."
     async with db.transaction() as session:
-        reminder = (await session.scalars(select(Reminder))).one()
+        [reminder] = await open_contents(session, [(await session.scalars(select(Reminder))).one()])
+        assert b"Amina" not in reminder.sealed
     assert (str(reminder.id), reminder.content, reminder.zone) == (result.data["id"], "call Amina", "Africa/Nairobi")
     assert reminder.due_at == datetime(2026, 11, 24, 6, tzinfo=UTC)
     assert (reminder.person_id, reminder.conversation_id) == (ctx.person.id, ctx.conversation_id)
@@ -201,12 +203,18 @@ async def test_calls_with_one_key_at_once_set_one_reminder(people: People, db: D
 
 async def fill(db: Database, ctx: ActionContext, count: int, rrule: str | None = None) -> None:
     """So many reminders of this person, the first due soonest."""
+    ids = [uuid4() for _ in range(count)]
     async with db.transaction() as session:
+        contents = [
+            await seal_content(session, one, ctx.conversation_id, f"thing {number}")
+            for number, one in enumerate(ids, 1)
+        ]
         await session.execute(
             insert(Reminder),
             [
                 {
-                    "person_id": ctx.person.id, "conversation_id": ctx.conversation_id, "content": f"thing {number}",
+                    "id": ids[number - 1], "sealed": contents[number - 1],
+                    "person_id": ctx.person.id, "conversation_id": ctx.conversation_id,
                     "wall_time": datetime(2026, 12, 1, 9) + timedelta(minutes=number), "zone": "Africa/Nairobi",  # noqa: DTZ001
                     "rrule": rrule, "due_at": NOW + timedelta(days=8, minutes=number),
                     "key": f"fill:{ctx.person.id}:{number}",

@@ -216,7 +216,7 @@ async def test_an_answer_whose_action_has_begun_is_kept(
     [turn] = await turns.claim(10)
     await db.pool.execute(
         "INSERT INTO receipt (key, person_id, conversation_id, action, params) VALUES ($1, $2, $3, 'set_reminder', $4)",
-        f"turn:{turn.id}:1", turn.person.id, turn.conversation_id, {},
+        f"turn:{turn.id}:1", turn.person.id, turn.conversation_id, b"",
     )  # fmt: skip
     assert (await inbox.change(change("edit"))).state == "applied"
     assert await db.pool.fetchval("SELECT attempt FROM turn") == turn.attempt

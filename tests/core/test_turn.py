@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pydantic import Field
 from redis.asyncio import Redis
+from sqlalchemy import select
 
 from bot.runners import TurnRunner
 from bot.wiring import connect_valkey
@@ -22,7 +23,9 @@ from core.errors import InvalidSlot, LimitReached, ProviderUnavailable
 from core.inbox import Inbox
 from core.limits import CALLS, MESSAGES, Limits
 from core.messages import InboundMessage, Reply, Text
+from core.models import Receipt
 from core.providers import Providers
+from core.receipts import opened
 from core.settings import Settings
 from core.turn import Closing, TurnDeps, Turns, run_turn
 from core.wake import Wakes
@@ -176,9 +179,11 @@ async def test_a_missing_slot_is_asked_for_and_its_answer_completes_the_request(
     await kit.hear("milk")
     assert kit.brain.seen[-1].state.asked == ("content",)
     assert (await kit.said())[-1] == "Done. Noted: milk."
-    receipt = await kit.db.pool.fetchrow("SELECT state, action, params, result FROM receipt")
-    assert (receipt["state"], receipt["action"]) == ("done", "take_note")
-    assert receipt["params"] == {"content": "milk", "colour": "green"}
+    async with kit.db.transaction() as session:
+        receipt = (await session.scalars(select(Receipt))).one()
+        assert (receipt.state, receipt.action) == ("done", "take_note")
+        assert await opened(session, receipt, "params") == {"content": "milk", "colour": "green"}
+        assert (await opened(session, receipt, "result") or {})["text"] == "Done. Noted: milk."
 
 
 async def test_a_request_in_pieces_is_one_request(kit: Kit) -> None:

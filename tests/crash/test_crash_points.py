@@ -17,6 +17,7 @@ import pytest_asyncio
 from bot.bench.storm import judge, sends_of, settled
 from bot.bench.webhooks import Connection, inbound, signed_request
 from bot.stand import ROOT, Stand, answers, stand
+from connectors.reminders.models import as_reminder
 from core.crashpoint import POINTS
 from tests.said import messages_on
 from tests.waiting import until
@@ -152,11 +153,12 @@ async def check(deployment: Stand, events: list[str]) -> None:
         await settled(connection, SETTLED_LIMIT_S)
         verdict = await judge(connection, deployment.keys, events, await sends_of(deployment))
         assert verdict.passed, verdict
-        reminders = await connection.fetchval("SELECT count(*) - count(DISTINCT content) FROM reminder")
-        assert reminders == 0, "a reminder was set twice"
         heard = await messages_on(deployment.keys, connection, "WHERE m.event_id = ANY($1)", events)
         asked = [text for row in heard if (text := row["parts"][0].get("text", "")).startswith("remind")]
-        contents = [row["content"] for row in await connection.fetch("SELECT content FROM reminder")]
+        rows = await connection.fetch("SELECT id, conversation_id, sealed FROM reminder")
+        values = [(row["conversation_id"], as_reminder(row["id"]), row["sealed"]) for row in rows]
+        contents = [(content or b"").decode() for content in await deployment.keys.opened(connection, values)]
+        assert len(contents) == len(set(contents)), "a reminder was set twice"
         assert all(any(text.endswith(content) for content in contents) for text in asked), "a reminder was lost"
     finally:
         await connection.close()

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field
 from sqlalchemy import insert
 
+from connectors.reminders.models import seal_content
 from core.actions import ActionContext, ActionResult, Connector, Effect, Params, action
 from core.catalog import Catalog
 from core.db import Database
@@ -66,6 +67,12 @@ async def said(db: Database, conversation_id: UUID) -> list[str]:
     return await texts(db, "WHERE conversation_id = $1 AND direction = 'out' ORDER BY seq", conversation_id)
 
 
+async def sealed_content(db: Database, reminder_id: UUID, conversation_id: UUID, content: str) -> bytes:
+    """A reminder's words, as they are stored."""
+    async with db.transaction() as session:
+        return await seal_content(session, reminder_id, conversation_id, content)
+
+
 async def remind(
     db: Database, known: Known, due_at: datetime, *, content: str = "stretch", wall: datetime | None = None,
     zone: str = "Africa/Nairobi", rrule: str | None = None,
@@ -74,12 +81,12 @@ async def remind(
     identifier = uuid4()
     wall = wall or due_at.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
     await db.pool.execute(
-        "INSERT INTO reminder (id, person_id, conversation_id, content, wall_time, zone, rrule, due_at, key)"
+        "INSERT INTO reminder (id, person_id, conversation_id, sealed, wall_time, zone, rrule, due_at, key)"
         " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         identifier,
         known.person_id,
         known.conversation_id,
-        content,
+        await sealed_content(db, identifier, known.conversation_id, content),
         wall,
         zone,
         rrule,

@@ -8,10 +8,12 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from bot.servers.postgres import Postgres
+from connectors.reminders.models import as_reminder
 from core.db import Database, is_away
 from core.wake import Wakes
 from jobs.sweeps import BATCH_MAX, put_due, reminder_text, sweep_refused, sweep_reminders
@@ -178,19 +180,25 @@ async def test_refusals_are_handed_out_again_until_followed_up(db: Database) -> 
 
 
 async def _remind_many(db: Database, people: list[Known], count: int, due_at: datetime) -> None:
-    await db.pool.execute(
-        """
-        INSERT INTO reminder (id, person_id, conversation_id, content, wall_time, zone, due_at, key)
-        SELECT gen_random_uuid(), p.person_id, p.conversation_id, 'stretch', now()::timestamp, 'UTC', $4, n::text
-        FROM generate_series(1, $3) n
-        JOIN unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS p(person_id, conversation_id, i)
-          ON p.i = n % cardinality($1) + 1
-        """,
-        [known.person_id for known in people],
-        [known.conversation_id for known in people],
-        count,
-        due_at,
-    )
+    whose = [people[number % len(people)] for number in range(count)]
+    ids = [uuid4() for _ in whose]
+    async with db.pool.acquire() as connection:
+        keys = await db.keys.current(connection, [known.conversation_id for known in people])
+        await connection.execute(
+            """
+            INSERT INTO reminder (id, person_id, conversation_id, sealed, wall_time, zone, due_at, key)
+            SELECT id, person_id, conversation_id, sealed, now()::timestamp, 'UTC', $5, id::text
+            FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bytea[]) AS g(id, person_id, conversation_id, sealed)
+            """,
+            ids,
+            [known.person_id for known in whose],
+            [known.conversation_id for known in whose],
+            [
+                keys[known.conversation_id].seal(as_reminder(one), b"stretch")
+                for known, one in zip(whose, ids, strict=True)
+            ],
+            due_at,
+        )
 
 
 async def _sweep_process(database_url: str, passes: int, crash: str) -> int:

@@ -170,7 +170,7 @@ async def test_the_overview_counts_what_there_is(site: Site, owner: Browser) -> 
         }
         await session.execute(
             text(
-                "INSERT INTO reminder (id, person_id, conversation_id, content, wall_time, zone, due_at, state,"
+                "INSERT INTO reminder (id, person_id, conversation_id, sealed, wall_time, zone, due_at, state,"
                 " priority, key) SELECT gen_random_uuid(), :p, :c, 'x', now()::timestamp, 'UTC', now() + due, state,"
                 " 'normal', 'k' || n FROM (VALUES (interval '50 min', 'active', 1), (interval '70 min', 'active', 2),"
                 " (interval '5 min', 'done', 3), (interval '-1 min', 'active', 4)) AS v(due, state, n)"
