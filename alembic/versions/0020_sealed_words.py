@@ -21,7 +21,7 @@ from core.sealed import seal_slots
 from core.settings import Settings
 
 revision = "0020"
-down_revision = "0010"
+down_revision = "0030"
 branch_labels = None
 depends_on = None
 

@@ -133,7 +133,7 @@ async def workflow(folder: Path, word: str) -> None:
             assert done.returncode == 0, done.stderr + done.stdout
 
         async def ended() -> bool:
-            return await connection.fetchval("SELECT state FROM workflow_run") == "done"
+            return bool(await connection.fetchval("SELECT state FROM workflow_run") == "done")
 
         await until(ended, LIMIT_S, "the end of the run")
     finally:
