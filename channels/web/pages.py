@@ -53,6 +53,8 @@ class Pages:
         self._widget = Asset.read("widget.js", "text/javascript")
         self._style = Asset.read("pages.css", "text/css")
         self._icon = Asset.read("icon.svg", "image/svg+xml")
+        self._rooms_script = Asset.read("rooms.js", "text/javascript")
+        self._rooms = (FILES / "rooms.html").read_text()
         self._chat = (FILES / "chat.html").read_text()
         self._landing = Template((FILES / "landing.html").read_text())
 
@@ -61,6 +63,10 @@ class Pages:
         return [
             web.get("/", self._serve_landing),
             web.get("/chat", self._serve_chat),
+            web.get("/rooms", self._serve_rooms),
+            web.get("/rooms/{id}", self._serve_rooms),
+            web.get("/rooms/join/{token}", self._serve_rooms),
+            web.get("/rooms.js", self._serve_rooms_script),
             web.get("/widget.js", self._serve_widget),
             web.get("/widget/{site}.json", self._serve_look),
             web.get("/pages.css", self._serve_style),
@@ -76,6 +82,12 @@ class Pages:
 
     async def _serve_chat(self, request: web.Request) -> web.Response:
         return self._page(request, self._chat)
+
+    async def _serve_rooms(self, request: web.Request) -> web.Response:
+        return self._page(request, self._rooms)
+
+    async def _serve_rooms_script(self, request: web.Request) -> web.Response:
+        return self._asset(request, self._rooms_script)
 
     async def _serve_widget(self, request: web.Request) -> web.Response:
         response = self._asset(request, self._widget)

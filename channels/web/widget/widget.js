@@ -33,6 +33,7 @@
   const STICK_PX = 80
   const SWIPE_PX = 56
   const PAGE = 50
+  const REMOVED = 4404 // Not in this room any more.
   const LOOK_MS = 3000
   const VOICE_S_MAX = 600
   const FILES_MAX = 10
@@ -49,7 +50,7 @@
       choose: 'Suggested replies', hello: (name) => `Hello. I am ${name}, an assistant.`, first: 'Ask me something, or start with one of these.', file: 'File', voice: 'Voice note',
       edited: 'edited', deleted: 'This message was deleted.',
       mic: 'Record a voice note', allow: 'Allow the microphone, and speak.', blocked: 'The microphone is blocked. Allow it in the browser’s settings.', drop: 'Discard the voice note',
-      attach: 'Attach files', files: 'Files to send', remove: 'Remove', lost: 'The file did not get through.', large: 'A file may have at most 50 MB.',
+      erase: 'Delete', sure: 'Delete this message for everybody?', gone: 'You are not in this room any more.', quiet: 'Nobody has written here yet.', call: 'Write @mathia to ask the assistant.', attach: 'Attach files', files: 'Files to send', remove: 'Remove', lost: 'The file did not get through.', large: 'A file may have at most 50 MB.',
     },
     sw: {
       open: 'Fungua mazungumzo', close: 'Funga mazungumzo', log: 'Ujumbe', box: 'Andika ujumbe', send: 'Tuma', you: 'Wewe', unread: 'hazijasomwa',
@@ -58,7 +59,7 @@
       choose: 'Majibu yaliyopendekezwa', hello: (name) => `Habari. Mimi ni ${name}, msaidizi.`, first: 'Niulize kitu, au anza na mojawapo ya haya.', file: 'Faili', voice: 'Ujumbe wa sauti',
       edited: 'umehaririwa', deleted: 'Ujumbe huu umefutwa.',
       mic: 'Rekodi ujumbe wa sauti', allow: 'Ruhusu maikrofoni, kisha ongea.', blocked: 'Maikrofoni imezuiwa. Iruhusu kwenye mipangilio ya kivinjari.', drop: 'Tupa ujumbe wa sauti',
-      attach: 'Ambatisha faili', files: 'Faili za kutuma', remove: 'Ondoa', lost: 'Faili haikufika.', large: 'Faili isizidi MB 50.',
+      erase: 'Futa', sure: 'Futa ujumbe huu kwa wote?', gone: 'Huko kwenye chumba hiki tena.', quiet: 'Hakuna aliyeandika hapa bado.', call: 'Andika @mathia kumuuliza msaidizi.', attach: 'Ambatisha faili', files: 'Faili za kutuma', remove: 'Ondoa', lost: 'Faili haikufika.', large: 'Faili isizidi MB 50.',
       codes: { type: 'Faili ya aina hii haipokelewi.', empty: 'Faili haina kitu.', picture: 'Picha hii haisomeki.', pixels: 'Picha ni kubwa mno.', hidden: 'Faili hii haipokelewi.', limit: 'Umetuma faili nyingi leo. Tuma nyingine kesho.', busy: 'Jaribu tena baada ya muda mfupi.' },
     },
   }
@@ -68,7 +69,7 @@
   const ICONS = {
     chat: 'M20.5 11.5a8 8 0 0 1-11.7 7.1L4 20l1.4-4.6a8 8 0 1 1 15.1-3.9z', close: 'M6 6l12 12M18 6L6 18',
     send: 'M12 19V5M6 11l6-6 6 6', reply: 'M9 14L4 9l5-5M4 9h9a6 6 0 0 1 6 6v4', tick: 'M5 12.5l4.5 4.5L19 7.5',
-    down: 'M12 5v14M6 13l6 6 6-6', mark: 'M6 17V8l6 6 6-6v9',
+    pen: 'M4 20h4L19 9l-4-4L4 16zM13 7l4 4', bin: 'M5 7h14M9 7V4h6v3M7 7l1 13h8l1-13', down: 'M12 5v14M6 13l6 6 6-6', mark: 'M6 17V8l6 6 6-6v9',
     clip: 'M20 11.5l-8.2 8.2a5 5 0 0 1-7-7l8.5-8.6a3.4 3.4 0 0 1 4.8 4.8l-8.5 8.5a1.7 1.7 0 0 1-2.4-2.4l7.8-7.8',
     mic: 'M12 3a3 3 0 0 0-3 3v5a3 3 0 0 0 6 0V6a3 3 0 0 0-3-3zM6 11a6 6 0 0 0 12 0M12 17v4',
   }
@@ -115,6 +116,8 @@ h1,h2{margin:0;font-size:16px;line-height:1.3;font-weight:600;overflow:hidden;te
 .me .row{flex-direction:row-reverse}
 .bubble{max-width:min(82%,560px);padding:8px 14px;border-radius:18px;background:var(--soft);border:1px solid transparent;white-space:pre-wrap;overflow-wrap:anywhere;min-width:0}
 .row .bubble{max-width:min(calc(100% - 46px),560px)}
+.me .row .icon{width:32px}
+.me .row .bubble{max-width:min(calc(100% - 104px),560px)}
 .me .bubble{background:var(--own)}
 .bot .row:last-of-type .bubble{border-bottom-left-radius:6px}
 .me .row:last-of-type .bubble{border-bottom-right-radius:6px}
@@ -190,11 +193,14 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
   const prefix = `mathia:${server}:${site}:`
   let disk = null
   try { disk = localStorage } catch { /* Not allowed here. */ }
+  // In a shared room (<mathia-chat full room="id">) everything is the room's own but who one is, and how it looks.
+  let within = ''
+  const full = (key) => prefix + (['token', 'signed', 'look'].includes(key) ? '' : within) + key
   const store = {
-    get: (key) => memory.get(key) ?? disk?.getItem(prefix + key) ?? null,
-    set: (key, value) => { try { disk.setItem(prefix + key, value) } catch { memory.set(key, String(value)) } },
-    drop: (key) => { memory.delete(key); disk?.removeItem(prefix + key) },
-    keys: () => Object.keys(disk || {}).filter((key) => key.startsWith(prefix)).map((key) => key.slice(prefix.length)),
+    get: (key) => memory.get(full(key)) ?? disk?.getItem(full(key)) ?? null,
+    set: (key, value) => { try { disk.setItem(full(key), value) } catch { memory.set(full(key), String(value)) } },
+    drop: (key) => { memory.delete(full(key)); disk?.removeItem(full(key)) },
+    keys: () => Object.keys(disk || {}).filter((key) => key.startsWith(prefix + within)).map((key) => key.slice(prefix.length + within.length)),
   }
 
   const make = (tag, attributes = {}, ...children) => {
@@ -309,6 +315,8 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
       if (this.shadowRoot) return
       this.full = this.hasAttribute('full')
       this.still = this.hasAttribute('preview')
+      this.shared = this.getAttribute('room')
+      within = this.shared ? `${this.shared}:` : ''
       this.#build()
       this.#paint()
       for (const key of store.keys().filter((key) => key.startsWith('out:'))) {
@@ -509,6 +517,13 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
       if (this.take) return this.#finish()
       const [text, files] = [this.box.value, this.#files]
       if (this.go.disabled) return
+      if (this.editing) {
+        if (!this.#ready) return
+        this.#say({ type: 'edit', cid: newCid(), seq: this.editing, text })
+        this.box.value = ''
+        this.#reply(null)
+        return this.#grow()
+      }
       this.box.value = ''
       store.drop('draft')
       this.#files = []
@@ -562,7 +577,7 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
     #upload() {
       for (const one of this.#ready ? this.#files.filter((file) => !file.request) : []) {
         const request = one.request = new XMLHttpRequest()
-        request.open('POST', `${server}/upload-file/`)
+        request.open('POST', `${server}/upload-file/${this.shared ? `?room=${this.shared}` : ''}`)
         request.setRequestHeader('authorization', `Bearer ${store.get('token')}`)
         request.setRequestHeader('content-type', one.file.type || 'application/octet-stream')
         request.setRequestHeader('x-file-name', encodeURIComponent(one.file.name.slice(0, 200)))
@@ -656,7 +671,23 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
       this.box.style.overflowY = height > 24 * LINES_MAX + 20 ? 'auto' : 'hidden'
     }
 
+    // One's own words, to be said differently; sending says them anew in their old place.
+    #edit(seq) {
+      this.#reply(null)
+      this.editing = seq
+      this.quote.hidden = false
+      this.quote.firstChild.textContent = `${words.edit}: ${this.#texts.get(seq)}`
+      this.box.value = this.#texts.get(seq)
+      this.#grow()
+      this.box.focus()
+    }
+
+    #erase(seq) {
+      if (confirm(words.sure)) this.#say({ type: 'delete', cid: newCid(), seq })
+    }
+
     #reply(seq) {
+      this.editing = null
       this.#replyTo = seq
       this.quote.hidden = seq == null
       this.quote.firstChild.textContent = this.#texts.get(seq) || ''
@@ -669,14 +700,17 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
       this.#status('wait')
       const socket = this.#socket = new WebSocket(server.replace(/^http/, 'ws') + '/ws')
       socket.onopen = () => this.#hello()
-      socket.onclose = () => this.#lost()
+      socket.onclose = ({ code }) => (code === REMOVED ? this.#out() : this.#lost())
       socket.onmessage = (event) => {
         const frame = JSON.parse(event.data)
         if (frame.type === 'msg') this.#receive(frame)
         else if (frame.type === 'edit' || frame.type === 'delete') this.#change(frame)
         else if (frame.type === 'welcome') this.#welcome(frame)
         else if (frame.type === 'older') this.#receiveOlder(frame)
+        else if (frame.type === 'typing' && frame.name) this.#writes(frame.name)
         else if (frame.type === 'typing') this.#dots(true)
+        else if (frame.type === 'room') this.#tell('room', frame.room)
+        else if (frame.type === 'presence') this.#tell('presence', frame.here)
         else if (frame.type === 'error') this.#refused(frame)
       }
     }
@@ -685,7 +719,20 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
       this.#token = store.get('token')
       this.#asked = this.#outbox.some((one) => one.tried) ? null : this.#identity
       const asked = this.#asked && { identity: this.#asked }
-      this.#say({ type: 'hello', token: this.#token, since: asked ? 0 : this.#seq, last: PAGE, changes: this.#changes, site, ...asked })
+      this.#say({ type: 'hello', token: this.#token, since: asked ? 0 : this.#seq, last: PAGE, changes: this.#changes, site, room: this.shared, ...asked })
+    }
+
+    // The room is not there for us, or not any more.
+    #out() {
+      this.#hang()
+      this.#status('off', words.gone)
+      this.#tell('gone')
+    }
+
+    #writes(name) {
+      clearTimeout(this.#timers.writes)
+      this.#status('on', `${name} ${words.typing}`)
+      this.#timers.writes = setTimeout(() => this.#ready && this.#status('on'), TYPING_EVERY_MS)
     }
 
     // Two tabs may have become two visitors: the smaller token wins, but for one that somebody signed in with.
@@ -743,6 +790,7 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
       this.#ready = true
       this.#timers.well = setTimeout(() => (this.#backOff = BACK_OFF_MS), ECHO_MS)
       this.#status('on')
+      if (frame.room) this.#tell('room', frame.room)
       this.#loaded()
       this.#pump()
       this.#upload()
@@ -750,7 +798,8 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
 
     #refused(frame) {
       if (['identity', 'site', 'origin'].includes(frame.code)) this.#tell('error', { code: frame.code, message: frame.message })
-      if (frame.code === 'identity') {
+      if (frame.code === 'room') this.#out()
+      else if (frame.code === 'identity') {
         this.#identity = null
         if (store.get('token') || this.#open || this.#outbox.length) this.#hello()
         else this.#hang()
@@ -766,7 +815,7 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
         if (frame.retry_s == null) this.#fail(this.#sending, frame.message)
         this.#sending = null
         this.#timers.pump = setTimeout(() => this.#pump(), (frame.retry_s || 0) * 1000)
-      }
+      } else if (frame.cid) this.#status('on', frame.message) // An edit or deletion that came to nothing.
     }
 
     // One at a time, in the order typed.
@@ -808,11 +857,11 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
       if (frame.cid && CID.test(frame.cid)) this.#settle(frame.cid)
       if (!fresh) return
       const bot = frame.from === 'bot'
-      if (bot) this.#dots(false)
+      if (frame.from !== 'me') this.#dots(false)
       this.#choices(frame.choices || [])
       this.#loaded()
       this.#tell('message', frame)
-      if (!bot) return
+      if (!bot && !this.shared) return
       if (this.#open && !document.hidden) this.#seen()
       else if (!this.#open && frame.seq > Number(store.get('read'))) this.#count(this.#unread + 1)
     }
@@ -852,8 +901,8 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
       this.blank = []
       if (kind === 'bones') this.blank = [0, 1, 2].map(() => make('div', { class: 'bone' }))
       if (kind === 'empty') {
-        this.blank = [make('div', { class: 'empty' }, make('span', { class: 'mark' }, icon('mark')), make('b', {}, look.greeting?.[words === WORDS.sw ? 'sw' : 'en'] || words.hello(title)), words.first)]
-        this.#choices(PROMPTS)
+        this.blank = [make('div', { class: 'empty' }, make('span', { class: 'mark' }, icon('mark')), make('b', {}, this.shared ? words.quiet : look.greeting?.[words === WORDS.sw ? 'sw' : 'en'] || words.hello(title)), this.shared ? words.call : words.first)]
+        if (!this.shared) this.#choices(PROMPTS)
       }
       this.log.prepend(...this.blank)
     }
@@ -913,7 +962,7 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
       let group = last?.group
       if (!sameDay) this.#before.before(make('div', { class: 'day' }, dayName(date)))
       if (!sameDay || last.author !== author || date - last.date > GROUP_MS) {
-        group = make('div', { class: `group ${from}` }, make('span', { class: [words.you, title].includes(author) ? 'sr' : 'meta' }, author), make('div', { class: 'meta' }))
+        group = make('div', { class: `group ${from}` }, make('span', { class: author === words.you || (author === title && !this.shared) ? 'sr' : 'meta' }, author), make('div', { class: 'meta' }))
         this.#before.before(group)
       }
       this.#texts.set(seq, deleted ? words.deleted : parts.map(plain).join(' ').slice(0, 280))
@@ -926,7 +975,9 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
           if (touch.clientX - start.clientX > SWIPE_PX && Math.abs(touch.clientY - start.clientY) < SWIPE_PX / 2) this.#reply(seq)
         },
       }
-      meta.before(make('div', { class: 'row', 'data-seq': seq, ...swipe }, this.#bubble(parts, replyTo, deleted ? 'delete' : edited && 'edit'), reply))
+      const mine = from === 'me' && !deleted
+        ? [make('button', { class: 'icon', 'aria-label': words.edit, onclick: () => this.#edit(seq) }, icon('pen')), make('button', { class: 'icon', 'aria-label': words.erase, onclick: () => this.#erase(seq) }, icon('bin'))] : []
+      meta.before(make('div', { class: 'row', 'data-seq': seq, ...swipe }, this.#bubble(parts, replyTo, deleted ? 'delete' : edited && 'edit'), reply, ...mine))
       meta.replaceChildren(make('time', { datetime: at }, clock(date)), ...(from === 'me' ? [icon('tick'), make('span', { class: 'sr' }, words.sent)] : []))
       this.#last = { author, date, group }
       this.#follow()

@@ -1,0 +1,176 @@
+// Shared rooms: a list, a room drawn by the chat component, and dialogs for the rest. Who one is, is the chat's token.
+const KEY = `mathia:${location.origin}:default:token`
+const NAME = 'mathia:name'
+const LOOK_AGAIN_MS = 15000
+const HELLO_MS = 10000
+const sw = navigator.language.startsWith('sw')
+const WORDS = {
+  rooms: ['Rooms', 'Vyumba'], make: ['New room', 'Chumba kipya'], alone: ['Chat with Mathia alone', 'Ongea na Mathia peke yako'],
+  title: ['What is the room called?', 'Chumba kinaitwaje?'], name: ['What shall the others call you?', 'Wengine wakuiteje?'],
+  cancel: ['Cancel', 'Ghairi'], close: ['Close', 'Funga'], create: ['Make it', 'Unda'], invite: ['Invite', 'Alika'], join: ['Join', 'Jiunge'],
+  email: ['Their e-mail address (leave it empty to get a link instead)', 'Barua pepe yao (acha wazi upate kiungo)'],
+  send: ['Invite', 'Alika'], mailed: ['The invitation is on its way.', 'Mwaliko umetumwa.'],
+  pass: ['Pass this link on to one person. It works once, for 7 days.', 'Mpe mtu mmoja kiungo hiki. Kinafanya kazi mara moja, kwa siku 7.'],
+  copy: ['Copy', 'Nakili'], copied: ['Copied', 'Imenakiliwa'], leave: ['Leave', 'Ondoka'],
+  sure: ['Leave this room? What you wrote stays in it.', 'Uondoke chumba hiki? Ulichoandika kitabaki.'],
+  search: ['Search', 'Tafuta'], words: ['Words to look for', 'Maneno ya kutafuta'], none: ['Nothing was found.', 'Hakuna kilichopatikana.'],
+  newest: ['Only the newest 5,000 messages were looked at.', 'Ujumbe 5,000 wa karibuni tu ndio uliotafutwa.'],
+  save: ['Save', 'Hifadhi'], invited: ['You are invited to a room.', 'Umealikwa kwenye chumba.'],
+  empty: ['Rooms are conversations of several people, and of Mathia when somebody writes @mathia.', 'Vyumba ni mazungumzo ya watu kadhaa, na Mathia anapoandikiwa @mathia.'],
+  gone: ['This room is not there for you any more.', 'Chumba hiki hakipo kwako tena.'], away: ['The server does not answer. Try again.', 'Seva haijibu. Jaribu tena.'],
+  here: ['here now', 'wapo sasa'], unread: ['unread', 'hazijasomwa'], bot: ['Mathia', 'Mathia'], remove: ['Remove', 'Ondoa'],
+}
+const t = Object.fromEntries(Object.entries(WORDS).map(([key, words]) => [key, words[Number(sw)]]))
+const list = document.querySelector('aside ul')
+const main = document.querySelector('main')
+const dialog = document.querySelector('dialog')
+let room = null
+let here = []
+
+const make = (tag, attributes = {}, ...children) => {
+  const node = document.createElement(tag)
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith('on')) node.addEventListener(name.slice(2), value)
+    else if (value === true) node.setAttribute(name, '')
+    else if (value !== false && value != null) node.setAttribute(name, value)
+  }
+  node.append(...children.filter((child) => child != null))
+  return node
+}
+
+// A browser that is new here says hello once, and is somebody from then on.
+const token = () => {
+  const known = localStorage.getItem(KEY)
+  if (known) return Promise.resolve(known)
+  return new Promise((resolve, reject) => {
+    const socket = new WebSocket(`${location.origin.replace(/^http/, 'ws')}/ws`)
+    const late = setTimeout(() => socket.close(), HELLO_MS)
+    socket.onopen = () => socket.send(JSON.stringify({ type: 'hello', token: null, since: 0, site: 'default' }))
+    socket.onmessage = ({ data }) => {
+      const frame = JSON.parse(data)
+      if (frame.type !== 'welcome') return socket.close()
+      if (!localStorage.getItem(KEY)) localStorage.setItem(KEY, frame.token)
+      resolve(localStorage.getItem(KEY))
+      socket.close()
+    }
+    socket.onclose = () => { clearTimeout(late); reject(new Error(t.away)) }
+  })
+}
+
+const call = async (method, path, body) => {
+  const headers = { authorization: `Bearer ${await token()}` }
+  if (body) headers['content-type'] = 'application/json'
+  const response = await fetch(`/api/${path}`, { method, headers, body: body && JSON.stringify(body) }).catch(() => { throw new Error(t.away) })
+  if (!response.ok) {
+    const told = await response.json().catch(() => ({}))
+    throw Object.assign(new Error(told.error?.message || t.away), { status: response.status })
+  }
+  return response
+}
+const ask = async (...what) => (await call(...what)).json()
+
+// A dialog with fields; `done` gets what was typed and closes it, or throws what is shown.
+const open = (title, fields, label, done, ...more) => {
+  const said = make('p', { class: 'bad', role: 'alert' })
+  const inputs = fields.map(({ name, words, ...rest }) => [name, make('input', { name, autocomplete: 'off', ...rest }), words])
+  const form = make('form', {
+    onsubmit: async (event) => {
+      event.preventDefault()
+      const button = form.querySelector('.button')
+      button.disabled = true
+      said.textContent = ''
+      try { await done(Object.fromEntries(inputs.map(([name, input]) => [name, input.value.trim()]))) } catch (error) { said.textContent = error.message }
+      button.disabled = false
+    },
+  }, make('h2', { id: 'ask' }, title), ...more, ...inputs.map(([, input, words]) => make('label', {}, words, input)), said,
+  make('div', { class: 'row' }, make('button', { type: 'button', class: 'plain', onclick: () => dialog.close() }, label ? t.cancel : t.close), label ? make('button', { class: 'button' }, label) : null))
+  dialog.replaceChildren(form)
+  if (!dialog.open) dialog.showModal()
+}
+const myName = () => ({ name: 'name', words: t.name, required: true, maxlength: 80, value: localStorage.getItem(NAME) || '' })
+
+const showList = async () => {
+  const { rooms } = await ask('GET', 'chatrooms/')
+  list.replaceChildren(...rooms.map((one) => make('li', {}, make('a', { href: `/rooms/${one.id}`, 'aria-current': one.id === room?.id ? 'page' : null },
+    make('span', {}, one.title), one.unread && one.id !== room?.id ? make('span', { class: 'count', 'aria-label': `${one.unread} ${t.unread}` }, one.unread > 99 ? '99+' : one.unread) : null))))
+  return rooms
+}
+
+const newRoom = () => open(t.make, [{ name: 'title', words: t.title, required: true, maxlength: 120 }, myName()], t.create, async ({ title, name }) => {
+  localStorage.setItem(NAME, name)
+  location.assign(`/rooms/${(await ask('POST', 'chatrooms/', { title, name })).id}`)
+})
+
+const invite = () => open(t.invite, [{ name: 'email', type: 'email', words: t.email, maxlength: 254 }], t.send, async ({ email }) => {
+  const told = await ask('POST', `chatrooms/${room.id}/invite/`, { ...(email && { email }), language: sw ? 'sw' : 'en' })
+  if (told.mailed) return open(t.invite, [], null, () => {}, make('p', {}, t.mailed))
+  const copy = make('button', { type: 'button', class: 'plain', onclick: async () => { await navigator.clipboard?.writeText(told.link); copy.textContent = t.copied } }, t.copy)
+  open(t.invite, [], null, () => {}, make('p', {}, t.pass), make('p', {}, make('code', {}, told.link)), copy)
+})
+
+const search = () => open(t.search, [{ name: 'q', words: t.words, required: true, maxlength: 200 }], t.search, async ({ q }) => {
+  const { messages, complete } = await ask('GET', `chatrooms/${room.id}/search/?q=${encodeURIComponent(q)}`)
+  const said = (one) => one.parts.map((part) => part.text ?? part.caption ?? part.filename ?? part.title ?? '').join(' ').slice(0, 280)
+  const found = messages.map((one) => make('li', {}, make('b', {}, one.author || (one.from === 'bot' ? t.bot : '')), ` ${new Date(one.at).toLocaleString()}: ${said(one)}`))
+  open(t.search, [], null, () => {}, found.length ? make('ol', {}, ...found) : make('p', {}, t.none), complete ? null : make('p', {}, t.newest))
+})
+
+const save = async () => {
+  const blob = await (await call('GET', `chatrooms/${room.id}/export/?format=md`)).blob()
+  const link = make('a', { href: URL.createObjectURL(blob), download: `${room.title}.md` })
+  link.click()
+  URL.revokeObjectURL(link.href)
+}
+
+const leave = () => open(t.leave, [], t.leave, async () => {
+  await call('POST', `chatrooms/${room.id}/leave/`)
+  location.assign('/rooms')
+}, make('p', {}, t.sure))
+
+const showWho = (who) => {
+  const names = room.members.map(({ member, name }) => make(here.includes(member) ? 'b' : 'span', { title: here.includes(member) ? t.here : null }, name))
+  who.replaceChildren(...names.flatMap((node, at) => (at ? [', ', node] : [node])), here.length ? ` · ${here.length} ${t.here}` : '')
+}
+
+const gone = () => main.replaceChildren(make('div', { class: 'center' }, make('p', {}, t.gone), make('a', { href: '/rooms' }, t.rooms)))
+
+const showRoom = async (id) => {
+  document.body.classList.add('inside')
+  try { room = await ask('GET', `chatrooms/${id}/`) } catch (error) { if (error.status === 404) return gone(); throw error }
+  const title = make('h1', {}, room.title)
+  const who = make('p', { class: 'who' })
+  const chat = make('mathia-chat', { full: true, room: id })
+  const act = (words, run) => make('button', { class: 'plain', onclick: run }, words)
+  main.replaceChildren(make('div', { class: 'top' }, make('a', { class: 'back', href: '/rooms' }, `‹ ${t.rooms}`), title, act(t.invite, invite), act(t.search, search), act(t.save, save), act(t.leave, leave), who),
+    make('div', { class: 'place' }, chat))
+  showWho(who)
+  chat.addEventListener('mathia:room', ({ detail }) => { room = { ...room, ...detail }; title.textContent = document.title = room.title; showWho(who) })
+  chat.addEventListener('mathia:presence', ({ detail }) => { here = detail; showWho(who) })
+  chat.addEventListener('mathia:gone', gone)
+  document.title = room.title
+  document.head.append(make('script', { src: '/widget.js' }))
+}
+
+const joinRoom = (secret) => {
+  // The secret leaves the address bar: it is good once, and nobody should find it in a history.
+  history.replaceState(null, '', '/rooms')
+  open(t.invited, [myName()], t.join, async ({ name }) => {
+    localStorage.setItem(NAME, name)
+    location.assign(`/rooms/${(await ask('POST', 'invitations/accept', { token: secret, name })).id}`)
+  })
+}
+
+document.documentElement.lang = sw ? 'sw' : 'en'
+document.querySelector('[data-do=new]').textContent = t.make
+document.querySelector('aside a[href="/chat"]').textContent = t.alone
+document.querySelector('[data-do=new]').addEventListener('click', newRoom)
+const [, , first, second] = location.pathname.split('/')
+main.replaceChildren(make('p', { class: 'center' }, t.empty))
+try {
+  if (first === 'join' && second) joinRoom(second)
+  else if (first) await showRoom(first)
+  await showList()
+} catch (error) {
+  main.replaceChildren(make('p', { class: 'center bad', role: 'alert' }, error.message))
+}
+setInterval(() => { if (!document.hidden) showList().catch(() => {}) }, LOOK_AGAIN_MS)

@@ -1,0 +1,180 @@
+"""Two people in one room, each in a browser of their own: invited, heard, answered by the bot, edited, gone."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Browser, Locator, Page, expect
+
+from tests.e2e.test_handoff import CHROMIUM, Deployment, chromium, deployment
+
+__all__ = ["chromium", "deployment"]
+
+LIMIT_MS = 15_000
+WIDE, PHONE = 1280, 360
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
+
+
+@dataclass
+class Member:
+    """One person's window."""
+
+    page: Page
+    foreign: list[str]
+    complaints: list[str]
+
+    @property
+    def bubbles(self) -> Locator:
+        return self.page.locator("mathia-chat .bubble")
+
+    async def write(self, text: str) -> None:
+        box = self.page.get_by_label("Write a message")
+        await box.fill(text)
+        await box.press("Enter")
+
+    async def hears(self, text: str) -> None:
+        await expect(self.bubbles.filter(has_text=text).first).to_be_visible(timeout=LIMIT_MS)
+
+
+@pytest.fixture
+async def people(chromium: Browser, deployment: Deployment) -> AsyncIterator[tuple[Member, Member]]:
+    """One at a desk, one with a phone; a complaint of a browser, or a request to anybody else, fails the test."""
+    members = []
+    async with AsyncExitStack() as stack:
+        for width in (WIDE, PHONE):
+            phone = width == PHONE
+            context = await chromium.new_context(
+                viewport={"width": width, "height": 760}, reduced_motion="reduce", has_touch=phone, is_mobile=phone
+            )
+            stack.push_async_callback(context.close)
+            page = await context.new_page()
+            page.set_default_timeout(LIMIT_MS)
+            member = Member(page, [], [])
+            _watch(member, deployment.url)
+            members.append(member)
+        yield members[0], members[1]
+    for member in members:
+        assert member.foreign == []
+        assert member.complaints == []
+
+
+def _watch(member: Member, url: str) -> None:
+    def asked(request: Any) -> None:
+        if not request.url.startswith((url, url.replace("http", "ws"), "blob:", "data:")):
+            member.foreign.append(request.url)
+
+    def said(message: Any) -> None:
+        # A room that is not there answers 404, which the browser says too.
+        if message.type in ("error", "warning") and "404" not in message.text:
+            member.complaints.append(message.text)
+
+    member.page.on("request", asked)
+    member.page.on("pageerror", lambda error: member.complaints.append(str(error)))
+    member.page.on("console", said)
+
+
+async def _make(member: Member, url: str) -> None:
+    await member.page.goto(f"{url}/rooms")
+    await member.page.get_by_role("button", name="New room").click()
+    await member.page.get_by_label("What is the room called?").fill("Ofisi")
+    await member.page.get_by_label("What shall the others call you?").fill("Amina")
+    await member.page.get_by_role("button", name="Make it").click()
+    await expect(member.page.get_by_role("heading", name="Ofisi")).to_be_visible()
+    await expect(member.page.get_by_text("Nobody has written here yet.")).to_be_visible()
+
+
+async def _invite(member: Member) -> str:
+    await member.page.get_by_role("button", name="Invite").click()
+    await member.page.get_by_role("dialog").get_by_role("button", name="Invite").click()
+    link = await member.page.locator("dialog code").inner_text()
+    await member.page.get_by_role("button", name="Close").click()
+    return link
+
+
+async def _join(member: Member, link: str) -> None:
+    await member.page.goto(link)
+    await member.page.get_by_label("What shall the others call you?").fill("Baraka")
+    await member.page.get_by_role("button", name="Join").click()
+    await expect(member.page.get_by_role("heading", name="Ofisi")).to_be_visible()
+
+
+async def test_two_people_and_the_bot(people: tuple[Member, Member], deployment: Deployment) -> None:
+    amina, baraka = people
+    await _make(amina, deployment.url)
+    link = await _invite(amina)
+    await _join(baraka, link)
+    assert "join" not in baraka.page.url
+    await expect(amina.page.locator(".who")).to_contain_text("Baraka")
+    await expect(amina.page.locator(".who")).to_contain_text("2 here now")
+
+    await amina.write("Jambo Baraka")
+    await baraka.hears("Jambo Baraka")
+    await expect(baraka.page.locator("mathia-chat .group.member .meta").first).to_have_text("Amina")
+    await baraka.write("@mathia 100 USD in KES")
+    for member in people:
+        await member.hears("KES")
+        await expect(member.page.locator("mathia-chat .group.bot .bubble")).to_have_count(1)
+
+    own = amina.page.locator("mathia-chat .row", has_text="Jambo Baraka")
+    await own.hover()
+    await own.get_by_role("button", name="Edit").click()
+    await amina.write("Habari Baraka")
+    await baraka.hears("Habari Baraka")
+    await expect(baraka.bubbles.filter(has_text="Jambo")).to_have_count(0)
+    amina.page.on("dialog", lambda dialog: asyncio.ensure_future(dialog.accept()))
+    own = amina.page.locator("mathia-chat .row", has_text="Habari Baraka").first
+    await own.hover()
+    await own.get_by_role("button", name="Delete").click()
+    await baraka.hears("This message was deleted.")
+
+    for member in people:
+        found = await Axe().run(member.page)
+        assert found.violations_count == 0, found.generate_report()
+
+
+async def test_an_invitation_works_once_and_who_left_is_out(
+    people: tuple[Member, Member], deployment: Deployment
+) -> None:
+    amina, baraka = people
+    await _make(amina, deployment.url)
+    link = await _invite(amina)
+    await _join(baraka, link)
+    here = baraka.page.url
+    await baraka.page.get_by_role("button", name="Leave").click()
+    await baraka.page.get_by_role("dialog").get_by_role("button", name="Leave").click()
+    await baraka.page.wait_for_url("**/rooms")
+    await baraka.page.goto(here)
+    await expect(baraka.page.get_by_text("This room is not there for you any more.")).to_be_visible()
+    await baraka.page.goto(link)
+    await baraka.page.get_by_label("What shall the others call you?").fill("Baraka")
+    await baraka.page.get_by_role("button", name="Join").click()
+    await expect(baraka.page.get_by_role("alert")).to_contain_text("no longer good")
+
+
+async def test_what_was_said_is_found_saved_and_counted(
+    people: tuple[Member, Member], deployment: Deployment
+) -> None:
+    amina, baraka = people
+    await _make(amina, deployment.url)
+    await _join(baraka, await _invite(amina))
+    await amina.page.goto(f"{deployment.url}/rooms")
+    await baraka.write("Mkutano ni kesho saa tatu")
+    await baraka.hears("Mkutano")
+    await amina.page.reload()
+    await expect(amina.page.locator(".count")).to_have_text("1")
+    await amina.page.get_by_role("link", name="Ofisi").click()
+    await amina.hears("Mkutano")
+    await amina.page.get_by_role("button", name="Search").click()
+    await amina.page.get_by_label("Words to look for").fill("kesho")
+    await amina.page.get_by_role("dialog").get_by_role("button", name="Search").click()
+    await expect(amina.page.get_by_role("dialog").locator("li")).to_contain_text("Mkutano ni kesho")
+    await amina.page.get_by_role("button", name="Close").click()
+    async with amina.page.expect_download() as download:
+        await amina.page.get_by_role("button", name="Save").click()
+    path = await (await download.value).path()
+    assert "Mkutano ni kesho saa tatu" in path.read_text()
