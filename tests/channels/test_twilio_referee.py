@@ -181,8 +181,9 @@ async def test_asking_after_a_message_is_as_twilio_describes(channel: TwilioChan
 
 
 async def test_templates_are_made_submitted_and_used_as_twilio_describes(
-    channel: TwilioChannel, settings: Settings, referee: Referee
+    channel: TwilioChannel, settings: Settings, referee: Referee, sandbox: Sandbox
 ) -> None:
+    assert sandbox.post("/_reset", "{}") < 300, "templates that others submitted are forgotten"
     content = TwilioContent(settings)
     for template in OURS:
         provider_ref = await content.add(template)
