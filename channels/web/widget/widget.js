@@ -102,6 +102,8 @@ svg{width:20px;height:20px;display:block;fill:none;stroke:currentColor;stroke-wi
 .head{display:flex;align-items:center;gap:12px;padding:12px 8px 12px 16px;border-bottom:1px solid var(--line);min-height:64px}
 .mark{width:36px;height:36px;--stroke:2;border-radius:50%;background:var(--accent);color:var(--on);display:grid;place-items:center;flex:none}
 .head div{flex:1;min-width:0}
+:host([room]) .head{min-height:0;padding-block:4px}
+:host([room]) :is(.mark,h1){display:none}
 h1,h2{margin:0;font-size:16px;line-height:1.3;font-weight:600;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
 .state{margin:0;font-size:12px;color:var(--mute)}
 .state::before{content:"";display:inline-block;width:7px;height:7px;border-radius:50%;margin-right:6px;border:1.5px solid var(--mute)}
@@ -858,6 +860,7 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
       if (!fresh) return
       const bot = frame.from === 'bot'
       if (frame.from !== 'me') this.#dots(false)
+      if (frame.member) this.#status('on') // Who was writing has written.
       this.#choices(frame.choices || [])
       this.#loaded()
       this.#tell('message', frame)
@@ -955,7 +958,8 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
       return bubble
     }
 
-    #draw({ seq, from, parts, reply_to: replyTo, at, edited, deleted, author = from === 'me' ? words.you : title }) {
+    #draw({ seq, from, parts, reply_to: replyTo, at, edited, deleted, author = title }) {
+      if (from === 'me') author = words.you
       const date = new Date(at)
       const last = this.#last
       const sameDay = last?.date.toDateString() === date.toDateString()
