@@ -142,10 +142,17 @@ async def test_sweep_that_dies_says_each_reminder_once(db: Database, database_ur
     for number in range(nth):
         await remind(db, known, NOW + timedelta(minutes=number), content=str(number), rrule="FREQ=DAILY")
     assert await _sweep_process(database_url, nth, f"{point}:{nth}") == 9
+    await until(partial(_let_go, db), 10, "PostgreSQL letting go of what the dead process held")
     for minute in range(nth):
         await put_due(db, Wakes(db), NOW + timedelta(minutes=minute))
     assert await said(db, known.conversation_id) == [f"Reminder: {number}" for number in range(nth)]
     assert await db.pool.fetchval("SELECT count(*) FROM reminder WHERE due_at >= $1", NOW + timedelta(days=1)) == nth
+
+
+async def _let_go(db: Database) -> bool:
+    """Whether nobody but us holds anything of a reminder."""
+    held = "SELECT count(*) FROM pg_locks WHERE relation = 'reminder'::regclass AND pid <> pg_backend_pid()"
+    return bool(await db.pool.fetchval(held) == 0)
 
 
 async def test_refusals_are_handed_out_again_until_followed_up(db: Database) -> None:

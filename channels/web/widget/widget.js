@@ -118,8 +118,9 @@ h1,h2{margin:0;font-size:16px;line-height:1.3;font-weight:600;overflow:hidden;te
 .me .row{flex-direction:row-reverse}
 .bubble{max-width:min(82%,560px);padding:8px 14px;border-radius:18px;background:var(--soft);border:1px solid transparent;white-space:pre-wrap;overflow-wrap:anywhere;min-width:0}
 .row .bubble{max-width:min(calc(100% - 46px),560px)}
-.me .row .icon{width:32px}
-.me .row .bubble{max-width:min(calc(100% - 104px),560px)}
+.row{position:relative}
+.own{position:absolute;top:-36px;right:8px;z-index:1;display:none;background:var(--bg);border:1px solid var(--line);border-radius:8px}
+.row:is(:hover,:focus-within,.tap) .own{display:flex}
 .me .bubble{background:var(--own)}
 .bot .row:last-of-type .bubble{border-bottom-left-radius:6px}
 .me .row:last-of-type .bubble{border-bottom-right-radius:6px}
@@ -980,7 +981,7 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
         },
       }
       const mine = from === 'me' && !deleted
-        ? [make('button', { class: 'icon', 'aria-label': words.edit, onclick: () => this.#edit(seq) }, icon('pen')), make('button', { class: 'icon', 'aria-label': words.erase, onclick: () => this.#erase(seq) }, icon('bin'))] : []
+        ? [make('div', { class: 'own' }, make('button', { class: 'icon', 'aria-label': words.edit, onclick: () => this.#edit(seq) }, icon('pen')), make('button', { class: 'icon', 'aria-label': words.erase, onclick: () => this.#erase(seq) }, icon('bin')))] : []
       meta.before(make('div', { class: 'row', 'data-seq': seq, ...swipe }, this.#bubble(parts, replyTo, deleted ? 'delete' : edited && 'edit'), reply, ...mine))
       meta.replaceChildren(make('time', { datetime: at }, clock(date)), ...(from === 'me' ? [icon('tick'), make('span', { class: 'sr' }, words.sent)] : []))
       this.#last = { author, date, group }
