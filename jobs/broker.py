@@ -36,7 +36,10 @@ FETCH_S_MAX = 120.0
 """A file has a minute to come, and may wait for others that are being fetched."""
 SAY_AGAIN_S = 60.0
 
-FollowUp = Callable[[int], Awaitable[None]]
+Work = Callable[[int], Awaitable[None]]
+"""What is done about one row, by its id."""
+HandOut = Callable[[Sequence[int]], Awaitable[None]]
+"""Hands rows to whoever works on them."""
 
 
 class _AppLoop(EventLoopThread):
@@ -67,59 +70,37 @@ class AppLoop(dramatiq.Middleware):
 class Queue:
     """The broker with its actors: hand out row ids, and work on them."""
 
-    def __init__(
-        self, url: str, loop: asyncio.AbstractEventLoop, follow_up: FollowUp, write_down: FollowUp, fetch: FollowUp
-    ) -> None:
-        """`follow_up` takes care of one refused outbox row, `write_down` of one voice note, `fetch` of one file that
-        a provider keeps; all may run twice.
-        """
+    def __init__(self, url: str, loop: asyncio.AbstractEventLoop) -> None:
         client = redis.Redis.from_url(url, socket_timeout=None, socket_connect_timeout=CONNECT_S)
         self._broker = RedisBroker(  # type: ignore[no-untyped-call]
             client=client, namespace=NAMESPACE, middleware=[AppLoop(loop)],
             heartbeat_timeout=HEARTBEAT_MS, maintenance_chance=MAINTENANCE_ALWAYS,
         )  # fmt: skip
         self._worker: dramatiq.Worker | None = None
-
-        @dramatiq.actor(broker=self._broker, queue_name=QUEUE)
-        async def reroute_refused(outbox_id: int) -> None:
-            await limited(follow_up, outbox_id)
-
-        @dramatiq.actor(broker=self._broker, queue_name=QUEUE)
-        async def write_voice_down(note_id: int) -> None:
-            await limited(write_down, note_id, VOICE_S_MAX)
-
-        @dramatiq.actor(broker=self._broker, queue_name=QUEUE)
-        async def fetch_sent_file(fetch_id: int) -> None:
-            await limited(fetch, fetch_id, FETCH_S_MAX)
-
-        self._fetch = fetch_sent_file
-        self._reroute = reroute_refused
-        self._write_down = write_voice_down
         for name in (QUEUE, f"{QUEUE}.DQ"):
             logging.getLogger(f"dramatiq.worker.ConsumerThread({name})").addFilter(Seldom())
 
-    async def hand_out(self, outbox_ids: Sequence[int]) -> None:
-        """Wake an actor for each refused row; raises ConnectionError while Valkey is away."""
-        await self._send(self._reroute, outbox_ids)
+    def actor(self, name: str, work: Work, seconds: float = ACTOR_S_MAX) -> HandOut:
+        """Have `work` done on rows that are handed out under this name; returns what hands them out.
 
-    async def hand_out_voice(self, note_ids: Sequence[int]) -> None:
-        """The same for each voice note."""
-        await self._send(self._write_down, note_ids)
+        It may run twice on the same row. Handing out raises ConnectionError while Valkey is away.
+        """
 
-    async def hand_out_files(self, fetch_ids: Sequence[int]) -> None:
-        """The same for each file to fetch."""
-        await self._send(self._fetch, fetch_ids)
+        @dramatiq.actor(broker=self._broker, actor_name=name, queue_name=QUEUE)
+        async def run(row_id: int) -> None:
+            await limited(work, row_id, seconds)
 
-    @staticmethod
-    async def _send(actor: Any, row_ids: Sequence[int]) -> None:
-        def send() -> None:
+        def send(row_ids: Sequence[int]) -> None:
             for row_id in row_ids:
-                actor.send(row_id)
+                run.send(row_id)
 
-        try:
-            await asyncio.to_thread(send)
-        except (redis.RedisError, BrokerConnectionError) as error:
-            raise ConnectionError("Valkey does not take messages.") from error
+        async def hand_out(row_ids: Sequence[int]) -> None:
+            try:
+                await asyncio.to_thread(send, row_ids)
+            except (redis.RedisError, BrokerConnectionError) as error:
+                raise ConnectionError("Valkey does not take messages.") from error
+
+        return hand_out
 
     def start(self) -> None:
         """Begin to work on what is handed out, here or elsewhere; survives any absence of Valkey."""
@@ -134,13 +115,13 @@ class Queue:
         self._broker.client.close()
 
 
-async def limited(follow_up: FollowUp, row_id: int, limit_s: float = ACTOR_S_MAX) -> None:
-    """Run one follow-up within its time; an error is logged and left to the sweep, which hands the row out again."""
+async def limited(work: Work, row_id: int, limit_s: float = ACTOR_S_MAX) -> None:
+    """Work on one row within its time; an error is logged and left to the sweep, which hands the row out again."""
     try:
         async with asyncio.timeout(limit_s):
-            await follow_up(row_id)
+            await work(row_id)
     except Exception as error:
-        log.warning("follow_up.failed", row_id=row_id, error=type(error).__name__, exc_info=error)
+        log.warning("job.failed", row_id=row_id, error=type(error).__name__, exc_info=error)
 
 
 class Seldom(logging.Filter):

@@ -1,10 +1,8 @@
 """Files that providers keep for us: each waiting one is handed to an actor, claimed, fetched, and settled once."""
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import structlog
 
@@ -21,7 +19,7 @@ from core.pictures import redraw
 from core.settings import Settings
 from core.sniff import PICTURES, FileRefused, clean_name, sniff
 from core.wake import Wakes
-from jobs.sweeps import Outage
+from jobs.sweeps import Outage, Waiting
 
 log = structlog.get_logger()
 
@@ -32,10 +30,7 @@ RETRY_AFTER_S_MAX = 60.0
 LEASE = timedelta(seconds=2 * TOTAL_S + 30.0)
 AT_ONCE = 2
 """How many files a worker holds in memory at a time."""
-LOOK_S = 1.0
-FETCHES_MAX = 100
-HAND_AGAIN_S = 30.0
-"""A file that nobody fetched is handed out again after so long."""
+FETCHES = Waiting("file", fetching.CLAIMABLE, again_s=30.0)
 TIDY_S = 300.0
 """How often what was given up, or deleted while the storage was away, is removed from it."""
 
@@ -142,35 +137,6 @@ async def _kept(files: Files, claimed: Claimed, part: Media | Voice, data: bytes
         claimed.conversation_id, data, name=name, media_type=media_type, identity_id=claimed.identity_id,
         width=width, height=height,
     )  # fmt: skip
-
-
-async def sweep_files(
-    db: Database,
-    wakes: Wakes,
-    hand_out: Callable[[Sequence[int]], Awaitable[None]],
-    *,
-    clock: Callable[[], float] = time.monotonic,
-) -> None:
-    """Hand every file that waits and is in nobody's hands to the actors, until cancelled.
-
-    `hand_out` puts row ids into the queue; it may fail while Valkey is away.
-    """
-    handed: dict[tuple[int, datetime], float] = {}
-    outage = Outage("fetch")
-    while True:
-        try:
-            rows = await db.pool.fetch(fetching.CLAIMABLE, FETCHES_MAX)
-            now = clock()
-            handed = {wait: at for wait, at in handed.items() if now - at < HAND_AGAIN_S}
-            wanted = [wait for row in rows if (wait := (row["id"], row["lease_until"])) not in handed]
-            if wanted:
-                await hand_out([fetch_id for fetch_id, _ in wanted])
-                handed |= dict.fromkeys(wanted, now)
-            outage.over()
-        except Exception as error:
-            await outage.wait(error)
-            continue
-        await wakes.wait("file", LOOK_S)
 
 
 async def tidy_files(files: Files) -> None:

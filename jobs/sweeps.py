@@ -7,7 +7,8 @@ its next occurrence are written in the same transaction, and its key makes a sec
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo
@@ -20,7 +21,8 @@ from core import crashpoint
 from core.db import Database, is_away
 from core.messages import TEXT_CHARS_MAX, Text
 from core.outbox import NewMessage, post
-from core.wake import Wakes
+from core.wake import Name, Wakes
+from jobs.broker import HandOut
 
 log = structlog.get_logger()
 
@@ -41,6 +43,8 @@ FOLLOW_LOOK_S = 1.0
 FOLLOW_AGAIN_S = 15.0
 """A follow-up that nobody took care of for so long is handed out again."""
 FOLLOW_MAX = 500
+WAITING_LOOK_S = 1.0
+WAITING_MAX = 100
 RETRY_S_MIN, RETRY_S_MAX = 0.25, 5.0
 
 CLAIM_DUE = """
@@ -68,6 +72,19 @@ SELECT id FROM outbox
 WHERE state IN ('refused', 'held') AND followed_up_at IS NULL AND (state = 'held' OR kind = ANY($1::text[]))
 ORDER BY id LIMIT $2
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Work that waits in a table for an actor. `name` is also what wakes its sweep.
+
+    `claimable` is a statement with the most rows as $1; it returns `id` and `lease_until`. A row that nobody took is
+    handed out again after `again_s` seconds.
+    """
+
+    name: Name
+    claimable: str
+    again_s: float
 
 
 def utc_now() -> datetime:
@@ -137,7 +154,7 @@ async def put_due(db: Database, wakes: Wakes, now: datetime) -> int:
 
 
 async def sweep_refused(
-    db: Database, hand_out: Callable[[Sequence[int]], Awaitable[None]], *, clock: Callable[[], float] = time.monotonic
+    db: Database, hand_out: HandOut, *, clock: Callable[[], float] = time.monotonic
 ) -> None:
     """Hand every refused message that is owed to the actors, and again each FOLLOW_AGAIN_S until it is followed up.
 
@@ -159,6 +176,36 @@ async def sweep_refused(
             await outage.wait(error)
             continue
         await asyncio.sleep(FOLLOW_LOOK_S)
+
+
+async def sweep_waiting(
+    db: Database,
+    wakes: Wakes,
+    work: Waiting,
+    hand_out: HandOut,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """Hand every row of this work that waits and is in nobody's hands to the actors, until cancelled.
+
+    `hand_out` puts row ids into the queue; it may fail while Valkey is away.
+    """
+    handed: dict[tuple[int, datetime], float] = {}
+    outage = Outage(work.name)
+    while True:
+        try:
+            rows = await db.pool.fetch(work.claimable, WAITING_MAX)
+            now = clock()
+            handed = {wait: at for wait, at in handed.items() if now - at < work.again_s}
+            wanted = [wait for row in rows if (wait := (row["id"], row["lease_until"])) not in handed]
+            if wanted:
+                await hand_out([row_id for row_id, _ in wanted])
+                handed |= dict.fromkeys(wanted, now)
+            outage.over()
+        except Exception as error:
+            await outage.wait(error)
+            continue
+        await wakes.wait(work.name, WAITING_LOOK_S)
 
 
 class Outage:

@@ -1,10 +1,8 @@
 """Voice notes become text: each waiting note is handed to an actor, claimed, written down, and settled once."""
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import structlog
 
@@ -17,7 +15,7 @@ from core.providers import Providers
 from core.settings import Settings
 from core.transcription import DEADLINE_S, NoWords, playable, transcribe
 from core.wake import Wakes
-from jobs.sweeps import Outage
+from jobs.sweeps import Waiting
 
 log = structlog.get_logger()
 
@@ -31,10 +29,7 @@ NOT_HERE_S = 1.0
 """How long after a look for a note that the provider still has, the next one is made."""
 FETCHED_WITHIN = timedelta(minutes=10)
 """A note whose file has not come by then is given up."""
-LOOK_S = 1.0
-NOTES_MAX = 100
-HAND_AGAIN_S = 15.0
-"""A wait that nobody ended is handed out again after so long."""
+NOTES = Waiting("voice", voice.CLAIMABLE, again_s=15.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,32 +81,3 @@ async def write_down(hands: Hands, note_id: int) -> None:
             await voice.again(hands.db, claimed, timedelta(seconds=wait_s))
     else:
         await voice.settle(hands.db, hands.wakes, claimed, text)
-
-
-async def sweep_voice(
-    db: Database,
-    wakes: Wakes,
-    hand_out: Callable[[Sequence[int]], Awaitable[None]],
-    *,
-    clock: Callable[[], float] = time.monotonic,
-) -> None:
-    """Hand every note that waits and is in nobody's hands to the actors, until cancelled.
-
-    `hand_out` puts row ids into the queue; it may fail while Valkey is away.
-    """
-    handed: dict[tuple[int, datetime], float] = {}
-    outage = Outage("voice")
-    while True:
-        try:
-            rows = await db.pool.fetch(voice.CLAIMABLE, NOTES_MAX)
-            now = clock()
-            handed = {wait: at for wait, at in handed.items() if now - at < HAND_AGAIN_S}
-            wanted = [wait for row in rows if (wait := (row["id"], row["lease_until"])) not in handed]
-            if wanted:
-                await hand_out([note_id for note_id, _ in wanted])
-                handed |= dict.fromkeys(wanted, now)
-            outage.over()
-        except Exception as error:
-            await outage.wait(error)
-            continue
-        await wakes.wait("voice", LOOK_S)

@@ -18,13 +18,13 @@ from core.settings import Settings
 from core.storage import Storage
 from core.wake import Wakes
 from jobs import fetching
-from jobs.broker import FETCH_S_MAX, VOICE_S_MAX, Queue, limited
-from jobs.fetching import Sources, fetch_file, sweep_files, tidy_files
+from jobs.broker import ACTOR_S_MAX, FETCH_S_MAX, VOICE_S_MAX, HandOut, Queue, Work, limited
+from jobs.fetching import FETCHES, Sources, fetch_file, tidy_files
 from jobs.moderation import sweep_messages
 from jobs.reroute import follow_up
-from jobs.sweeps import sweep_refused, sweep_reminders
+from jobs.sweeps import sweep_refused, sweep_reminders, sweep_waiting
 from jobs.templates import sweep_templates
-from jobs.voice import Hands, sweep_voice, write_down
+from jobs.voice import NOTES, Hands, write_down
 
 log = structlog.get_logger()
 
@@ -34,30 +34,22 @@ async def run_worker(
 ) -> None:
     """Sweep and follow up until cancelled; `channels` are those this deployment can send on.
 
-    Survives any absence of PostgreSQL and Valkey. Without REDIS_URL the sweep takes care of refusals itself.
+    Survives any absence of PostgreSQL and Valkey. Without REDIS_URL the sweep works on the rows itself.
     """
-    act = partial(follow_up, db, wakes, can_mail=ChannelName.EMAIL in channels)
-    if not settings.redis_url:
-        log.warning("worker.no_queue", hint="REDIS_URL is empty: follow-ups run one after another")
-
-    async def one_by_one(outbox_ids: Sequence[int]) -> None:
-        for outbox_id in outbox_ids:
-            await limited(act, outbox_id)
-
+    queue = Queue(settings.redis_url, asyncio.get_running_loop()) if settings.redis_url else None
+    if queue is None:
+        log.warning("worker.no_queue", hint="REDIS_URL is empty: jobs run one after another")
+    actor = queue.actor if queue else one_by_one
     providers = Providers(settings)
     files, egress, sources = Files(db, Storage(settings)), Egress(settings), Sources(settings, db, wakes)
+    reroute = actor("reroute_refused", partial(follow_up, db, wakes, can_mail=ChannelName.EMAIL in channels))
     listen = partial(write_down, Hands(db, wakes, providers, settings, from_files(files)))
-    fetch = partial(fetch_file, fetching.Hands(db, wakes, files, sources, egress))
-
-    async def file_by_file(fetch_ids: Sequence[int]) -> None:
-        for fetch_id in fetch_ids:
-            await limited(fetch, fetch_id, FETCH_S_MAX)
-
-    async def note_by_note(note_ids: Sequence[int]) -> None:
-        for note_id in note_ids:
-            await limited(listen, note_id, VOICE_S_MAX)
-
-    queue = Queue(settings.redis_url, asyncio.get_running_loop(), act, listen, fetch) if settings.redis_url else None
+    transcribe = actor("write_voice_down", listen, VOICE_S_MAX)
+    fetch = actor(
+        "fetch_sent_file",
+        partial(fetch_file, fetching.Hands(db, wakes, files, sources, egress)),
+        FETCH_S_MAX,
+    )
     try:
         if queue is not None:
             queue.start()
@@ -65,12 +57,10 @@ async def run_worker(
             group.create_task(sweep_reminders(db, wakes), name="sweep.reminders")
             if settings.twilio_account_sid:
                 group.create_task(sweep_templates(db, settings), name="sweep.templates")
-            group.create_task(sweep_refused(db, queue.hand_out if queue else one_by_one), name="sweep.refused")
+            group.create_task(sweep_refused(db, reroute), name="sweep.refused")
             if settings.transcribes:
-                by = queue.hand_out_voice if queue else note_by_note
-                group.create_task(sweep_voice(db, wakes, by), name="sweep.voice")
-            by_file = queue.hand_out_files if queue else file_by_file
-            group.create_task(sweep_files(db, wakes, by_file), name="sweep.files")
+                group.create_task(sweep_waiting(db, wakes, NOTES, transcribe), name="sweep.voice")
+            group.create_task(sweep_waiting(db, wakes, FETCHES, fetch), name="sweep.files")
             group.create_task(tidy_files(files), name="tidy.files")
             group.create_task(sweep_messages(db, wakes, providers, settings), name="sweep.messages")
     finally:
@@ -80,6 +70,16 @@ async def run_worker(
             await asyncio.to_thread(queue.stop)
         await sources.close()
         await egress.close()
+
+
+def one_by_one(_name: str, work: Work, seconds: float = ACTOR_S_MAX) -> HandOut:
+    """Stands for Queue.actor where there is no queue: the sweep waits for each row in turn."""
+
+    async def hand_out(row_ids: Sequence[int]) -> None:
+        for row_id in row_ids:
+            await limited(work, row_id, seconds)
+
+    return hand_out
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
