@@ -197,5 +197,3 @@ class _Guard(httpcore.AsyncNetworkBackend):
         if not public and f"{host}:{port}" not in self._allowed:
             raise Forbidden("The address is not one of the open internet.")
         return addresses[0]
-
-

@@ -65,6 +65,11 @@ class Media(PartModel):
     width: int | None = Field(default=None, ge=1, description="pixels, of a picture of ours")
     height: int | None = Field(default=None, ge=1)
 
+    @property
+    def may_have_text(self) -> bool:
+        """Whether there may be words in it to read; there are none in sound and film."""
+        return not self.media_type.startswith(("audio/", "video/"))
+
 
 class Location(PartModel):
     """A point in WGS 84 degrees, with a name when the sender gave one."""

@@ -206,8 +206,10 @@ async def answer_word(said: str, turn: Turn, deps: TurnDeps) -> Answer | None:
 async def answer(turn: Turn, number: int, deps: TurnDeps) -> Answer:
     """Answer one message: say something, ask for what is missing, or run the action."""
     # What was uploaded on the web was counted there.
-    files = 0 if turn.address.channel is ChannelName.WEB else sum(
-        isinstance(part, Media) for message in turn.messages for part in message.parts
+    files = (
+        0
+        if turn.address.channel is ChannelName.WEB
+        else sum(isinstance(part, Media) for message in turn.messages for part in message.parts)
     )
     for file in range(files):
         verdict = await deps.limits.take(
@@ -280,7 +282,7 @@ async def run_action(turn: Turn, number: int, action: Action[Any], params: Param
         key,
         turn.address,
         deps.limits,
-    deps.fetch,
+        deps.fetch,
     )
     if action.effect is Effect.READ:
         return await deps.cache.get_or_run(action, params, context)

@@ -23,7 +23,6 @@ LOOK_BACK_MAX = 500
 LISTED_MAX = 5
 """How many files are named when none fits."""
 SEQ_MAX = 2**62
-NOT_DOCUMENTS = ("audio/", "video/")
 
 SAYINGS = {
     "en": {
@@ -152,7 +151,7 @@ async def _files(ctx: ActionContext) -> list[Media]:
             found += [
                 part
                 for part in reversed(message.parts)
-                if message.inbound and isinstance(part, Media) and not part.media_type.startswith(NOT_DOCUMENTS)
+                if message.inbound and isinstance(part, Media) and part.may_have_text
             ]
         if len(page) < conversations.HISTORY_PAGE:
             break

@@ -28,6 +28,7 @@ _THE = r"(?:the|this|that|my|our|these|your|his|her|their|attached|last|latest|n
 _JINA = r"(?:mkataba|ripoti|barua|ankara|risiti|bajeti|makubaliano)"
 _HATI = rf"(?:{_JINA}|hati|waraka|nyaraka|faili|pdf|karatasi|jedwali|kiambatisho|\S{{1,80}}\.(?:pdf|docx|xlsx|csv|txt))"
 _HII = r"(?: (?:hii|hiyo|huu|huo|hili|hilo|hizi|yangu|wangu|yake|niliyotuma|niliyokutumia))?"
+_VERB = r"(?:says?|states?|mentions?|requires?|specif(?:y|ies)|tells? (?:me|us))"
 _HINT = re.compile(rf"\b(?:{_NAMED}|{_JINA})\b")
 
 
@@ -48,8 +49,8 @@ SUMMARISE = _opens(
     rf"\b{_HATI}{_HII} (?:ina|una|inahusu|unahusu|inazungumzia|unazungumzia) nini\W*$",
 )
 ASK = _opens(
-    rf"\bwhat(?:'s| is| does| do| did)? (?:{_THE} )+(?:\S+ ){{0,2}}?{_DOC} (?:\S+ )?(?:says?|states?|mentions?"
-    r"|requires?|specif(?:y|ies)|tells? (?:me|us))\b(?: (?:about|on|regarding|of|for))?",
+    rf"\bwhat(?:'s| is| does| do| did)? (?:{_THE} )+(?:\S+ ){{0,2}}?{_DOC} (?:\S+ )?{_VERB}\b"
+    r"(?: (?:about|on|regarding|of|for))?",
     rf"\b(?:does|do|did) (?:{_THE} )+(?:\S+ ){{0,2}}?{_DOC} (?:\S+ )?(?:say|state|mention|require|specify|cover|allow"
     r"|include)\b(?: (?:anything|something))?(?: (?:about|on|regarding))?",
     rf"\b(?:according to|as per|based on|from|going by) (?:{_THE} )+(?:\S+ ){{0,2}}?{_DOC}\b(?=[ ,:]+\S)",
@@ -58,6 +59,11 @@ ASK = _opens(
     rf"\b(?:ask|search|look (?:in|through|into)|check|query) (?:{_THE} )+(?:\S+ ){{0,2}}?{_DOC}\b"
     r"(?: (?:for|about|whether|if))?(?=[ ,:]+\S)",
     rf"\b{_HATI}{_HII} \w{{0,4}}(?:sema|eleza|taja|onyesha)\w{{0,3}}(?: nini)?(?: (?:kuhusu|juu ya))?(?=[ ,:]+\S)",
+    rf"\bwhat(?:'s| is| does| do| did)? (?:it|this|that|{_FILE.pattern}) {_VERB} (?:about|on|regarding)\b",
+    r"\bdoes (?:it|this|that) (?:say|state|mention|require|specify|cover) (?:anything|something)"
+    r" (?:about|on|regarding)\b",
+    r"\b(?:i|u|li|ya)na(?:sema|eleza|taja|onyesha) (?:nini|chochote|lolote)"
+    r" (?:kuhusu|juu ya)\b",
     rf"\b(?:kwa mujibu wa|kulingana na|kwenye|katika) {_HATI}{_HII}(?=[ ,:]+\S)",
     rf"\b(?:tafuta|angalia) (?:kwenye|katika|ndani ya) {_HATI}{_HII}(?=[ ,:]+\S)",
 )

@@ -7,12 +7,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.actions import Action
 from core.brain.words import listed, said
 from core.dialog import DialogState
-from core.messages import Reply
+from core.messages import Media, Reply
+
+if TYPE_CHECKING:
+    from core.messages import InboundMessage
 
 EXAMPLES_MAX = 3
 """How many things to try are offered at once."""
@@ -55,10 +58,19 @@ _TRY = {"en": "You could say:", "sw": "Unaweza kusema:"}
 _LEAVE = {"en": "Or say “cancel” to leave it.", "sw": "Au sema “acha” kuliacha."}
 _HELP = {"en": "Here is what I can do. You could say:", "sw": "Haya ndiyo ninayoweza kufanya. Unaweza kusema:"}
 _NOTHING = {"en": "There is nothing I can do just now.", "sw": "Kwa sasa hakuna ninachoweza kufanya."}
-_TEXT_ONLY = {
-    "en": "I can only read text so far. Please write what you need.",
-    "sw": "Kwa sasa nasoma maandishi tu. Tafadhali andika.",
-}  # fmt: skip
+_NO_WORDS = {
+    "en": "I have it, and I cannot tell from that alone what you need. Please write it to me.",
+    "sw": "Nimeipata, ila siwezi kujua unachohitaji kutokana na hiyo pekee. Tafadhali niandikie.",
+}
+_DOCUMENT = {
+    "en": "I have {name}. I can sum it up, or look up what it says about something. You could say:",
+    "sw": "Nimepata {name}. Naweza kuifupisha, au kutafuta inachosema kuhusu jambo. Unaweza kusema:",
+}
+_YOUR_FILE = {"en": "your file", "sw": "faili yako"}
+_FOR_DOCUMENTS = {
+    "en": ("summarise this", "what does it say about payment?"),
+    "sw": ("fupisha hii", "inasema nini kuhusu malipo?"),
+}
 _SET_ALREADY = {
     "en": "A reminder that is set cannot be changed. Cancel it, then set it again at the new time.",
     "sw": "Kikumbusho kilichowekwa hakibadiliki. Kifute, kisha ukiweke tena kwa wakati mpya.",
@@ -138,9 +150,15 @@ def set_already(language: str) -> Reply:
     return Reply.of(_SET_ALREADY[language])
 
 
-def not_text(language: str) -> Reply:
-    """The answer to pictures, voices, places and other things without words."""
-    return Reply.of(_TEXT_ONLY[language])
+def without_words(language: str, messages: "Sequence[InboundMessage]", offered: Sequence[Action[Any]]) -> Reply:
+    """The answer to files, places and other things that came without a word: what could be done with them."""
+    parts = [part for message in messages for part in message.parts]
+    documents = [part for part in parts if isinstance(part, Media) and part.may_have_text]
+    if documents and any(action.name == "summarise_document" for action in offered):
+        name = documents[-1].filename
+        text = _DOCUMENT[language].format(name=f"“{name}”" if name else _YOUR_FILE[language])
+        return Reply.of(text, _FOR_DOCUMENTS[language])
+    return Reply.of(_NO_WORDS[language])
 
 
 def open_question(offered: Sequence[Action[Any]], state: DialogState) -> str | None:

@@ -34,7 +34,7 @@ class RuleBrain:
         text = turn.text
         language = replies.language_of(text, turn.person.language)
         if not text.strip():
-            return replies.not_text(language)
+            return replies.without_words(language, turn.messages, offered)
         if offered is not self._offer.actions:
             self._offer = Offer.of(self._catalog, offered)
         shown = self._offer.shown
@@ -68,7 +68,8 @@ class RuleBrain:
 class Offer:
     """What follows from the actions on offer, which are the same ones in turn after turn.
 
-    `shown` holds one action of each connector to show what can be done: the one with the most to say to it.
+    `shown` holds one action of each connector to show what can be done: the one with the most to say to it,
+    among those that want no code which the person may not have.
     """
 
     actions: Sequence[Action[Any]]
@@ -81,7 +82,11 @@ class Offer:
         best: dict[str, Action[Any]] = {}
         for action in actions:
             name = catalog.connector_of(action.name).name
-            if action.examples and (name not in best or len(action.slots) > len(best[name].slots)):
+            if (
+                action.examples
+                and not action.secrets
+                and (name not in best or len(action.slots) > len(best[name].slots))
+            ):
                 best[name] = action
         # What can be asked with words of one's own comes before what is only looked up about oneself.
         shown = sorted(best.values(), key=lambda action: not action.slots)

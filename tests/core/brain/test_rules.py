@@ -11,7 +11,7 @@ from core.brain import replies
 from core.brain.rules import RuleBrain
 from core.catalog import Catalog
 from core.dialog import DialogState, Intent
-from core.messages import Address, ChannelName, Choices, InboundMessage, Location, Part, Reply, Text, text_of
+from core.messages import Address, ChannelName, Choices, InboundMessage, Location, Media, Part, Reply, Text, text_of
 from core.settings import Settings
 from core.turn import Turn
 from tests.core.brain.speaking import NAIROBI, NOW, understood
@@ -137,4 +137,32 @@ async def test_a_reminder_that_is_set_is_said_to_stay_as_it_is() -> None:
 async def test_a_place_without_words_is_not_pretended_to_be_read() -> None:
     thought = await BRAIN.think(turn(parts=(Location(latitude=-1.29, longitude=36.82),)), CATALOG.offered)
     assert isinstance(thought, Reply)
-    assert text_of(thought.parts) == "I can only read text so far. Please write what you need."
+    assert "Please write it to me." in text_of(thought.parts)
+
+
+@pytest.mark.parametrize(
+    ("language", "name", "says", "offers"),
+    [
+        ("en", "lease.pdf", "I have “lease.pdf”.", "summarise this"),
+        ("sw", None, "Nimepata faili yako.", "fupisha hii"),
+    ],
+)
+async def test_a_document_without_words_is_met_with_what_can_be_done_with_it(
+    language: str, name: str | None, says: str, offers: str
+) -> None:
+    part = Media(media_type="application/pdf", ref=f"file:{uuid4()}", filename=name)
+    asked = turn(parts=(part,), language=language)
+    thought = await BRAIN.think(asked, CATALOG.offered)
+    assert isinstance(thought, Reply)
+    assert says in text_of(thought.parts)
+    choices = [part for part in thought.parts if isinstance(part, Choices)]
+    assert offers in choices[0].options
+    for option in choices[0].options:
+        intent = understood(option)
+        assert intent.action in ("summarise_document", "ask_document"), option
+
+
+async def test_nobody_is_told_to_type_a_code_they_do_not_have() -> None:
+    answer = await reply("help")
+    assert "123456" not in text_of(answer.parts)
+    assert "K7QM" not in text_of(answer.parts)
