@@ -1,7 +1,6 @@
 """Two people in one room, each in a browser of their own: invited, heard, answered by the bot, edited, gone."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -180,16 +179,3 @@ async def test_what_was_said_is_found_saved_and_counted(
         await amina.page.get_by_role("button", name="Save").click()
     path = await (await download.value).path()
     assert "Mkutano ni kesho saa tatu" in path.read_text()
-
-
-@pytest.mark.skipif("MATHIA_SHOTS" not in os.environ, reason="for looking at: MATHIA_SHOTS names a folder")
-async def test_pictures_of_it(people: tuple[Member, Member], deployment: Deployment) -> None:
-    amina, baraka = people
-    await _make(amina, deployment.url)
-    await _join(baraka, await _invite(amina))
-    await amina.write("Jambo Baraka, when is the meeting?")
-    await baraka.hears("Jambo")
-    await baraka.write("@mathia what's the weather in Nairobi?")
-    await amina.hears("Nairobi")
-    for member, name in ((amina, "wide"), (baraka, "phone")):
-        await member.page.screenshot(path=f"{os.environ['MATHIA_SHOTS']}/{name}.png")
