@@ -7,4 +7,4 @@ CONNECTORS: tuple[Connector, ...] = (
     weather.connector, currency.connector, reminders.connector, contacts.connector, account.connector,
     handoff.connector, quotas.connector, documents.connector,
 )  # fmt: skip
-"""Every connector there is, on or off."""
+"""Every connector there is, on or off, in the order they are shown to who does not know what to say."""

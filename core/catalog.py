@@ -33,11 +33,15 @@ class Catalog:
         self._actions: dict[str, Action[Any]] = {}
         self.off: dict[str, tuple[str, ...]] = {}
         """Names of the connectors that are off, with the settings each one lacks; for staff."""
+        self.on: tuple[Connector, ...] = ()
+        """The connectors that are on, in the order given, which is the order they are shown in."""
         seen: set[str] = set()
         for connector in connectors:
             missing = tuple(name for name in connector.requires if not _is_set(settings, name))
             if missing:
                 self.off[connector.name] = missing
+            else:
+                self.on += (connector,)
             for action in connector.actions:
                 if action.name in seen:
                     raise ValueError(f"two actions are called {action.name}")

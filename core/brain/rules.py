@@ -89,5 +89,6 @@ class Offer:
             ):
                 best[name] = action
         # What can be asked with words of one's own comes before what is only looked up about oneself.
-        shown = sorted(best.values(), key=lambda action: not action.slots)
+        listed = [best[connector.name] for connector in catalog.on if connector.name in best]
+        shown = sorted(listed, key=lambda action: not action.slots)
         return cls(actions, frozenset(action.name for action in actions), tuple(shown))
