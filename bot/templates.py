@@ -6,7 +6,8 @@ from pathlib import Path
 from bot.adminlink import embedded
 from bot.sandbox.accounts import ADDRESS_FILE
 from bot.servers.folder import default_folder
-from channels.whatsapp.twilio_content import TwilioContent
+from channels.base import TemplateRegistry
+from channels.whatsapp import template_registries
 from core.db import Database
 from core.errors import MathiaError
 from core.messages import ChannelName
@@ -20,8 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "what",
         choices=("list", "add", "submit", "refresh"),
-        help="list: how they stand; add: register ours with Twilio; submit: ask for WhatsApp's approval;"
-        " refresh: ask how that went (the worker does so too)",
+        help="list: how they stand; add: register ours with each sender's provider; submit: ask for WhatsApp's approval"
+        " (at Meta, add does); refresh: ask how that went (the worker does so too)",
+    )
+    parser.add_argument(
+        "--sender",
+        help="only the sender of this name: whatsapp:+14155238886 at Twilio, a phone number id at Meta; all without it",
     )
     parser.add_argument(
         "--data",
@@ -35,27 +40,44 @@ async def main(args: argparse.Namespace) -> int:
     folder = args.data or default_folder()
     settings = Settings()
     address = folder / "sandbox" / ADDRESS_FILE
-    if not settings.database_url and not settings.sandbox_url and not settings.twilio_account_sid and address.exists():
+    if not settings.database_url and not settings.sandbox_url and address.exists():
         settings = settings.model_copy(update={"sandbox_url": address.read_text()})
     settings = settings.sandboxed()
-    if not settings.twilio_account_sid or not settings.twilio_whatsapp_from:
-        raise MathiaError("Set TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN and TWILIO_WHATSAPP_FROM first.")
-    registry = TwilioContent(settings)
+    registries = template_registries(settings)
+    if not registries:
+        raise MathiaError(
+            "Set TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN and TWILIO_WHATSAPP_FROM first, or META_PHONE_NUMBER_ID,"
+            " META_WABA_ID, META_ACCESS_TOKEN and META_APP_SECRET."
+        )
+    chosen = [registry for registry in registries if args.sender in (None, registry.account)]
+    if not chosen:
+        known = ", ".join(registry.account for registry in registries)
+        raise MathiaError(f"No sender is called {args.sender}; there is {known}.")
     db = await Database.connect(settings.database_url or embedded(folder), pool_size=1)
     try:
-        match args.what:
-            case "add":
-                print(f"{await templates.add(db, registry)} registered.")
-            case "submit":
-                print(f"{await templates.submit(db, registry)} submitted.")
-            case "refresh":
-                print(f"{len(await templates.refresh(db, registry, STATES))} changed.")
-        found = await rows(db, ChannelName.WHATSAPP, registry.account)
+        for registry in chosen:
+            await _do(args.what, db, registry)
     finally:
-        await registry.close()
+        for registry in registries:
+            await registry.close()
         await db.close()
-    if not found:
-        print("There are no templates yet. Register ours with `python3 -m bot templates add`.")
-    for row in found:
-        print(f"{row.name:10} {row.language:3} {row.state:12} {row.provider_ref or '-':34} {row.reason or ''}".rstrip())
     return 0
+
+
+async def _do(what: str, db: Database, registry: TemplateRegistry) -> None:
+    """One of them for one sender."""
+    done = ""
+    match what:
+        case "add":
+            done = f" {await templates.add(db, registry)} registered."
+        case "submit":
+            done = f" {await templates.submit(db, registry)} submitted."
+        case "refresh":
+            done = f" {len(await templates.refresh(db, registry, STATES))} changed."
+    print(f"{registry.account}:{done}")
+    found = await rows(db, ChannelName.WHATSAPP, registry.account)
+    if not found:
+        print("  There are no templates yet. Register ours with `python3 -m bot templates add`.")
+    for row in found:
+        shown = f"  {row.name:10} {row.language:3} {row.state:12} {row.provider_ref or '-':34} {row.reason or ''}"
+        print(shown.rstrip())

@@ -18,8 +18,8 @@ from telegram.error import TelegramError
 
 from channels.base import Channel
 from channels.telegram import TelegramChannel
-from channels.whatsapp import cloud, twilio
-from core import crashpoint, opt_out
+from channels.whatsapp import cloud, cloud_templates, twilio
+from core import crashpoint, opt_out, templates
 from core.db import Database, is_away
 from core.errors import StoreUnavailable
 from core.inbox import Inbox
@@ -82,6 +82,7 @@ class _Webhooks:
         self._base_url = services.settings.base_url
         self._twilio_token = services.settings.twilio_auth_token.get_secret_value()
         self._meta_account = services.settings.meta_phone_number_id
+        self._meta_waba = services.settings.meta_waba_id
         self._meta_secret = services.settings.meta_app_secret.get_secret_value()
         self._meta_verify_token = services.settings.meta_verify_token.get_secret_value()
         self._telegram_secret = services.settings.telegram_webhook_secret.get_secret_value().encode()
@@ -147,7 +148,7 @@ class _Webhooks:
         return await _forbid(request) if answer is None else web.Response(text=answer)
 
     async def whatsapp_batch(self, request: web.Request) -> web.StreamResponse:
-        """Messages to our number at Meta and statuses of those from it, any number of both, as signed JSON."""
+        """Messages to our number at Meta, statuses of those from it, and news of our templates, as signed JSON."""
         if not self._meta_secret:
             return await _refuse(request, 404, "There is nothing here.")
         signature = request.headers.get("X-Hub-Signature-256", "")
@@ -157,7 +158,7 @@ class _Webhooks:
         if not cloud.verify(body, signature, self._meta_secret):
             return await _forbid(request)
         try:
-            batch = cloud.parse(body, self._meta_account, datetime.now(UTC))
+            batch = cloud.parse(body, self._meta_account, datetime.now(UTC), self._meta_waba)
         except ValueError as error:
             return _malformed(ChannelName.WHATSAPP, error)
         if batch.unreadable:
@@ -165,9 +166,23 @@ class _Webhooks:
             log.warning("webhook.items_unreadable", channel=ChannelName.WHATSAPP, count=batch.unreadable)
         if batch.messages and not await self._receive(batch.messages):
             return _unavailable()
-        if not await self._record(batch.statuses):
+        if not await self._record(batch.statuses) or not await self._template_news(batch.templates):
             return _unavailable()
         return web.Response()
+
+    async def _template_news(self, statuses: Sequence[cloud_templates.TemplateStatus]) -> bool:
+        """Record what became of message templates at Meta; False when the store did not answer."""
+        for said in statuses:
+            row = said.provider_ref, said.language, said.state, said.reason, said.at
+            try:
+                known = await templates.told(self._db, ChannelName.WHATSAPP, self._meta_account, *row)
+            except Exception as error:
+                if not is_away(error):
+                    raise
+                log.warning("webhook.store_away", channel=ChannelName.WHATSAPP)
+                return False
+            log.info("template.told", language=said.language, state=said.state, ours=known)
+        return True
 
     async def _opted_out(self, form: twilio.Form) -> None:
         """The recipient of a message of ours told Twilio that they want none."""

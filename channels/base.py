@@ -74,8 +74,9 @@ class TemplateRegistry(Protocol):
     account: str
 
     async def add(self, template: NewTemplate) -> str:
-        """Register it, or find it where it was registered before; the provider's id. Raises ProviderError or
-        ProviderRefused.
+        """Register it, or find it where it was registered before; what the provider knows it by.
+
+        At some providers this asks for WhatsApp's approval. Raises ProviderError or ProviderRefused.
         """
         ...
 
@@ -83,7 +84,7 @@ class TemplateRegistry(Protocol):
         """Ask for WhatsApp's approval."""
         ...
 
-    async def approval(self, provider_ref: str) -> Approval:
+    async def approval(self, provider_ref: str, language: str) -> Approval:
         """How it stands now."""
         ...
 

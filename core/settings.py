@@ -18,6 +18,7 @@ SANDBOX_ACCOUNT_SID = "AC" + "0" * 31 + "1"
 SANDBOX_AUTH_TOKEN = "sandbox-auth-token"  # noqa: S105  known to everybody, opens only the simulator
 SANDBOX_WHATSAPP_FROM = "whatsapp:+14155238886"
 SANDBOX_PHONE_NUMBER_ID = "106540352242922"
+SANDBOX_WABA_ID = "102290129340398"
 SANDBOX_ACCESS_TOKEN = "sandbox-access-token"  # noqa: S105  as above
 SANDBOX_APP_SECRET = "sandbox-app-secret"  # noqa: S105
 SANDBOX_VERIFY_TOKEN = "sandbox-verify-token"  # noqa: S105
@@ -71,6 +72,8 @@ class Settings(BaseSettings):
     # WhatsApp by Meta's Cloud API, instead of Twilio or beside it with a number of its own.
     meta_phone_number_id: str = Field(default="", pattern=r"^[0-9]{0,32}$")
     """Meta's id of the sender, 106540352242922; it is also the account name of that number's conversations."""
+    meta_waba_id: str = Field(default="", pattern=r"^[0-9]{0,32}$")
+    """Meta's id of the WhatsApp business account that the sender belongs to, which has the message templates."""
     meta_access_token: SecretStr = SecretStr("")
     meta_app_secret: SecretStr = SecretStr("")
     meta_verify_token: SecretStr = SecretStr("")
@@ -249,6 +252,7 @@ class Settings(BaseSettings):
         if not self.meta_phone_number_id:
             change |= {
                 "meta_phone_number_id": SANDBOX_PHONE_NUMBER_ID,
+                "meta_waba_id": SANDBOX_WABA_ID,
                 "meta_access_token": SecretStr(SANDBOX_ACCESS_TOKEN),
                 "meta_app_secret": SecretStr(SANDBOX_APP_SECRET),
                 "meta_verify_token": SecretStr(SANDBOX_VERIFY_TOKEN),

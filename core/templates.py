@@ -124,3 +124,32 @@ async def mark(db: Database, channel: ChannelName, account: str, row: Row, state
         reason,
     )
     return done is not None
+
+
+async def told(
+    db: Database,
+    channel: ChannelName,
+    account: str,
+    provider_ref: str,
+    language: str,
+    state: str,
+    reason: str | None,
+    at: datetime,
+) -> bool:
+    """Write down what the provider told of a template by itself at `at`; False when it is not ours.
+
+    What is older than what we know changes nothing: webhooks come late, twice and in any order.
+    """
+    done = await db.pool.fetchval(
+        "UPDATE template SET state = CASE WHEN checked_at > $7 THEN state ELSE $5 END,"
+        " reason = CASE WHEN checked_at > $7 THEN reason ELSE $6 END, checked_at = greatest(checked_at, $7)"
+        " WHERE (channel, account, provider_ref, language) = ($1, $2, $3, $4) RETURNING 1",
+        channel.value,
+        account,
+        provider_ref,
+        language,
+        state,
+        reason,
+        at,
+    )
+    return done is not None

@@ -7,6 +7,7 @@ from functools import partial
 
 import structlog
 
+from channels.whatsapp import template_registries
 from core.db import Database
 from core.egress import Egress
 from core.files import Files
@@ -29,9 +30,7 @@ from jobs.voice import NOTES, Hands, write_down
 log = structlog.get_logger()
 
 
-async def run_worker(
-    settings: Settings, db: Database, wakes: Wakes, channels: Collection[ChannelName]
-) -> None:
+async def run_worker(settings: Settings, db: Database, wakes: Wakes, channels: Collection[ChannelName]) -> None:
     """Sweep and follow up until cancelled; `channels` are those this deployment can send on.
 
     Survives any absence of PostgreSQL and Valkey. Without REDIS_URL the sweep works on the rows itself.
@@ -55,8 +54,8 @@ async def run_worker(
             queue.start()
         async with asyncio.TaskGroup() as group:
             group.create_task(sweep_reminders(db, wakes), name="sweep.reminders")
-            if settings.twilio_account_sid:
-                group.create_task(sweep_templates(db, settings), name="sweep.templates")
+            if registries := template_registries(settings):
+                group.create_task(sweep_templates(db, registries), name="sweep.templates")
             group.create_task(sweep_refused(db, reroute), name="sweep.refused")
             if settings.transcribes:
                 group.create_task(sweep_waiting(db, wakes, NOTES, transcribe), name="sweep.voice")

@@ -8,6 +8,7 @@ ACCOUNT_SID = "AC" + "0" * 31 + "1"
 AUTH_TOKEN = "sandbox-auth-token"  # noqa: S105  known to everybody, opens only the simulator
 WHATSAPP_FROM = "whatsapp:+14155238886"
 PHONE_NUMBER_ID = "106540352242922"
+WABA_ID = "102290129340398"
 ACCESS_TOKEN = "sandbox-access-token"  # noqa: S105  as above
 APP_SECRET = "sandbox-app-secret"  # noqa: S105
 VERIFY_TOKEN = "sandbox-verify-token"  # noqa: S105

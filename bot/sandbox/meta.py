@@ -7,6 +7,7 @@ Besides the API, each a POST of JSON:
 /whatsapp/_webhooks   {"held": true} collects what there is to tell, {"held": false} sends it as one batch;
                       {"disorder": true} tells statuses backwards: read, delivered, sent
 /whatsapp/_window     {"strict": true}, {"to": "254…", "open": false}, {"offset_s": 90000}: as with Twilio
+/whatsapp/_templates  how message templates are reviewed: see bot.sandbox.meta_templates
 /whatsapp/_verify     {"token": …} asks the application to prove that its webhook is its own
 
 Numbers with a fate: 1500<code>, such as 1500131049, is accepted and then fails with that code; 15005550056 has had too
@@ -25,14 +26,15 @@ from collections.abc import Callable
 from datetime import datetime
 from urllib.parse import urlencode
 
-from bot.sandbox.accounts import ACCESS_TOKEN, APP_SECRET, PHONE_NUMBER_ID, VERIFY_TOKEN, WEBHOOK_META
+from bot.sandbox.accounts import ACCESS_TOKEN, APP_SECRET, PHONE_NUMBER_ID, VERIFY_TOKEN, WABA_ID, WEBHOOK_META
 from bot.sandbox.calls import Answer, Call, answer_json, controls
 from bot.sandbox.faults import Faults, Webhooks
 from bot.sandbox.hooks import Hooks, Unreachable
 from bot.sandbox.kept import KeptFiles
+from bot.sandbox.meta_templates import PATH as TEMPLATES_PATH
+from bot.sandbox.meta_templates import REVIEW_S, BadTemplate, Templates
 from bot.sandbox.truth import Disk, Journal, JsonObject
 
-ACCOUNT_ID = "102290129340398"
 DISPLAY_NUMBER = "15550783881"
 TEXT_CHARS_MAX = 4096
 CAPTION_CHARS_MAX = 1024
@@ -54,9 +56,6 @@ REPLAY_S = 60.0
 TRIES_MAX = 1_000
 BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 3.0)
 """Waits between tries; the last one repeats. Meta's seven days, made short."""
-
-TEMPLATES = {("appointment_reminder", "en"): 2, ("new_message", "en"): 1}
-"""Approved templates of the sandbox account, with how many parameters their bodies take."""
 
 LIFE = (("sent", 0.02), ("delivered", 0.08), ("read", 0.5))
 """What becomes of a message, and when, in seconds."""
@@ -87,6 +86,10 @@ ERRORS = {
     131056: (400, "(Business Account, Consumer Account) pair rate limit hit"),
     132000: (400, "Number of parameters does not match the expected number of params"),
     132001: (400, "Template name does not exist in the translation"),
+    132005: (400, "Translated text too long"),
+    132012: (400, "Parameter format does not match format in the created template"),
+    132015: (400, "Template is paused"),
+    132016: (400, "Template is disabled"),
 }
 FAILURES = {
     131026: ("Message undeliverable", "Message Undeliverable."),
@@ -97,8 +100,10 @@ FAILURES = {
     131049: ("This message was not delivered to maintain healthy ecosystem engagement.", "Not delivered."),
 }
 
+TEMPLATE_FIELD = "message_template_status_update"
+
 Event = tuple[str, JsonObject, JsonObject | None]
-"""What there is to tell: "messages" or "statuses", the item, and for a message the contact beside it."""
+"""What there is to tell: "messages", "statuses" or TEMPLATE_FIELD, the item, and a contact beside each message."""
 
 
 class Refused(Exception):
@@ -143,6 +148,8 @@ class Meta:
         self._hooks = hooks
         self._pending: list[Event] = []
         self._changed = asyncio.Event()
+        self._templates = Templates(self.journal, lambda value: self._add((TEMPLATE_FIELD, value, None), self._resets))
+        self._templates.reset()
         self._kick = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._last_inbound: dict[str, float] = {}
@@ -162,6 +169,8 @@ class Meta:
                 case "told":
                     for told in row["ids"]:
                         untold.pop(told, None)
+                case "template" | "template_deleted" | "template_decided":
+                    self._templates.read_back(row)
                 case "send" if at > time.time() - REPLAY_S:
                     self._young.append(row)
         self._pending = [("messages", row["message"], row["contact"]) for row in untold.values()]
@@ -172,6 +181,7 @@ class Meta:
         for row in self._young:
             self._follow_up(row, Webhooks())
         self._young.clear()
+        asyncio.get_running_loop().call_later(self._templates.review_s, self._templates.announce)
 
     def _spawn(self, work: "asyncio._CoroutineLike[None]") -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -202,11 +212,13 @@ class Meta:
         self._strict, self._offset_s = False, 0.0
         self._closed: set[str] = set()
         self._held = self._disorder = False
+        self._templates.review_s = REVIEW_S
         self._changed.set()
 
     def reset(self) -> None:
-        """Forget people and what was still to tell."""
+        """Forget people, templates and what was still to tell."""
         self.heal()
+        self._templates.reset()
         self._resets += 1
         self._pending.clear()
         self._last_inbound.clear()
@@ -218,6 +230,7 @@ class Meta:
         """Serve the API and its controls."""
         control: dict[str, Callable[[JsonObject], JsonObject]] = {
             "/_write": self._write, "/_webhooks": self._arrange, "/_window": self._window, "/_media": self._kept.keep,
+            "/_templates": self._templates.decide,
         }  # fmt: skip
         if call.path in control or call.path == "/_verify":
             if call.method != "POST":
@@ -233,6 +246,8 @@ class Meta:
             if call.method == "GET" and (found := CDN_PATH.fullmatch(call.path)):
                 kept = self._kept.get(found[1])
                 return Answer(200, kept[1], kept[0]) if kept else Answer(404, b"")
+            if found := TEMPLATES_PATH.fullmatch(call.path):
+                return self._template_call(call, found[1])
             found = PATH.fullmatch(call.path)
             if found is None or found[1] != PHONE_NUMBER_ID or call.method != "POST":
                 raise Refused(
@@ -244,6 +259,15 @@ class Meta:
             return await self._messages(call)
         except Refused as refusal:
             return refuse(refusal.code, refusal.details, refusal.subcode)
+        except BadTemplate as refusal:
+            return refuse(refusal.code, refusal.details, refusal.subcode)
+
+    def _template_call(self, call: Call, account: str) -> Answer:
+        """Message templates of the business account; a new one is reviewed, and the application told how that ends."""
+        answer = self._templates.answer(call, account)
+        if call.method == "POST":
+            asyncio.get_running_loop().call_later(self._templates.review_s, self._templates.announce)
+        return answer
 
     def _media(self, number: str, call: Call) -> Answer:
         """Where a file lies, for five minutes."""
@@ -283,6 +307,10 @@ class Meta:
             return answer_json({"success": True})
         to = recipient(asked)
         check(asked)
+        text = shown(asked)
+        if asked["type"] == "template":
+            self._templates.problem(asked["template"])
+            text = self._templates.filled(asked["template"])
         if to == PAIR_LIMITED:
             raise Refused(131056, "Message failed to send because there were too many messages to this phone number.")
         fate = None
@@ -291,7 +319,7 @@ class Meta:
         elif asked["type"] != "template" and not self._in_window(to):
             fate = 131047
         number = "wamid." + b64encode(os.urandom(30)).decode()
-        row: JsonObject = {"kind": "send", "id": number, "to": to, "text": shown(asked), "asked": asked}
+        row: JsonObject = {"kind": "send", "id": number, "to": to, "text": text, "asked": asked}
         if fate:
             row["error_code"] = fate
         if call.fault:
@@ -302,7 +330,10 @@ class Meta:
         elif call.webhooks.copies:
             self._follow_up(row, call.webhooks)
         contact = {"input": asked.get("to") or asked["recipient"], **_whom(to, "wa_id", "user_id")}
-        return answer_json({"messaging_product": "whatsapp", "contacts": [contact], "messages": [{"id": number}]})
+        taken: JsonObject = {"id": number}
+        if asked["type"] == "template":
+            taken["message_status"] = "accepted"
+        return answer_json({"messaging_product": "whatsapp", "contacts": [contact], "messages": [taken]})
 
     def _statuses(self, row: JsonObject) -> list[JsonObject]:
         """All that Meta will say of a message, in the order of its life."""
@@ -459,7 +490,9 @@ def webhook(batch: list[Event]) -> JsonObject:
             if field == "messages":
                 value["contacts"] = [contact for _, _, contact in told]
             changes.append({"value": {**value, field: [item for _, item, _ in told]}, "field": "messages"})
-    return {"object": "whatsapp_business_account", "entry": [{"id": ACCOUNT_ID, "changes": changes}]}
+    changes += [{"value": item, "field": field} for field, item, _ in batch if field == TEMPLATE_FIELD]
+    entry = {"id": WABA_ID, "time": int(time.time()), "changes": changes}
+    return {"object": "whatsapp_business_account", "entry": [entry]}
 
 
 def _whom(to: str, phone_name: str, id_name: str) -> JsonObject:
@@ -620,19 +653,13 @@ def _check_titles(replies: list[JsonObject], chars_max: int) -> None:
 
 
 def _check_template(template: JsonObject) -> None:
+    """Its form; whether there is such a one, the account's templates know."""
+    _only(template, "name", "language", "components")
     _text(template, "name", 512)
-    language = _part(template, "language").get("code")
-    wanted = TEMPLATES.get((template["name"], str(language)))
-    if wanted is None:
-        raise Refused(132001, f"template name ({template['name']}) does not exist in {language}")
-    components = template.get("components") or []
-    bodies = [one for one in components if isinstance(one, dict) and one.get("type") == "body"]
-    given = sum(len(one.get("parameters") or []) for one in bodies)
-    if given != wanted:
-        raise Refused(
-            132000,
-            f"body: number of localizable_params ({given}) does not match the expected number of params ({wanted})",
-        )
+    _text(_part(template, "language"), "code", 16)
+    components = template.get("components", [])
+    if not isinstance(components, list) or not all(isinstance(one, dict) for one in components):
+        raise Refused(131009, "components is a list of objects.")
 
 
 CHECKS: dict[str, Callable[[JsonObject], None]] = {

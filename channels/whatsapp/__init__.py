@@ -4,9 +4,11 @@ import time
 from collections.abc import Collection
 from datetime import datetime
 
-from channels.base import NotSent, Undeliverable, Unknowable
+from channels.base import NotSent, TemplateRegistry, Undeliverable, Unknowable
 from channels.whatsapp.cloud import CloudChannel
+from channels.whatsapp.cloud_templates import CloudTemplates
 from channels.whatsapp.twilio import TwilioChannel
+from channels.whatsapp.twilio_content import TwilioContent
 from core.egress import Egress, Fetched
 from core.errors import ProviderRefused
 from core.messages import ChannelName, OutboundMessage
@@ -14,6 +16,16 @@ from core.settings import Settings
 
 TWILIO_PREFIX = "whatsapp:"
 """How accounts at Twilio begin, whatsapp:+14155238886; those at Meta are digits."""
+
+
+def template_registries(settings: Settings) -> list[TemplateRegistry]:
+    """Where templates of our WhatsApp senders are registered; a sender at Meta needs its business account's id."""
+    found: list[TemplateRegistry] = []
+    if settings.twilio_account_sid and settings.twilio_whatsapp_from:
+        found.append(TwilioContent(settings))
+    if settings.meta_phone_number_id and settings.meta_waba_id:
+        found.append(CloudTemplates(settings))
+    return found
 
 
 class WhatsAppChannel:

@@ -14,6 +14,8 @@ import orjson
 
 from channels.base import NotSent, OutcomeUnknown, OutsideWindow, Undeliverable, Unknowable
 from channels.degrade import CLOUD, FilePiece, Piece, TextPiece, inbound_text, pieces
+from channels.whatsapp import cloud_templates
+from channels.whatsapp.cloud_templates import TemplateStatus
 from core.egress import Egress, Fetched, Gone
 from core.errors import ProviderRefused, ProviderUnavailable
 from core.messages import Address, ChannelName, InboundMessage, Location, Media, OutboundMessage, Part
@@ -57,7 +59,8 @@ STATUSES = {"sent": "sent", "delivered": "delivered", "read": "read", "played": 
 
 SLOW_DOWN_CODES = frozenset({4, 80007, 130429})
 PAIR_CODE = 131056
-WINDOW_CODE = 131047
+WINDOW_CODES = frozenset({131047, 132000, 132001, 132005, 132007, 132012, 132015, 132016})
+"""Codes that mean: not in this way now. Free text outside the window, or a template that WhatsApp does not take."""
 AWAY_CODES = frozenset({131016, 131057})
 CREDENTIALS_CODES = frozenset({0, 102, 104, 190})
 PERMISSION_CODES = frozenset({3, 10, 368, 131005, 131031, 133010, *range(200, 300)})
@@ -81,6 +84,13 @@ REASONS = {
     131051: "WhatsApp does not know this kind of message.",
     131052: "WhatsApp could not fetch the file the person sent.",
     131053: "WhatsApp could not fetch the file we sent.",
+    132000: "The template was given the wrong number of variables.",
+    132001: "WhatsApp does not know the template in this language, or has not approved it.",
+    132005: "The template is too long with its variables filled in.",
+    132007: "WhatsApp finds that the template breaks its policy.",
+    132012: "The template was given a variable of the wrong form.",
+    132015: "WhatsApp paused the template.",
+    132016: "WhatsApp disabled the template.",
 }
 """What staff read for Meta's error codes."""
 
@@ -131,10 +141,12 @@ class Batch:
     messages: tuple[InboundMessage, ...]
     statuses: tuple[ProviderStatus, ...]
     unreadable: int = 0
+    templates: tuple[TemplateStatus, ...] = ()
 
 
-def parse(body: bytes, account: str, now: datetime) -> Batch:
-    """One signed webhook to messages and statuses of our number `account`; `now` stands in for a missing time.
+def parse(body: bytes, account: str, now: datetime, waba_id: str = "") -> Batch:
+    """One signed webhook to messages and statuses of our number `account`, and to what became of templates of our
+    business account `waba_id`; `now` stands in for a missing time.
 
     What concerns other numbers, other fields and other products is left out. Raises ValueError when the whole is not
     a webhook of Meta's.
@@ -147,12 +159,20 @@ def parse(body: bytes, account: str, now: datetime) -> Batch:
         raise ValueError("a webhook is a JSON object with entries")
     messages: list[InboundMessage] = []
     statuses: list[ProviderStatus] = []
+    templates: list[TemplateStatus] = []
     unreadable = 0
     if whole.get("object") != ACCOUNT_OBJECT:
         return Batch((), ())
     for entry in whole["entry"]:
         for change in _objects(entry, "changes"):
             value = _object(change, "value")
+            if change.get("field") == cloud_templates.FIELD and waba_id and _id_of(entry) == waba_id:
+                try:
+                    standing = cloud_templates.parse_status(value, cloud_templates.event_time(entry, now))
+                except ValueError:
+                    unreadable += 1
+                else:
+                    templates += [standing] if standing else []
             if change.get("field") != "messages" or _object(value, "metadata").get("phone_number_id") != account:
                 continue
             for item in _items(value, "messages"):
@@ -169,7 +189,7 @@ def parse(body: bytes, account: str, now: datetime) -> Batch:
                     unreadable += 1
                 else:
                     statuses += [status] if status else []
-    return Batch(tuple(messages), tuple(statuses), unreadable)
+    return Batch(tuple(messages), tuple(statuses), unreadable, tuple(templates))
 
 
 def _message(item: object, value: Json, account: str, now: datetime) -> InboundMessage | None:
@@ -276,8 +296,9 @@ def _status(item: object) -> ProviderStatus | None:
         return None
     reference = _REFERENCE.fullmatch(_words(item.get("biz_opaque_callback_data")))
     code = next((error.get("code") for error in _objects(item, "errors")), 0)
-    error = _reason(code if isinstance(code, int) else 0) if status == "failed" else None
-    shut = status == "failed" and code == WINDOW_CODE
+    code = code if isinstance(code, int) else 0
+    error = _reason(code) if status == "failed" else None
+    shut = status == "failed" and code in WINDOW_CODES
     if reference is None:
         return ProviderStatus(None, sent_id, status, error, outside_window=shut)
     row, piece, count = (int(number or 0) for number in reference.groups())
@@ -287,6 +308,10 @@ def _status(item: object) -> ProviderStatus | None:
 def _reason(code: int) -> str:
     sentence = REASONS.get(code, "WhatsApp could not deliver the message.")
     return f"{sentence} (Meta {code})" if code else sentence
+
+
+def _id_of(entry: object) -> object:
+    return entry.get("id") if isinstance(entry, dict) else None
 
 
 def _object(whole: object, name: str) -> Json:
@@ -331,15 +356,15 @@ def payload(message: OutboundMessage) -> dict[str, Any]:
         whom = {"recipient": room}
     else:
         raise Undeliverable("The recipient is not a number that WhatsApp can reach.")
-    shown = pieces(message.parts, CLOUD)
-    if not shown:
+    shown = () if message.template else pieces(message.parts, CLOUD)
+    if not shown and not message.template:
         raise Undeliverable("The message is empty.")
     which = f":{message.piece}:{len(shown)}" if len(shown) > 1 else ""
     return {
         "messaging_product": "whatsapp",
         "recipient_type": "individual",
         **whom,
-        **_content(shown[message.piece]),
+        **(cloud_templates.content(message.template) if message.template else _content(shown[message.piece])),
         "biz_opaque_callback_data": f"{REFERENCE}{message.outbox_id}{which}",
     }
 
@@ -407,8 +432,8 @@ class CloudChannel:
         self._session: aiohttp.ClientSession | None = None
 
     def pieces(self, message: OutboundMessage) -> int:
-        """How many WhatsApp messages show it."""
-        return len(pieces(message.parts, CLOUD))
+        """How many WhatsApp messages show it; a template is one."""
+        return 1 if message.template else len(pieces(message.parts, CLOUD))
 
     async def send(self, message: OutboundMessage) -> str:
         """Send its piece once; Meta's id of that message. Raises Undeliverable, NotSent or OutcomeUnknown."""
@@ -507,7 +532,7 @@ def read_answer(
         named = f"{trouble} (Meta {code})" if code else trouble
         return NotSent(named, retry_after_s=CREDENTIALS_RETRY_S, whole_channel=True)
     if 400 <= status < 500 and status not in (408, 409):
-        return OutsideWindow(_reason(code)) if code == WINDOW_CODE else Undeliverable(_reason(code or 0))
+        return OutsideWindow(_reason(code or 0)) if code in WINDOW_CODES else Undeliverable(_reason(code or 0))
     return OutcomeUnknown(f"Meta answered with status {status}.")
 
 

@@ -56,8 +56,8 @@ class TwilioContent:
         asked = {"name": template.provider_name, "category": template.category}
         return _approval(await self._call("POST", f"/v1/Content/{provider_ref}/ApprovalRequests/whatsapp", asked))
 
-    async def approval(self, provider_ref: str) -> Approval:
-        """How it stands now."""
+    async def approval(self, provider_ref: str, _language: str) -> Approval:
+        """How it stands now; a content SID is of one language."""
         found = await self._call("GET", f"/v1/Content/{provider_ref}/ApprovalRequests")
         whatsapp = found.get("whatsapp")
         return _approval(whatsapp) if isinstance(whatsapp, dict) else Approval("unsubmitted")

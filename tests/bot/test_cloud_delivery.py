@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -16,9 +17,13 @@ from bot import runners
 from bot.app import make_app
 from bot.servers.supervisor import free_port
 from bot.wiring import Services, services
-from core.messages import Choices, Part, Text
+from channels.whatsapp.cloud_templates import CloudTemplates
+from core.messages import ChannelName, Choices, Part, Text
 from core.outbox import NewMessage, post
 from core.settings import SANDBOX_PHONE_NUMBER_ID, SANDBOX_WHATSAPP_FROM, Settings
+from core.templates import rows, told
+from jobs import templates
+from jobs.reroute import follow_up
 from tests.conftest import Sandbox
 from tests.said import messages
 from tests.waiting import until
@@ -81,11 +86,11 @@ class Bot:
         await until(there, 15, str(wanted))
         return await self.row(person)
 
-    async def say(self, person: str, *parts: Part) -> None:
+    async def say(self, person: str, *parts: Part, kind: str = "note") -> None:
         """Put a message for a person into the outbox."""
         conversation = await self.wired.db.pool.fetchval("SELECT id FROM conversation WHERE room = $1", person)
         async with self.wired.db.hot() as connection:
-            await post(connection, [NewMessage(conversation, parts, "note", f"test:{next(_numbers)}")])
+            await post(connection, [NewMessage(conversation, parts, kind, f"test:{next(_numbers)}")])
         self.wired.wakes.wake("outbox")
 
 
@@ -270,6 +275,92 @@ async def test_outside_the_window_the_message_waits_and_goes_first_once_the_pers
         person,
     )
     assert [row["kind"] for row in sent] == ["reply", "note", "reply"]
+
+
+async def has_templates(bot: Bot) -> None:
+    """Ours, registered at Meta and approved, of which the webhook tells."""
+    registry = CloudTemplates(bot.wired.settings)
+    assert await templates.add(bot.wired.db, registry) == 4
+    assert await templates.add(bot.wired.db, registry) == 0
+    assert await templates.submit(bot.wired.db, registry) == 0
+    await registry.close()
+    await stand(bot, {"approved"})
+
+
+async def stand(bot: Bot, wanted: set[str]) -> None:
+    """Wait until our templates at Meta stand like this."""
+
+    async def there() -> bool:
+        found = await rows(bot.wired.db, ChannelName.WHATSAPP, SANDBOX_PHONE_NUMBER_ID)
+        return {row.state for row in found} == wanted
+
+    await until(there, 15, str(wanted))
+
+
+async def asleep(bot: Bot, person: str, **more: Any) -> None:
+    """Somebody who wrote, and was answered, more than a day ago."""
+    await bot.write(person, **more)
+    await bot.heard(person)
+    await bot.becomes(person, state="sent")
+    await bot.wired.db.pool.execute(
+        "UPDATE message SET created_at = created_at - interval '25 hours' WHERE direction = 'in'"
+        " AND conversation_id = (SELECT id FROM conversation WHERE room = $1)",
+        person,
+    )
+    assert (await bot.sandbox.post("/whatsapp/_window", json={"to": person, "open": False})).status_code == 200
+
+
+async def test_a_reminder_outside_the_window_goes_by_template(bot: Bot) -> None:
+    await has_templates(bot)
+    for person, more in ((somebody(), {}), (hidden := f"KE.{somebody()}", {"user_id": hidden, "from": None})):
+        await asleep(bot, person, **more)
+        await bot.say(person, Text(text="Reminder: call  Asha\nabout {{1}}"), kind="reminder")
+        sent = (await bot.heard(person, 2))[1]
+        assert sent["text"].startswith("Hello, this is the reminder you asked for: call Asha about {{1}}\n")
+        assert sent["asked"]["template"]["name"] == "mathia_reminder_en_1"
+        await bot.becomes(person, state="sent", provider_status="read")
+
+
+async def test_anything_else_is_announced_and_goes_once_the_person_writes(bot: Bot) -> None:
+    await has_templates(bot)
+    person = somebody()
+    await asleep(bot, person)
+    await bot.say(person, Text(text="the report is there"))
+    await bot.becomes(person, state="held")
+    number = await bot.wired.db.pool.fetchval("SELECT max(id) FROM outbox")
+    await follow_up(bot.wired.db, bot.wired.wakes, number, can_mail=False)
+    assert (await bot.heard(person, 2))[1]["asked"]["template"]["name"] == "mathia_notice_en_1"
+    await bot.write(person, "yes?")
+    assert [row["text"] for row in await bot.heard(person, 4)][2] == "the report is there"
+
+
+async def test_a_template_that_meta_takes_back_holds_the_reminder_and_is_not_used_again(bot: Bot) -> None:
+    await has_templates(bot)
+    person = somebody()
+    await asleep(bot, person)
+    await bot.sandbox.post("/whatsapp/_webhooks", json={"held": True})
+    decided = {"name": "mathia_reminder_en_1", "language": "en", "state": "PAUSED"}
+    assert (await bot.sandbox.post("/whatsapp/_templates", json=decided)).status_code == 200
+    await bot.say(person, Text(text="Reminder: tea"), kind="reminder")
+    await bot.becomes(person, state="held")
+    found = await rows(bot.wired.db, ChannelName.WHATSAPP, SANDBOX_PHONE_NUMBER_ID)
+    [known] = [row for row in found if (row.name, row.language) == ("reminder", "en")]
+    assert (known.state, known.reason) == ("paused", "WhatsApp paused the template. (Meta 132015)")
+    assert len(await bot.sent(person)) == 1
+    await bot.sandbox.post("/whatsapp/_webhooks", json={"held": False})
+    await bot.sandbox.post("/whatsapp/_templates", json=decided | {"state": "APPROVED"})
+    await stand(bot, {"approved"})
+
+
+async def test_old_news_of_a_template_does_not_undo_what_is_known(bot: Bot) -> None:
+    await has_templates(bot)
+    key = ChannelName.WHATSAPP, SANDBOX_PHONE_NUMBER_ID, "mathia_notice_sw_1", "sw"
+    long_ago, soon = datetime.now(UTC) - timedelta(days=1), datetime.now(UTC) + timedelta(minutes=1)
+    assert await told(bot.wired.db, *key, "rejected", "Late.", long_ago)
+    await stand(bot, {"approved"})
+    assert await told(bot.wired.db, *key, "disabled", "Gone.", soon)
+    await stand(bot, {"approved", "disabled"})
+    assert not await told(bot.wired.db, *key[:2], "somebody_elses", "sw", "approved", None, soon)
 
 
 async def test_the_webhook_proves_to_be_ours(bot: Bot) -> None:

@@ -32,7 +32,7 @@ async def test_a_template_is_made_once_and_found_afterwards(sandbox: Sandbox) ->
     content = registry(f"{sandbox.url}/twilio")
     made = [await content.add(template) for template in OURS]
     assert [await content.add(template) for template in OURS] == made
-    assert await content.approval(made[0]) == Approval("unsubmitted")
+    assert await content.approval(made[0], "en") == Approval("unsubmitted")
     assert (await content.submit(made[0], OURS[0])).state in ("received", "pending", "approved")
     with pytest.raises(ProviderRefused, match="submitted before"):
         await content.submit(made[0], OURS[0])
@@ -68,12 +68,12 @@ async def test_a_state_we_do_not_know_is_not_taken_for_one(sandbox: Sandbox) -> 
     async with wire(answer(200, {"whatsapp": {"status": "blessed"}})) as twilio:
         content = registry(twilio.url)
         with pytest.raises(ProviderUnavailable, match="no approval state"):
-            await content.approval(SID)
+            await content.approval(SID, "en")
         await content.close()
 
 
 async def test_twilio_out_of_reach_is_a_provider_error() -> None:
     content = registry(f"http://127.0.0.1:{closed_port()}")
     with pytest.raises(ProviderError):
-        await content.approval(SID)
+        await content.approval(SID, "en")
     await content.close()

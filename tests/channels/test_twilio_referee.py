@@ -188,7 +188,7 @@ async def test_templates_are_made_submitted_and_used_as_twilio_describes(
     for template in OURS:
         provider_ref = await content.add(template)
         await content.submit(provider_ref, template)
-        await content.approval(provider_ref)
+        await content.approval(provider_ref, template.language)
         variables = {str(number): "words" for number in range(1, 1 + template.body.count("{{"))}
         use = TemplateUse(template.name, template.language, provider_ref, variables, "words")
         await channel.send(message((Text(text="words"),), channel.account, template=use))

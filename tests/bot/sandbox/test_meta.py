@@ -29,6 +29,7 @@ def test_the_sandbox_account_is_that_of_the_settings() -> None:
         settings.SANDBOX_PHONE_NUMBER_ID,
         settings.SANDBOX_ACCESS_TOKEN,
     )
+    assert accounts.WABA_ID == settings.SANDBOX_WABA_ID
     assert (APP_SECRET, VERIFY_TOKEN) == (settings.SANDBOX_APP_SECRET, settings.SANDBOX_VERIFY_TOKEN)
 
 
@@ -59,6 +60,9 @@ def items(app: App, field: str) -> list[dict[str, Any]]:
         assert cloud.verify(got.body, got.headers["X-Hub-Signature-256"], APP_SECRET)
         for entry in json.loads(got.body)["entry"]:
             for change in entry["changes"]:
+                if change["field"] == "message_template_status_update":
+                    found += [change["value"]] if field == change["field"] else []
+                    continue
                 assert (change["field"], change["value"]["messaging_product"]) == ("messages", "whatsapp")
                 assert change["value"]["metadata"]["phone_number_id"] == PHONE_NUMBER_ID
                 found += change["value"].get(field, [])
@@ -132,7 +136,7 @@ async def test_what_meta_takes_is_sent(lab: Lab, changes: dict[str, Any]) -> Non
     answer = await send(lab, **changes)
     assert answer.status_code == 200, answer.text
     [row] = await lab.truth("whatsapp")
-    assert answer.json()["messages"] == [{"id": row["id"]}]
+    assert [one["id"] for one in answer.json()["messages"]] == [row["id"]]
     assert row["to"] == (USER_ID if changes.get("recipient") else AMINA)
 
 
@@ -326,3 +330,80 @@ async def test_faults_answer_in_metas_words(lab: Lab) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         answer.json()
     assert [row["fault"] for row in await lab.truth("whatsapp")] == ["500_executed", "200_truncated_json"]
+
+
+TEMPLATES = f"/whatsapp/v26.0/{accounts.WABA_ID}/message_templates"
+NEW = {
+    "name": "reminder_en_1",
+    "language": "en",
+    "category": "UTILITY",
+    "components": [{"type": "BODY", "text": "Remember {{1}} today.", "example": {"body_text": [["tea"]]}}],
+}
+
+
+async def template_call(lab: Lab, method: str, **more: Any) -> httpx.Response:
+    headers = {"Authorization": f"Bearer {ACCESS_TOKEN}"}
+    answer = await lab.http.request(method, TEMPLATES, headers=headers, **more)
+    if answer.status_code != 200:
+        follows(answer.json(), "GraphAPIError")
+    return answer
+
+
+async def decide(lab: Lab, **asked: object) -> None:
+    assert (await lab.http.post("/whatsapp/_templates", json=asked)).status_code == 200
+
+
+async def test_a_template_is_made_reviewed_told_used_and_deleted(lab: Lab, app: App) -> None:
+    await decide(lab, review_s=3600)
+    made = (await template_call(lab, "POST", json=NEW)).json()
+    assert (made["status"], made["category"]) == ("PENDING", "UTILITY")
+    use = template("reminder_en_1", "tea")
+    assert (await send(lab, **use)).json()["error"]["code"] == 132001
+    await decide(lab, review_s=0)
+    [news] = await told(app, "message_template_status_update", 1)
+    assert (news["event"], news["message_template_name"], news["message_template_id"]) == (
+        "APPROVED",
+        "reminder_en_1",
+        int(made["id"]),
+    )
+    taken = (await send(lab, **use)).json()["messages"][0]
+    assert taken["message_status"] == "accepted"
+    rows = await lab.truth("whatsapp")
+    assert [row["text"] for row in rows if row["kind"] == "send"] == ["Remember tea today."]
+    for state, code in (("PAUSED", 132015), ("DISABLED", 132016), ("REJECTED", 132001)):
+        await decide(lab, name="reminder_en_1", language="en", state=state)
+        assert (await send(lab, **use)).json()["error"]["code"] == code
+    listed = (await template_call(lab, "GET", params={"name": "reminder", "fields": "name,status"})).json()
+    assert listed["data"][-1] == {"name": "reminder_en_1", "status": "REJECTED", "id": made["id"]}
+    assert (await template_call(lab, "DELETE", params={"name": "reminder_en_1"})).json() == {"success": True}
+    assert (await template_call(lab, "DELETE", params={"name": "reminder_en_1"})).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"name": "Reminder"}, "small letters"),
+        ({"category": "NEWS"}, "category"),
+        ({"components": []}, "BODY"),
+        ({"components": [{"type": "BODY", "text": "{{1}} first", "example": {"body_text": [["x"]]}}]}, "begin or end"),
+        ({"components": [{"type": "BODY", "text": "no {{1}} example"}]}, "example"),
+        ({"components": [{"type": "BODY", "text": "a {{2}} gap"}]}, "without a gap"),
+        ({"name": "new_message"}, "already content"),
+        ({"colour": "red"}, "Unexpected key"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+async def test_a_template_that_meta_refuses_is_refused(lab: Lab, changes: dict[str, Any], said: str) -> None:
+    answer = await template_call(lab, "POST", json=NEW | changes)
+    assert answer.status_code == 400
+    assert said in answer.json()["error"]["error_data"]["details"]
+
+
+async def test_templates_are_listed_in_pages(lab: Lab) -> None:
+    first = (await template_call(lab, "GET", params={"limit": "1"})).json()
+    after = first["paging"]["cursors"]["after"]
+    assert "next" in first["paging"]
+    second = (await template_call(lab, "GET", params={"limit": "1", "after": after})).json()
+    assert "next" not in second["paging"]
+    names = [page["data"][0]["name"] for page in (first, second)]
+    assert names == ["appointment_reminder", "new_message"]
