@@ -98,6 +98,12 @@ UNSURE = {
     "en": "I cannot do that just now. Try again in a few minutes.",
     "sw": "Siwezi kufanya hivyo kwa sasa. Jaribu tena baada ya dakika chache.",
 }
+REMINDERS_MAX = 10
+"""Reminders sent to a person within REMINDERS_WITHIN, times the factor of their plan; more wait, and none is dropped.
+
+They are owed, so they are counted with the rows that send them, in PostgreSQL (jobs/sweeps.py).
+"""
+REMINDERS_WITHIN = timedelta(hours=12)
 OF_A_PERSON = (MESSAGES, CALLS, PAID, SEARCHES, UPLOADS)
 CLASSES = {"calls": CALLS, "paid": PAID, "searches": SEARCHES}
 """The limits an action may declare that its calls are counted under."""

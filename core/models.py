@@ -62,6 +62,10 @@ class Person(Base):
     timezone: Mapped[str | None] = mapped_column(doc="IANA zone the person stated")
     plan: Mapped[str] = mapped_column(server_default="free", doc="what multiplies their quotas: PLAN_FACTORS")
     muted_until: Mapped[datetime | None] = mapped_column(doc="until when what they write is not answered")
+    reminded_at: Mapped[list[datetime]] = mapped_column(
+        ARRAY(DateTime(timezone=True)), server_default="{}", doc="when their reminders of the last hours were sent"
+    )
+    deferral_told_at: Mapped[datetime | None] = mapped_column(doc="when they were last told that reminders wait")
     merged_into: Mapped[UUID | None] = mapped_column(
         ForeignKey("person.id"), doc="who this person turned out to be; what is written for it belongs there"
     )

@@ -24,6 +24,9 @@ NOTE_CHARS_MAX = 500
 PHONE_CHARS_MAX = 40
 EMAIL_CHARS_MAX = 254
 
+TAKEN_OVER = (Person.name, Person.timezone, Person.reminded_at, Person.deferral_told_at)
+"""What of a person that is merged the other one gets; reminders of both count together."""
+
 EMAIL = re.compile(
     r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}"
 )
@@ -143,11 +146,16 @@ async def merge(session: AsyncSession, kept: UUID, gone: UUID) -> None:
             await _merge_contacts(session, kept, gone)
         else:
             await session.execute(update(table).where(table.c.person_id == gone).values(person_id=kept))
-    name, timezone = (await session.execute(select(Person.name, Person.timezone).where(Person.id == gone))).one()
+    other = (await session.execute(select(*TAKEN_OVER).where(Person.id == gone))).one()
     await session.execute(
         update(Person)
         .where(Person.id == kept)
-        .values(name=func.coalesce(Person.name, name), timezone=func.coalesce(Person.timezone, timezone))
+        .values(
+            name=func.coalesce(Person.name, other.name),
+            timezone=func.coalesce(Person.timezone, other.timezone),
+            reminded_at=func.array_cat(Person.reminded_at, other.reminded_at),
+            deferral_told_at=func.greatest(Person.deferral_told_at, other.deferral_told_at),
+        )
     )
     await session.execute(
         update(Person).where((Person.id == gone) | (Person.merged_into == gone)).values(merged_into=kept)
@@ -159,10 +167,9 @@ async def part(session: AsyncSession, identity: Identity, conversation_id: UUID)
 
     The caller has locked the person it had.
     """
-    language, timezone = (
-        await session.execute(select(Person.language, Person.timezone).where(Person.id == identity.person_id))
-    ).one()
-    alone = Person(id=uuid4(), name=identity.display_name, language=language, timezone=timezone)
+    shared = (Person.language, Person.timezone, Person.reminded_at, Person.deferral_told_at)
+    row = (await session.execute(select(*shared).where(Person.id == identity.person_id))).one()
+    alone = Person(id=uuid4(), name=identity.display_name, **row._mapping)
     session.add(alone)
     await session.flush()
     for table in owned():

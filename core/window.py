@@ -110,7 +110,7 @@ def decide(
         return Refuse(NOT_NEEDED) if is_notice else FreeText()
     template = pick(kind, language, templates)
     if template is not None:
-        variables = {} if is_notice else {"1": variable(text.removeprefix("Reminder: "))}
+        variables = {} if is_notice else {"1": variable(text.removeprefix("Reminder: ").removeprefix("Kikumbusho: "))}
         said = filled(template.body, variables)
         return UseTemplate(TemplateUse(template.name, template.language, template.provider_ref, variables, said))
     return Refuse(NO_NOTICE) if is_notice else Hold(f"{CLOSED} {HELD}")

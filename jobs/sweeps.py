@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -19,6 +20,7 @@ from connectors.reminders.models import as_reminder
 from connectors.reminders.recurrence import next_after
 from core import crashpoint
 from core.db import Database, is_away
+from core.limits import REMINDERS_MAX, REMINDERS_WITHIN, when_of
 from core.messages import TEXT_CHARS_MAX, Text
 from core.outbox import NewMessage, post
 from core.wake import Name, Wakes
@@ -37,6 +39,19 @@ LOOK_S = 0.5
 LOOK_S_MIN = 0.02
 """Shortest sleep: what is due may be in another process's hands."""
 LATE_AFTER = timedelta(seconds=60)
+NO_FACTORS: Mapping[str, int] = MappingProxyType({})
+REMINDER = {"en": ("Reminder", "due {when}, late"), "sw": ("Kikumbusho", "cha {when}, kimechelewa")}
+DEFERRED = {
+    "en": "You have had {allowed} reminders within {hours} hours, which is as many as I send. {waits}"
+    " None is lost; say “my reminders” to see or cancel them.",
+    "sw": "Umepata vikumbusho {allowed} ndani ya saa {hours}, kiwango changu cha juu. {waits}"
+    " Hakuna kinachopotea; andika “vikumbusho vyangu” kuviona au kuvifuta.",
+}
+DEFERRED_ONE = {"en": "One more waits, and comes {when}.", "sw": "Kimoja kingine kinasubiri, kitakuja {when}."}
+DEFERRED_MANY = {
+    "en": "{count} more wait: the first comes {when}, the others as places come free, high priority first.",
+    "sw": "Vingine {count} vinasubiri: cha kwanza kitakuja {when}, vingine nafasi ikipatikana, vya muhimu kwanza.",
+}
 FOLLOWED_KINDS = ("reminder", "workflow")
 """What is owed to a person however their first channel answers."""
 FOLLOW_LOOK_S = 1.0
@@ -49,23 +64,58 @@ RETRY_S_MIN, RETRY_S_MAX = 0.25, 5.0
 
 CLAIM_DUE = """
 WITH due AS (
-    SELECT id, conversation_id, sealed, wall_time, zone, rrule, due_at
-    FROM reminder WHERE state = 'active' AND due_at <= $1
-    ORDER BY due_at, conversation_id LIMIT $2 FOR UPDATE SKIP LOCKED
+    SELECT r.id, r.conversation_id, r.person_id, r.sealed, r.wall_time, r.zone, r.rrule, r.due_at,
+           array_position('{high,normal,low}'::text[], r.priority) AS rank,
+           p.plan, p.language, p.reminded_at, p.deferral_told_at
+    FROM reminder r JOIN person p ON p.id = r.person_id
+    WHERE r.state = 'active' AND coalesce(r.deferred_until, r.due_at) <= $1
+    ORDER BY coalesce(r.deferred_until, r.due_at), array_position('{high,normal,low}'::text[], r.priority),
+             r.conversation_id
+    LIMIT $2
+    FOR NO KEY UPDATE OF p SKIP LOCKED FOR UPDATE OF r SKIP LOCKED
+), placed AS (
+    SELECT due.*, allowed, recent, count(*) OVER (PARTITION BY person_id)::int AS waiting,
+           row_number() OVER (PARTITION BY person_id ORDER BY rank, due_at, id) AS place
+    FROM due, LATERAL (
+        SELECT coalesce(($5::int[])[array_position($4::text[], due.plan)], $3) AS allowed,
+               ARRAY(SELECT at FROM unnest(due.reminded_at) AS t(at) WHERE at > $1 - $6::interval ORDER BY at) AS recent
+        OFFSET 0
+    ) pace
+), counted AS (
+    SELECT placed.*, least(greatest(allowed - cardinality(recent), 0), waiting) AS gone FROM placed
+), paced AS (
+    SELECT counted.*, place <= gone AS goes, recent || array_fill($1::timestamptz, ARRAY[gone]) AS reminded,
+           gone < waiting AND coalesce(deferral_told_at <= $1 - $6::interval, true) AS tells
+    FROM counted
 ), ended AS (
-    UPDATE reminder r SET state = 'done', last_sent_for = due.due_at
-    FROM due WHERE r.id = due.id AND due.rrule IS NULL
+    UPDATE reminder r SET state = 'done', last_sent_for = paced.due_at, deferred_until = NULL
+    FROM paced WHERE r.id = paced.id AND goes AND paced.rrule IS NULL
+), deferred AS (
+    UPDATE reminder r SET deferred_until = reminded[cardinality(reminded) - allowed + 1] + $6::interval
+    FROM paced WHERE r.id = paced.id AND NOT goes
+), noted AS (
+    UPDATE person p
+    SET reminded_at = paced.reminded, deferral_told_at = CASE WHEN tells THEN $1 ELSE p.deferral_told_at END
+    FROM paced WHERE p.id = paced.person_id AND place = 1
 )
-SELECT * FROM due
+SELECT id, conversation_id, person_id, sealed, wall_time, zone, rrule, due_at, language, goes, allowed,
+       tells AND place = gone + 1 AS tells, waiting - gone AS left_over,
+       reminded[cardinality(reminded) - allowed + 1] + $6::interval AS comes_at
+FROM paced ORDER BY conversation_id, due_at, rank, id
 """
+"""Claims what is due, and decides of each whether it goes now. A person's row is locked first, so that all of one
+person's reminders are decided by one sweep at a time, and it is read as it is under that lock: whatever another sweep
+sent a moment ago is counted. What is over the limit stays due, and is looked at again when the next place is free."""
 
 MOVE_ON = """
 UPDATE reminder r
-SET state = CASE WHEN g.due_at IS NULL THEN 'done' ELSE 'active' END, last_sent_for = r.due_at,
+SET state = CASE WHEN g.due_at IS NULL THEN 'done' ELSE 'active' END, last_sent_for = r.due_at, deferred_until = NULL,
     wall_time = coalesce(g.wall_time, r.wall_time), due_at = coalesce(g.due_at, r.due_at)
 FROM unnest($1::uuid[], $2::timestamp[], $3::timestamptz[]) AS g(id, wall_time, due_at)
 WHERE r.id = g.id
 """
+
+NEXT_DUE = "SELECT min(coalesce(deferred_until, due_at)) FROM reminder WHERE state = 'active'"
 
 REFUSED = """
 SELECT id FROM outbox
@@ -92,15 +142,20 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-async def sweep_reminders(db: Database, wakes: Wakes, *, clock: Clock = utc_now) -> None:
-    """Put every due reminder into the outbox until cancelled: within milliseconds, and late rather than never."""
+async def sweep_reminders(
+    db: Database, wakes: Wakes, factors: Mapping[str, int] = NO_FACTORS, *, clock: Clock = utc_now
+) -> None:
+    """Put every due reminder into the outbox until cancelled: within milliseconds, and late rather than never.
+
+    `factors` are those of the plans, by which a person may have more reminders.
+    """
     outage = Outage("reminders")
     while True:
         try:
-            if await put_due(db, wakes, clock()) == BATCH_MAX:
-                await _drain(db, wakes, clock)
+            if await put_due(db, wakes, clock(), factors) == BATCH_MAX:
+                await _drain(db, wakes, clock, factors)
                 continue
-            next_due = await db.pool.fetchval("SELECT min(due_at) FROM reminder WHERE state = 'active'")
+            next_due = await db.pool.fetchval(NEXT_DUE)
             outage.over()
         except Exception as error:
             await outage.wait(error)
@@ -109,11 +164,11 @@ async def sweep_reminders(db: Database, wakes: Wakes, *, clock: Clock = utc_now)
         await wakes.wait("reminder", min(LOOK_S, max(LOOK_S_MIN, left_s)))
 
 
-async def _drain(db: Database, wakes: Wakes, clock: Clock) -> None:
+async def _drain(db: Database, wakes: Wakes, clock: Clock, factors: Mapping[str, int]) -> None:
     """Work off a backlog, AT_ONCE batches at a time; raises the first error when all have ended."""
 
     async def drain() -> None:
-        while await put_due(db, wakes, clock()) == BATCH_MAX:
+        while await put_due(db, wakes, clock(), factors) == BATCH_MAX:
             pass
 
     for ended in await asyncio.gather(*(drain() for _ in range(AT_ONCE)), return_exceptions=True):
@@ -121,16 +176,22 @@ async def _drain(db: Database, wakes: Wakes, clock: Clock) -> None:
             raise ended
 
 
-async def put_due(db: Database, wakes: Wakes, now: datetime) -> int:
+async def put_due(db: Database, wakes: Wakes, now: datetime, factors: Mapping[str, int] = NO_FACTORS) -> int:
     """Claim up to BATCH_MAX due reminders and write their messages, in one transaction; returns how many.
 
-    A room's reminders come together, so that batches under way at the same time do not wait for each other's rooms.
+    Those of a person who had REMINDERS_MAX within REMINDERS_WITHIN (times the factor of their plan) are deferred, and
+    the person is told once in that time. A room's reminders come together, so that batches under way at the same time
+    do not wait for each other's rooms.
     """
+    allowed = [REMINDERS_MAX * factor for factor in factors.values()]
     async with db.hot() as connection:
-        rows = await connection.fetch(CLAIM_DUE, now, BATCH_MAX)
-        if not rows:
+        claimed = await connection.fetch(
+            CLAIM_DUE, now, BATCH_MAX, REMINDERS_MAX, list(factors), allowed, REMINDERS_WITHIN
+        )
+        if not claimed:
             return 0
         crashpoint.hit("reminders.claimed")
+        rows = [row for row in claimed if row["goes"]]
         repeating = [row for row in rows if row["rrule"] is not None]
         if repeating:
             # Rules are arithmetic on calendars: a full batch of them would hold up everything else on this loop.
@@ -142,15 +203,14 @@ async def put_due(db: Database, wakes: Wakes, now: datetime) -> int:
         values = [(row["conversation_id"], as_reminder(row["id"]), row["sealed"]) for row in rows]
         said = await connection.keys.opened(connection, values)
         # One whose room was erased has nothing to say any more.
-        await post(
-            connection, [_message(row, words.decode(), now) for row, words in zip(rows, said, strict=True) if words]
-        )
+        messages = [_message(row, words.decode(), now) for row, words in zip(rows, said, strict=True) if words]
+        await post(connection, messages + [_deferral(row, now) for row in claimed if row["tells"]])
         await wakes.notify(connection, "outbox")
         crashpoint.hit("reminders.before_commit")
     crashpoint.hit("reminders.committed")
     wakes.wake("outbox")
-    log.info("reminders.due", count=len(rows))
-    return len(rows)
+    log.info("reminders.due", count=len(rows), deferred=len(claimed) - len(rows))
+    return len(claimed)
 
 
 async def sweep_refused(
@@ -235,21 +295,40 @@ class Outage:
         self._wait_s = RETRY_S_MIN
 
 
-def reminder_text(content: str, due_at: datetime, zone: str, now: datetime) -> str:
+def reminder_text(content: str, due_at: datetime, zone: str, now: datetime, language: str = "en") -> str:
     """What a reminder says; one that comes late says when it was due, by the person's clock."""
+    head, late = REMINDER.get(language, REMINDER["en"])
     if now - due_at <= LATE_AFTER:
-        return f"Reminder: {content}"
+        return f"{head}: {content}"
     tz = ZoneInfo(zone)
     due = due_at.astimezone(tz)
     same_day = due.date() == now.astimezone(tz).date()
-    when = f"{due:%H:%M}" if same_day else f"{due.day} {due:%b %H:%M}"
-    return f"Reminder (due {when}, late): {content}"
+    when = f"{due:%H:%M}" if same_day else f"{due.day} {due:%b} {due:%H:%M}"
+    return f"{head} ({late.format(when=when)}): {content}"
+
+
+def deferral_text(allowed: int, left_over: int, comes_at: datetime, zone: str, now: datetime, language: str) -> str:
+    """What is said once when reminders have to wait; `allowed` were sent, `left_over` wait."""
+    language = language if language in DEFERRED else "en"
+    when = when_of(comes_at, language, now, ZoneInfo(zone))
+    hours = int(REMINDERS_WITHIN.total_seconds()) // 3600
+    waits = DEFERRED_ONE if left_over == 1 else DEFERRED_MANY
+    return DEFERRED[language].format(
+        allowed=allowed, hours=hours, waits=waits[language].format(count=left_over, when=when)
+    )
 
 
 def _message(row: Mapping[str, Any], content: str, now: datetime) -> NewMessage:
-    text = reminder_text(content, row["due_at"], row["zone"], now)[:TEXT_CHARS_MAX]
+    text = reminder_text(content, row["due_at"], row["zone"], now, row["language"])[:TEXT_CHARS_MAX]
     key = f"reminder:{row['id']}:{row['due_at'].isoformat()}"
     return NewMessage(row["conversation_id"], (Text(text=text),), "reminder", key)
+
+
+def _deferral(row: Mapping[str, Any], now: datetime) -> NewMessage:
+    """The one word about reminders that wait; where the first of them speaks."""
+    text = deferral_text(row["allowed"], row["left_over"], row["comes_at"], row["zone"], now, row["language"])
+    key = f"deferral:{row['person_id']}:{now.isoformat()}"
+    return NewMessage(row["conversation_id"], (Text(text=text),), "deferral", key)
 
 
 def _next_occurrences(

@@ -53,7 +53,7 @@ async def run_worker(settings: Settings, db: Database, wakes: Wakes, channels: C
         if queue is not None:
             queue.start()
         async with asyncio.TaskGroup() as group:
-            group.create_task(sweep_reminders(db, wakes), name="sweep.reminders")
+            group.create_task(sweep_reminders(db, wakes, settings.plans), name="sweep.reminders")
             if registries := template_registries(settings):
                 group.create_task(sweep_templates(db, registries), name="sweep.templates")
             group.create_task(sweep_refused(db, reroute), name="sweep.refused")

@@ -34,8 +34,8 @@ SETTLE_S = 30.0
 PEOPLE = """
 WITH people AS (INSERT INTO person (id) SELECT gen_random_uuid() FROM generate_series(1, $1) RETURNING id),
 rooms AS (
-    INSERT INTO conversation (id, channel, account, room) SELECT gen_random_uuid(), 'web', 'bench', n::text
-    FROM generate_series(1, $1) n RETURNING id
+    INSERT INTO conversation (id, channel, account, room)
+    SELECT gen_random_uuid(), 'web', 'bench', gen_random_uuid()::text FROM generate_series(1, $1) n RETURNING id
 )
 SELECT person.id AS person_id, room.id AS conversation_id
 FROM (SELECT id, row_number() OVER () AS n FROM people) person
@@ -118,13 +118,16 @@ async def run(_args: argparse.Namespace) -> list[Row]:
             await bare.execute(BARE_TABLES)
             connection = await deployment.postgres.connect("mathia")
             try:
-                rooms = await connection.fetch(PEOPLE, ROOMS)
+                rooms = await connection.fetch(PEOPLE, 1)
                 await ours(connection, deployment.keys, rooms, 1, 0)  # The worker has started once this one is said.
                 limits: list[list[float]] = []
                 rounds: list[list[float]] = []
                 for _ in range(ROUNDS):
                     limits.append(await floor(bare))
+                    # Nobody has more reminders than go without waiting: DUE / ROOMS.
+                    rooms = await connection.fetch(PEOPLE, ROOMS)
                     rounds.append(await ours(connection, deployment.keys, rooms, DUE, 0))
+                rooms = await connection.fetch(PEOPLE, ALONE)
                 alone = await ours(connection, deployment.keys, rooms, ALONE, ALONE_APART_S)
                 distinct = await connection.fetchval("SELECT count(DISTINCT dedup_key) FROM outbox")
             finally:

@@ -265,6 +265,9 @@ def _line(
         text += f" ({_city(reminder.zone)})"
     if reminder.rrule is not None:
         text += f", {recurrence.describe(reminder.rrule, reminder.wall_time, reminder.zone)}"
+    if reminder.deferred_until is not None:
+        again = reminder.deferred_until.astimezone(ZoneInfo(reminder.zone))
+        text += f", waits until {_when(again, ctx.now.astimezone(ctx.zone).year)}"
     where = f" (on {elsewhere[reminder.conversation_id]})" if reminder.conversation_id in elsewhere else ""
     return f"{text}: {_short(reminder.content)}{where}"
 

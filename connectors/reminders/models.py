@@ -11,11 +11,16 @@ from sqlalchemy.orm import Mapped, mapped_column
 from core.db import driver
 from core.models import Base
 
+LOOKED_AT = text("coalesce(deferred_until, due_at)")
+RANK = text("array_position('{high,normal,low}'::text[], priority)")
+"""Which of several goes first when not all of them may."""
+
 
 class Reminder(Base):
     """One reminder. Wall time and zone are the truth; `due_at` is the instant they mean, set anew each time.
 
-    active -> done (fired for the last time) | cancelled.
+    active -> done (fired for the last time) | cancelled. One that is over the limit of its person is active, and looked
+    at again at `deferred_until`.
     """
 
     __tablename__ = "reminder"
@@ -32,6 +37,7 @@ class Reminder(Base):
     zone: Mapped[str] = mapped_column(doc="IANA zone of wall_time")
     rrule: Mapped[str | None] = mapped_column(doc="RRULE body as recurrence.settle writes it; null for once")
     due_at: Mapped[datetime]
+    deferred_until: Mapped[datetime | None]
     state: Mapped[str] = mapped_column(server_default="active")
     priority: Mapped[str] = mapped_column(server_default="normal")
     created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
@@ -41,9 +47,16 @@ class Reminder(Base):
     __table_args__ = (
         CheckConstraint("state IN ('active', 'done', 'cancelled')", name="state"),
         CheckConstraint("priority IN ('low', 'normal', 'high')", name="priority"),
-        Index("ix_reminder_due", "due_at", postgresql_where=text("state = 'active'")),
+        Index(
+            "ix_reminder_due",
+            LOOKED_AT,
+            RANK,
+            "conversation_id",
+            postgresql_where=text("state = 'active'"),
+        ),
         Index("ix_reminder_person", "person_id", "due_at", postgresql_where=text("state = 'active'")),
     )
+
 
 GONE = "(no longer readable)"
 """What a reminder says whose room's key was destroyed."""

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 from pydantic import ValidationError
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, update
 
 from connectors.reminders.actions import (
     ACTIVE_MAX,
@@ -335,3 +335,12 @@ async def test_two_cancelling_the_last_reminder_at_once_cancel_it_once(people: P
     done = [result for result in results if not isinstance(result, BaseException)]
     assert [result.text for result in done] == ["Done. Cancelled “call Amina”."]
     assert all(isinstance(result, UserError) for result in results if isinstance(result, BaseException))
+
+
+async def test_a_reminder_that_is_over_the_limit_is_listed_with_when_it_comes(people: People) -> None:
+    ctx = await people.new("Africa/Nairobi")
+    await set_reminder.run(ctx, SetReminder.model_validate({"content": "stretch", "time": "2026-11-23T15:05"}))
+    async with ctx.db.transaction() as session:
+        await session.execute(update(Reminder).values(deferred_until=NOW + timedelta(hours=9)))
+    listed = (await list_reminders.run(people.again(ctx), ListReminders())).text
+    assert "Mon 23 Nov, 15:05, waits until Tue 24 Nov, 00:00: stretch" in listed
