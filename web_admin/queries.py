@@ -97,7 +97,7 @@ FROM (SELECT count(*) FILTER (WHERE state = 'waiting') AS turns_waiting,
       WHERE done_at IS NOT NULL AND state IN ('refused', 'unknown') AND done_at > now() - interval '24 hours') failed,
      (SELECT count(*) AS held FROM outbox WHERE state = 'held') kept,
      (SELECT count(*) AS reminders_due FROM reminder
-      WHERE state = 'active' AND due_at <= now() + interval '1 hour') due,
+      WHERE state = 'active' AND coalesce(deferred_until, due_at) <= now() + interval '1 hour') due,
      (SELECT count(*) FILTER (WHERE state = 'requested') AS runs_requested,
              count(*) FILTER (WHERE state = 'running' AND waiting_for IS NULL) AS runs_running,
              count(*) FILTER (WHERE state = 'running' AND waiting_for IS NOT NULL) AS runs_waiting
