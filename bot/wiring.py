@@ -86,14 +86,14 @@ async def services(settings: Settings, *, runners_elsewhere: bool = False) -> As
     web = WebChannel(settings, db, inbox, valkey, wakes, files, limits)
     telegram = None
     if settings.telegram_bot_token.get_secret_value():
-        telegram = TelegramChannel(settings, inbox, commands=menu(catalog.offered))
+        telegram = TelegramChannel(settings, inbox, files=files, commands=menu(catalog.offered))
     channels: dict[ChannelName, Channel] = {ChannelName.WEB: web}
     if settings.twilio_account_sid or settings.meta_phone_number_id:
-        channels[ChannelName.WHATSAPP] = WhatsAppChannel(settings)
+        channels[ChannelName.WHATSAPP] = WhatsAppChannel(settings, files)
     if telegram is not None:
         channels[ChannelName.TELEGRAM] = telegram
     if settings.smtp_host:
-        channels[ChannelName.EMAIL] = EmailChannel(settings)
+        channels[ChannelName.EMAIL] = EmailChannel(settings, files)
     deps = TurnDeps(brain, catalog, providers, ResultCache(valkey, db.keys), db, settings, limits, from_files(files))
     turns = Turns(
         db,

@@ -8,13 +8,15 @@ one line, whatever it holds: nobody can write a second line of a card into the f
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from html import escape
-from typing import Literal
+from typing import Literal, TypeAlias
 
+from core.files import file_id
 from core.messages import TEXT_CHARS_MAX, Card, Choices, Contact, Location, Media, Part, Table, Text, Voice
+from core.sniff import DOCX, PDF, PPTX, XLSX
 
 CUT = "The rest of this message was too long and was left out."
 """Said in a second part when an inbound text was cut at TEXT_CHARS_MAX, and at the end of PIECES_MAX pieces."""
@@ -30,6 +32,20 @@ _ENDS = (re.compile(r"\n[ \t]*\n"), re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s"
 _WEB = ("https://", "http://")
 _FILE_ID = re.compile(r"[A-Za-z0-9_-]{16,512}")
 
+MEGABYTE = 1024 * 1024
+SPOKEN = "Voice note / Ujumbe wa sauti"
+"""A note's name, where it is only named; which language the person reads is not known here."""
+NOT_HERE = "cannot be sent here / haiwezi kutumwa hapa"
+"""Behind the name of a file that a channel does not take, where nobody could open a link to us either."""
+
+Link: TypeAlias = Callable[[str], str | None]
+"""An address under which anybody can open a file of ours for a while, by its `ref`; None where nobody reaches us.
+It is as long whenever it is asked for, so that a message always has as many pieces."""
+
+
+def no_link(_ref: str) -> None:
+    """The Link where nobody reaches us."""
+
 
 class Format(StrEnum):
     """How a channel formats text."""
@@ -39,6 +55,20 @@ class Format(StrEnum):
     """Telegram's HTML: whatever people wrote is escaped."""
     MARKS = "marks"
     """WhatsApp's marks, which cannot be escaped: bold carries no meaning, and words that hold a mark are not bold."""
+
+
+Kind: TypeAlias = Literal["photo", "voice", "audio", "video", "document"]
+
+
+@dataclass(frozen=True, slots=True)
+class Takes:
+    """How a channel takes files of one type: as which message of its own, up to how many bytes, and whether their
+    caption stands with them. `as_type` is what the file is given as, where the channel has no word for its own type."""
+
+    kind: Kind
+    bytes_max: int
+    captioned: bool = True
+    as_type: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +89,15 @@ class Capabilities:
     width: int = PLAIN_WIDTH
     """Columns that a table may take side by side before its rows are written below one another."""
     files: bool = False
-    """Whether a file is sent by its https address."""
+    """Whether a file of somebody else's is sent by its https address."""
+    takes: Mapping[str, Takes] = field(default_factory=dict)
+    """What files of ours are sent as, by MIME type; `*` is any other. What is not here, or larger, becomes a link."""
+    note: Takes | None = None
+    """What a voice note in Ogg is sent as; one that is larger is a file like any other."""
+    by_link: bool = False
+    """Whether the provider fetches files of ours itself, so that it takes none where it cannot reach us."""
+    ratio_max: int = 0
+    """How many times longer than wide a photo may be, where there is such a limit; a longer one is a document."""
     file_ids: bool = False
     """Whether it is also sent by the provider's own id."""
     places: bool = False
@@ -70,14 +108,41 @@ class Capabilities:
 TELEGRAM = Capabilities(
     Format.HTML, 4_096, caption_max=1_024, buttons_max=10, button_max=64, width=34,
     files=True, file_ids=True, places=True, contacts=True,
+    takes={
+        **dict.fromkeys(("image/jpeg", "image/png"), Takes("photo", 10 * MEGABYTE)),
+        **dict.fromkeys(("audio/mpeg", "audio/mp4"), Takes("audio", 50 * MEGABYTE)),
+        "video/mp4": Takes("video", 50 * MEGABYTE),
+        "*": Takes("document", 50 * MEGABYTE),
+    },
+    note=Takes("voice", MEGABYTE), ratio_max=20,
 )  # fmt: skip
-TWILIO = Capabilities(Format.MARKS, 1_600, caption_max=1_024, width=32, files=True)
+_OFFICE = (PDF, DOCX, XLSX, PPTX)
+TWILIO = Capabilities(
+    Format.MARKS, 1_600, caption_max=1_024, width=32, files=True,
+    takes={
+        **dict.fromkeys(("image/jpeg", "image/png"), Takes("photo", 5 * MEGABYTE)),
+        **dict.fromkeys(("audio/ogg", "audio/mpeg", "audio/aac", "audio/amr"),
+                        Takes("audio", 16 * MEGABYTE, captioned=False)),
+        "video/mp4": Takes("video", 16 * MEGABYTE),
+        # Its name is what our own server says; words beside a document are not shown.
+        **dict.fromkeys(_OFFICE, Takes("document", 16 * MEGABYTE, captioned=False)),
+    },
+    by_link=True,
+)  # fmt: skip
 CLOUD = Capabilities(
     Format.MARKS, 4_096, caption_max=1_024, buttons_max=3, button_max=20, rows_max=10, row_max=24, beside_max=1_024,
     width=32, files=True,
+    takes={
+        **dict.fromkeys(("image/jpeg", "image/png"), Takes("photo", 5 * MEGABYTE)),
+        **dict.fromkeys(("audio/ogg", "audio/mpeg", "audio/mp4", "audio/aac", "audio/amr"),
+                        Takes("audio", 16 * MEGABYTE, captioned=False)),
+        **dict.fromkeys(("video/mp4", "video/3gpp"), Takes("video", 16 * MEGABYTE)),
+        **dict.fromkeys((*_OFFICE, "text/plain"), Takes("document", 100 * MEGABYTE)),
+        "text/csv": Takes("document", 100 * MEGABYTE, as_type="text/plain"),
+    },
 )  # fmt: skip
 EMAIL = Capabilities(Format.PLAIN, 100_000, pieces_max=1)
-"""The web has no line here: its widget draws parts itself."""
+"""The web has no line here: its widget draws parts itself. Files are attached to a mail beside its text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +162,9 @@ class TextPiece(Piece):
 
 @dataclass(frozen=True, slots=True)
 class FilePiece(Piece):
-    """A file by address or id, with a caption as the channel formats it."""
+    """A file by address or id, or one of ours, with a caption as the channel formats it."""
 
-    kind: Literal["photo", "voice", "document"] = "document"
+    kind: Kind = "document"
     media_type: str = ""
     ref: str = ""
     caption: str = ""
@@ -138,8 +203,11 @@ class _Styled:
         return _Styled(self.text[start:end], tuple(cut))
 
 
-def pieces(parts: Iterable[Part], can: Capabilities) -> tuple[Piece, ...]:
-    """The messages that show `parts` on a channel that `can` do so much, in order, each within every limit."""
+def pieces(parts: Iterable[Part], can: Capabilities, link: Link = no_link) -> tuple[Piece, ...]:
+    """The messages that show `parts` on a channel that `can` do so much, in order, each within every limit.
+
+    A file of ours that it cannot take is named, and opened by the `link` to it.
+    """
     made: list[Piece] = []
     blocks: list[_Styled] = []
 
@@ -153,7 +221,7 @@ def pieces(parts: Iterable[Part], can: Capabilities) -> tuple[Piece, ...]:
     for part in parts:
         if part is picked and how:
             continue
-        native, words = _native(part, can)
+        native, words = _native(part, can, link)
         if words.text:
             blocks.append(words)
         if native:
@@ -173,7 +241,7 @@ def pieces(parts: Iterable[Part], can: Capabilities) -> tuple[Piece, ...]:
 
 def plain(parts: Iterable[Part]) -> str:
     """All parts as unformatted text of any length."""
-    return _joined([_shown(part, EMAIL) for part in parts]).text
+    return _joined([_shown(part, EMAIL, no_link) for part in parts]).text
 
 
 def _has_room(piece: Piece, can: Capabilities) -> bool:
@@ -203,10 +271,21 @@ def _picking(choices: Choices, can: Capabilities) -> Literal["buttons", "list"] 
     return "list" if len(options) <= can.rows_max and longest <= can.row_max else None
 
 
-def _native(part: Part, can: Capabilities) -> tuple[Piece | None, _Styled]:
+def _native(part: Part, can: Capabilities, link: Link) -> tuple[Piece | None, _Styled]:
     """The part as the channel's own kind of message, if it has one, and words that go before it or stand for it."""
     nothing = _Styled()
     match part:
+        case Media() | Voice() if file_id(part.ref) and (how := _taken(part, can)):
+            address = link(part.ref) if can.by_link else part.ref
+            if address is None:
+                return None, _shown(part, can, link)
+            caption = (part.caption or "").strip() if isinstance(part, Media) else ""
+            return FilePiece(
+                kind=how.kind, media_type=how.as_type or _type(part), ref=address,
+                caption=_write(_Styled(caption), can.format)
+                if how.captioned and _fits(caption, can.caption_max) else "",
+                filename=part.filename if isinstance(part, Media) else None,
+            ), nothing  # fmt: skip
         case Media() if _sendable(part.ref, can):
             kind = part.media_type.partition(";")[0]
             photo = kind in ("image/jpeg", "image/png", "image/webp")
@@ -226,7 +305,23 @@ def _native(part: Part, can: Capabilities) -> tuple[Piece | None, _Styled]:
             return PlacePiece(latitude=part.latitude, longitude=part.longitude), _Styled(_line(part.label or ""))
         case Contact(phones=(phone,), emails=()) if can.contacts and _line(part.name):
             return ContactPiece(name=_line(part.name), phone=_line(phone)), nothing
-    return None, _shown(part, can)
+    return None, _shown(part, can, link)
+
+
+def _taken(part: Media | Voice, can: Capabilities) -> Takes | None:
+    """As what a file of ours is sent; None where the channel takes no such file, or none so large."""
+    size, kind = part.size or 0, _type(part)
+    if isinstance(part, Voice) and kind == "audio/ogg" and can.note and size <= can.note.bytes_max:
+        return can.note
+    how, other = can.takes.get(kind), can.takes.get("*")
+    if how and how.kind == "photo" and can.ratio_max and isinstance(part, Media) and part.width and part.height:
+        short, long = sorted((part.width, part.height))
+        how = None if long > can.ratio_max * short else how
+    return next((one for one in (how, other) if one and size <= one.bytes_max), None)
+
+
+def _type(part: Media | Voice) -> str:
+    return part.media_type.partition(";")[0].strip().lower()
 
 
 def _sendable(ref: str, can: Capabilities) -> bool:
@@ -235,7 +330,25 @@ def _sendable(ref: str, can: Capabilities) -> bool:
     return can.file_ids and _FILE_ID.fullmatch(ref) is not None
 
 
-def _shown(part: Part, can: Capabilities) -> _Styled:
+def _named(part: Media | Voice, link: Link) -> str | None:
+    """A file's name and size, and where it can be opened; None where none of that is known."""
+    if file_id(part.ref) is None:
+        name = part.filename if isinstance(part, Media) else None
+        return part.ref if part.ref.startswith(_WEB) else name
+    name = _line(part.filename or part.media_type) if isinstance(part, Media) else SPOKEN
+    size = f" ({size_words(part.size)})" if part.size else ""
+    return f"{name}{size}: {link(part.ref) or NOT_HERE}"
+
+
+def size_words(size: int) -> str:
+    """A number of bytes as people say it: 640 B, 12 KB, 3.4 MB."""
+    if size < 1024:
+        return f"{size} B"
+    kilobytes = size / 1024
+    return f"{kilobytes:.0f} KB" if kilobytes < 1000 else f"{kilobytes / 1024:.1f} MB"
+
+
+def _shown(part: Part, can: Capabilities, link: Link) -> _Styled:
     """A part in words."""
     match part:
         case Text():
@@ -246,10 +359,9 @@ def _shown(part: Part, can: Capabilities) -> _Styled:
             coordinates = f"{part.latitude:.6f}, {part.longitude:.6f}"
             return _Styled(f"{part.label} ({coordinates})" if part.label else coordinates)
         case Media():
-            address = part.ref if part.ref.startswith(_WEB) else part.filename
-            return _lines(part.caption, address)
+            return _lines(part.caption, _named(part, link))
         case Voice():
-            return _lines(part.transcript, part.ref if part.ref.startswith(_WEB) else None)
+            return _lines(part.transcript, _named(part, link))
         case Contact():
             return _lines(*map(_line, (part.name, *part.phones, *part.emails)))
         case Card():

@@ -1,7 +1,7 @@
-"""E-mail over SMTP: plain text for what another channel refused."""
+"""E-mail over SMTP: plain text and files, for what another channel refused and for what staff write."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from email.errors import MessageError
 from email.headerregistry import Address as MailAddress
@@ -13,7 +13,9 @@ import aiosmtplib
 
 from channels.base import NotSent, OutcomeUnknown, Undeliverable, Unknowable
 from channels.degrade import EMAIL, TextPiece, fit, pieces
-from core.messages import ChannelName, OutboundMessage
+from channels.outgoing import Outgoing
+from core.files import Files, StoredFile, file_id
+from core.messages import TEXT_CHARS_MAX, ChannelName, Media, OutboundMessage, Part, Text, Voice
 from core.settings import Settings
 
 CONNECT_TIMEOUT_S = 5.0
@@ -21,6 +23,8 @@ COMMAND_TIMEOUT_S = 10.0
 CREDENTIALS_RETRY_S = 60.0
 IMPLICIT_TLS_PORT = 465
 SUBJECT_UNITS_MAX = 78
+ATTACHED_BYTES_MAX = 7 * 1024 * 1024
+"""Of all files of one mail together: written for the way that is under 10 MB, the lowest limit in common use."""
 SUBJECT = "A message from Mathia"
 """When a message has no words to make a subject of."""
 
@@ -37,12 +41,16 @@ class EmailChannel:
     name: ChannelName = ChannelName.EMAIL
     per_second: float | None = None
 
-    def __init__(self, settings: Settings, *, timeout_s: float = COMMAND_TIMEOUT_S) -> None:
-        """`timeout_s` is for each step of SMTP. Raises ValueError when MAIL_FROM holds no address."""
+    def __init__(self, settings: Settings, files: Files | None = None, *, timeout_s: float = COMMAND_TIMEOUT_S) -> None:
+        """`files` are those it sends; `timeout_s` is for each step of SMTP.
+
+        Raises ValueError when MAIL_FROM holds no address.
+        """
         self._sender_name, self.account = parseaddr(settings.mail_from)
         if not _MAILBOX.fullmatch(self.account) or not settings.mail_from.isprintable():
             raise ValueError("MAIL_FROM must be an e-mail address, such as Mathia <mathia@example.com>.")
         self._settings = settings
+        self._outgoing = Outgoing(files, settings.public_url.rstrip("/"))
         self._timeout_s = timeout_s
 
     def pieces(self, message: OutboundMessage) -> int:
@@ -52,7 +60,8 @@ class EmailChannel:
     async def send(self, message: OutboundMessage) -> str:
         """Send once; our own Message-ID. Raises Undeliverable, NotSent or OutcomeUnknown."""
         recipient = _mailbox(message.recipient.room)
-        mail = self._write(message, recipient)
+        attached = [await self._outgoing.read(message, ref) for ref in _attachable(message.parts)]
+        mail = self._write(message, recipient, attached)
         settings = self._settings
         client = aiosmtplib.SMTP(
             hostname=settings.smtp_host,
@@ -97,8 +106,11 @@ class EmailChannel:
     async def close(self) -> None:
         """Nothing is kept open between messages."""
 
-    def _write(self, message: OutboundMessage, recipient: str) -> EmailMessage:
-        shown = pieces(message.parts, EMAIL)
+    def _write(
+        self, message: OutboundMessage, recipient: str, attached: Sequence[tuple[StoredFile, bytes]]
+    ) -> EmailMessage:
+        names = {file.ref: file.name for file, _ in attached}
+        shown = pieces([_beside(part, names) for part in message.parts], EMAIL, self._outgoing.link)
         if not shown or not isinstance(shown[0], TextPiece):
             raise Undeliverable("The message is empty.")
         body = shown[0].text
@@ -112,9 +124,30 @@ class EmailChannel:
             mail["Message-ID"] = f"<outbox-{message.outbox_id}.{message.attempt}@{domain}>"
             mail["Auto-Submitted"] = "auto-generated"
             mail.set_content(body)
+            for file, data in attached:
+                kind, _, subtype = file.media_type.partition("/")
+                mail.add_attachment(data, maintype=kind, subtype=subtype, filename=file.name)
         except (ValueError, MessageError, UnicodeError) as error:
             raise Undeliverable("The message cannot be written as an e-mail.") from error
         return mail
+
+
+def _attachable(parts: Sequence[Part]) -> list[str]:
+    """Which files go with a mail: the first ones that are together no larger than it may be."""
+    chosen, room = [], ATTACHED_BYTES_MAX
+    for part in parts:
+        if isinstance(part, Media | Voice) and file_id(part.ref) and (part.size or 0) <= room:
+            chosen.append(part.ref)
+            room -= part.size or 0
+    return chosen
+
+
+def _beside(part: Part, names: Mapping[str, str]) -> Part:
+    """A part as the mail's text has it: of a file that is attached, its words and name."""
+    if isinstance(part, Media | Voice) and part.ref in names:
+        words = part.caption if isinstance(part, Media) else part.transcript
+        return Text(text="\n".join(line for line in (words, names[part.ref]) if line)[:TEXT_CHARS_MAX])
+    return part
 
 
 def _subject(body: str) -> str:

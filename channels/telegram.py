@@ -21,6 +21,7 @@ from telegram import (
     ChatMemberUpdated,
     InlineKeyboardButton,
     InlineKeyboardMarkup,
+    InputFile,
     Message,
     MessageEntity,
     MessageReactionUpdated,
@@ -44,9 +45,11 @@ from channels.degrade import (
     pieces,
     units,
 )
+from channels.outgoing import Outgoing
 from core.changes import EMOJI_MAX, Change, Moved, Reach
 from core.egress import Egress, Fetched
 from core.errors import ProviderRefused, ProviderUnavailable, RateLimited, StoreUnavailable
+from core.files import Files, file_id
 from core.inbox import Inbox
 from core.messages import Address, ChannelName, Contact, InboundMessage, Location, Media, OutboundMessage, Part, Voice
 from core.settings import Settings
@@ -67,6 +70,8 @@ PER_SECOND = 30.0
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 15.0
 WRITE_TIMEOUT_S = 5.0
+UPLOAD_TIMEOUT_S = 15.0
+"""How long Telegram may take nothing of a file while it is given one."""
 CONNECTIONS_MAX = 64
 POLL_S = 25
 """How long Telegram holds a getUpdates request open when there is nothing."""
@@ -85,8 +90,11 @@ ASIDE_MAX = 1_000
 COMMANDS_MAX = 100
 DESCRIPTION_CHARS_MAX = 256
 
-NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol, httpx.InvalidURL)
-"""What happens before a request leaves us; any other trouble may come after it was executed."""
+NOT_SENT = (
+    httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.WriteTimeout, httpx.UnsupportedProtocol,
+    httpx.InvalidURL,
+)  # fmt: skip
+"""What happens before a request has left us whole; any other trouble may come after it was executed."""
 
 SHAPELESS = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, OSError, RecursionError)
 """What the library raises for JSON that is not an update; it does not check types itself."""
@@ -444,13 +452,16 @@ class TelegramChannel:
         settings: Settings,
         inbox: Inbox,
         *,
+        files: Files | None = None,
         timeout_s: float = READ_TIMEOUT_S,
         commands: Sequence[tuple[str, str]] = (),
     ) -> None:
-        """`timeout_s` is how long Telegram has to answer once it has the request; `commands` are the bot's menu."""
+        """`files` are those it sends; `timeout_s` is how long Telegram has to answer once it has the request;
+        `commands` are the bot's menu."""
         token = settings.telegram_bot_token.get_secret_value()
         base_url = settings.telegram_base_url.rstrip("/")
         self.account = token.partition(":")[0]
+        self._outgoing = Outgoing(files, settings.reached_from(base_url))
         self._inbox = inbox
         self._webhook_url = f"{settings.base_url}/webhooks/telegram"
         self._secret = settings.telegram_webhook_secret.get_secret_value()
@@ -492,18 +503,23 @@ class TelegramChannel:
 
     def pieces(self, message: OutboundMessage) -> int:
         """How many Telegram messages show it."""
-        return len(pieces(message.parts, TELEGRAM))
+        return len(pieces(message.parts, TELEGRAM, self._outgoing.link))
 
     async def send(self, message: OutboundMessage) -> str:
         """Send its piece once; that message's id in its chat. Raises Undeliverable, NotSent or OutcomeUnknown."""
         room = message.recipient.room
-        shown = pieces(message.parts, TELEGRAM)
+        shown = pieces(message.parts, TELEGRAM, self._outgoing.link)
         if not shown:
             raise Undeliverable("The message is empty.")
         if not _CHAT.fullmatch(room):
             raise Undeliverable("The recipient is not a Telegram chat.")
+        piece = shown[message.piece]
+        file: str | InputFile = piece.ref if isinstance(piece, FilePiece) else ""
+        if isinstance(piece, FilePiece) and file_id(piece.ref):
+            kept, data = await self._outgoing.read(message, piece.ref)
+            file = InputFile(data, filename=piece.filename or kept.name, attach=False)
         try:
-            sent = await self._give(int(room), shown[message.piece])
+            sent = await self._give(int(room), piece, file)
         except _Refused as error:
             raise self._not_sent(error, room) from error
         except InvalidToken as error:
@@ -524,21 +540,29 @@ class TelegramChannel:
             raise OutcomeUnknown("Telegram's answer names no message.")
         return str(sent.message_id)
 
-    async def _give(self, chat: int, piece: Piece) -> Message:
+    async def _give(self, chat: int, piece: Piece, file: str | InputFile) -> Message:
         keyboard = _keyboard(piece.options)
         match piece:
             case TextPiece():
                 return await self._bot.send_message(chat, piece.text, parse_mode=ParseMode.HTML, reply_markup=keyboard)
-            case FilePiece(kind="photo"):
-                return await self._bot.send_photo(
-                    chat, piece.ref, caption=piece.caption or None, parse_mode=ParseMode.HTML, reply_markup=keyboard
-                )
-            case FilePiece(kind="voice"):
-                return await self._bot.send_voice(chat, piece.ref, reply_markup=keyboard)
             case FilePiece():
-                return await self._bot.send_document(
-                    chat, piece.ref, caption=piece.caption or None, parse_mode=ParseMode.HTML, reply_markup=keyboard
-                )
+                more: Any = {
+                    "reply_markup": keyboard,
+                    "caption": piece.caption or None,
+                    "parse_mode": None if piece.kind == "voice" else ParseMode.HTML,
+                    "write_timeout": UPLOAD_TIMEOUT_S if isinstance(file, InputFile) else WRITE_TIMEOUT_S,
+                }
+                match piece.kind:
+                    case "photo":
+                        return await self._bot.send_photo(chat, file, **more)
+                    case "voice":
+                        return await self._bot.send_voice(chat, file, **more)
+                    case "audio":
+                        return await self._bot.send_audio(chat, file, **more)
+                    case "video":
+                        return await self._bot.send_video(chat, file, **more)
+                    case "document":
+                        return await self._bot.send_document(chat, file, **more)
             case PlacePiece():
                 return await self._bot.send_location(chat, piece.latitude, piece.longitude, reply_markup=keyboard)
             case ContactPiece():

@@ -23,6 +23,7 @@ POINTS = (
     "outbox.accepted",
     "outbox.before_commit",
     "outbox.committed",
+    "upload.taken",
     "reminders.claimed",
     "reminders.before_commit",
     "reminders.committed",

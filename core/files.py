@@ -34,7 +34,7 @@ LOST = "lost:"
 """How the `ref` of a file that never came begins; the word after it says why."""
 UNTIL = re.compile(r"[0-9]{1,12}")
 LINK_S = 12 * 3600
-"""How long a link is good for."""
+"""How long a link is good for, where nothing else is said."""
 STORING_S = 3600
 """A file that is not whole after this long was given up."""
 SWEEP_MAX = 200
@@ -199,9 +199,9 @@ class Files:
             used: int = await connection.fetchval(OF_A_DAY, identity_id)
         return used
 
-    def link(self, ref: UUID, now: datetime) -> str:
-        """A path that opens a file for LINK_S, for whoever has it."""
-        until = int((now + timedelta(seconds=LINK_S)).timestamp())
+    def link(self, ref: UUID, now: datetime, good_for: timedelta = timedelta(seconds=LINK_S)) -> str:
+        """A path that opens a file for as long as it is `good_for`, for whoever has it."""
+        until = int((now + good_for).timestamp())
         return f"/files/{ref}?until={until}&proof={self._proof(ref, until)[0]}"
 
     def is_link(self, ref: UUID, until: str, proof: str, now: datetime) -> bool:

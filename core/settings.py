@@ -212,6 +212,10 @@ class Settings(BaseSettings):
         """Where people reach us: the public address, else the local one."""
         return self.public_url.rstrip("/") or f"http://{self.host}:{self.port}"
 
+    def reached_from(self, base_url: str) -> str:
+        """Our address for the provider at `base_url`: PUBLIC_URL, our own machine for a simulator, else empty."""
+        return self.public_url.rstrip("/") or (self.base_url if self.is_sandbox(base_url) else "")
+
     @property
     def transcribes(self) -> bool:
         """Whether voice notes are written down."""

@@ -12,6 +12,8 @@ from bot.sandbox.truth import Journal, JsonObject
 
 BODY_BYTES_MAX = 6 * 1024 * 1024
 """Largest request body; one picture of 5 MB fits."""
+UPLOAD_BYTES_MAX = 110 * 1024 * 1024
+"""Largest body of a form with a file; the largest document that Meta takes fits."""
 
 
 @dataclass(slots=True)

@@ -60,7 +60,18 @@ class Hooks:
         """Get once; raises Unreachable when no answer came."""
         return await self._ask("GET", url, None, {})
 
-    async def _ask(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
+    async def fetch(self, url: str, bytes_max: int) -> Reply:
+        """Get once, with at most `bytes_max` of the body; raises Unreachable when no answer came."""
+        return await self._ask("GET", url, None, {}, bytes_max)
+
+    async def _ask(
+        self,
+        method: str,
+        url: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        bytes_max: int = ANSWER_BYTES_MAX,
+    ) -> Reply:
         target = self.target(url)
         if target is None:
             raise Unreachable("The simulators only speak to this machine.")
@@ -74,7 +85,10 @@ class Hooks:
             async with self._session.request(
                 method, target, data=body, headers=headers, allow_redirects=False
             ) as response:
-                return Reply(response.status, response.headers, await response.content.read(ANSWER_BYTES_MAX))
+                read = bytearray()
+                while len(read) < bytes_max and (chunk := await response.content.read(bytes_max - len(read))):
+                    read += chunk
+                return Reply(response.status, response.headers, bytes(read))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unreachable(type(error).__name__) from error
 

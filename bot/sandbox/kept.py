@@ -1,4 +1,4 @@
-"""Files that people in the sandbox have sent: put here by `POST /<provider>/_media`, fetched the provider's own way."""
+"""Files that are sent in the sandbox: by people through `POST /<provider>/_media`, and by the application."""
 
 import base64
 import binascii
@@ -8,7 +8,8 @@ from collections.abc import Callable
 from bot.sandbox.truth import JsonObject
 
 FILES_MAX = 200
-"""The oldest is forgotten."""
+BYTES_MAX = 256 * 1024 * 1024
+"""Beyond either the oldest is forgotten."""
 TYPE = re.compile(r"[a-z0-9.+-]{1,60}/[a-z0-9.+-]{1,60}(; ?[a-z0-9.=+-]{1,60})?")
 
 
@@ -18,6 +19,7 @@ class KeptFiles:
     def __init__(self, new_id: Callable[[], str]) -> None:
         self._new_id = new_id
         self._files: dict[str, tuple[str, bytes]] = {}
+        self._bytes = 0
 
     def keep(self, asked: JsonObject) -> JsonObject:
         """Keep the bytes in `data`, base64, as a file of `type`; its id. Raises ValueError with a sentence."""
@@ -34,8 +36,9 @@ class KeptFiles:
         """Keep a file; its id."""
         number = self._new_id()
         self._files[number] = media_type, data
-        while len(self._files) > FILES_MAX:
-            del self._files[next(iter(self._files))]
+        self._bytes += len(data)
+        while len(self._files) > 1 and (len(self._files) > FILES_MAX or self._bytes > BYTES_MAX):
+            self._bytes -= len(self._files.pop(next(iter(self._files)))[1])
         return number
 
     def get(self, number: str) -> tuple[str, bytes] | None:

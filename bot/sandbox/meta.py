@@ -29,6 +29,7 @@ from urllib.parse import urlencode
 from bot.sandbox.accounts import ACCESS_TOKEN, APP_SECRET, PHONE_NUMBER_ID, VERIFY_TOKEN, WABA_ID, WEBHOOK_META
 from bot.sandbox.calls import Answer, Call, answer_json, controls
 from bot.sandbox.faults import Faults, Webhooks
+from bot.sandbox.forms import Upload, multipart
 from bot.sandbox.hooks import Hooks, Unreachable
 from bot.sandbox.kept import KeptFiles
 from bot.sandbox.meta_templates import PATH as TEMPLATES_PATH
@@ -62,6 +63,7 @@ LIFE = (("sent", 0.02), ("delivered", 0.08), ("read", 0.5))
 DEATH = (("failed", 0.08),)
 
 PATH = re.compile(r"/v\d{1,3}\.\d{1,2}/(\d{1,32})/messages")
+UPLOAD_PATH = re.compile(r"/v\d{1,3}\.\d{1,2}/(\d{1,32})/media")
 MEDIA_PATH = re.compile(r"/v\d{1,3}\.\d{1,2}/(\d{1,32})")
 CDN_PATH = re.compile(r"/_cdn/(\d{1,32})")
 PHONE = re.compile(r"\+?[1-9]\d{6,14}")
@@ -70,6 +72,24 @@ FATED = re.compile(r"1500(13\d{4})")
 PAIR_LIMITED = "15005550056"
 MEDIA_TYPES = ("image", "audio", "video", "document", "sticker")
 CAPTIONED = ("image", "video", "document")
+_OFFICE = "application/vnd.openxmlformats-officedocument"
+FILE_TYPES: dict[str, dict[str, int]] = {
+    "image": dict.fromkeys(("image/jpeg", "image/png"), 5 << 20),
+    "audio": dict.fromkeys(("audio/aac", "audio/mp4", "audio/mpeg", "audio/amr", "audio/ogg"), 16 << 20),
+    "video": dict.fromkeys(("video/mp4", "video/3gpp"), 16 << 20),
+    "document": dict.fromkeys(
+        ("text/plain", "application/pdf", "application/msword", f"{_OFFICE}.wordprocessingml.document",
+         f"{_OFFICE}.spreadsheetml.sheet", f"{_OFFICE}.presentationml.presentation"), 100 << 20,
+    ),
+    "sticker": {"image/webp": 500 << 10},
+}  # fmt: skip
+"""What may be uploaded as what, and up to how many bytes."""
+SIGNATURES = {
+    "image/jpeg": b"\xff\xd8\xff", "image/png": b"\x89PNG", "audio/ogg": b"OggS", "application/pdf": b"%PDF",
+    f"{_OFFICE}.wordprocessingml.document": b"PK", f"{_OFFICE}.spreadsheetml.sheet": b"PK",
+    f"{_OFFICE}.presentationml.presentation": b"PK",
+}  # fmt: skip
+"""How files of some types begin; Meta looks."""
 SENT_FIELDS = frozenset({
     "messaging_product", "recipient_type", "to", "recipient", "type", "context", "biz_opaque_callback_data", "text",
     *MEDIA_TYPES, "location", "contacts", "reaction", "interactive", "template", "status", "message_id",
@@ -83,6 +103,7 @@ ERRORS = {
     130429: (429, "Rate limit hit"),
     131008: (400, "Required parameter is missing"),
     131009: (400, "Parameter value is not valid"),
+    131053: (400, "Media upload error"),
     131056: (400, "(Business Account, Consumer Account) pair rate limit hit"),
     132000: (400, "Number of parameters does not match the expected number of params"),
     132001: (400, "Template name does not exist in the translation"),
@@ -248,6 +269,8 @@ class Meta:
                 return Answer(200, kept[1], kept[0]) if kept else Answer(404, b"")
             if found := TEMPLATES_PATH.fullmatch(call.path):
                 return self._template_call(call, found[1])
+            if call.method == "POST" and (found := UPLOAD_PATH.fullmatch(call.path)) and found[1] == PHONE_NUMBER_ID:
+                return self._upload(call)
             found = PATH.fullmatch(call.path)
             if found is None or found[1] != PHONE_NUMBER_ID or call.method != "POST":
                 raise Refused(
@@ -281,6 +304,42 @@ class Meta:
             }
         )  # fmt: skip
 
+    def _upload(self, call: Call) -> Answer:
+        """Take a file that is to be sent; its id, good for 30 days."""
+        kind = call.headers.get("Content-Type", "")
+        try:
+            form = multipart(kind, call.body) if kind.startswith("multipart/form-data") else {}
+        except ValueError as error:
+            raise Refused(100, f"The form cannot be read: {error}.") from None
+        if form.get("messaging_product") != "whatsapp":
+            raise Refused(100, "The parameter messaging_product is required.")
+        file = form.get("file")
+        if not isinstance(file, Upload):
+            raise Refused(100, "The parameter file is required.")
+        limits = {media_type: most for types in FILE_TYPES.values() for media_type, most in types.items()}
+        most = limits.get(file.media_type)
+        if most is None:
+            raise Refused(100, f"Param file must be a file with one of the following types: {', '.join(limits)}.")
+        if not 0 < len(file.data) <= most:
+            raise Refused(131053, f"A file of {file.media_type} has 1 to {most} bytes.")
+        if not file.data.startswith(SIGNATURES.get(file.media_type, b"")):
+            raise Refused(131053, f"The file is not {file.media_type}.")
+        number = self._kept.put(file.media_type, file.data)
+        self.journal.append({"kind": "upload", "id": number, **file.told()})
+        return answer_json({"id": number})
+
+    def _check_file(self, asked: JsonObject) -> None:
+        """A file that is sent by its id is known, and of a type that is shown so."""
+        kind = asked["type"]
+        number = asked[kind].get("id") if kind in MEDIA_TYPES else None
+        if number is None:
+            return
+        kept = self._kept.get(str(number))
+        if kept is None:
+            raise Refused(100, f"Param {kind}['id'] is not a valid whatsapp business account media attachment ID")
+        if kept[0] not in FILE_TYPES[kind]:
+            raise Refused(131009, f"A file of {kept[0]} is not sent as {kind}.")
+
     @staticmethod
     def _authorize(call: Call) -> None:
         given = call.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
@@ -311,6 +370,7 @@ class Meta:
         if asked["type"] == "template":
             self._templates.problem(asked["template"])
             text = self._templates.filled(asked["template"])
+        self._check_file(asked)
         if to == PAIR_LIMITED:
             raise Refused(131056, "Message failed to send because there were too many messages to this phone number.")
         fate = None

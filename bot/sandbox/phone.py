@@ -40,6 +40,7 @@ SAFETY = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
 }
+SENT_FILE = re.compile(r"/sandbox/files/([A-Za-z0-9_-]{16,512})")
 TRUTH = re.compile(r"/sandbox/truth/([a-z-]+)")
 PASSED_ON = ("Accept", "Content-Type", "Last-Event-ID")
 PASSED_BACK = ("Content-Type", "Allow", *SAFETY)
@@ -85,6 +86,9 @@ class Phone:
                 return Answer(200, (STATIC / name).read_bytes(), kind)
             if path == "/sandbox/picture.png":
                 return Answer(200, picture(), PICTURE_TYPE)
+            if found := SENT_FILE.fullmatch(path):
+                kept = self._twilio.file(found[1]) or self._telegram.file(found[1])
+                return Answer(200, kept[1], kept[0]) if kept else answer_json({"error": "That file is gone."}, 404)
             if path == "/sandbox/api/history":
                 return answer_json(self._history(request))
             if path == "/sandbox/api/faults":

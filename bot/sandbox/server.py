@@ -15,6 +15,7 @@ import asyncio
 import json
 import logging
 import os
+import re
 import signal
 import socket
 import struct
@@ -30,7 +31,7 @@ from aiohttp.http import RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
 
 from bot.sandbox.accounts import ADDRESS_FILE
-from bot.sandbox.calls import BODY_BYTES_MAX, Answer, Call, Provider, answer_json, controls
+from bot.sandbox.calls import BODY_BYTES_MAX, UPLOAD_BYTES_MAX, Answer, Call, Provider, answer_json, controls
 from bot.sandbox.exchangerate import ExchangeRate
 from bot.sandbox.faults import Fault
 from bot.sandbox.frankfurter import Frankfurter
@@ -54,6 +55,8 @@ SHUTDOWN_S = 1.0
 SLOW_CHUNKS = 20
 BACKLOG = 512
 HTML = b"<!doctype html><html><head><title>Welcome</title></head><body><h1>Please sign in</h1></body></html>"
+
+UPLOADS = re.compile(r"/telegram/bot[^/]+/send[A-Za-z]+|/whatsapp/v[0-9.]+/[0-9]+/media")
 
 log = logging.getLogger(__name__)
 
@@ -291,6 +294,8 @@ def _request(
 ) -> web.BaseRequest:  # fmt: skip
     loop = asyncio.get_running_loop()
     largest = AUDIO_BODY_BYTES_MAX if message.path.startswith("/transcription/") else BODY_BYTES_MAX
+    if UPLOADS.fullmatch(message.path):
+        largest = UPLOAD_BYTES_MAX
     return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=largest)
 
 

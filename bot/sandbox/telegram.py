@@ -8,8 +8,7 @@ the bot, because a load generator writes past this simulator.
 """
 
 import asyncio
-import email
-import email.policy
+import io
 import json
 import re
 import time
@@ -23,6 +22,7 @@ from urllib.parse import parse_qsl
 from bot.sandbox.accounts import BOT_TOKEN, BOT_USERNAME
 from bot.sandbox.calls import Answer, Call, answer_json, controls
 from bot.sandbox.faults import Faults, Webhooks
+from bot.sandbox.forms import Upload, multipart
 from bot.sandbox.hooks import Hooks, Unreachable
 from bot.sandbox.kept import KeptFiles
 from bot.sandbox.markup import CannotParse, commands, parse, units
@@ -62,6 +62,10 @@ FATES = {403403403: "blocked", 403403404: "deactivated", 404404404: "unknown"}
 STATES = ("member", "blocked", "deactivated", "unknown")
 SILENT_BY_DEFAULT = frozenset({"chat_member", "message_reaction", "message_reaction_count"})
 FETCHED_BYTES_MAX = 20 * 1024 * 1024
+UPLOAD_BYTES_MAX = 50 * 1024 * 1024
+PHOTO_BYTES_MAX = 10 * 1024 * 1024
+PHOTO_SIDES_MAX, PHOTO_RATIO_MAX = 10_000, 20
+"""Width and height together, and one to the other."""
 FILE = {"file_id": "AgACAgQAAxkDAAMathia", "file_unique_id": "AQADMathia"}
 
 Params: TypeAlias = JsonObject
@@ -117,6 +121,8 @@ class Telegram:
             "sendphoto": lambda params: self._send_file(params, "photo"),
             "senddocument": lambda params: self._send_file(params, "document"),
             "sendvoice": lambda params: self._send_file(params, "voice"),
+            "sendaudio": lambda params: self._send_file(params, "audio"),
+            "sendvideo": lambda params: self._send_file(params, "video"),
             "sendlocation": self._send_location,
             "sendcontact": self._send_contact,
             "sendchataction": self._send_chat_action,
@@ -157,6 +163,10 @@ class Telegram:
                 self._message_id = max(self._message_id, row["message"]["message_id"])
         for shown in self._screen.messages("telegram"):
             self._message_id = max(self._message_id, int(shown["id"].rpartition(":")[2]))
+
+    def file(self, number: str) -> tuple[str, bytes] | None:
+        """A file that was sent here, for the phone: its type and bytes."""
+        return self._kept.get(number)
 
     def start(self) -> None:
         """Go on delivering what was pending before the last stop."""
@@ -393,29 +403,36 @@ class Telegram:
         return self._send(params, chat, {"text": text, **({"entities": entities} if entities else {})}, {"text": text})
 
     def _send_file(self, params: Params, kind: str) -> JsonObject:
-        """A photo, document or voice note by address or by the id of one that is known here; nothing is fetched."""
+        """A file by address or by the id of one that is known here, of which nothing is fetched, or in the form."""
         chat = self._chat_id(params)
         ref = params.get(kind)
-        if not isinstance(ref, str) or not ref:
-            raise Refused(400, f"Bad Request: there is no {kind} in the request")
-        if "://" in ref and not ref.startswith(("https://", "http://")):
-            raise Refused(400, "Bad Request: invalid file HTTP URL specified: Unsupported URL protocol")
-        if "://" not in ref and not FILE_ID.fullmatch(ref):
-            raise Refused(400, "Bad Request: wrong remote file identifier specified: Wrong string length")
         caption, entities = parse(str(params.get("caption") or ""), str(params.get("parse_mode") or ""))
         if units(caption) > CAPTION_UNITS_MAX:
             raise Refused(400, "Bad Request: message caption is too long")
-        unique = zlib.crc32(ref.encode())
-        file: JsonObject = {"file_id": f"BQACAgQAAxkDsandbox{unique}", "file_unique_id": f"AQAD{unique}"}
+        shown: JsonObject = {"text": caption}
+        file: JsonObject
+        width, height = WIDTH, HEIGHT
+        if isinstance(ref, Upload):
+            width, height = _taken(ref, kind)
+            number = self._kept.put(ref.media_type, ref.data)
+            file = {"file_id": number, "file_unique_id": number[-12:], "file_size": len(ref.data)}
+            shown |= {"media": f"/sandbox/files/{number}", "media_type": ref.media_type, "name": ref.name}
+        else:
+            unique = zlib.crc32(_known(ref, kind).encode())
+            file = {"file_id": f"BQACAgQAAxkDsandbox{unique}", "file_unique_id": f"AQAD{unique}"}
+            shown["media"] = ref
+        named = {"file_name": ref.name, "mime_type": ref.media_type} if isinstance(ref, Upload) else {}
         contents: dict[str, JsonObject] = {
-            "photo": {"photo": [file | {"width": WIDTH, "height": HEIGHT}]},
-            "document": {"document": file},
+            "photo": {"photo": [file | {"width": width, "height": height}]},
+            "document": {"document": file | named},
             "voice": {"voice": file | {"duration": 1, "mime_type": "audio/ogg"}},
+            "audio": {"audio": file | {"duration": 1} | named},
+            "video": {"video": file | {"duration": 1, "width": width, "height": height} | named},
         }
         content = contents[kind]
         if caption:
             content |= {"caption": caption, **({"caption_entities": entities} if entities else {})}
-        return self._send(params, chat, content, {"text": caption, "media": ref})
+        return self._send(params, chat, content, shown, ref.told() if isinstance(ref, Upload) else None)
 
     def _send_location(self, params: Params) -> JsonObject:
         chat = self._chat_id(params)
@@ -437,7 +454,9 @@ class Telegram:
         content = {"contact": {"phone_number": phone, "first_name": name}}
         return self._send(params, chat, content, {"text": f"{name}\n{phone}"})
 
-    def _send(self, params: Params, chat: int, content: JsonObject, shown: JsonObject) -> JsonObject:
+    def _send(
+        self, params: Params, chat: int, content: JsonObject, shown: JsonObject, file: JsonObject | None = None
+    ) -> JsonObject:
         """Take a message: `content` is its part of a Message, `shown` what the phone shows of it."""
         markup = self._markup(params)
         reply_to = self._reply_to(params, chat)
@@ -453,7 +472,8 @@ class Telegram:
         if markup and "inline_keyboard" in markup:
             message["reply_markup"] = {"inline_keyboard": markup["inline_keyboard"]}
         number = message["message_id"]
-        self._did("send", {"chat_id": chat, "message_id": number, "text": shown["text"], "message": message})
+        row: JsonObject = {"chat_id": chat, "message_id": number, "text": shown["text"], "message": message}
+        self._did("send", row | ({"file": file} if file else {}))
         self._remember(message)
         if self._screen.knows("telegram", str(chat)):
             entities = content.get("entities") or content.get("caption_entities")
@@ -878,6 +898,44 @@ class Telegram:
         self._push("callback_query", content)
 
 
+def _known(ref: object, kind: str) -> str:
+    """The address or id of a file; raises Refused for what is neither."""
+    if not isinstance(ref, str) or not ref:
+        raise Refused(400, f"Bad Request: there is no {kind} in the request")
+    if "://" in ref and not ref.startswith(("https://", "http://")):
+        raise Refused(400, "Bad Request: invalid file HTTP URL specified: Unsupported URL protocol")
+    if "://" not in ref and not FILE_ID.fullmatch(ref):
+        raise Refused(400, "Bad Request: wrong remote file identifier specified: Wrong string length")
+    return ref
+
+
+def _taken(file: Upload, kind: str) -> tuple[int, int]:
+    """The width and height of a photo; raises Refused for a file that Telegram does not take as this kind."""
+    size = len(file.data)
+    if not size:
+        raise Refused(400, "Bad Request: file must be non-empty")
+    if size > UPLOAD_BYTES_MAX:
+        raise Refused(413, "Request Entity Too Large")
+    if kind != "photo":
+        return WIDTH, HEIGHT
+    if size > PHOTO_BYTES_MAX:
+        raise Refused(
+            400,
+            f"Bad Request: file of size {size} bytes is too big for a photo; "
+            f"the maximum size is {PHOTO_BYTES_MAX} bytes",
+        )
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(file.data)) as image:
+            width, height = image.size
+    except OSError:
+        raise Refused(400, "Bad Request: IMAGE_PROCESS_FAILED") from None
+    if width + height > PHOTO_SIDES_MAX or max(width, height) > PHOTO_RATIO_MAX * min(width, height):
+        raise Refused(400, "Bad Request: PHOTO_INVALID_DIMENSIONS")
+    return width, height
+
+
 def _chat_of(update: JsonObject) -> int:
     content = next(value for name, value in update.items() if name != "update_id")
     chat = content.get("chat") or content.get("message", {}).get("chat") or content["from"]
@@ -913,26 +971,13 @@ def _params(call: Call) -> Params:
                 raise ValueError("not an object")
             return params | value
         if kind.startswith("multipart/form-data"):
-            return params | _multipart(kind, call.body)
+            return params | multipart(kind, call.body)
         if kind.startswith("application/x-www-form-urlencoded"):
             return params | dict(
                 parse_qsl(call.body.decode("utf-8"), keep_blank_values=True, max_num_fields=FIELDS_MAX)
             )
     except (ValueError, RecursionError):
         raise Refused(400, "Bad Request: can't parse the request body") from None
-    return params
-
-
-def _multipart(kind: str, body: bytes) -> Params:
-    parsed = email.message_from_bytes(b"Content-Type: " + kind.encode() + b"\r\n\r\n" + body, policy=email.policy.HTTP)
-    params: Params = {}
-    for part in parsed.iter_parts():
-        name = part.get_param("name", header="content-disposition")
-        content = part.get_payload(decode=True)
-        if isinstance(name, str) and isinstance(content, bytes):
-            params[name] = content.decode("utf-8", "replace") if part.get_filename() is None else content
-        if len(params) > FIELDS_MAX:
-            raise ValueError("too many parts")
     return params
 
 

@@ -31,6 +31,7 @@ from urllib.parse import quote, unquote, urlencode, urlsplit
 from bot.sandbox.accounts import ACCOUNT_SID, AUTH_TOKEN, WEBHOOK_TWILIO, WHATSAPP_FROM
 from bot.sandbox.calls import Answer, Call, answer_json, controls
 from bot.sandbox.faults import Faults, Webhooks
+from bot.sandbox.forms import Upload
 from bot.sandbox.hooks import Hooks, Unreachable
 from bot.sandbox.kept import KeptFiles
 from bot.sandbox.pictures import PICTURE_TYPE, picture
@@ -44,6 +45,16 @@ FIELDS_MAX = 64
 PAGE_SIZE = 50
 PAGE_SIZE_MAX = 1000
 WINDOW = timedelta(hours=24)
+MEDIA_BYTES_MAX = 16 * 1024 * 1024
+PICTURE_BYTES_MAX = 5 * 1024 * 1024
+MEDIA_TYPES = frozenset({
+    "image/jpeg", "image/png", "image/webp", "audio/ogg", "audio/amr", "audio/3gpp", "audio/aac", "audio/mpeg",
+    "application/pdf", "application/msword", "video/mp4", "text/vcard",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+})  # fmt: skip
+"""What WhatsApp is passed on."""
 CALLBACKS_MAX = 20_000
 """Messages whose callbacks are under way; what comes on top gets none, which Twilio does not promise either."""
 CALLBACK_WORKERS = 8
@@ -76,6 +87,7 @@ MESSAGE_PATH = re.compile(
     r"/2010-04-01/Accounts/([^/]+)/Messages(?:/([A-Z]{2}[0-9a-f]{32})(/Media(?:/(ME[0-9a-f]{32}))?)?)?\.json"
 )
 MEDIA_PATH = re.compile(r"/2010-04-01/Accounts/([^/]+)/Messages/([A-Z]{2}[0-9a-f]{32})/Media/(ME[0-9a-f]{32})")
+DISPOSITION = re.compile(r"filename\*=UTF-8''([^;]+)")
 CDN_PATH = re.compile(r"/_cdn/(ME[0-9a-f]{32})")
 
 ERRORS = {
@@ -103,8 +115,11 @@ ERRORS = {
 }
 FAILURES = {
     63016: "Failed to send freeform message because you are outside the allowed window.",
+    11751: "Media exceeds messaging provider size limit",
+    12300: "Invalid Content-Type",
     63003: "Channel could not find To address",
     63018: "Rate limit exceeded for Channel",
+    63019: "Media failed to download",
     63024: "Invalid message recipient",
     63032: "We cannot send this message to this user because of a limitation of WhatsApp",
     63038: "Account exceeded the daily messages limit",
@@ -406,12 +421,16 @@ class Twilio:
             error = self._contents.failure(template, variables, in_window=self._in_window(to))
         elif not self._in_window(to):
             error = 63016
+        files: list[JsonObject] = []
+        if media and error is None and self._hooks.target(media[0]) is not None:
+            error, files = await self._fetched(media[0])
         callback = fields.get("StatusCallback") or None
         sid = ("MM" if media else "SM") + os.urandom(16).hex()
         message = Message(sid, to, WHATSAPP_FROM, body, time.time(), error, callback, media)
         row: JsonObject = {"kind": "send", "sid": sid, "to": to, "from": WHATSAPP_FROM, "body": body}
         for name, value in (
             ("media", list(media)),
+            ("files", files),
             ("content_sid", content),
             ("callback", callback),
             ("error_code", error),
@@ -424,7 +443,7 @@ class Twilio:
             row["fault"] = call.fault
         self.journal.append(row)
         self._keep(message)
-        self._show(message)
+        self._show(message, files)
         if call.webhooks.copies and callback:
             if call.webhooks.before_response:
                 for step in range(len(DEATH if error else LIFE)):
@@ -432,6 +451,23 @@ class Twilio:
             else:
                 self._follow_up(message, call.webhooks.copies)
         return Answer(201, _created(message))
+
+    async def _fetched(self, url: str) -> tuple[int | None, list[JsonObject]]:
+        """Fetch a file from the application as WhatsApp would be given it: why that fails, or what it is."""
+        try:
+            reply = await self._hooks.fetch(url, MEDIA_BYTES_MAX + 1)
+        except Unreachable:
+            return 63019, []
+        media_type = reply.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if reply.status != 200:
+            return 63019, []
+        if media_type not in MEDIA_TYPES:
+            return 12300, []
+        if len(reply.body) > (PICTURE_BYTES_MAX if media_type.startswith("image/") else MEDIA_BYTES_MAX):
+            return 11751, []
+        said = DISPOSITION.search(reply.headers.get("Content-Disposition", ""))
+        file = Upload(unquote(said[1]) if said else "", media_type, reply.body)
+        return None, [file.told() | {"id": self._kept.put(media_type, reply.body)}]
 
     def _problem(self, fields: dict[str, str], media: tuple[str, ...]) -> Answer | None:
         """The first thing that is wrong with a send, if any."""
@@ -667,7 +703,11 @@ class Twilio:
 
     # The phone.
 
-    def _show(self, message: Message) -> None:
+    def file(self, number: str) -> tuple[str, bytes] | None:
+        """A file that was sent here, for the phone: its type and bytes."""
+        return self._kept.get(number)
+
+    def _show(self, message: Message, files: Sequence[JsonObject] = ()) -> None:
         person = message.to.removeprefix("whatsapp:")
         if not self._screen.knows("whatsapp", person):
             return
@@ -679,6 +719,12 @@ class Twilio:
             }
         if message.media:
             shown["media"] = message.media[0]
+        for file in files:
+            shown |= {
+                "media": f"/sandbox/files/{file['id']}",
+                "media_type": file["type"],
+                "name": file["name"],
+            }
         self._screen.add("whatsapp", person, shown)
 
     def write(self, person: str, message: JsonObject) -> JsonObject:

@@ -11,6 +11,7 @@ from channels.whatsapp.twilio import TwilioChannel
 from channels.whatsapp.twilio_content import TwilioContent
 from core.egress import Egress, Fetched
 from core.errors import ProviderRefused
+from core.files import Files
 from core.messages import ChannelName, OutboundMessage
 from core.settings import Settings
 
@@ -33,13 +34,13 @@ class WhatsAppChannel:
 
     name: ChannelName = ChannelName.WHATSAPP
 
-    def __init__(self, settings: Settings) -> None:
-        """The numbers that are set up; raises ValueError when there is none."""
+    def __init__(self, settings: Settings, files: Files | None = None) -> None:
+        """The numbers that are set up, with the files they send; raises ValueError when there is none."""
         self._by_twilio: dict[bool, TwilioChannel | CloudChannel] = {}
         if settings.twilio_account_sid:
-            self._by_twilio[True] = TwilioChannel(settings)
+            self._by_twilio[True] = TwilioChannel(settings, files)
         if settings.meta_phone_number_id:
-            self._by_twilio[False] = CloudChannel(settings)
+            self._by_twilio[False] = CloudChannel(settings, files)
         if not self._by_twilio:
             raise ValueError("no WhatsApp number is set up")
         self._held_until: dict[bool, float] = {}

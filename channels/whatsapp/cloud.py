@@ -13,11 +13,14 @@ import aiohttp
 import orjson
 
 from channels.base import NotSent, OutcomeUnknown, OutsideWindow, Undeliverable, Unknowable
-from channels.degrade import CLOUD, FilePiece, Piece, TextPiece, inbound_text, pieces
+from channels.degrade import CLOUD, FilePiece, Link, Piece, TextPiece, inbound_text, no_link, pieces
+from channels.outgoing import Outgoing
 from channels.whatsapp import cloud_templates
 from channels.whatsapp.cloud_templates import TemplateStatus
+from core import crashpoint
 from core.egress import Egress, Fetched, Gone
 from core.errors import ProviderRefused, ProviderUnavailable
+from core.files import Files, file_id
 from core.messages import Address, ChannelName, InboundMessage, Location, Media, OutboundMessage, Part
 from core.outbox import ProviderStatus
 from core.settings import Settings
@@ -83,7 +86,7 @@ REASONS = {
     131050: "The recipient has opted out of our messages.",
     131051: "WhatsApp does not know this kind of message.",
     131052: "WhatsApp could not fetch the file the person sent.",
-    131053: "WhatsApp could not fetch the file we sent.",
+    131053: "WhatsApp could not take the file we sent.",
     132000: "The template was given the wrong number of variables.",
     132001: "WhatsApp does not know the template in this language, or has not approved it.",
     132005: "The template is too long with its variables filled in.",
@@ -344,8 +347,8 @@ def _line(value: object, chars_max: int) -> str:
 # What messages become.
 
 
-def payload(message: OutboundMessage) -> dict[str, Any]:
-    """The request for that piece of a message.
+def payload(message: OutboundMessage, link: Link = no_link, media_id: str | None = None) -> dict[str, Any]:
+    """The request for that piece of a message; `media_id` is what Meta calls its file, where that is one of ours.
 
     Raises Undeliverable when there is nothing in it, or nobody it could go to.
     """
@@ -356,7 +359,7 @@ def payload(message: OutboundMessage) -> dict[str, Any]:
         whom = {"recipient": room}
     else:
         raise Undeliverable("The recipient is not a number that WhatsApp can reach.")
-    shown = () if message.template else pieces(message.parts, CLOUD)
+    shown = () if message.template else pieces(message.parts, CLOUD, link)
     if not shown and not message.template:
         raise Undeliverable("The message is empty.")
     which = f":{message.piece}:{len(shown)}" if len(shown) > 1 else ""
@@ -364,17 +367,17 @@ def payload(message: OutboundMessage) -> dict[str, Any]:
         "messaging_product": "whatsapp",
         "recipient_type": "individual",
         **whom,
-        **(cloud_templates.content(message.template) if message.template else _content(shown[message.piece])),
+        **(cloud_templates.content(message.template) if message.template else _content(shown[message.piece], media_id)),
         "biz_opaque_callback_data": f"{REFERENCE}{message.outbox_id}{which}",
     }
 
 
-def _content(piece: Piece) -> dict[str, Any]:
+def _content(piece: Piece, media_id: str | None = None) -> dict[str, Any]:
     """One message as Meta takes it: a file with its caption, a text with choices to tap, or a text."""
     match piece:
         case FilePiece():
             kind = _kind(piece.media_type)
-            content = {"link": piece.ref}
+            content = {"id": media_id} if media_id else {"link": piece.ref}
             if piece.caption:
                 content["caption"] = piece.caption
             if kind == "document" and piece.filename:
@@ -417,8 +420,8 @@ class CloudChannel:
     name: ChannelName = ChannelName.WHATSAPP
     per_second: float | None = PER_SECOND
 
-    def __init__(self, settings: Settings, *, timeout_s: float = TOTAL_TIMEOUT_S) -> None:
-        """`timeout_s` is how long Meta has to answer, connecting included."""
+    def __init__(self, settings: Settings, files: Files | None = None, *, timeout_s: float = TOTAL_TIMEOUT_S) -> None:
+        """`files` are those it sends; `timeout_s` is how long Meta has to answer, connecting included."""
         self.account = settings.meta_phone_number_id
         base_url = settings.meta_base_url.rstrip("/")
         self._url = f"{base_url}/{settings.meta_graph_version}/{self.account}/messages"
@@ -426,6 +429,8 @@ class CloudChannel:
             "Authorization": f"Bearer {settings.meta_access_token.get_secret_value()}",
             "Content-Type": "application/json",
         }
+        self._upload_url = f"{base_url}/{settings.meta_graph_version}/{self.account}/media"
+        self._outgoing = Outgoing(files, settings.reached_from(base_url))
         self._media_url = f"{base_url}/{settings.meta_graph_version}/{{}}?phone_number_id={self.account}"
         self._media_hosts = {urlsplit(base_url).netloc}
         self._timeout = aiohttp.ClientTimeout(total=timeout_s, connect=timeout_s / 3)
@@ -433,21 +438,15 @@ class CloudChannel:
 
     def pieces(self, message: OutboundMessage) -> int:
         """How many WhatsApp messages show it; a template is one."""
-        return 1 if message.template else len(pieces(message.parts, CLOUD))
+        return 1 if message.template else len(pieces(message.parts, CLOUD, self._outgoing.link))
 
     async def send(self, message: OutboundMessage) -> str:
         """Send its piece once; Meta's id of that message. Raises Undeliverable, NotSent or OutcomeUnknown."""
         if message.recipient.account != self.account:
             raise Undeliverable("This conversation belongs to another WhatsApp number, which is not set up here.")
-        body = orjson.dumps(payload(message))
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                timeout=self._timeout,
-                connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX),
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
+        body = orjson.dumps(payload(message, self._outgoing.link, await self._uploaded(message)))
         try:
-            async with self._session.post(
+            async with self._connected().post(
                 self._url, data=body, headers=self._headers, allow_redirects=False
             ) as response:
                 status, retry_after = response.status, response.headers.get("Retry-After")
@@ -460,6 +459,45 @@ class CloudChannel:
         if isinstance(taken, Exception):
             raise taken
         return taken
+
+    async def _uploaded(self, message: OutboundMessage) -> str | None:
+        """Give Meta the file of that piece, where it is one of ours; Meta's id of it, which nobody sees before it is
+        sent. So whatever happens here, the message was not sent. Raises Undeliverable or NotSent.
+        """
+        shown = () if message.template else pieces(message.parts, CLOUD, self._outgoing.link)
+        piece = shown[message.piece] if message.piece < len(shown) else None
+        if not isinstance(piece, FilePiece) or file_id(piece.ref) is None:
+            return None
+        file, data = await self._outgoing.read(message, piece.ref)
+        form = aiohttp.FormData()
+        form.add_field("messaging_product", "whatsapp")
+        form.add_field("type", piece.media_type)
+        form.add_field("file", data, filename=piece.filename or file.name, content_type=piece.media_type)
+        bearer = {"Authorization": self._headers["Authorization"]}
+        try:
+            async with self._connected().post(
+                self._upload_url, data=form, headers=bearer, allow_redirects=False
+            ) as response:
+                status, retry_after = response.status, response.headers.get("Retry-After")
+                answer = await response.read()
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise NotSent("Meta did not take the file in time.") from error
+        taken = read_answer(status, answer, retry_after, message.attempt, uploaded=True)
+        if isinstance(taken, OutcomeUnknown):
+            raise NotSent("Meta did not take the file.") from taken
+        if isinstance(taken, Exception):
+            raise taken
+        crashpoint.hit("upload.taken")
+        return taken
+
+    def _connected(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                timeout=self._timeout,
+                connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX),
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        return self._session
 
     async def fetch(self, account: str, ref: str, egress: Egress) -> Fetched:
         """The file with this id: Meta says where it lies for five minutes, and gives it to whoever has our token."""
@@ -497,15 +535,17 @@ class CloudChannel:
 
 
 def read_answer(
-    status: int, body: bytes, retry_after: str | None, attempt: int
+    status: int, body: bytes, retry_after: str | None, attempt: int, *, uploaded: bool = False
 ) -> str | NotSent | OutcomeUnknown | Undeliverable:
-    """What an HTTP answer of Meta's means for the message at its n-th `attempt`: its id, or why there is none."""
+    """What an HTTP answer of Meta's means for the message, or the file `uploaded` for it, at its n-th `attempt`: its
+    id, or why there is none."""
     try:
         answer: Any = orjson.loads(body)
     except orjson.JSONDecodeError:
         answer = None
     if 200 <= status < 300:
-        taken = next((one.get("id") for one in _objects(answer, "messages")), None)
+        made = [_object({"it": answer}, "it")] if uploaded else _objects(answer, "messages")
+        taken = next((one.get("id") for one in made), None)
         if isinstance(taken, str) and _ID.fullmatch(taken):
             return taken
         return OutcomeUnknown("Meta's answer names no message.")

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, urlencode
 
 import aiohttp
 import orjson
+import structlog
 from twilio.base import values
 from twilio.base.exceptions import TwilioException
 from twilio.http.async_http_client import AsyncTwilioHttpClient
@@ -23,11 +24,15 @@ from yarl import query_to_pairs
 
 from channels.base import NotSent, OptedOut, OutcomeUnknown, OutsideWindow, Undeliverable, Unknowable
 from channels.degrade import TWILIO, FilePiece, Piece, TextPiece, inbound_text, pieces
+from channels.outgoing import Outgoing, without_proof
 from core.egress import Egress, Fetched
 from core.errors import ProviderRefused
+from core.files import Files
 from core.messages import Address, ChannelName, InboundMessage, Location, Media, OutboundMessage, Part, Voice
 from core.settings import Settings
 from core.sniff import FILE_BYTES_MAX
+
+log = structlog.get_logger()
 
 API = "https://api.twilio.com"
 FIELDS_MAX = 256
@@ -70,7 +75,10 @@ REASONS = {
     21656: "The template was given variables that do not fit it.",
     21614: "The recipient is not a number that WhatsApp can reach.",
     21617: "The message is longer than WhatsApp allows.",
+    11751: "The file is larger than WhatsApp allows.",
+    12300: "WhatsApp does not take files of this type.",
     63003: "The recipient is not on WhatsApp.",
+    63005: "WhatsApp does not take files of this type.",
     63007: "The sender is not a WhatsApp number of this Twilio account.",
     63016: "More than 24 hours have passed since the person last wrote, so WhatsApp accepts templates only.",
     63027: "WhatsApp does not know the template in this language.",
@@ -78,6 +86,8 @@ REASONS = {
     63040: "WhatsApp rejected the template.",
     63041: "WhatsApp paused the template.",
     63042: "WhatsApp disabled the template.",
+    63019: "Twilio could not fetch the file from us: it is gone, or PUBLIC_URL does not lead here.",
+    63021: "WhatsApp does not take what is in the message.",
     63018: "WhatsApp's rate limit for this sender was reached.",
     63024: "The recipient is not on WhatsApp.",
     63032: "WhatsApp does not allow this person to be written to.",
@@ -246,8 +256,8 @@ class TwilioChannel:
     name: ChannelName = ChannelName.WHATSAPP
     per_second: float | None = PER_SECOND
 
-    def __init__(self, settings: Settings, *, timeout_s: float = TOTAL_TIMEOUT_S) -> None:
-        """`timeout_s` is how long Twilio has to answer, connecting included."""
+    def __init__(self, settings: Settings, files: Files | None = None, *, timeout_s: float = TOTAL_TIMEOUT_S) -> None:
+        """`files` are those it sends; `timeout_s` is how long Twilio has to answer, connecting included."""
         self.account = settings.twilio_whatsapp_from
         self._http = _Http(settings.twilio_base_url, timeout_s)
         # A message costs 45 us inside this client and 350 us inside aiohttp: nothing to gain by going round it.
@@ -260,6 +270,10 @@ class TwilioChannel:
         # Twilio itself refuses a callback address that is not public; a simulator on this machine does not.
         reachable = settings.public_url or settings.twilio_base_url != API
         self._callback = f"{settings.base_url}/webhooks/twilio/status?outbox=" if reachable else None
+        reached = settings.reached_from(settings.twilio_base_url)
+        self._outgoing = Outgoing(files, reached)
+        if files is not None and not reached:
+            log.warning("twilio.files_only_named", reason="PUBLIC_URL is not set, so Twilio cannot fetch what we send.")
 
     async def fetch(self, account: str, ref: str, egress: Egress) -> Fetched:
         """The file at a MediaUrl; Twilio gets our password, and wherever it leads does not."""
@@ -269,12 +283,15 @@ class TwilioChannel:
 
     def pieces(self, message: OutboundMessage) -> int:
         """How many WhatsApp messages show it; a template is one."""
-        return 1 if message.template else len(pieces(message.parts, TWILIO))
+        return 1 if message.template else len(self._pieces(message))
+
+    def _pieces(self, message: OutboundMessage) -> tuple[Piece, ...]:
+        return pieces(message.parts, TWILIO, self._outgoing.link)
 
     async def send(self, message: OutboundMessage) -> str:
         """Send its piece once; that message's SID. Raises Undeliverable, NotSent or OutcomeUnknown."""
         use = message.template
-        shown = () if use else pieces(message.parts, TWILIO)
+        shown = () if use else self._pieces(message)
         if not shown and not use:
             raise Undeliverable("The message is empty.")
         body, media = ("", []) if use else _fields(shown[message.piece])
@@ -302,10 +319,11 @@ class TwilioChannel:
         if message.template:
             body, media = _fields(TextPiece(text=message.template.text))
         else:
-            shown = pieces(message.parts, TWILIO)
+            shown = self._pieces(message)
             if message.piece >= len(shown):
                 return None
             body, media = _fields(shown[message.piece])
+        body = without_proof(body).strip()
         earliest = since - CLOCK_SKEW
         same: list[tuple[datetime, str]] = []
         seen = 0
@@ -322,7 +340,7 @@ class TwilioChannel:
                 if (
                     found.sid not in exclude
                     and found.date_created >= earliest
-                    and (found.body or "").strip() == body.strip()
+                    and without_proof(found.body or "").strip() == body
                     and int(found.num_media or 0) == len(media)
                 ):
                     same.append((found.date_created, found.sid))

@@ -13,6 +13,7 @@ from channels.degrade import (
     CLOUD,
     CUT,
     EMAIL,
+    NOT_HERE,
     PIECES_MAX,
     TELEGRAM,
     TWILIO,
@@ -26,6 +27,7 @@ from channels.degrade import (
     inbound_text,
     pieces,
     plain,
+    size_words,
     split,
     units,
 )  # fmt: skip
@@ -231,3 +233,63 @@ def test_no_words_become_formatting_in_telegram(text: str) -> None:
     [piece] = pieces((Text(text=text),), TELEGRAM)
     assert isinstance(piece, TextPiece)
     assert parse(piece.text, "HTML") == (text.strip(), [])
+
+
+FILE = "file:5b4a3b86-5f0d-4c5e-9c37-0a3f5d1e7c11"
+
+
+def opened(_ref: str) -> str:
+    """The link to a file of ours."""
+    return "https://bot.example.com/files/1"
+
+
+@pytest.mark.parametrize("can", [TELEGRAM, TWILIO, CLOUD])
+def test_a_file_is_sent_up_to_its_limit_and_linked_to_beyond(can: Capabilities) -> None:
+    for media_type, how in can.takes.items():
+        if media_type == "*":
+            continue
+        fits, over = (
+            Media(media_type=media_type, ref=FILE, filename="it", size=size, caption="See")
+            for size in (how.bytes_max, how.bytes_max + 1)
+        )
+        first = pieces((fits,), can, opened)[0]
+        assert isinstance(first, FilePiece), media_type
+        assert (first.kind, first.caption) == (how.kind, "See" if how.captioned else ""), media_type
+        beyond = pieces((over,), can, opened)
+        other = can.takes.get("*")
+        if other and how.bytes_max < other.bytes_max:
+            assert [getattr(piece, "kind", None) for piece in beyond] == ["document"]
+        else:
+            [piece] = beyond
+            assert isinstance(piece, TextPiece)
+            assert piece.text == f"See\nit ({size_words(how.bytes_max + 1)}): https://bot.example.com/files/1"
+
+
+def test_a_voice_note_is_one_in_telegram_while_it_is_short() -> None:
+    kinds = [
+        pieces((Voice(media_type=media_type, ref=FILE, size=size),), TELEGRAM)[0]
+        for media_type, size in (("audio/ogg; codecs=opus", 1 << 20), ("audio/ogg", (1 << 20) + 1), ("audio/mpeg", 9))
+    ]
+    assert [piece.kind for piece in kinds if isinstance(piece, FilePiece)] == ["voice", "document", "audio"]
+
+
+def test_a_photo_as_long_as_a_ribbon_is_a_document_in_telegram() -> None:
+    ribbon = Media(media_type="image/png", ref=FILE, size=9, width=4_096, height=200)
+    [piece] = pieces((ribbon,), TELEGRAM)
+    assert isinstance(piece, FilePiece)
+    assert piece.kind == "document"
+
+
+def test_where_nobody_reaches_us_a_file_is_named_and_said_not_to_be_there() -> None:
+    picture = Media(media_type="image/png", ref=FILE, filename="kiosk.png", size=2_048, caption="Ours")
+    assert pieces((picture,), TWILIO) == (TextPiece(text=f"Ours\nkiosk.png (2 KB): {NOT_HERE}"),)
+    film = Media(media_type="video/quicktime", ref=FILE, filename="tour.mov", size=2_048)
+    assert pieces((film,), CLOUD) == (TextPiece(text=f"tour.mov (2 KB): {NOT_HERE}"),)
+
+
+@pytest.mark.parametrize(
+    ("size", "words"), [(0, "0 B"), (1_023, "1023 B"), (1_024, "1 KB"), (1_023_999, "1000 KB"), (1 << 20, "1.0 MB"),
+                        (52_428_800, "50.0 MB")],
+)  # fmt: skip
+def test_sizes_are_said_as_people_say_them(size: int, words: str) -> None:
+    assert size_words(size) == words

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from email.message import EmailMessage
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -15,9 +16,12 @@ import pytest
 from pydantic import SecretStr
 
 from channels.base import NotSent, OutcomeUnknown, Undeliverable, Unknowable
-from channels.email import SUBJECT, EmailChannel
-from core.messages import Address, ChannelName, Choices, OutboundMessage, Part, Text
+from channels.email import ATTACHED_BYTES_MAX, SUBJECT, EmailChannel
+from core.db import Database
+from core.files import Files
+from core.messages import Address, ChannelName, Choices, Media, OutboundMessage, Part, Text
 from core.settings import Settings
+from core.storage import Storage
 from tests.channels.wire import closed_port
 from tests.conftest import Sandbox
 
@@ -249,6 +253,35 @@ async def test_an_empty_message_is_refused() -> None:
 async def test_mail_servers_cannot_be_asked() -> None:
     with pytest.raises(Unknowable):
         await EmailChannel(settings(25)).find_sent(outbound(), NOW, set())
+
+
+async def test_files_of_ours_are_attached_and_one_that_is_too_large_is_linked_to(db: Database, tmp_path: Path) -> None:
+    files = Files(db, Storage(Settings.model_validate({"files_dir": str(tmp_path)})))
+    conversation = await db.pool.fetchval(
+        "INSERT INTO conversation (id, channel, account, room) VALUES ($1, 'email', 'a', 'b') RETURNING id", UUID(int=1)
+    )
+    sheet = await files.put(conversation, b"kitu,bei\n", name="bei à la carte.csv", media_type="text/csv")
+    film = await files.put(conversation, bytes(ATTACHED_BYTES_MAX), name="tour.mp4", media_type="video/mp4")
+    parts = [
+        Media(media_type=file.media_type, ref=file.ref, filename=file.name, size=file.size, caption=caption)
+        for file, caption in ((sheet, "Bei"), (film, "Nyumba"))
+    ]
+    async with mail_server() as (server, port):
+        channel = EmailChannel(settings(port, public_url="https://bot.example.com"), files)
+        await channel.send(outbound(*parts))
+        await files.delete([sheet.id])
+        with pytest.raises(Undeliverable, match="gone"):
+            await channel.send(outbound(*parts))
+    [raw] = server.mails
+    mail = read(raw)
+    body = mail.get_body()
+    assert body is not None
+    lines = body.get_content().splitlines()
+    assert lines[:4] == ["Bei", "bei à la carte.csv", "", "Nyumba"]
+    assert lines[4].startswith(f"tour.mp4 (7.0 MB): https://bot.example.com/files/{film.id}?until=")
+    [attached] = mail.iter_attachments()
+    assert (attached.get_filename(), attached.get_content_type()) == ("bei à la carte.csv", "text/csv")
+    assert attached.get_content() == "kitu,bei\n"
 
 
 @pytest.mark.parametrize(

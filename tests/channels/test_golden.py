@@ -11,7 +11,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from channels.degrade import EMAIL, TELEGRAM, TWILIO, Capabilities, pieces
+from channels.degrade import CLOUD, EMAIL, TELEGRAM, TWILIO, Capabilities, pieces
 from channels.web import frames
 from core.conversations import StoredMessage
 from core.messages import (
@@ -31,6 +31,7 @@ from core.messages import (
 
 GOLDEN = Path(__file__).parent / "golden"
 WRITE = os.environ.get("MATHIA_GOLDEN") == "write"
+FILE = "5b4a3b86-5f0d-4c5e-9c37-0a3f5d1e7c11"
 SENT_AT = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 
 REPLIES: dict[str, tuple[Part, ...]] = {
@@ -75,13 +76,50 @@ REPLIES: dict[str, tuple[Part, ...]] = {
     ),
     "long": (Text(text="\n\n".join(f"Paragraph {n}. " + "It goes on for a while. " * 12 for n in range(1, 16))),),
 }
-CHANNELS = {"telegram": TELEGRAM, "whatsapp": TWILIO, "email": EMAIL}
+FILES: dict[str, tuple[Part, ...]] = {
+    "file_picture": (
+        Media(
+            media_type="image/jpeg", ref=f"file:{FILE}", filename="kiosk.jpg", size=412_000, width=1200, height=900,
+            caption="Our kiosk <new>",
+        ),
+    ),
+    "file_document": (
+        Text(text="Here is the invoice."),
+        Media(
+            media_type="application/pdf", ref=f"file:{FILE}", filename="invoice 17.pdf", size=48_211,
+            caption="Invoice 17, due on Friday",
+        ),
+        Choices(options=("Thanks", "Call me")),
+    ),
+    "file_sheet": (Media(media_type="text/csv", ref=f"file:{FILE}", filename="bei.csv", size=640),),
+    "file_film": (
+        Media(media_type="video/mp4", ref=f"file:{FILE}", filename="tour.mp4", size=30 << 20, caption="The new house"),
+    ),
+    "file_moving": (
+        Media(media_type="image/webp", ref=f"file:{FILE}", filename="wave.webp", size=90_000, width=320, height=240),
+    ),
+    "file_note": (Voice(media_type="audio/ogg", ref=f"file:{FILE}", size=8_000, transcript="Kesho saa tatu."),),
+    "file_long_caption": (
+        Media(
+            media_type="image/png", ref=f"file:{FILE}", filename="plan.png", size=70_000, width=800, height=600,
+            caption="The plan of the house. " * 70,
+        ),
+    ),
+}
+"""Files of ours, which a channel needs to have at hand."""
+ALL = REPLIES | FILES
+CHANNELS = {"telegram": TELEGRAM, "whatsapp": TWILIO, "meta": CLOUD, "email": EMAIL}
+
+
+def link(ref: str) -> str:
+    """Where a file of ours can be opened."""
+    return f"https://bot.example.com/files/{ref.removeprefix('file:')}?until=1795683600&proof={'a' * 64}"
 
 
 def shown(parts: tuple[Part, ...], can: Capabilities) -> str:
     """The pieces, one under the other, with whatever of them is not empty."""
     made = []
-    for number, piece in enumerate(pieces(parts, can), 1):
+    for number, piece in enumerate(pieces(parts, can, link), 1):
         said = {field.name: getattr(piece, field.name) for field in fields(piece)}
         words = [str(said.pop(name)) for name in ("text", "caption") if said.get(name)]
         rest = [f"{name}: {value}" for name, value in said.items() if value]
@@ -96,9 +134,9 @@ def on_the_web(parts: tuple[Part, ...]) -> str:
 
 
 @pytest.mark.parametrize("channel", [*CHANNELS, "web"])
-@pytest.mark.parametrize("reply", REPLIES)
+@pytest.mark.parametrize("reply", ALL)
 def test_a_rich_reply_looks_as_a_person_has_approved(channel: str, reply: str) -> None:
-    parts = REPLIES[reply]
+    parts = ALL[reply]
     made = on_the_web(parts) if channel == "web" else shown(parts, CHANNELS[channel])
     path = GOLDEN / channel / f"{reply}.txt"
     if WRITE:
@@ -107,12 +145,12 @@ def test_a_rich_reply_looks_as_a_person_has_approved(channel: str, reply: str) -
     assert path.read_text("utf-8") == made
 
 
-@pytest.mark.parametrize("reply", REPLIES)
+@pytest.mark.parametrize("reply", ALL)
 def test_a_rich_reply_is_the_same_after_it_was_stored(reply: str) -> None:
-    assert PARTS.validate_json(PARTS.dump_json(REPLIES[reply])) == REPLIES[reply]
+    assert PARTS.validate_json(PARTS.dump_json(ALL[reply])) == ALL[reply]
 
 
 def test_no_golden_file_is_left_behind() -> None:
     assert {path.relative_to(GOLDEN).as_posix() for path in GOLDEN.rglob("*.txt")} == {
-        f"{channel}/{reply}.txt" for channel in (*CHANNELS, "web") for reply in REPLIES
+        f"{channel}/{reply}.txt" for channel in (*CHANNELS, "web") for reply in ALL
     }

@@ -65,15 +65,23 @@ function bubble(message) {
   const box = make("div", "bubble");
   if (message.reply_to && messages[me].has(message.reply_to)) box.append(make("div", "quote", messages[me].get(message.reply_to).text));
   if (message.media) {
-    if (message.media.startsWith("/")) {
+    if (message.media.startsWith("/") && (!message.media_type || message.media_type.startsWith("image/"))) {
       const image = make("img");
       image.src = message.media;
-      image.alt = "Picture of a hill at sunset";
-      image.width = 240;
-      image.height = 160;
+      image.alt = message.name || "Picture of a hill at sunset";
+      if (!message.media_type) {
+        image.width = 240;
+        image.height = 160;
+      }
       box.append(image);
+    } else if (message.media_type && /^(audio|video)/.test(message.media_type)) {
+      const player = make(message.media_type.slice(0, 5));
+      player.src = message.media;
+      player.controls = true;
+      player.title = message.name;
+      box.append(player);
     } else {
-      const link = make("a", "", message.media);
+      const link = make("a", "", message.name || message.media);
       link.href = message.media;
       link.rel = "noreferrer";
       box.append(link);

@@ -122,7 +122,7 @@ def numbered(count: int, title: str = "Row") -> list[dict[str, Any]]:
         {"text": {"body": "é" * 4096, "preview_url": False}},
         {"context": {"message_id": "wamid.x"}},
         {"type": "image", "text": None, "image": {"link": "https://x.example/1", "caption": "Look"}},
-        {"type": "audio", "text": None, "audio": {"id": "123"}},
+        {"type": "audio", "text": None, "audio": {"link": "https://x.example/1.ogg"}},
         {"type": "location", "text": None, "location": {"latitude": "-1.28", "longitude": "36.8", "name": "KICC"}},
         {"type": "reaction", "text": None, "reaction": {"message_id": "wamid.x", "emoji": ""}},
         {"type": "contacts", "text": None, "contacts": [{"name": {"formatted_name": "Ada", "first_name": "Ada"}}]},
