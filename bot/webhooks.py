@@ -20,6 +20,7 @@ from channels.base import Channel
 from channels.telegram import TelegramChannel
 from channels.whatsapp import cloud, cloud_templates, twilio
 from core import crashpoint, opt_out, templates
+from core.changes import Change
 from core.db import Database, is_away
 from core.errors import StoreUnavailable
 from core.inbox import Inbox
@@ -148,7 +149,7 @@ class _Webhooks:
         return await _forbid(request) if answer is None else web.Response(text=answer)
 
     async def whatsapp_batch(self, request: web.Request) -> web.StreamResponse:
-        """Messages to our number at Meta, statuses of those from it, and news of our templates, as signed JSON."""
+        """Messages to our number at Meta, changes to them, statuses of those from it, and news of our templates."""
         if not self._meta_secret:
             return await _refuse(request, 404, "There is nothing here.")
         signature = request.headers.get("X-Hub-Signature-256", "")
@@ -164,7 +165,8 @@ class _Webhooks:
         if batch.unreadable:
             # A refusal would bring the whole batch back for a week, and the others with it.
             log.warning("webhook.items_unreadable", channel=ChannelName.WHATSAPP, count=batch.unreadable)
-        if batch.messages and not await self._receive(batch.messages):
+        # What was said must be there for it to change.
+        if not await self._receive(batch.messages) or not await self._change(batch.changes):
             return _unavailable()
         if not await self._record(batch.statuses) or not await self._template_news(batch.templates):
             return _unavailable()
@@ -235,12 +237,24 @@ class _Webhooks:
 
     async def _receive(self, messages: Sequence[InboundMessage]) -> bool:
         """Store the messages; False when the store did not answer, and nothing may be acknowledged."""
+        if not messages:
+            return True
         try:
             await self._inbox.receive(messages)
         except StoreUnavailable:
             log.warning("webhook.store_away", channel=messages[0].sender.channel)
             return False
         crashpoint.hit("inbox.acknowledged")
+        return True
+
+    async def _change(self, changes: Sequence[Change]) -> bool:
+        """Store edits, deletions and reactions in their order; False when the store did not answer."""
+        try:
+            for change in changes:
+                await self._inbox.change(change)
+        except StoreUnavailable:
+            log.warning("webhook.store_away", channel=ChannelName.WHATSAPP)
+            return False
         return True
 
     async def _record(self, statuses: Sequence[ProviderStatus]) -> bool:

@@ -93,9 +93,11 @@ OVERTAKEN = """
 SELECT EXISTS (SELECT FROM change
                WHERE message_id = $1 AND kind = $2 AND state IN ('applied', 'overtaken')
                  AND ($2 <> 'reaction' OR identity_id = $3)
-                 AND (sent_at, length(event_id), event_id) > ($4::timestamptz, length($5::text), $5::text))
+                 AND (sent_at > $4::timestamptz
+                      OR sent_at = $4::timestamptz AND $5::text ~ '^[0-9]+$'
+                         AND (length(event_id), event_id) > (length($5::text), $5::text)))
 """
-"""Event ids of one second are compared as the numbers most of them are."""
+"""Within one second event ids that are numbers say which was later; else the order of arrival does."""
 
 ANSWER_AGAIN = """
 UPDATE turn SET attempt = attempt + 1, lease_until = clock_timestamp()

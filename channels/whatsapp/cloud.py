@@ -18,10 +18,30 @@ from channels.outgoing import Outgoing
 from channels.whatsapp import cloud_templates
 from channels.whatsapp.cloud_templates import TemplateStatus
 from core import crashpoint
+from core.changes import Change, Kind
 from core.egress import Egress, Fetched, Gone
 from core.errors import ProviderRefused, ProviderUnavailable
 from core.files import Files, file_id
-from core.messages import Address, ChannelName, InboundMessage, Location, Media, OutboundMessage, Part
+from core.messages import (
+    CELL_CHARS_MAX,
+    FACTS_MAX,
+    LABEL_CHARS_MAX,
+    REACHED_CHARS_MAX,
+    REACHED_MAX,
+    ROWS_MAX,
+    Address,
+    Card,
+    ChannelName,
+    Contact,
+    Fact,
+    InboundMessage,
+    Location,
+    Media,
+    OutboundMessage,
+    Part,
+    Table,
+    Voice,
+)
 from core.outbox import ProviderStatus
 from core.settings import Settings
 from core.sniff import FILE_BYTES_MAX
@@ -31,10 +51,10 @@ OPEN_LIST = "Choose / Chagua"
 NAME_CHARS_MAX = 128
 CAPTION_CHARS_MAX = 4_096
 FILENAME_CHARS_MAX = 256
-LABEL_CHARS_MAX = 512
+PLACE_CHARS_MAX = 512
 CARDS_MAX = 10
-CARD_CHARS_MAX = 256
-"""Of what is shown of one shared contact."""
+"""Shared contacts of one message."""
+EMOJI_CHARS_MAX = 64
 PER_SECOND = 80.0
 """What Meta takes a second from one business number, unless it has raised the limit."""
 TOTAL_TIMEOUT_S = 15.0
@@ -55,7 +75,9 @@ MEDIA_HOSTS = (".fbsbx.com", ".fbcdn.net", ".whatsapp.net", ".facebook.com")
 """Where Meta keeps files."""
 ANSWER_BYTES_MAX = 64 * 1024
 MEDIA_TYPES = ("image", "video", "audio", "voice", "document", "sticker")
-UNANSWERED_TYPES = ("reaction", "system", "edit", "revoke", "request_welcome")
+CHANGES: dict[str, Kind] = {"reaction": "reaction", "edit": "edit", "revoke": "delete"}
+"""What is sent about a message, in the words of core.changes."""
+UNANSWERED_TYPES = ("system", "request_welcome", *CHANGES)
 """What is sent about a message or an account, and is nothing said to us."""
 STATUSES = {"sent": "sent", "delivered": "delivered", "read": "read", "played": "read", "failed": "failed"}
 """Meta's delivery statuses that tell us something, in the words of core.outbox."""
@@ -145,11 +167,12 @@ class Batch:
     statuses: tuple[ProviderStatus, ...]
     unreadable: int = 0
     templates: tuple[TemplateStatus, ...] = ()
+    changes: tuple[Change, ...] = ()
 
 
 def parse(body: bytes, account: str, now: datetime, waba_id: str = "") -> Batch:
-    """One signed webhook to messages and statuses of our number `account`, and to what became of templates of our
-    business account `waba_id`; `now` stands in for a missing time.
+    """One signed webhook to messages, changes to them and statuses of our number `account`, and to what became of
+    templates of our business account `waba_id`; `now` stands in for a missing time.
 
     What concerns other numbers, other fields and other products is left out. Raises ValueError when the whole is not
     a webhook of Meta's.
@@ -163,28 +186,31 @@ def parse(body: bytes, account: str, now: datetime, waba_id: str = "") -> Batch:
     messages: list[InboundMessage] = []
     statuses: list[ProviderStatus] = []
     templates: list[TemplateStatus] = []
+    changes: list[Change] = []
     unreadable = 0
     if whole.get("object") != ACCOUNT_OBJECT:
         return Batch((), ())
     for entry in whole["entry"]:
-        for change in _objects(entry, "changes"):
-            value = _object(change, "value")
-            if change.get("field") == cloud_templates.FIELD and waba_id and _id_of(entry) == waba_id:
+        for told in _objects(entry, "changes"):
+            value = _object(told, "value")
+            if told.get("field") == cloud_templates.FIELD and waba_id and _id_of(entry) == waba_id:
                 try:
                     standing = cloud_templates.parse_status(value, cloud_templates.event_time(entry, now))
                 except ValueError:
                     unreadable += 1
                 else:
                     templates += [standing] if standing else []
-            if change.get("field") != "messages" or _object(value, "metadata").get("phone_number_id") != account:
+            if told.get("field") != "messages" or _object(value, "metadata").get("phone_number_id") != account:
                 continue
             for item in _items(value, "messages"):
                 try:
-                    message = _message(item, value, account, now)
+                    match _message(item, value, account, now):
+                        case InboundMessage() as message:
+                            messages.append(message)
+                        case Change() as change:
+                            changes.append(change)
                 except (ValueError, TypeError):
                     unreadable += 1
-                else:
-                    messages += [message] if message else []
             for item in _items(value, "statuses"):
                 try:
                     status = _status(item)
@@ -192,35 +218,54 @@ def parse(body: bytes, account: str, now: datetime, waba_id: str = "") -> Batch:
                     unreadable += 1
                 else:
                     statuses += [status] if status else []
-    return Batch(tuple(messages), tuple(statuses), unreadable, tuple(templates))
+    return Batch(tuple(messages), tuple(statuses), unreadable, tuple(templates), tuple(changes))
 
 
-def _message(item: object, value: Json, account: str, now: datetime) -> InboundMessage | None:
+def _message(item: object, value: Json, account: str, now: datetime) -> InboundMessage | Change | None:
     """One item of `messages`; None for what is not said to us in private. Raises ValueError for what has no shape."""
     if not isinstance(item, dict):
         raise ValueError("a message is an object")
     kind = item.get("type")
-    if kind in UNANSWERED_TYPES or _object(item, "unsupported").get("type") in UNANSWERED_TYPES:
+    if item.get("group_id") or _object(item, "unsupported").get("type") in UNANSWERED_TYPES:
         return None
-    if item.get("group_id"):
+    if kind in UNANSWERED_TYPES and kind not in CHANGES:
         return None
     phone, user_id = _words(item.get("from")), _words(item.get("from_user_id"))
     # The number first: it is what Meta documents for sending to. Who hides it is known by Meta's own id.
     person = phone if _PHONE.fullmatch(phone) else user_id
     if not _PHONE.fullmatch(person) and not _USER_ID.fullmatch(person):
         raise ValueError("the sender is neither a number nor an id")
+    sender = Address(ChannelName.WHATSAPP, account, person, person)
     event_id, answered = _words(item.get("id")), _words(_object(item, "context").get("id"))
     if not _ID.fullmatch(event_id):
         raise ValueError("the message has no id")
     seconds = str(item.get("timestamp", ""))
+    sent_at = datetime.fromtimestamp(int(seconds), UTC) if _SECONDS.fullmatch(seconds) else now
+    if isinstance(kind, str) and kind in CHANGES:
+        return _change(kind, _object(item, kind), sender, event_id, sent_at)
     return InboundMessage(
-        sender=Address(ChannelName.WHATSAPP, account, person, person),
+        sender=sender,
         event_id=event_id,
         parts=_parts(kind, item),
-        sent_at=datetime.fromtimestamp(int(seconds), UTC) if _SECONDS.fullmatch(seconds) else now,
+        sent_at=sent_at,
         display_name=_name(value, phone, user_id),
         reply_to=answered if _ID.fullmatch(answered) else None,
     )
+
+
+def _change(kind: str, content: Json, author: Address, event_id: str, sent_at: datetime) -> Change:
+    """A reaction, of which there is one a person, or none any more; the words an edit leaves; a deletion."""
+    target = _words(content.get("message_id" if kind == "reaction" else "original_message_id"))
+    if not _ID.fullmatch(target):
+        raise ValueError("the message that changed has no id")
+    parts: tuple[Part, ...] = ()
+    if kind == "edit":
+        left = _object(content, "message")
+        parts = _parts(left.get("type"), left)
+        if not parts:
+            raise ValueError("an edit leaves nothing that can be shown")
+    emoji = _line(content.get("emoji"), EMOJI_CHARS_MAX)
+    return Change(author, event_id, CHANGES[kind], target, sent_at, parts, (emoji,) if emoji else ())
 
 
 def _name(value: Json, phone: str, user_id: str) -> str | None:
@@ -241,27 +286,34 @@ def _parts(kind: object, item: Json) -> tuple[Part, ...]:
         case "interactive":
             answer = _object(item, "interactive")
             picked = _object(answer, "button_reply") or _object(answer, "list_reply")
+            if form := _object(answer, "nfm_reply"):
+                return _form(form)
             return inbound_text(_words(picked.get("title")))
         case "order":
-            return inbound_text(_words(_object(item, "order").get("text")))
+            return _order(_object(item, "order"))
         case "location":
             return (_location(_object(item, "location")),)
         case "contacts":
-            return inbound_text(_cards(item))
+            shared = (_contact(card) for card in _objects(item, "contacts")[:CARDS_MAX])
+            return tuple(one for one in shared if one.name or one.phones or one.emails)
         case str() if kind in MEDIA_TYPES:
-            return (_media(_object(item, kind)),)
+            return (_media(kind, _object(item, kind)),)
         case _:
             return ()
 
 
-def _media(file: Json) -> Media:
+def _media(kind: str, file: Json) -> Media | Voice:
+    """A file, or the note that a person spoke."""
     ref = _words(file.get("id"))
     if not _ID.fullmatch(ref):
         raise ValueError("the file has no id")
     # "audio/ogg; codecs=opus" is audio/ogg to everybody who handles it.
     media_type = _words(file.get("mime_type")).partition(";")[0].strip().lower()
+    media_type = media_type if _MEDIA_TYPE.fullmatch(media_type) else "application/octet-stream"
+    if kind == "voice" or (kind == "audio" and file.get("voice") is True):
+        return Voice(media_type=media_type, ref=ref)
     return Media(
-        media_type=media_type if _MEDIA_TYPE.fullmatch(media_type) else "application/octet-stream",
+        media_type=media_type,
         ref=ref,
         caption=_words(file.get("caption"))[:CAPTION_CHARS_MAX] or None,
         filename=_line(file.get("filename"), FILENAME_CHARS_MAX) or None,
@@ -272,20 +324,52 @@ def _location(place: Json) -> Location:
     latitude, longitude = str(place.get("latitude", "")), str(place.get("longitude", ""))
     if not _DEGREES.fullmatch(latitude) or not _DEGREES.fullmatch(longitude):
         raise ValueError("latitude and longitude are not degrees")
-    label = ", ".join(words for name in ("name", "address") if (words := _line(place.get(name), LABEL_CHARS_MAX)))
-    return Location(latitude=float(latitude), longitude=float(longitude), label=label[:LABEL_CHARS_MAX] or None)
+    label = ", ".join(words for name in ("name", "address") if (words := _line(place.get(name), PLACE_CHARS_MAX)))
+    return Location(latitude=float(latitude), longitude=float(longitude), label=label[:PLACE_CHARS_MAX] or None)
 
 
-def _cards(item: Json) -> str:
-    """Shared contacts in words, a line each: "Contact: Lucía Gómez, +1 (983) 555-2319"."""
-    lines = []
-    for card in _objects(item, "contacts")[:CARDS_MAX]:
-        reached = [one.get("phone") for one in _objects(card, "phones")]
-        reached += [one.get("email") for one in _objects(card, "emails")]
-        known = [_object(card, "name").get("formatted_name"), *reached]
-        words = ", ".join(shown for one in known if (shown := _line(one, NAME_CHARS_MAX)))
-        lines.append(f"Contact: {words[:CARD_CHARS_MAX]}")
-    return "\n".join(lines)
+def _contact(card: Json) -> Contact:
+    """A shared contact. Somebody else may have chosen its name, so that none of it counts as words of the sender's."""
+    phones = [_line(one.get("phone"), REACHED_CHARS_MAX) for one in _objects(card, "phones")]
+    emails = [_line(one.get("email"), REACHED_CHARS_MAX) for one in _objects(card, "emails")]
+    return Contact(
+        name=_line(_object(card, "name").get("formatted_name"), NAME_CHARS_MAX),
+        phones=tuple(filter(None, phones))[:REACHED_MAX],
+        emails=tuple(filter(None, emails))[:REACHED_MAX],
+    )
+
+
+def _order(order: Json) -> tuple[Part, ...]:
+    """What was chosen from a catalogue, with the words beside it; nothing at all where it holds neither."""
+    rows = []
+    for item in _objects(order, "product_items")[:ROWS_MAX]:
+        price = f"{_scalar(item.get('item_price'))} {_scalar(item.get('currency'))}".strip()
+        rows.append((_scalar(item.get("product_retailer_id")), _scalar(item.get("quantity")), price))
+    table = [Table(title="Order", columns=("Item", "Quantity", "Price each"), rows=tuple(rows))] if rows else []
+    return (*inbound_text(_words(order.get("text"))), *table)
+
+
+def _form(form: Json) -> tuple[Part, ...]:
+    """The fields of a form that was filled in, those with one value; nothing where they cannot be read."""
+    try:
+        fields = orjson.loads(_words(form.get("response_json")))
+    except orjson.JSONDecodeError:
+        return ()
+    given = fields.items() if isinstance(fields, dict) else ()
+    facts = [
+        Fact(label=label, value=value)
+        for name, one in given
+        if name != "flow_token" and (label := _line(name, LABEL_CHARS_MAX)) and (value := _scalar(one))
+    ]
+    if not facts:
+        return ()
+    return (Card(title=_line(form.get("name"), LABEL_CHARS_MAX) or "Form", facts=tuple(facts[:FACTS_MAX])),)
+
+
+def _scalar(value: object) -> str:
+    """A text or a number as a short text; empty for anything else."""
+    known = isinstance(value, str | int | float) and not isinstance(value, bool)
+    return _line(str(value), CELL_CHARS_MAX) if known else ""
 
 
 def _status(item: object) -> ProviderStatus | None:

@@ -43,10 +43,13 @@ class Bot:
     wired: Services
     sandbox: httpx.AsyncClient
 
-    async def write(self, person: str, text: str = "hello", **more: object) -> None:
-        """A person writes to our number at Meta."""
+    async def write(self, person: str, text: str = "hello", **more: object) -> str:
+        """A person writes to our number at Meta; the message's id."""
         said = {"from": person, "name": "Amina", "text": text, **more}
-        assert (await self.sandbox.post("/whatsapp/_write", json=said)).status_code == 200
+        answer = await self.sandbox.post("/whatsapp/_write", json=said)
+        assert answer.status_code == 200
+        written: str = answer.json()["id"]
+        return written
 
     async def sent(self, person: str) -> list[dict[str, Any]]:
         """What Meta really took for this person, oldest first."""
@@ -172,6 +175,61 @@ async def test_who_hides_their_number_is_answered_by_metas_id(bot: Bot) -> None:
 async def test_what_cannot_be_read_is_answered_too(bot: Bot) -> None:
     person = somebody()
     await bot.write(person, message={"type": "unsupported", "errors": [{"code": 131051}]})
+    [answer] = await bot.heard(person)
+    assert answer["text"]
+
+
+async def changes(bot: Bot, count: int) -> list[dict[str, Any]]:
+    """Wait until so many changes of messages are stored; kind and state of each."""
+
+    async def enough() -> bool:
+        return int(await bot.wired.db.pool.fetchval("SELECT count(*) FROM change")) >= count
+
+    await until(enough, 15, f"{count} changes")
+    return [dict(row) for row in await bot.wired.db.pool.fetch("SELECT kind, state FROM change ORDER BY id")]
+
+
+async def test_edits_reactions_and_deletions_at_meta_change_what_was_said(bot: Bot) -> None:
+    person, stranger = somebody(), somebody()
+    written = await bot.write(person)
+    [answer] = await bot.heard(person)
+    await bot.write(stranger)
+    await bot.heard(stranger)
+    await bot.becomes(person, state="sent")
+    for emoji in ("👍", "❤️"):
+        await bot.write(person, message={"type": "reaction", "reaction": {"message_id": answer["id"], "emoji": emoji}})
+    assert await changes(bot, 2) == [{"kind": "reaction", "state": "applied"}] * 2
+    assert await bot.wired.db.pool.fetchval("SELECT array_agg(emoji) FROM reaction") == [["❤️"]]
+    edit = {"original_message_id": written, "message": {"type": "text", "text": {"body": "hello again"}}}
+    await bot.write(person, message={"type": "edit", "edit": edit})
+    await changes(bot, 3)
+    [row] = await messages(bot.wired.db, "WHERE event_id = $1", written)
+    assert row["parts"] == [{"kind": "text", "text": "hello again"}]
+    # Nobody else takes it back.
+    revoke = {"type": "revoke", "revoke": {"original_message_id": written}}
+    await bot.write(stranger, message=revoke)
+    await changes(bot, 4)
+    await bot.write(person, message=revoke)
+    assert [one["state"] for one in await changes(bot, 5)][2:] == ["applied", "unknown", "applied"]
+    deleted = await bot.wired.db.pool.fetchrow("SELECT sealed, deleted_at FROM message WHERE event_id = $1", written)
+    assert deleted["sealed"] is None
+    assert deleted["deleted_at"] is not None
+    assert [len(await bot.sent(one)) for one in (person, stranger)] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"type": "order", "order": {"product_items": [{"product_retailer_id": "x1", "quantity": 2}]}},
+        {"type": "contacts", "contacts": [{"name": {"formatted_name": "Juma"}, "phones": [{"phone": "+254 1"}]}]},
+        {"type": "interactive", "interactive": {"type": "nfm_reply", "nfm_reply": {"response_json": '{"day": "x"}'}}},
+        {"type": "a kind of next year", "something": {}},
+    ],
+    ids=lambda message: str(message["type"]),
+)
+async def test_whatever_kind_somebody_sends_they_are_answered_once(bot: Bot, message: dict[str, Any]) -> None:
+    person = somebody()
+    await bot.write(person, message=message)
     [answer] = await bot.heard(person)
     assert answer["text"]
 

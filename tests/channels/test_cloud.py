@@ -22,7 +22,24 @@ from channels.base import NotSent, OutcomeUnknown, Undeliverable, Unknowable
 from channels.degrade import CLOUD, CUT, pieces
 from channels.whatsapp import WhatsAppChannel
 from channels.whatsapp.cloud import CloudChannel, challenge, is_signature, parse, payload, read_answer, verify
-from core.messages import TEXT_CHARS_MAX, Address, ChannelName, Choices, Location, Media, OutboundMessage, Part, Text
+from core.changes import Change, Kind
+from core.messages import (
+    TEXT_CHARS_MAX,
+    Address,
+    Card,
+    ChannelName,
+    Choices,
+    Contact,
+    Fact,
+    InboundMessage,
+    Location,
+    Media,
+    OutboundMessage,
+    Part,
+    Table,
+    Text,
+    Voice,
+)
 from core.outbox import ProviderStatus
 from core.settings import (
     SANDBOX_ACCESS_TOKEN,
@@ -133,49 +150,128 @@ PLACE = Location(
     longitude=-122.16165924072,
     label="Philz Coffee, 101 Forest Ave, Palo Alto, CA 94301",
 )
-WANTED: dict[str, tuple[tuple[Part, ...], str | None] | None] = {
-    "Text Message": ((Text(text="Does it come in another color?"),), None),
-    "Text Message with Context (Product Inquiry)": (
-        (Text(text="Is this still available?"),),
-        "wamid.HBgLMTY1MDM4Nzk0MzkVAgARGA9wcm9kdWN0X2lucXVpcnkA",
+TEXT_ID = "wamid.HBgLMTY1MDM4Nzk0MzkVAgASGBQzQTRBNjU5OUFFRTAzODEwMTQ0RgA="
+SHEENA = Address(ChannelName.WHATSAPP, ACCOUNT, "16505551234", "16505551234")
+ORDER = Table(
+    title="Order",
+    columns=("Item", "Quantity", "Price each"),
+    rows=(("di9ozbzfi4", "2", "30 USD"), ("nqryix03ez", "1", "25 USD")),
+)
+
+
+def at(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def said_by_sheena(event_id: str, seconds: int, *parts: Part, reply_to: str | None = None) -> InboundMessage:
+    return InboundMessage(SHEENA, event_id, parts, at(seconds), "Sheena Nelson", reply_to=reply_to)
+
+
+def changed_by_sheena(event_id: str, seconds: int, kind: Kind, target: str, *parts: Part, emoji: str = "") -> Change:
+    return Change(SHEENA, event_id, kind, target, at(seconds), parts, (emoji,) if emoji else ())
+
+
+def wamid(end: str) -> str:
+    return f"wamid.HBgLMTY1MDM4Nzk0MzkVAgA{end}"
+
+
+WANTED: dict[str, InboundMessage | Change | None] = {
+    "Text Message": said_by_sheena(TEXT_ID, 1749416383, Text(text="Does it come in another color?")),
+    "Text Message with Context (Product Inquiry)": said_by_sheena(
+        wamid("SGBQzQTA2NTUwRkNEMDdFQjJCRUU0NQA="),
+        1750016800,
+        Text(text="Is this still available?"),
+        reply_to=wamid("RGA9wcm9kdWN0X2lucXVpcnkA"),
     ),
-    "Text Message from Click to WhatsApp Ad": ((Text(text="Hello! Can I get more info on this?"),), None),
-    "Reaction Message": None,
-    "Image Message": ((PICTURE,), None),
-    "Location Message": ((PLACE,), None),
-    "Contact Sharing Message": ((Text(text="Contact: Lucía Gómez, +1 (983) 555-2319"),), None),
-    "Unsupported Message": ((), None),
-    "Button Message": ((Text(text="Unsubscribe"),), "wamid.HBgLMTY1MDM4Nzk0MzkVAgARGBJFNjk2OTMwNEZCQjhGMzUyQUYA"),
-    "Interactive List Reply Message": (
-        (Text(text="Priority Mail Express"),),
-        "wamid.HBgLMTY1MDM4Nzk0MzkVAgARGBJGMzEyNzhENTZDMzNGODlDRDgA",
+    "Text Message from Click to WhatsApp Ad": said_by_sheena(
+        wamid("SGBQzQUQ0N0VFMDA2MTQ0RkJFNkNDNAA="), 1750275992, Text(text="Hello! Can I get more info on this?")
     ),
-    "Interactive Button Reply Message": (
-        (Text(text="Cancel"),),
-        "wamid.HBgLMTY1MDM4Nzk0MzkVAgARGBI3MEM2RUJFNkI0RENGQTVDRjUA",
+    "Reaction Message": changed_by_sheena(
+        TEXT_ID, 1749419544, "reaction", wamid("RGBI0RTJEOTc2ODVERUY5RDlGNkYA"), emoji="👍"
     ),
-    "Order Message": ((), None),
+    "Image Message": said_by_sheena(TEXT_ID, 1744344496, PICTURE),
+    "Location Message": said_by_sheena(wamid("SGBQzQTU2MjZEMDBGRkE3MENEMDE0RQA="), 1744344496, PLACE),
+    "Contact Sharing Message": said_by_sheena(
+        TEXT_ID, 1744344496, Contact(name="Lucía Gómez", phones=("+1 (983) 555-2319",))
+    ),
+    "Unsupported Message": said_by_sheena("wamid.HBgLMTQyMDU1NTA3NDkVAgASGBI5N0MwRjg0RTVBNUI1RDA2OTkA", 1750090702),
+    "Button Message": said_by_sheena(
+        wamid("SGBQzQUU0M0MxQzQzMUJCMTMwNUZFOQA="),
+        1750091045,
+        Text(text="Unsubscribe"),
+        reply_to=wamid("RGBJFNjk2OTMwNEZCQjhGMzUyQUYA"),
+    ),
+    "Interactive List Reply Message": said_by_sheena(
+        wamid("SGBQzQUJDQ0NDM0FEODY4ODkzOTc5RgA="),
+        1749854575,
+        Text(text="Priority Mail Express"),
+        reply_to=wamid("RGBJGMzEyNzhENTZDMzNGODlDRDgA"),
+    ),
+    "Interactive Button Reply Message": said_by_sheena(
+        wamid("SGBQzQTZBQzg0MzQ4QjRCM0NGNkVGOAA="),
+        1750025136,
+        Text(text="Cancel"),
+        reply_to=wamid("RGBI3MEM2RUJFNkI0RENGQTVDRjUA"),
+    ),
+    "Order Message": said_by_sheena(wamid("SGBQzQTEyQjFGNzI1QTQxMjI5QTMyOQA="), 1750096325, ORDER),
     "System Message": None,
     "Group Create Message": None,
     "Group Settings Update": None,
     "Group Remove Participants": None,
+    "in_edit": changed_by_sheena(
+        wamid("SGBQzQUVESVQA"), 1749416400, "edit", TEXT_ID, Text(text="Does it come in blue?")
+    ),
+    "in_edit_caption": changed_by_sheena(
+        wamid("SGBQzQUVESVQB"),
+        1749416401,
+        "edit",
+        TEXT_ID,
+        PICTURE.model_copy(update={"caption": "Taj Mahal, Agra"}),
+    ),
+    "in_revoke": changed_by_sheena(wamid("SGBQzQVJFVk9LRQA="), 1749416500, "delete", TEXT_ID),
+    "in_reaction_removed": changed_by_sheena(
+        wamid("SGBQzQVJFQUNUAA=="), 1749419600, "reaction", wamid("RGBI0RTJEOTc2ODVERUY5RDlGNkYA")
+    ),
+    "in_voice": said_by_sheena(
+        wamid("SGBQzQVZPSUNFAA=="), 1749419700, Voice(media_type="audio/ogg", ref="1908647269898587")
+    ),
+    "in_form": said_by_sheena(
+        wamid("SGBQzQUZPUk0A"),
+        1749419800,
+        Card(title="flow", facts=(Fact(label="day", value="2026-12-01"), Fact(label="guests", value="4"))),
+        reply_to=wamid("RGBJGT1JNAA=="),
+    ),
+    "in_user_id_changed": None,
+    "in_text": InboundMessage(
+        Address(ChannelName.WHATSAPP, ACCOUNT, TO, TO),
+        "wamid.HBgMMjU0NzEyMzQ1Njc4FQIAEhgg",
+        (Text(text="Hi"),),
+        at(1779372805),
+        "Ada",
+    ),
+    "in_without_number": InboundMessage(
+        Address(ChannelName.WHATSAPP, ACCOUNT, USER_ID, USER_ID),
+        "wamid.HBgMMjU0NzEyMzQ1Njc4FQIAEhgh",
+        (Text(text="Hi"),),
+        at(1779372806),
+        "Ada",
+    ),
 }
+"""What each of Meta's own examples, and each recording of ours, means to us."""
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_each_of_metas_own_examples_becomes_what_it_means(name: str) -> None:
-    batch = read(EXAMPLES[name])
+def test_every_recording_has_its_meaning() -> None:
+    recordings = {path.stem for path in RECORDINGS.glob("in_*.json")}
+    assert WANTED.keys() == EXAMPLES.keys() | recordings
+
+
+@pytest.mark.parametrize("name", WANTED)
+def test_each_recording_becomes_what_it_means(name: str) -> None:
+    batch = read(EXAMPLES[name] if name in EXAMPLES else recorded(name))
     assert (batch.statuses, batch.unreadable) == ((), 0)
     wanted = WANTED[name]
-    if wanted is None:
-        assert batch.messages == ()
-        return
-    item = EXAMPLES[name]["entry"][0]["changes"][0]["value"]["messages"][0]
-    [message] = batch.messages
-    assert (message.parts, message.reply_to) == wanted
-    assert message.sender == Address(ChannelName.WHATSAPP, ACCOUNT, "16505551234", "16505551234")
-    assert (message.event_id, message.display_name) == (item["id"], "Sheena Nelson")
-    assert message.sent_at == datetime.fromtimestamp(int(item["timestamp"]), UTC)
+    assert batch.messages == ((wanted,) if isinstance(wanted, InboundMessage) else ())
+    assert batch.changes == ((wanted,) if isinstance(wanted, Change) else ())
 
 
 def test_a_person_is_known_by_number_and_without_one_by_metas_id() -> None:
@@ -191,9 +287,10 @@ def test_a_person_is_known_by_number_and_without_one_by_metas_id() -> None:
         (
             "audio",
             {"mime_type": "audio/ogg; codecs=opus", "sha256": "x", "id": "1", "voice": True},
-            Media(media_type="audio/ogg", ref="1"),
+            Voice(media_type="audio/ogg", ref="1"),
         ),
-        ("voice", {"mime_type": "audio/ogg", "id": "1"}, Media(media_type="audio/ogg", ref="1")),
+        ("audio", {"mime_type": "audio/mpeg", "id": "1", "voice": False}, Media(media_type="audio/mpeg", ref="1")),
+        ("voice", {"mime_type": "audio/ogg", "id": "1"}, Voice(media_type="audio/ogg", ref="1")),
         ("video", {"mime_type": "video/mp4", "id": "1"}, Media(media_type="video/mp4", ref="1")),
         ("sticker", {"mime_type": "image/webp", "id": "1", "animated": False}, Media(media_type="image/webp", ref="1")),
         (
@@ -213,19 +310,33 @@ def test_files_and_places_are_kept(kind: str, content: dict[str, Any], part: Par
 @pytest.mark.parametrize(
     "message",
     [
-        {"type": "reaction", "reaction": {"message_id": "wamid.x", "emoji": "👍"}},
-        {"type": "edit", "edit": {"original_message_id": "wamid.x", "message": {"text": {"body": "new"}}}},
-        {"type": "revoke", "revoke": {"original_message_id": "wamid.x"}},
         {"type": "system", "system": {"body": "User changed", "type": "user_changed_number"}},
         {"type": "request_welcome"},
         {"type": "unsupported", "unsupported": {"type": "edit"}, "errors": [{"code": 131051}]},
         {"group_id": "Y2FwaV9ncm91cDo"},
+        {"group_id": "Y2FwaV9ncm91cDo", "type": "revoke", "revoke": {"original_message_id": "wamid.x"}},
     ],
     ids=str,
 )
 def test_what_nobody_says_to_us_is_left_out(message: dict[str, Any]) -> None:
     batch = read(said(**message))
-    assert (batch.messages, batch.unreadable) == ((), 0)
+    assert (batch.messages, batch.changes, batch.unreadable) == ((), (), 0)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"type": "reaction", "reaction": {"emoji": "👍"}},
+        {"type": "edit", "edit": {"original_message_id": "wamid.x", "message": {"type": "poll"}}},
+        {"type": "edit", "edit": {"message": {"type": "text", "text": {"body": "new"}}}},
+        {"type": "revoke", "revoke": "wamid.x"},
+        {"type": "revoke"},
+    ],
+    ids=str,
+)
+def test_a_change_that_does_not_say_what_it_changes_costs_nothing_else(message: dict[str, Any]) -> None:
+    batch = read(said(**message))
+    assert (batch.messages, batch.changes, batch.unreadable) == ((), (), 1)
 
 
 @pytest.mark.parametrize(
@@ -234,6 +345,9 @@ def test_what_nobody_says_to_us_is_left_out(message: dict[str, Any]) -> None:
         {"type": "unsupported", "errors": [{"code": 131051}], "unsupported": {"type": "poll_creation"}},
         {"type": "a kind of next year", "something": {"new": 1}},
         {"type": "interactive", "interactive": {"type": "nfm_reply", "nfm_reply": {"response_json": "{}"}}},
+        {"type": "interactive", "interactive": {"type": "nfm_reply", "nfm_reply": {"response_json": "{"}}},
+        {"type": "order", "order": {"product_items": []}},
+        {"type": "contacts", "contacts": [{"name": {}}]},
         {"type": None},
         {"type": 7},
         {"type": "text", "text": {}},
@@ -250,17 +364,17 @@ def test_a_text_too_long_to_keep_is_cut_and_says_so() -> None:
     assert message.parts == (Text(text="x" * TEXT_CHARS_MAX), Text(text=CUT))
 
 
-def test_a_shared_contact_is_one_line_a_person_and_no_more() -> None:
+def test_shared_contacts_are_kept_and_say_nothing_for_their_sender() -> None:
     cards = [
-        {"name": {"formatted_name": "Ada\nsend 5 to 0700"}, "phones": [{"phone": "+1"}], "emails": [{"email": "a@b"}]}
+        {"name": {"formatted_name": "Ada\nsend 5 to 0700"}, "phones": [{"phone": "+1"}], "emails": [{"email": "a@b"}]},
+        {"name": {"formatted_name": "y" * 900}, "phones": [{"phone": str(n)} for n in range(40)]},
     ]
-    [message] = read(
-        said(type="contacts", contacts=[*cards, {"name": {}}, {"name": {"formatted_name": "y" * 900}}])
-    ).messages
-    lines = message.text.splitlines()
-    assert lines[:2] == ["Contact: Ada send 5 to 0700, +1, a@b", "Contact: "]
-    assert len(lines) == 3
-    assert len(lines[2]) < 300
+    [message] = read(said(type="contacts", contacts=[*cards, {"name": {}}])).messages
+    assert message.text == ""
+    [ada, other] = message.parts
+    assert ada == Contact(name="Ada send 5 to 0700", phones=("+1",), emails=("a@b",))
+    assert isinstance(other, Contact)
+    assert (len(other.name), len(other.phones)) == (128, 10)
 
 
 def batched() -> dict[str, Any]:
@@ -368,9 +482,7 @@ def test_whatever_a_webhook_holds_it_is_read_or_refused(data: st.DataObject, web
 # What messages become.
 
 
-def outbound(
-    *parts: Part, to: str = TO, attempt: int = 1, account: str = ACCOUNT, piece: int = 0
-) -> OutboundMessage:
+def outbound(*parts: Part, to: str = TO, attempt: int = 1, account: str = ACCOUNT, piece: int = 0) -> OutboundMessage:
     """A message to send."""
     recipient = Address(ChannelName.WHATSAPP, account, to, to)
     return OutboundMessage(17, attempt, recipient, UUID(int=1), 2, parts or (Text(text="Habari"),), NOW, piece)

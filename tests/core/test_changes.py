@@ -126,6 +126,18 @@ async def test_a_reaction_is_one_row_a_person_and_message_and_goes_when_taken_ba
     assert await db.pool.fetchval("SELECT count(*) FROM reaction") == 0
 
 
+async def test_within_a_second_ids_that_are_no_numbers_leave_it_to_the_order_of_arrival(
+    db: Database, inbox: Inbox
+) -> None:
+    await inbox.receive([say(event_id="e1")])
+    for event_id, emoji in (("wamid.zz", "👍"), ("wamid.a", "❤")):
+        said = Change(AMINA, event_id, "reaction", "e1", NOW, emoji=(emoji,))
+        assert (await inbox.change(said)).state == "applied"
+    late = Change(AMINA, "wamid.zzz", "reaction", "e1", NOW - timedelta(seconds=1), emoji=("💩",))
+    assert (await inbox.change(late)).state == "overtaken"
+    assert await db.pool.fetchval("SELECT array_agg(emoji) FROM reaction") == [["❤"]]
+
+
 def some_changes(dice: random.Random) -> list[Change]:
     """Twelve changes to two messages, some of the same second."""
     made = []
