@@ -175,7 +175,7 @@ async def _fresh(db: Database, inbox: Inbox) -> str:
 
 def _in_room(one: Change, room: str) -> Change:
     author = Address(ChannelName.WHATSAPP, ACCOUNT, room, room)
-    event_id = f"{room}:{one.event_id:>12}"
+    event_id = f"{room.rpartition('+')[2]}{one.event_id:>012}"
     return Change(author, event_id, one.kind, f"{room}:{one.target}", one.sent_at, one.parts, one.emoji)
 
 
