@@ -25,6 +25,7 @@ from web_admin.desk import Desk
 from web_admin.live import Live, Streams, TooManyStreams, Update
 from web_admin.moderation import Moderation
 from web_admin.overview import Overview
+from web_admin.people import People, PeopleQuery
 from web_admin.queries import is_busy
 from web_admin.rendering import StaticFile, Templates, read_static, static_response
 from web_admin.widget import Widget
@@ -53,6 +54,7 @@ HEADERS = {
 }
 BACK = ("/admin/", "Go to the overview")
 TO_LIST = ("/admin/conversations", "Go to the conversations")
+TO_PEOPLE = ("/admin/people", "Go to the people")
 TO_REPLIES = ("/admin/replies", "Go to the canned replies")
 TO_WIDGET = ("/admin/widget", "Go to the widget")
 
@@ -97,6 +99,7 @@ class Admin:
         self._desk = Desk(db, settings, self._templates)
         self._conversations = Conversations(db, zone, self._templates, _now)
         self._moderation = Moderation(db, self._templates, _now)
+        self._people = People(db, settings, limits, self._moderation, self._templates, _now)
         self._widget = Widget(db, settings, self._templates, _now)
         self.app = web.Application(middlewares=[self._answer])
         self.app.on_response_prepare.append(_add_headers)
@@ -117,6 +120,10 @@ class Admin:
                 web.get("/moderation", self._get_moderation),
                 web.post("/moderation/flags/{id}/dismiss", self._post_dismiss),
                 web.post("/moderation/mutes/{id}/lift", self._post_lift),
+                web.get("/people", self._get_people),
+                web.get("/people/{id}", self._get_person),
+                web.post("/people/{id}/plan", self._post_plan),
+                web.post("/people/{id}/unmute", self._post_unmute),
                 web.get("/widget", self._get_widget),
                 web.post("/widget", self._post_widget),
                 web.get("/sign-in", self._get_sign_in),
@@ -143,7 +150,7 @@ class Admin:
                 404,
                 f"There is no such {_thing_of(request)}",
                 "It may have been erased, or the address is not whole.",
-                TO_WIDGET if request.path == "/admin/widget" else TO_LIST,
+                _list_of(request),
             )
         except TooManyStreams:
             return self._problem(
@@ -346,12 +353,12 @@ class Admin:
         return await self._live.serve(request, request[STAFF], _Following(self._conversations, self._desk, place))
 
     async def _post_handoff(self, request: web.Request) -> web.StreamResponse:
-        conversation = _conversation_of(request)
+        conversation = _id_of(request)
         await self._desk.hand(request[STAFF], conversation, await _form(request))
         raise web.HTTPSeeOther(f"/admin/conversations/{conversation}")
 
     async def _post_message(self, request: web.Request) -> web.StreamResponse:
-        conversation = _conversation_of(request)
+        conversation = _id_of(request)
         await self._desk.write(request[STAFF], conversation, await _form(request))
         raise web.HTTPSeeOther(f"/admin/conversations/{conversation}")
 
@@ -372,6 +379,25 @@ class Admin:
     async def _post_lift(self, request: web.Request) -> web.StreamResponse:
         await self._moderation.lift(request[STAFF], request.match_info["id"])
         raise web.HTTPSeeOther("/admin/moderation")
+
+    async def _get_people(self, request: web.Request) -> web.StreamResponse:
+        return _page(await self._people.list_page(request[STAFF], PeopleQuery.parse(request.query)), 200)
+
+    async def _get_person(self, request: web.Request) -> web.StreamResponse:
+        found = await self._people.page(request[STAFF], _id_of(request))
+        if isinstance(found, UUID):
+            raise web.HTTPSeeOther(f"/admin/people/{found}")
+        return _page(found, 200)
+
+    async def _post_plan(self, request: web.Request) -> web.StreamResponse:
+        person = _id_of(request)
+        await self._people.set_plan(request[STAFF], person, (await _form(request)).get("plan", ""))
+        raise web.HTTPSeeOther(f"/admin/people/{person}")
+
+    async def _post_unmute(self, request: web.Request) -> web.StreamResponse:
+        person = _id_of(request)
+        await self._people.unmute(request[STAFF], person)
+        raise web.HTTPSeeOther(f"/admin/people/{person}")
 
     async def _get_widget(self, request: web.Request) -> web.StreamResponse:
         return _page(await self._widget.page(request[STAFF], request.query.get("site"), request.host), 200)
@@ -414,8 +440,8 @@ class _Following:
         return await self.conversations.look(staff, seen, self.place)
 
 
-def _conversation_of(request: web.Request) -> UUID:
-    """The conversation that an address names; raises LookupError."""
+def _id_of(request: web.Request) -> UUID:
+    """The conversation or person that an address names; raises LookupError."""
     try:
         return UUID(request.match_info["id"])
     except ValueError as error:
@@ -426,7 +452,16 @@ def _thing_of(request: web.Request) -> str:
     """What an address names, in a word."""
     if request.path == "/admin/widget":
         return "site"
+    if request.path.startswith("/admin/people"):
+        return "person"
     return "entry" if "/moderation/" in request.path else "conversation"
+
+
+def _list_of(request: web.Request) -> tuple[str, str]:
+    """Where what an address names would be found."""
+    if request.path == "/admin/widget":
+        return TO_WIDGET
+    return TO_PEOPLE if request.path.startswith("/admin/people") else TO_LIST
 
 
 def _way_of(request: web.Request) -> tuple[str, str]:
@@ -435,6 +470,8 @@ def _way_of(request: web.Request) -> tuple[str, str]:
         return TO_REPLIES
     if request.path.startswith("/admin/widget"):
         return TO_WIDGET
+    if request.path.startswith("/admin/people"):
+        return TO_PEOPLE
     if request.method == hdrs.METH_POST and "id" in request.match_info:
         return (f"/admin/conversations/{request.match_info['id']}", "Go back to the conversation")
     return TO_LIST

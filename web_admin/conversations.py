@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
@@ -19,7 +19,7 @@ from core.messages import ChannelName
 from core.window import WINDOW, WINDOWED, is_open
 from web_admin import auth, queries, words
 from web_admin.live import SignedOut, Update
-from web_admin.queries import THREAD_PAGE, Heading, Linked, ListQuery, Page, Reach, Shares
+from web_admin.queries import THREAD_PAGE, Heading, ListQuery, Page, Reach, Shares
 from web_admin.rendering import Templates, link
 from web_admin.thread import blocks
 
@@ -78,7 +78,7 @@ class Conversations:
                     reach = await queries.reach(session, heading)
                     said += reach_facts(reach, self._zone, self._now())
                 values |= {"facts": said, "newest": place.upto is None}
-                values["linked"] = await self._linked(session, staff, place.conversation)
+                values |= await self._linked(session, staff, place.conversation)
         rows = self._rows(place, page, shares)
         version = f"{_version(rows)}.{state}" if state else _version(rows)
         live = "/admin/conversations" + (f"/{place.conversation}" if place.conversation else "") + "/live"
@@ -162,14 +162,14 @@ class Conversations:
         }
 
     @staticmethod
-    async def _linked(session: AsyncSession, staff: auth.Staff, conversation: UUID) -> Sequence[Linked]:
-        """Where else the person writes; showing it is written down like reading."""
+    async def _linked(session: AsyncSession, staff: auth.Staff, conversation: UUID) -> dict[str, Any]:
+        """Whose conversation it is and where else they write; showing it is written down like reading."""
         person, found = await queries.linked(session, conversation)
         if found:
             await audit.record(
                 session, staff.actor, "identities.shown", f"person:{person}", {"conversation": str(conversation)}
             )
-        return found
+        return {"person": person, "linked": found}
 
     @staticmethod
     def _stream(path: str, place: Place, version: str) -> str:

@@ -81,6 +81,7 @@ class Templates:
             "channel": words.channel,
             "who": words.who,
             "linked_identity": words.linked_identity,
+            "person": lambda row: words.known_as(row.name, [(row.channel, row.identity)] if row.channel else []),
             "last_state": words.last_state,
             "held": lambda row: words.held(row.mode, row.holder),
             "when": lambda moment: words.when(moment, zone, clock()),

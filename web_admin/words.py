@@ -1,12 +1,12 @@
 """How states, times and names are said to staff. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, Protocol
 from zoneinfo import ZoneInfo
 
-from web_admin.queries import Linked, Row, Stored
+from web_admin.queries import Row, Stored
 
 Tone = Literal["plain", "good", "wait", "bad"]
 """How a state is coloured; its words say it without the colour."""
@@ -105,7 +105,19 @@ def short_identity(channel_name: str, identity: str) -> str:
     return f"Visitor {end}" if channel_name == "web" else f"{channel(channel_name)} … {end}"
 
 
-def linked_identity(other: Linked) -> str:
+class Known(Protocol):
+    """Whatever has a channel and somebody's identity on it."""
+
+    @property
+    def channel(self) -> str:
+        """Which channel."""
+
+    @property
+    def identity(self) -> str:
+        """The provider's id of the person."""
+
+
+def linked_identity(other: Known) -> str:
     """A person's other identity: a number or address in full, a browser by the end of its id."""
     if other.channel == "web":
         return short_identity(other.channel, other.identity)
@@ -116,6 +128,13 @@ def who(row: Row) -> str:
     """Whose conversation it is, in a few words."""
     name = row.name or short_identity(row.channel, row.identity or row.room)
     return name if row.members <= 1 else f"{name} and {row.members - 1} more"
+
+
+def known_as(name: str | None, chats: Sequence[tuple[str, str]]) -> str:
+    """A person in a few words: their name, or the first of their (channel, identity) pairs."""
+    if name:
+        return name
+    return short_identity(*chats[0]) if chats else "Somebody without a chat"
 
 
 def zone_name(zone: ZoneInfo) -> str:

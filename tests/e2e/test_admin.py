@@ -233,3 +233,49 @@ async def test_the_moderation_queue_fits_and_a_mute_is_lifted(
         await tab.page.get_by_role("button", name="Dismiss").click()
         await expect(tab.page.get_by_text("No message is flagged")).to_be_visible()
     assert await pool.fetchval("SELECT muted_until FROM person") is None
+
+
+@pytest.mark.parametrize(("size", "scheme"), [(WIDE, "light"), (NARROW, "dark")], ids=["wide-light", "narrow-dark"])
+async def test_people_are_found_and_looked_after_by_keyboard(
+    chromium: Browser, site: Site, size: tuple[int, int], scheme: Scheme
+) -> None:
+    async with signed_in(chromium, site, size, scheme) as tab:
+        page = tab.page
+        await page.goto(f"{site.url}/admin/people")
+        await tab.check()
+        conversation, _ = await say(site.db, Caller(LONG_NAME), "hello")
+        await say(site.db, Caller("Baraka"), "hello")
+        pool = site.db.pool
+        await pool.execute("UPDATE person SET muted_until = now() + interval '1 day'")
+        await pool.execute(
+            "INSERT INTO mute (person_id, conversation_id, until, appealed_at)"
+            " SELECT id, $1, muted_until, now() FROM person",
+            conversation,
+        )
+        await pool.execute(
+            "INSERT INTO reminder"
+            " (id, key, person_id, conversation_id, sealed, wall_time, zone, due_at, deferred_until)"
+            " SELECT gen_random_uuid(), gen_random_uuid()::text, person_id, $1, '', now(), 'UTC', now(),"
+            " now() + interval '9 hours'"
+            " FROM identity, generate_series(1, 25) n",
+            conversation,
+        )
+        await page.goto(f"{site.url}/admin/people")
+        await tab.check()
+        await page.keyboard.press("/")
+        await page.keyboard.type("José")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("table.rows a.open")).to_have_count(1)
+        await page.keyboard.press("j")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_text("Your view of this person is recorded.")).to_be_visible()
+        await tab.check()
+        if size == NARROW:
+            assert await page.evaluate(TOO_SMALL) == []
+        await page.get_by_label("Plan").select_option("pro")
+        await page.get_by_role("button", name="Set the plan").click()
+        await expect(page.get_by_text("Quotas are multiplied by 5.")).to_be_visible()
+        await page.get_by_role("button", name="Un-mute").click()
+        await expect(page.get_by_role("button", name="Un-mute")).to_have_count(0)
+        await tab.check()
+    assert await pool.fetchval("SELECT count(*) FROM person WHERE plan = 'pro' AND muted_until IS NULL") == 1

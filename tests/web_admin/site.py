@@ -149,7 +149,8 @@ async def running(db: Database, valkey_url: str, settings: Settings | None = Non
 
     valkey = Redis.from_url(valkey_url)
     app = web.Application()
-    admin = make_admin(db, settings or Settings(), ask, Limits(valkey), tick_s=TICK_S)
+    settings = settings or Settings()
+    admin = make_admin(db, settings, ask, Limits(valkey, settings.plans), tick_s=TICK_S)
     app.add_subapp("/admin", admin)
     runner = web.AppRunner(app, shutdown_timeout=1.0)
     await runner.setup()
