@@ -44,9 +44,9 @@ PURPOSE = b"file links"
 
 NEW = """
 INSERT INTO file (id, conversation_id, identity_id, name, media_type, size, epoch, width, height)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+VALUES ($1, $2, $3, $4, $5, 0, $6, $7, $8)
 """
-KEPT = "UPDATE file SET state = 'kept' WHERE id = $1 AND state = 'storing'"
+KEPT = "UPDATE file SET state = 'kept', size = $2 WHERE id = $1 AND state = 'storing'"
 FIND = """
 SELECT f.id, f.conversation_id, f.identity_id, f.name, f.media_type, f.size, f.epoch, f.width, f.height, f.created_at
 FROM file f WHERE f.id = ANY($1::uuid[]) AND f.state = 'kept'
@@ -142,15 +142,49 @@ class Files:
         """Keep a file that core/sniff.py has let through. Raises StoreUnavailable, with nothing kept."""
         if not 0 < len(data) <= FILE_BYTES_MAX:
             raise ValueError(f"a file has 1 to {FILE_BYTES_MAX} bytes")
+
+        async def pieces() -> AsyncIterator[bytes]:
+            for at in range(0, len(data), PIECE_BYTES):
+                yield data[at : at + PIECE_BYTES]
+                await asyncio.sleep(0)
+
+        return await self.keep(
+            conversation_id, pieces(), name=name, media_type=media_type, identity_id=identity_id,
+            width=width, height=height,
+        )  # fmt: skip
+
+    async def keep(
+        self,
+        conversation_id: UUID,
+        chunks: AsyncIterator[bytes],
+        *,
+        name: str,
+        media_type: str,
+        identity_id: UUID | None = None,
+        width: int | None = None,
+        height: int | None = None,
+    ) -> StoredFile:
+        """Keep what comes in chunks of any size, one piece in memory at a time; how long it may be is for the caller.
+
+        Raises StoreUnavailable or whatever the chunks raise, with nothing kept.
+        """
         made = uuid4()
         async with reading(self._db) as connection:
             key = (await self._db.keys.current(connection, [conversation_id]))[conversation_id]
             sealed_name = key.seal(_what(made, b"name"), name.encode())
-            values = (conversation_id, identity_id, sealed_name, media_type, len(data), key.epoch, width, height)
+            values = (conversation_id, identity_id, sealed_name, media_type, key.epoch, width, height)
             await connection.execute(NEW, made, *values)
-        await self._storage.put(_object(made), _sealed(key, made, data))
+        size = 0
+
+        async def counted() -> AsyncIterator[bytes]:
+            nonlocal size
+            async for chunk in chunks:
+                size += len(chunk)
+                yield chunk
+
+        await self._storage.put(_object(made), _sealed(key, made, counted()))
         async with reading(self._db) as connection:
-            if await connection.execute(KEPT, made) != "UPDATE 1":
+            if await connection.execute(KEPT, made, size) != "UPDATE 1":
                 raise FileGone("It took too long to keep the file. Send it again.")
         [found] = await self.find([made])
         return found
@@ -239,12 +273,16 @@ class Files:
             await connection.execute(SWEPT, list(ids))
 
 
-async def _sealed(key: RoomKey, ref: UUID, data: bytes) -> AsyncIterator[bytes]:
-    last = (len(data) - 1) // PIECE_BYTES
-    for number in range(last + 1):
-        piece = data[number * PIECE_BYTES : (number + 1) * PIECE_BYTES]
-        yield key.seal(_piece(ref, number, number == last), piece)
-        await asyncio.sleep(0)
+async def _sealed(key: RoomKey, ref: UUID, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The pieces as they are stored; the last one is known by what does not come after it."""
+    waiting, number = bytearray(), 0
+    async for chunk in chunks:
+        waiting += chunk
+        while len(waiting) > PIECE_BYTES:
+            yield key.seal(_piece(ref, number, False), bytes(waiting[:PIECE_BYTES]))
+            del waiting[:PIECE_BYTES]
+            number += 1
+    yield key.seal(_piece(ref, number, True), bytes(waiting))
 
 
 def _piece(ref: UUID, number: int, is_last: bool) -> bytes:
