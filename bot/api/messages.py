@@ -1,6 +1,6 @@
 """Messages of a room: pages, posting, changing, replies, threads, search, export."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
@@ -16,26 +16,14 @@ from channels.web import frames
 from channels.web.frames import CID, FILE, FILES_MAX, SEQ_MAX
 from core import conversations, rooms
 from core.conversations import HISTORY_PAGE, THREAD_MAX, StoredMessage
-from core.messages import (
-    TEXT_CHARS_MAX,
-    Card,
-    Choices,
-    Contact,
-    Location,
-    Media,
-    Part,
-    Table,
-    Text,
-    Voice,
-    text_of,
-)  # fmt: skip
+from core.messages import TEXT_CHARS_MAX, Choices, Part, Text, text_of
 from core.rooms import NoSuchRoom, Roster
+from core.transcript import escaped, quoted
 
 SEARCHED_MAX = 5_000
 """How many messages one search looks at, newest first: they are sealed, so each has to be opened."""
 FOUND_MAX = 50
 QUERY_CHARS_MAX = 200
-MARKDOWN = str.maketrans({sign: f"\\{sign}" for sign in "\\`*_{}[]<>()#+-.!|~&:"})
 
 Seq = Annotated[int, Field(ge=1, le=SEQ_MAX)]
 Page = Annotated[int, Field(ge=1, le=HISTORY_PAGE)]
@@ -314,7 +302,7 @@ async def export(call: Call) -> Answer:
     await answer.prepare(call.request)
     # What breaks off here ends the connection without the last chunk, so nobody takes it for the whole.
     if call.query.format == "md":
-        await answer.write(f"# {_escaped(room.title)}\n\n".encode())
+        await answer.write(f"# {escaped(room.title)}\n\n".encode())
         async for parts, one in _all(call, room.seq):
             await answer.write(markdown(one, parts).encode())
     else:
@@ -345,36 +333,13 @@ async def _all(call: Call, last: int) -> AsyncIterator[tuple[tuple[Part, ...], M
 
 def markdown(message: Message, parts: tuple[Part, ...]) -> str:
     """A message in Markdown; nothing that was written in it can be taken for formatting."""
-    who = _escaped(message.author or ("Mathia" if message.sender == "bot" else "Guest"))
+    who = escaped(message.author or ("Mathia" if message.sender == "bot" else "Guest"))
     answers = f", to {message.reply_to}" if message.reply_to else ""
     state = " (edited)" if message.edited else ""
     head = f"**{who}** {message.at:%Y-%m-%d %H:%M} UTC, {message.seq}{answers}{state}"
     if message.deleted:
         return f"{head}\n\n> *deleted*\n\n"
-    lines = [line for part in parts for line in _lines(part)]
-    return f"{head}\n\n" + "".join(f"> {_escaped(line)}  \n" for line in lines) + "\n"
-
-
-def _lines(part: Part) -> Iterable[str]:
-    said: tuple[str | None, ...]
-    match part:
-        case Media():
-            said = (part.filename or part.media_type, part.caption)
-        case Voice():
-            said = (part.media_type, part.transcript)
-        case Location():
-            said = (part.label, f"{part.latitude}, {part.longitude}")
-        case Contact():
-            said = (part.name, ", ".join((*part.phones, *part.emails)))
-        case Choices():
-            said = (" / ".join(part.options),)
-        case Text() | Card() | Table():
-            said = (text_of((part,)),)
-    return [line for words in said if words for line in words.splitlines()]
-
-
-def _escaped(words: str) -> str:
-    return words.translate(MARKDOWN)
+    return f"{head}\n\n{quoted(parts)}\n"
 
 
 MESSAGES = f"{ROOM}messages/"
