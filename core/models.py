@@ -441,6 +441,32 @@ class FileFetch(Base):
     )
 
 
+class DataExport(Base):
+    """Somebody's archive of all that is theirs: asked for, made by a job, given out for a day: core/exports.py.
+
+    waiting -> done | failed, under a lease and `attempt`, the fence; done -> expired, when its file is gone.
+    """
+
+    __tablename__ = "data_export"
+    id: Mapped[int] = mapped_column(GeneratedId(always=True), primary_key=True)
+    person_id: Mapped[UUID] = mapped_column(ForeignKey("person.id"))
+    conversation_id: Mapped[UUID] = mapped_column(ForeignKey("conversation.id"), doc="where it was asked for")
+    key: Mapped[str] = mapped_column(unique=True, doc="idempotency key of the call that asked for it")
+    state: Mapped[str] = mapped_column(server_default="waiting")
+    attempt: Mapped[int] = mapped_column(Integer, server_default="0")
+    lease_until: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    file_id: Mapped[UUID | None] = mapped_column(ForeignKey("file.id"))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    done_at: Mapped[datetime | None]
+    __table_args__ = (
+        CheckConstraint("state IN ('waiting', 'done', 'failed', 'expired')", name="state"),
+        CheckConstraint("(state IN ('done', 'expired')) = (file_id IS NOT NULL)", name="done_is_a_file"),
+        Index("ix_data_export_person", "person_id", "created_at"),
+        Index("ix_data_export_waiting", "lease_until", postgresql_where=text("state = 'waiting'")),
+        Index("ix_data_export_done", "done_at", postgresql_where=text("state = 'done'")),
+    )
+
+
 class Reaction(Base):
     """What a person put under a message; no row where they put nothing or took it back."""
 

@@ -7,7 +7,7 @@ finds that there is none. Who has left stays known by name, for what they said i
 import hashlib
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
@@ -277,6 +277,27 @@ async def rosters(db: Database, account: str, rooms: Sequence[str]) -> dict[str,
         else:
             found[row["room"]] = replace(so_far, former=(*so_far.former, (row["identity_id"], called)))
     return found
+
+
+async def memberships(session: AsyncSession, identity_ids: Collection[UUID]) -> list[tuple[Member, str, str]]:
+    """Every shared room these identities are or were in: membership, the room's title, what they are called there."""
+    rows = (
+        await session.execute(
+            select(Member, Conversation.title)
+            .join(Conversation, Conversation.id == Member.conversation_id)
+            .where(Member.identity_id.in_(identity_ids), Conversation.title.is_not(None))
+            .order_by(Member.joined_at, Member.conversation_id)
+        )
+    ).all()
+    connection = await driver(session)
+    titles = await connection.keys.opened(connection, [(one.conversation_id, TITLE, title) for one, title in rows])
+    names = await connection.keys.opened(
+        connection, [(one.conversation_id, _name(one.identity_id), one.name) for one, _ in rows]
+    )
+    return [
+        (one, UNTITLED if title is None else title.decode(), NAMELESS if name is None else name.decode())
+        for (one, _), title, name in zip(rows, titles, names, strict=True)
+    ]
 
 
 async def visitors(db: Database, account: str, room: str) -> set[str]:

@@ -213,9 +213,7 @@ async def put_due(db: Database, wakes: Wakes, now: datetime, factors: Mapping[st
     return len(claimed)
 
 
-async def sweep_refused(
-    db: Database, hand_out: HandOut, *, clock: Callable[[], float] = time.monotonic
-) -> None:
+async def sweep_refused(db: Database, hand_out: HandOut, *, clock: Callable[[], float] = time.monotonic) -> None:
     """Hand every refused message that is owed to the actors, and again each FOLLOW_AGAIN_S until it is followed up.
 
     `hand_out` puts row ids into the queue; it may fail while Valkey is away.

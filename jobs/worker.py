@@ -18,7 +18,7 @@ from core.providers import Providers
 from core.settings import Settings
 from core.storage import Storage
 from core.wake import Wakes
-from jobs import fetching
+from jobs import export, fetching
 from jobs.broker import ACTOR_S_MAX, FETCH_S_MAX, VOICE_S_MAX, HandOut, Queue, Work, limited
 from jobs.fetching import FETCHES, Sources, fetch_file, tidy_files
 from jobs.moderation import sweep_messages
@@ -49,6 +49,7 @@ async def run_worker(settings: Settings, db: Database, wakes: Wakes, channels: C
         partial(fetch_file, fetching.Hands(db, wakes, files, sources, egress)),
         FETCH_S_MAX,
     )
+    pack = actor("export_data", partial(export.export, export.Hands(db, wakes, files)), export.EXPORT_S_MAX)
     try:
         if queue is not None:
             queue.start()
@@ -61,6 +62,8 @@ async def run_worker(settings: Settings, db: Database, wakes: Wakes, channels: C
                 group.create_task(sweep_waiting(db, wakes, NOTES, transcribe), name="sweep.voice")
             group.create_task(sweep_waiting(db, wakes, FETCHES, fetch), name="sweep.files")
             group.create_task(tidy_files(files), name="tidy.files")
+            group.create_task(sweep_waiting(db, wakes, export.EXPORTS, pack), name="sweep.exports")
+            group.create_task(export.tidy_exports(db, files), name="tidy.exports")
             group.create_task(sweep_messages(db, wakes, providers, settings), name="sweep.messages")
     finally:
         await providers.close()

@@ -107,9 +107,7 @@ class Moderation:
             if labels:
                 subject = f"message:{message_id}"
                 await audit.record(session, staff.actor, "moderation.flag_dismissed", subject, {"labels": [*labels]})
-            elif not await session.scalar(
-                select(func.count()).where(ModerationFlag.message_id == _id(message_id))
-            ):
+            elif not await session.scalar(select(func.count()).where(ModerationFlag.message_id == _id(message_id))):
                 raise LookupError
 
     async def lift(self, staff: auth.Staff, mute_id: str) -> None:

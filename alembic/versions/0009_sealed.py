@@ -117,7 +117,8 @@ def seal_what_is_there(connection: sa.Connection, rooms: list[UUID]) -> None:
         connection.execute(sa.text(SEAL_MESSAGES), {"ids": [row.id for row in rows], "sealed": values})
     for rows in batches(connection, NOTES):
         values = [
-            room_keys[row.conversation_id].seal(sealed.as_note(row.author, row.nonce), row.text.encode()) for row in rows
+            room_keys[row.conversation_id].seal(sealed.as_note(row.author, row.nonce), row.text.encode())
+            for row in rows
         ]
         connection.execute(sa.text(SEAL_NOTES), {"ids": [row.id for row in rows], "sealed": values})
 

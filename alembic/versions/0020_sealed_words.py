@@ -116,7 +116,11 @@ def _seal_what_is_there(connection: sa.Connection) -> None:
         after = rows[-1].id
         rooms.need(row.conversation_id for row in rows)
         bare = [
-            {"messages": [{name: value for name, value in one.items() if name != "slots"} for one in row.intent["messages"]]}
+            {
+                "messages": [
+                    {name: value for name, value in one.items() if name != "slots"} for one in row.intent["messages"]
+                ]
+            }
             for row in rows
         ]
         connection.execute(

@@ -33,7 +33,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_file_fetch")),
         sa.UniqueConstraint("conversation_id", "seq", "part", name=op.f("uq_file_fetch_conversation_id_seq_part")),
     )
-    op.create_index("ix_file_fetch_waiting", "file_fetch", ["lease_until"], postgresql_where=sa.text("state = 'waiting'"))
+    op.create_index(
+        "ix_file_fetch_waiting", "file_fetch", ["lease_until"], postgresql_where=sa.text("state = 'waiting'")
+    )
     op.execute("GRANT SELECT, INSERT, UPDATE ON file_fetch TO mathia_app")
     op.drop_constraint(op.f(KIND), "change")
     op.create_check_constraint(op.f(KIND), "change", "kind IN ('edit', 'delete', 'reaction', 'transcript', 'file')")

@@ -134,9 +134,7 @@ async def run(args: argparse.Namespace) -> list[Row]:
         folder = Path(scratch)
         folder.chmod(0o711)
         async with AsyncExitStack() as stack:
-            deployment = await stack.enter_async_context(
-                stand(folder, durable=True, environment={"WEB_BURST": BURST})
-            )
+            deployment = await stack.enter_async_context(stand(folder, durable=True, environment={"WEB_BURST": BURST}))
             limit_url = await stack.enter_async_context(echo(deployment))
             await deployment.web.start()
             trip = chatting()
@@ -149,9 +147,7 @@ async def run(args: argparse.Namespace) -> list[Row]:
         value, limit = (statistics.median(trips[connections].per_s) for trips in (ours, limits))
         took = ours[connections].took_ms
         name = f"chat over web sockets, {connections} connection{'s' if connections > 1 else ''}"
-        rows.append(
-            Row(name, value, "replies/s", limit, value / limit, percentile(took, 0.5), percentile(took, 0.99))
-        )
+        rows.append(Row(name, value, "replies/s", limit, value / limit, percentile(took, 0.5), percentile(took, 0.99)))
         took = limits[connections].took_ms
         rows.append(
             Row(f"its limit: echo and one commit, {connections}", limit, "echoes/s", None, None,

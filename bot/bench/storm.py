@@ -95,7 +95,7 @@ async def judge(
     connection: "asyncpg.Connection[asyncpg.Record]",
     keys: RoomKeys,
     events: Sequence[str],
-    sends: Sequence[Mapping[str, Any]]
+    sends: Sequence[Mapping[str, Any]],
 ) -> Verdict:
     """Hold the store, and what the provider really accepted (oldest first), against what was acknowledged."""
     told: dict[str, list[str]] = {}

@@ -82,6 +82,18 @@ PROFILE = _opens(
     r"\b(?:unajua|unafahamu) (?:nini|kitu gani) kunihusu\b|\bunajua nini kuhusu mimi\b|\bunanijua\b",
     r"\b(?:wasifu|taarifa) (?:wangu|zangu)\b|\bmimi ni nani\b|\bjina langu (?:ni )?nani\b",
 )
+EXPORT = _opens(
+    r"\b(?:export|download|get|give me|send me|back ?up|copy of|extract|see|want) (?:a copy of |an export of "
+    r"|all (?:of )?|everything of )*my (?:own |personal |whole )*(?:data|chat history|information|account data)\b"
+    r"(?! bundles?)",
+    r"\b(?:give|send|email|mail) me (?:everything|all|all the data|all the information|the data|what) (?:that )?you"
+    r" (?:know|have|hold|store|keep|got)\b",
+    r"\b(?:export|download) (?:everything|all of it|all my messages|my (?:messages|chats?|conversations?|files))\b",
+    r"\b(?:data|subject) access request\b|\bdata export\b",
+    r"\b(?:nipe|nitumie|naomba|nataka|pakua|hamisha|toa)\b(?: \w+){0,2} (?:data|taarifa|habari) (?:yangu|zangu)"
+    r"(?: (?:yote|zote))?\W*$",
+    r"\b(?:nipe|nitumie) (?:kila kitu|yote) (?:unachojua|unayojua|ulichonacho|uliyonayo) (?:kunihusu|kuhusu mimi)\b",
+)
 SAVE_CONTACT = _opens(
     rf"\b(?:save|add|store|remember|keep|note)\b.{{1,70}}?{_WHOSE} {_THING}\b",
     r"\b(?:save|add|store|create|new) (?:a |the |this |new |my )*(?:contact|phone number|number)\b",

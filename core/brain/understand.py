@@ -869,6 +869,7 @@ RULES: tuple[Rule, ...] = (
     _about("list_contacts", people.LIST_CONTACTS, people.whom),
     _about("set_language", people.LANGUAGE, people.language, "language"),
     _about("set_timezone", people.ZONE, partial(people.rest, "zone"), "zone"),
+    _about("export_my_data", people.EXPORT, people.nothing),
     _about("my_profile", people.PROFILE, people.nothing),
     _about("set_name", people.NAME, people.name, "name"),
     _about("set_email", people.EMAIL, people.email, "email"),

@@ -123,5 +123,3 @@ async def test_no_send_is_sprayed_or_lost(wired: Services, sandbox: Sandbox) -> 
     async with wired.db.transaction() as session:
         assert (await counts(session)).lost == len(doubtful), "what is in doubt is before the owner's eyes"
     assert {owed[row["dedup_key"]] for row in rows if row["state"] == "sent"} == set(CHANNELS)
-
-

@@ -69,9 +69,7 @@ async def counts(keys: Keys) -> dict[str, int]:
     return {line.split()[0]: int(line.split()[1].replace(",", "")) for line in said.splitlines()}
 
 
-async def test_rotating_under_load_loses_no_read_nor_does_removing(
-    keys: Keys, file: Path, database_url: str
-) -> None:
+async def test_rotating_under_load_loses_no_read_nor_does_removing(keys: Keys, file: Path, database_url: str) -> None:
     async with running(database_url, file) as db, running(database_url, file) as reader:
         inbox = Inbox(db, Wakes(db))
         await inbox.receive([say(f"said {n}", room=f"r{n}") for n in range(ROOMS)])

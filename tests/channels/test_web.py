@@ -360,9 +360,7 @@ async def test_with_postgres_away_a_send_is_refused_and_the_same_cid_succeeds_la
 ) -> None:
     road = tmp_path / "road"
     road.symlink_to(postgres.run)
-    db = await Database.connect(
-        database_url.replace(str(postgres.run), str(road)), Settings(_env_file=None).key_list
-    )
+    db = await Database.connect(database_url.replace(str(postgres.run), str(road)), Settings(_env_file=None).key_list)
     admin = await postgres.connect()
     try:
         async with Running(settings(), db, valkey_url) as site, site.browser() as browser:

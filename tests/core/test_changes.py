@@ -202,9 +202,7 @@ async def turns(db: Database, valkey_url: str) -> AsyncIterator[Turns]:
     await valkey.aclose()
 
 
-async def test_an_edit_before_the_answer_changes_what_is_answered(
-    db: Database, inbox: Inbox, turns: Turns
-) -> None:
+async def test_an_edit_before_the_answer_changes_what_is_answered(db: Database, inbox: Inbox, turns: Turns) -> None:
     await inbox.receive([say("weather in Lamu", event_id="e1")])
     await inbox.change(change("edit", text="weather in Nairobi"))
     [first] = await turns.claim(10)
@@ -221,9 +219,7 @@ async def test_an_edit_before_the_answer_changes_what_is_answered(
     assert await db.pool.fetchval("SELECT count(*) FROM outbox") == 1
 
 
-async def test_an_answer_whose_action_has_begun_is_kept(
-    db: Database, inbox: Inbox, turns: Turns
-) -> None:
+async def test_an_answer_whose_action_has_begun_is_kept(db: Database, inbox: Inbox, turns: Turns) -> None:
     await inbox.receive([say("remind me", event_id="e1")])
     [turn] = await turns.claim(10)
     await db.pool.execute(
@@ -234,9 +230,7 @@ async def test_an_answer_whose_action_has_begun_is_kept(
     assert await db.pool.fetchval("SELECT attempt FROM turn") == turn.attempt
 
 
-async def test_what_was_deleted_before_the_answer_is_not_answered(
-    db: Database, inbox: Inbox, turns: Turns
-) -> None:
+async def test_what_was_deleted_before_the_answer_is_not_answered(db: Database, inbox: Inbox, turns: Turns) -> None:
     await inbox.receive([say("never mind", event_id="e1")])
     await inbox.change(change("delete"))
     [turn] = await turns.claim(10)

@@ -157,9 +157,7 @@ async def test_an_invitation_works_once_and_who_left_is_out(
     await expect(baraka.page.get_by_role("alert")).to_contain_text("no longer good")
 
 
-async def test_what_was_said_is_found_saved_and_counted(
-    people: tuple[Member, Member], deployment: Deployment
-) -> None:
+async def test_what_was_said_is_found_saved_and_counted(people: tuple[Member, Member], deployment: Deployment) -> None:
     amina, baraka = people
     await _make(amina, deployment.url)
     await _join(baraka, await _invite(amina))

@@ -64,8 +64,7 @@ class Scene:
         """Let time pass for notes and turns."""
         pool = self.mathia.db.pool
         await pool.execute(
-            "UPDATE transcription SET created_at = created_at - $1::interval,"
-            " lease_until = lease_until - $1::interval",
+            "UPDATE transcription SET created_at = created_at - $1::interval, lease_until = lease_until - $1::interval",
             by,
         )
         await pool.execute("UPDATE turn SET lease_until = lease_until - $1::interval", by)

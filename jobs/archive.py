@@ -1,0 +1,435 @@
+"""What is in a person's archive, and the ZIP it comes in: a page of rows or a piece of a file in memory at a time.
+
+Everything that is theirs, from all their chats: what they said and were answered, the files, what was set for them. Of
+what others said in a shared room nothing is here; a room is saved from its own page, by its members.
+"""
+
+import asyncio
+import zipfile
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from connectors.reminders.models import Reminder, open_contents
+from core import conversations, people, receipts
+from core.conversations import StoredMessage
+from core.db import Database
+from core.files import FileGone, Files, StoredFile
+from core.messages import PARTS
+from core.models import (
+    Conversation,
+    Identity,
+    Member,
+    ModerationFlag,
+    Mute,
+    OptOut,
+    Person,
+    Receipt,
+    RoomInvitation,
+    WorkflowDefinition,
+    WorkflowRun,
+    WorkflowStep,
+)
+from core.rooms import memberships
+from core.sniff import PICTURES
+from core.transcript import quoted
+
+ROWS_PAGE = 200
+"""Rows of one table in memory at a time."""
+FILES_BYTES_MAX = 2 * 2**30
+"""Of files in one archive; those that are beyond it are named in README.txt."""
+FILES_PAGE = 100
+PACKED = ("image/", "audio/", "video/", "application/zip", "application/pdf", "application/vnd.openxmlformats")
+"""Types that do not get smaller by being packed again."""
+
+TABLES: Final[Mapping[str, str]] = {
+    "person": "person.json",
+    "identity": "person.json",
+    "opt_out": "person.json",
+    "contact": "person.json",
+    "member": "person.json, and which conversations there are",
+    "room_invitation": "person.json: those they sent",
+    "conversation": "conversations/",
+    "message": "conversations/",
+    "transcription": "conversations/: the words stand under the note",
+    "file": "files/",
+    "reaction": "reactions.json",
+    "change": "no words of its own; what was changed is in conversations/ as it is now",
+    "file_fetch": "how a file of conversations/ came here",
+    "outbox": "how a message of conversations/ was sent",
+    "turn": "how a message of conversations/ was understood",
+    "reminder": "reminders.json",
+    "receipt": "receipts.json",
+    "workflow_definition": "workflows.json",
+    "workflow_run": "workflows.json",
+    "workflow_step": "workflows.json",
+    "moderation_flag": "moderation.json",
+    "mute": "moderation.json",
+    "data_export": "archives such as this one",
+    "email_code": "secrets that have ended within minutes",
+    "link_code": "secrets that have ended within minutes",
+    "link_try": "counts of wrong codes",
+    "web_visitor": "the hash of a browser's token",
+    "site_user": "person.json: the identity it stands for",
+    "note": "what staff wrote to one another",
+    "audit": "what staff and the system did",
+    "canned_reply": "staff's",
+    "site": "the owner's",
+    "site_secret": "the owner's",
+    "staff_session": "staff's",
+    "template": "the owner's",
+    "moderation_batch": "nobody's",
+    "room_key": "nobody's",
+    "purpose_key": "nobody's",
+}
+"""Each table, and where what it holds of a person is in the archive, or why it is not."""
+
+REACTIONS = """
+SELECT m.id, m.conversation_id, m.seq, r.emoji FROM reaction r JOIN message m ON m.id = r.message_id
+WHERE r.identity_id = ANY($1::uuid[]) AND m.id > $2 ORDER BY m.id LIMIT $3
+"""
+FILES = """
+SELECT id FROM file WHERE conversation_id = $1 AND state = 'kept' AND ($2 OR identity_id = ANY($3::uuid[]))
+ORDER BY created_at DESC, id
+"""
+
+README: Final[Mapping[str, str]] = {
+    "en": """This is everything of yours that Mathia keeps, as of {at:%Y-%m-%d %H:%M} UTC. Times are in UTC.
+
+person.json          your name, language, time zone, chats, contacts, rooms and invitations you sent
+conversations/       what was said: as .md to read and .json to work with. From rooms with others only what you said;
+                     members save a whole room from its page
+files/               the files of your chats; each name begins as the id by which a conversation names it
+reminders.json       your reminders, past ones too
+workflows.json       your workflows, with their runs
+receipts.json        what was done at your word, and with what result
+reactions.json       your reactions to messages
+moderation.json      where your words were flagged, and when you were muted
+
+Not in it: codes and tokens, which are kept only as hashes; notes that staff write to one another; counts.
+""",
+    "sw": """Hii ni data yako yote ambayo Mathia inahifadhi, kufikia {at:%Y-%m-%d %H:%M} UTC. Saa zote ni za UTC.
+
+person.json          jina lako, lugha, saa za eneo, gumzo, anwani, vyumba na mialiko uliyotuma
+conversations/       yaliyosemwa: .md ya kusoma na .json ya kompyuta. Kwenye vyumba vya wengi ni uliyosema wewe tu;
+                     wanachama huhifadhi chumba kizima kwenye ukurasa wake
+files/               faili za gumzo zako; jina huanza kama kitambulisho chake kwenye mazungumzo
+reminders.json       vikumbusho vyako, hata vya zamani
+workflows.json       taratibu zako, na utendaji wake
+receipts.json        yaliyofanywa kwa agizo lako, na matokeo yake
+reactions.json       hisia zako kwa ujumbe
+moderation.json      maneno yako yaliyotiwa alama, na lini ulinyamazishwa
+
+Hazimo: misimbo na tokeni, zinazohifadhiwa kama hash tu; maandishi ya wafanyakazi kati yao; hesabu.
+""",
+}
+LEFT_OUT = {
+    "en": "\nFiles that are not in it, because the archive would be too large or they are gone:\n{names}\n",
+    "sw": "\nFaili zisizomo, kwa sababu faili ingekuwa kubwa mno au hazipo tena:\n{names}\n",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """One conversation of the person. `alone`: nobody else is in it, so that what they were answered is theirs too."""
+
+    id: UUID
+    name: str
+    alone: bool
+
+
+async def archive(
+    db: Database, files: Files, person_id: UUID, language: str, now: datetime, leave_out: Sequence[UUID] = ()
+) -> AsyncIterator[bytes]:
+    """The archive as it is made. `leave_out` are files that are earlier archives. Raises StoreUnavailable."""
+    async with db.transaction() as session:
+        person = (await session.execute(select(Person.id).where(Person.id == people.current(person_id)))).scalar_one()
+        mine = set(await session.scalars(select(Identity.id).where(Identity.person_id == person)))
+        rooms = await _rooms(session, person)
+    packer = Packer(now)
+    missing: list[str] = []
+    bytes_left = FILES_BYTES_MAX
+    for name, read in (
+        ("person.json", _person), ("reminders.json", _reminders), ("workflows.json", _workflows),
+        ("moderation.json", _moderation),
+    ):  # fmt: skip
+        async with db.transaction() as session:
+            found = await read(session, person)
+        yield await packer.whole(name, _json(found))
+    async for chunk in packer.member("receipts.json", _listed(_receipts(db, person))):
+        yield chunk
+    async for chunk in packer.member("reactions.json", _listed(_reactions(db, rooms, mine))):
+        yield chunk
+    for room in rooms:
+        async for chunk in packer.member(f"conversations/{room.name}.json", _listed(_said(db, room, mine))):
+            yield chunk
+        async for chunk in packer.member(f"conversations/{room.name}.md", _read(db, room, mine)):
+            yield chunk
+    for room in rooms:
+        async for file in _files(db, files, room, mine):
+            if file.id in leave_out:
+                continue
+            if file.size > bytes_left:
+                missing.append(file.name)
+                continue
+            try:
+                async for chunk in packer.member(path_of(file), files.pieces(file), packed=_is_packed(file)):
+                    yield chunk
+                bytes_left -= file.size
+            except FileGone:
+                missing.append(file.name)
+    text = README[language].format(at=now)
+    if missing:
+        text += LEFT_OUT[language].format(names="\n".join(missing))
+    yield await packer.whole("README.txt", text.encode())
+    yield packer.end()
+
+
+class Packer:
+    """A ZIP that is never whole anywhere: what is written into it comes out at once."""
+
+    def __init__(self, now: datetime) -> None:
+        self._out = _Out()
+        self._zip = zipfile.ZipFile(self._out, "w", zipfile.ZIP_DEFLATED)
+        self._at = now.timetuple()[:6]
+
+    async def member(self, name: str, chunks: AsyncIterator[bytes], *, packed: bool = False) -> AsyncIterator[bytes]:
+        """One file of the archive; what raises half-way leaves its beginning in it."""
+        info = zipfile.ZipInfo(name, self._at)
+        info.compress_type = zipfile.ZIP_STORED if packed else zipfile.ZIP_DEFLATED
+        with self._zip.open(info, "w", force_zip64=True) as member:
+            async for chunk in chunks:
+                await asyncio.to_thread(member.write, chunk)
+                yield self._out.taken()
+        yield self._out.taken()
+
+    async def whole(self, name: str, data: bytes) -> bytes:
+        """A small file of the archive."""
+        return b"".join([chunk async for chunk in self.member(name, _once(data))])
+
+    def end(self) -> bytes:
+        """The directory, which comes last."""
+        self._zip.close()
+        return self._out.taken()
+
+
+class _Out:
+    """What zipfile writes to."""
+
+    def __init__(self) -> None:
+        self._waiting = bytearray()
+
+    def write(self, data: bytes, /) -> int:
+        self._waiting += data
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing waits anywhere else."""
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+    def taken(self) -> bytes:
+        """What was written since the last call."""
+        data, self._waiting = bytes(self._waiting), bytearray()
+        return data
+
+
+def path_of(file: StoredFile) -> str:
+    """Where a file is in the archive."""
+    return f"files/{file.id.hex[:8]}-{file.name}"
+
+
+async def _rooms(session: AsyncSession, person: UUID) -> list[Room]:
+    rows = await session.execute(
+        select(Conversation.id, Conversation.channel, Conversation.room, Identity.provider_id)
+        .join(Member, Member.conversation_id == Conversation.id)
+        .join(Identity, Identity.id == Member.identity_id)
+        .where(Identity.person_id == person)
+        .order_by(Conversation.created_at, Conversation.id, Identity.created_at)
+    )
+    found: dict[UUID, Room] = {}
+    for row in rows:
+        alone = row.room == row.provider_id
+        kind = row.channel if alone else f"{row.channel}-shared"
+        if row.id not in found:
+            found[row.id] = Room(row.id, f"{len(found) + 1:03}-{kind}", alone)
+    return list(found.values())
+
+
+async def _person(session: AsyncSession, person: UUID) -> dict[str, Any]:
+    who = (await session.execute(select(Person).where(Person.id == person))).scalar_one()
+    identities = (
+        await session.execute(
+            select(Identity, OptOut.at)
+            .outerjoin(OptOut, OptOut.identity_id == Identity.id)
+            .where(Identity.person_id == person)
+            .order_by(Identity.created_at, Identity.id)
+        )
+    ).all()
+    mine = [identity.id for identity, _ in identities]
+    invitations = await session.scalars(
+        select(RoomInvitation).where(RoomInvitation.identity_id.in_(mine)).order_by(RoomInvitation.created_at)
+    )
+    return {
+        "name": who.name,
+        "language": who.language,
+        "timezone": who.timezone,
+        "plan": who.plan,
+        "known_since": who.created_at,
+        "chats": [
+            {
+                "channel": identity.channel,
+                "id": identity.provider_id,
+                "since": identity.created_at,
+                "confirmed_at": identity.verified_at,
+                "opted_out_at": opted_out,
+            }
+            for identity, opted_out in identities
+        ],
+        "contacts": [
+            _columns(one, "name", "phone", "email", "note", "created_at")
+            for one in await people.contacts(session, person)
+        ],
+        "rooms": [
+            {"title": title, "as": name, **_columns(member, "role", "joined_at", "left_at")}
+            for member, title, name in await memberships(session, mine)
+        ],
+        "invitations_sent": [{"to": one.address, "at": one.created_at} for one in invitations],
+    }
+
+
+async def _reminders(session: AsyncSession, person: UUID) -> list[dict[str, Any]]:
+    found = (
+        await session.scalars(select(Reminder).where(Reminder.person_id == person).order_by(Reminder.created_at))
+    ).all()
+    return [
+        {"content": one.content}
+        | _columns(one, "wall_time", "zone", "rrule", "due_at", "state", "priority", "created_at", "last_sent_for")
+        for one in await open_contents(session, found)
+    ]
+
+
+async def _workflows(session: AsyncSession, person: UUID) -> list[dict[str, Any]]:
+    statement = select(WorkflowDefinition).where(WorkflowDefinition.person_id == person)
+    definitions = (await session.scalars(statement.order_by(WorkflowDefinition.created_at))).all()
+    told = []
+    for one in definitions:
+        runs = []
+        ran = select(WorkflowRun).where(WorkflowRun.definition_id == one.id).order_by(WorkflowRun.created_at)
+        for run in (await session.scalars(ran)).all():
+            steps = select(WorkflowStep).where(WorkflowStep.workflow_id == run.workflow_id).order_by(WorkflowStep.at)
+            taken = [_columns(step, "step_id", "state", "result", "at") for step in await session.scalars(steps)]
+            runs.append(_columns(run, "state", "trigger", "outcome", "created_at", "finished_at") | {"steps": taken})
+        told.append(_columns(one, "name", "spec", "cron", "timezone", "state", "created_at") | {"runs": runs})
+    return told
+
+
+async def _moderation(session: AsyncSession, person: UUID) -> dict[str, Any]:
+    flags = select(ModerationFlag).where(ModerationFlag.person_id == person).order_by(ModerationFlag.created_at)
+    mutes = select(Mute).where(Mute.person_id == person).order_by(Mute.created_at)
+    return {
+        "flags": [
+            _columns(one, "message_id", "label", "score", "judge", "created_at", "dismissed_at")
+            for one in await session.scalars(flags)
+        ],
+        "mutes": [
+            _columns(one, "created_at", "until", "appealed_at", "lifted_at") for one in await session.scalars(mutes)
+        ],
+    }
+
+
+async def _receipts(db: Database, person: UUID) -> AsyncIterator[dict[str, Any]]:
+    after = ""
+    while True:
+        page = select(Receipt).where(Receipt.person_id == person, Receipt.key > after).order_by(Receipt.key)
+        async with db.transaction() as session:
+            found = (await session.scalars(page.limit(ROWS_PAGE))).all()
+            for one in found:
+                yield _columns(one, "action", "state", "started_at", "finished_at") | {
+                    "params": await receipts.opened(session, one, "params"),
+                    "result": await receipts.opened(session, one, "result"),
+                }
+        if len(found) < ROWS_PAGE:
+            return
+        after = found[-1].key
+
+
+async def _reactions(db: Database, rooms: Sequence[Room], mine: set[UUID]) -> AsyncIterator[dict[str, Any]]:
+    names = {room.id: room.name for room in rooms}
+    after = 0
+    while page := await db.pool.fetch(REACTIONS, list(mine), after, ROWS_PAGE):
+        for row in page:
+            yield {"conversation": names.get(row["conversation_id"]), "number": row["seq"], "emoji": row["emoji"]}
+        after = page[-1]["id"]
+
+
+async def _messages(db: Database, room: Room, mine: set[UUID]) -> AsyncIterator[StoredMessage]:
+    since = 0
+    while page := await conversations.history(db, room.id, since=since):
+        for one in page:
+            if room.alone or one.identity_id in mine:
+                yield one
+        since = page[-1].seq
+
+
+async def _said(db: Database, room: Room, mine: set[UUID]) -> AsyncIterator[dict[str, Any]]:
+    async for one in _messages(db, room, mine):
+        yield {
+            "number": one.seq,
+            "from": "me" if one.inbound else one.author or "Mathia",
+            "at": one.created_at,
+            "answers": one.reply_to,
+            "edited_at": one.edited_at,
+            "deleted_at": one.deleted_at,
+            "parts": PARTS.dump_python(one.parts, mode="json"),
+        }
+
+
+async def _read(db: Database, room: Room, mine: set[UUID]) -> AsyncIterator[bytes]:
+    async for one in _messages(db, room, mine):
+        who = "You" if one.inbound else one.author or "Mathia"
+        state = " (deleted)" if one.deleted_at else " (edited)" if one.edited_at else ""
+        yield f"**{who}** {one.created_at:%Y-%m-%d %H:%M} UTC{state}\n\n{quoted(one.parts)}\n".encode()
+
+
+async def _files(db: Database, files: Files, room: Room, mine: set[UUID]) -> AsyncIterator[StoredFile]:
+    """The files of a room, newest message first; in a shared one those the person sent."""
+    rows = await db.pool.fetch(FILES, room.id, room.alone, list(mine))
+    for start in range(0, len(rows), FILES_PAGE):
+        for file in await files.find([row["id"] for row in rows[start : start + FILES_PAGE]]):
+            yield file
+
+
+async def _listed(values: AsyncIterator[dict[str, Any]]) -> AsyncIterator[bytes]:
+    """A JSON list of what comes, ROWS_PAGE of it at a time."""
+    first, waiting = True, bytearray(b"[")
+    async for value in values:
+        waiting += (b"\n" if first else b",\n") + orjson.dumps(value)
+        first = False
+        if len(waiting) > 2**16:
+            yield bytes(waiting)
+            waiting.clear()
+    yield bytes(waiting) + b"\n]\n"
+
+
+async def _once(data: bytes) -> AsyncIterator[bytes]:
+    yield data
+
+
+def _columns(row: Any, *names: str) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in names}
+
+
+def _json(value: Any) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def _is_packed(file: StoredFile) -> bool:
+    return file.media_type.startswith(PACKED) or file.media_type in PICTURES

@@ -1,0 +1,122 @@
+"""A person's archive, made: each wait is handed to an actor, claimed, packed, kept sealed as a file, and told once."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import structlog
+
+from core import exports
+from core.db import Database
+from core.errors import StoreUnavailable
+from core.exports import Claimed
+from core.files import FileGone, Files, StoredFile
+from core.messages import Media, Part, Text
+from core.wake import Wakes
+from jobs.archive import archive
+from jobs.sweeps import Outage, Waiting
+
+log = structlog.get_logger()
+
+EXPORT_S_MAX: Final = 1_800.0
+LEASE = timedelta(seconds=60)
+HOLD_S = 15.0
+"""How often the lease is made longer while the archive is made."""
+TRIES_MAX = 5
+TIDY_S = 300.0
+MEDIA_TYPE = "application/zip"
+EXPORTS = Waiting("export", exports.CLAIMABLE, again_s=15.0)
+
+TOLD = {
+    "en": "Here is everything of yours that I keep, {size}. I keep the archive for 24 hours; README.txt in it says"
+    " what is what.",
+    "sw": "Hii ni data yako yote ninayohifadhi, {size}. Nitaihifadhi faili kwa saa 24; README.txt iliyomo inaeleza kila"
+    " kitu.",
+}
+FAILED = {
+    "en": "I could not put your data together: the place where files are kept does not answer. Please ask again later.",
+    "sw": "Sikuweza kukusanya data yako: hifadhi ya faili haijibu. Tafadhali omba tena baadaye.",
+}
+
+
+class Lost(Exception):
+    """Somebody else holds it now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hands:
+    """What making archives needs."""
+
+    db: Database
+    wakes: Wakes
+    files: Files
+
+
+async def export(hands: Hands, export_id: int) -> None:
+    """Make one archive; of any number of calls, at once or later, one has an effect."""
+    claimed = await exports.claim(hands.db, export_id, LEASE)
+    if claimed is None:
+        return
+    language = claimed.language if claimed.language in TOLD else "en"
+    if claimed.attempt > TRIES_MAX:
+        await exports.settle(hands.db, hands.wakes, claimed, None, (Text(text=FAILED[language]),))
+        return
+    try:
+        file = await _made(hands, claimed, language)
+    except Lost:
+        return
+    except (StoreUnavailable, FileGone) as error:
+        # Its lease ends by itself, and the sweep hands it out again.
+        log.warning("export.failed", export_id=export_id, attempt=claimed.attempt, error=type(error).__name__)
+        return
+    if not await exports.settle(hands.db, hands.wakes, claimed, file.id, _told(file, language)):
+        await hands.files.delete([file.id])
+
+
+async def _made(hands: Hands, claimed: Claimed, language: str) -> StoredFile:
+    now = datetime.now(UTC)
+    earlier = await exports.files_of(hands.db, claimed.person_id)
+    chunks = archive(hands.db, hands.files, claimed.person_id, language, now, earlier)
+    return await hands.files.keep(
+        claimed.conversation_id, _held(hands, claimed, chunks), name=f"mathia-{now:%Y-%m-%d}.zip", media_type=MEDIA_TYPE
+    )
+
+
+async def _held(hands: Hands, claimed: Claimed, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The chunks, while the wait stays ours. Raises Lost."""
+    held_at = time.monotonic()
+    async for chunk in chunks:
+        if time.monotonic() - held_at > HOLD_S:
+            if not await exports.hold(hands.db, claimed, LEASE):
+                raise Lost
+            held_at = time.monotonic()
+        yield chunk
+
+
+def _told(file: StoredFile, language: str) -> tuple[Part, ...]:
+    size = f"{file.size / 2**20:.1f} MB" if file.size >= 2**20 else f"{max(1, round(file.size / 1024))} KB"
+    return (
+        Text(text=TOLD[language].format(size=size)),
+        Media(media_type=file.media_type, ref=file.ref, filename=file.name, size=file.size),
+    )
+
+
+async def tidy_exports(db: Database, files: Files) -> None:
+    """Delete archives that were given out for long enough, until cancelled."""
+    outage = Outage("exports")
+    while True:
+        try:
+            if old := await exports.expired(db):
+                await files.delete([file_id for _, file_id in old])
+                await exports.forget(db, [export_id for export_id, _ in old])
+                log.info("exports.expired", count=len(old))
+            outage.over()
+        except StoreUnavailable:
+            log.warning("files.storage_away")
+        except Exception as error:
+            await outage.wait(error)
+            continue
+        await asyncio.sleep(TIDY_S)
