@@ -6,7 +6,7 @@ The same NOTIFY says whose keys have changed, so that they are not kept longer t
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from uuid import UUID
 
 import asyncpg
@@ -18,7 +18,7 @@ from core.db import CONNECT_TIMEOUT_S, SERVER_SETTINGS, Database, is_away
 log = structlog.get_logger()
 
 Name = Literal["turn", "outbox", "reminder", "workflow", "message", "room", "voice", "file", "export"]
-NAMES: tuple[Name, ...] = ("turn", "outbox", "reminder", "workflow", "message", "room", "voice", "file")
+NAMES: tuple[Name, ...] = get_args(Name)
 RECONNECT_S = 1.0
 CHECK_S = 10.0
 
