@@ -31,10 +31,8 @@ MEDIA_TYPE = "application/zip"
 EXPORTS = Waiting("export", exports.CLAIMABLE, again_s=15.0)
 
 TOLD = {
-    "en": "Here is everything of yours that I keep, {size}. I keep the archive for 24 hours; README.txt in it says"
-    " what is what.",
-    "sw": "Hii ni data yako yote ninayohifadhi, {size}. Nitaihifadhi faili kwa saa 24; README.txt iliyomo inaeleza kila"
-    " kitu.",
+    "en": "Here is everything of yours that I keep. The archive stays for 24 hours; README.txt in it says what is what.",
+    "sw": "Hii ni data yako yote ninayohifadhi. Nitaihifadhi faili kwa saa 24; README.txt iliyomo inaeleza kila kitu.",
 }
 FAILED = {
     "en": "I could not put your data together: the place where files are kept does not answer. Please ask again later.",
@@ -97,9 +95,8 @@ async def _held(hands: Hands, claimed: Claimed, chunks: AsyncIterator[bytes]) ->
 
 
 def _told(file: StoredFile, language: str) -> tuple[Part, ...]:
-    size = f"{file.size / 2**20:.1f} MB" if file.size >= 2**20 else f"{max(1, round(file.size / 1024))} KB"
     return (
-        Text(text=TOLD[language].format(size=size)),
+        Text(text=TOLD[language]),
         Media(media_type=file.media_type, ref=file.ref, filename=file.name, size=file.size),
     )
 
