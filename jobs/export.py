@@ -31,7 +31,7 @@ MEDIA_TYPE = "application/zip"
 EXPORTS = Waiting("export", exports.CLAIMABLE, again_s=15.0)
 
 TOLD = {
-    "en": "Here is everything of yours that I keep. The archive stays for 24 hours; README.txt in it says what is what.",
+    "en": "Here is everything of yours that I keep. The archive stays for 24 hours; README.txt in it explains it.",
     "sw": "Hii ni data yako yote ninayohifadhi. Nitaihifadhi faili kwa saa 24; README.txt iliyomo inaeleza kila kitu.",
 }
 FAILED = {
