@@ -22,6 +22,8 @@ from tests.waiting import until
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = int(os.environ.get("KEYS_ROOMS", "600"))
 """Rooms with a message each; 10,000 at the big size."""
+AT_ONCE = 500
+"""How many of them are stored in one go: whoever stores waits a few seconds at most."""
 PER_S = 50
 """Messages written, and read, a second meanwhile."""
 
@@ -72,7 +74,8 @@ async def counts(keys: Keys) -> dict[str, int]:
 async def test_rotating_under_load_loses_no_read_nor_does_removing(keys: Keys, file: Path, database_url: str) -> None:
     async with running(database_url, file) as db, running(database_url, file) as reader:
         inbox = Inbox(db, Wakes(db))
-        await inbox.receive([say(f"said {n}", room=f"r{n}") for n in range(ROOMS)])
+        for first in range(0, ROOMS, AT_ONCE):
+            await inbox.receive([say(f"said {n}", room=f"r{n}") for n in range(first, min(first + AT_ONCE, ROOMS))])
         rooms = {row["room"]: row["id"] for row in await db.pool.fetch("SELECT room, id FROM conversation")}
         assert await counts(keys) == {"first": ROOMS}
         written, read = ROOMS, 0
