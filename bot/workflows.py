@@ -3,9 +3,10 @@
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import psutil
@@ -93,7 +94,7 @@ async def _do(args: argparse.Namespace, settings: Settings, folder: Path, db: Da
             _table(
                 ("id", "name", "state", "starts by itself"),
                 [
-                    (str(one.id), one.name, one.state, f"{one.cron} {one.timezone}" if one.cron else "")
+                    (str(one.id), one.title, one.state, f"{one.cron} {one.timezone}" if one.cron else "")
                     for one in await definitions.listed(db)
                 ],
             )
@@ -103,17 +104,17 @@ async def _do(args: argparse.Namespace, settings: Settings, folder: Path, db: Da
                 ("run", "state", "began", "ended", "waits for", "error"),
                 [
                     (one.workflow_id, one.state, _time(one.created_at), _time(one.finished_at), one.waiting_for or "",
-                     definitions.outcome_line(one.outcome))
+                     definitions.outcome_line(one.ending))
                     for one in await definitions.runs(db, of)
                 ],
             )  # fmt: skip
         case "show":
             run, steps = await definitions.run_with_steps(db, args.run)
-            print(f"{run.workflow_id}  {run.state}  {definitions.outcome_line(run.outcome)}".rstrip())
+            print(f"{run.workflow_id}  {run.state}  {definitions.outcome_line(run.ending)}".rstrip())
             _table(
                 ("step", "state", "at", "result"),
                 [
-                    (step.step_id, step.state, _time(step.at), json.dumps(step.result or {}, ensure_ascii=False)[:200])
+                    (step.step_id, step.state, _time(step.at), _line(step.variables or {}))
                     for step in steps
                 ],
             )
@@ -122,7 +123,7 @@ async def _do(args: argparse.Namespace, settings: Settings, folder: Path, db: Da
         case _:
             definition = await definitions.find(db, args.workflow)
             await definitions.set_state(db, wakes, definition.id, STATES[args.verb])
-            print(f"{definition.name}: {STATES[args.verb]}")
+            print(f"{definition.title}: {STATES[args.verb]}")
 
 
 async def _decide(args: argparse.Namespace, settings: Settings, folder: Path, db: Database) -> None:
@@ -182,6 +183,10 @@ def _uuid(text: str) -> UUID:
         return UUID(text)
     except ValueError:
         raise argparse.ArgumentTypeError("an id looks like 0b5c3c1e-6f0e-4b7e-9a53-0c1f5d3c2a11") from None
+
+
+def _line(variables: Mapping[str, Any]) -> str:
+    return json.dumps(variables, ensure_ascii=False)[:200]
 
 
 def _time(at: datetime | None) -> str:

@@ -222,13 +222,14 @@ def write_keys(path: Path, keys: KeyList) -> None:
 class RoomKey:
     """The key of one room in one epoch."""
 
-    __slots__ = ("_cipher", "_place", "_stamp", "conversation_id", "epoch", "first_seq")
+    __slots__ = ("_cipher", "_key", "_place", "_stamp", "conversation_id", "epoch", "first_seq")
 
     def __init__(self, key: bytes, conversation_id: UUID, epoch: int, first_seq: int = 1) -> None:
         """`first_seq` is the number of the first message that may be sealed with it."""
         self.conversation_id = conversation_id
         self.epoch = epoch
         self.first_seq = first_seq
+        self._key = key
         self._cipher = AESGCM(key)
         self._stamp = epoch.to_bytes(EPOCH_BYTES)
         self._place = conversation_id.bytes + self._stamp
@@ -250,6 +251,10 @@ class RoomKey:
             return self._cipher.decrypt(sealed[EPOCH_BYTES:BODY], sealed[BODY:], self._place + what)
         except (InvalidTag, ValueError) as error:
             raise Forged("It is not what was sealed here.") from error
+
+    def digest(self, data: bytes) -> bytes:
+        """HMAC-SHA256 of `data`; a key that is used so is used for nothing else."""
+        return hmac.digest(self._key, data, "sha256")
 
 
 def epoch_of(sealed: bytes) -> int:
@@ -307,7 +312,7 @@ WHERE conversation_id = $1 AND epoch < $2 AND destroyed_at IS NULL
 PURPOSES = UUID("6d617468-6961-4000-8000-707572706f73")
 """What the keys of purposes are wrapped as: a name of its own for each, where a room's has the room's."""
 
-PURPOSE = "SELECT kek, wrapped FROM purpose_key WHERE name = $1"
+PURPOSE = "SELECT kek, wrapped, created_at < now() AS settled FROM purpose_key WHERE name = $1"
 
 MAKE_PURPOSE = "INSERT INTO purpose_key (name, kek, wrapped) VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING"
 
@@ -380,9 +385,17 @@ class RoomKeys:
             await connection.execute(MAKE_PURPOSE, name, *self.key_list.wrap(os.urandom(KEY_BYTES), place, 1))
             row = await connection.fetchrow(PURPOSE, name)
         key = RoomKey(self.key_list.unwrap(row["kek"], row["wrapped"], place, 1), place, 1)
-        if not connection.is_in_transaction():
+        # What this transaction has made, it may yet take back.
+        if row["settled"] or not connection.is_in_transaction():
             self._purposes[name] = key
         return key
+
+    async def blind(self, connection: Any, name: str, words: str) -> bytes:
+        """What a column is found by whose words are sealed, under a key of its own purpose: a blind index.
+
+        Equal words have equal ones; nobody without the key can tell or guess what they are of.
+        """
+        return (await self.of_purpose(connection, f"index:{name}")).digest(words.encode())
 
     async def of_locked(self, connection: Any, conversation_id: UUID) -> RoomKey:
         """The key to seal with in a conversation that the caller has locked, and which therefore stays its newest.

@@ -5,6 +5,7 @@ The hot path (inbox, turn, outbox) writes these tables in batches of SQL; this f
 against.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -512,7 +513,8 @@ class Outbox(Base):
     held_seq: Mapped[int | None] = mapped_column(
         doc="the person's newest message when this one was held; any later one lets it go"
     )
-    template: Mapped[dict[str, Any] | None] = mapped_column(doc="the template it is sent by: name, language, text …")
+    template: Mapped[dict[str, Any] | None] = mapped_column(doc="what it is sent by: name, language, provider_ref")
+    template_words: Mapped[bytes | None] = mapped_column(doc="its variables and the text they make, as JSON, sealed")
     past_ids: Mapped[list[str] | None] = mapped_column(
         ARRAY(Text()), doc="provider ids of tries that failed for the window's sake; their statuses say nothing more"
     )
@@ -762,14 +764,21 @@ class Mute(Base):
 
 
 class WorkflowDefinition(Base):
-    """A person's workflow: the JSON that UserWorkflow interprets, and when it starts by itself."""
+    """A person's workflow: what UserWorkflow interprets, and when it starts by itself.
+
+    Its words, and those of its runs and their steps, are sealed under the key of the room where it speaks
+    (jobs/definitions.py).
+    """
 
     __tablename__ = "workflow_definition"
+    title = ""
+    """Its name, opened; no column."""
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
     person_id: Mapped[UUID] = mapped_column(ForeignKey("person.id"), index=True)
     conversation_id: Mapped[UUID] = mapped_column(ForeignKey("conversation.id"), doc="where its steps speak")
-    name: Mapped[str]
-    spec: Mapped[dict[str, Any]]
+    name: Mapped[bytes | None] = mapped_column(doc="sealed; None once it was erased")
+    name_index: Mapped[bytes | None] = mapped_column(index=True, doc="a keyed hash of the name, to find it by")
+    spec: Mapped[bytes | None] = mapped_column(doc="its steps, as JSON, sealed")
     cron: Mapped[str | None]
     timezone: Mapped[str | None]
     state: Mapped[str] = mapped_column(server_default="active")
@@ -782,12 +791,15 @@ class WorkflowRun(Base):
     """One run of a workflow; `requested` until Temporal has it. The Temporal workflow id is `workflow_id`."""
 
     __tablename__ = "workflow_run"
+    __allow_unmapped__ = True
+    ending: Mapping[str, Any] | None = None
+    """The outcome, opened; no column."""
     workflow_id: Mapped[str] = mapped_column(primary_key=True)
     definition_id: Mapped[UUID] = mapped_column(ForeignKey("workflow_definition.id"), index=True)
     state: Mapped[str] = mapped_column(server_default="requested")
-    trigger: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    trigger: Mapped[bytes | None] = mapped_column(doc="its variables, as JSON, sealed")
     waiting_for: Mapped[str | None] = mapped_column(doc="the approval step it waits for")
-    outcome: Mapped[dict[str, Any] | None]
+    outcome: Mapped[bytes | None] = mapped_column(doc="how it ended, as JSON, sealed")
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     finished_at: Mapped[datetime | None]
     __table_args__ = (
@@ -802,9 +814,12 @@ class WorkflowStep(Base):
     """One step of a run, as it went: what staff see, and what makes a repeated activity harmless."""
 
     __tablename__ = "workflow_step"
+    __allow_unmapped__ = True
+    variables: Mapping[str, Any] | None = None
+    """The result, opened; no column."""
     workflow_id: Mapped[str] = mapped_column(ForeignKey("workflow_run.workflow_id"), primary_key=True)
     step_id: Mapped[str] = mapped_column(primary_key=True)
     state: Mapped[str]
-    result: Mapped[dict[str, Any] | None]
+    result: Mapped[bytes | None] = mapped_column(doc="what later steps may use, as JSON, sealed")
     at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp(), onupdate=func.clock_timestamp())
     __table_args__ = (CheckConstraint("state IN ('started', 'done', 'failed', 'skipped', 'waiting')", name="state"),)

@@ -8,11 +8,13 @@ A channel may need several messages of its own to show one of ours. `piece` coun
 statement that settles one makes the row pending for the next; a retry, a doubt and a question concern one piece.
 """
 
-from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
+
+import orjson
 
 from core import crashpoint
 from core.crypto import RoomKeys
@@ -21,7 +23,7 @@ from core.errors import StoreUnavailable
 from core.group_commit import GroupCommit
 from core.inbox import EPOCHS_MAX, TOUCHED
 from core.messages import Address, ChannelName, OutboundMessage, Part, TemplateUse
-from core.sealed import COLUMNS, by_author, opened_parts, seal
+from core.sealed import COLUMNS, as_template, by_author, opened_parts, seal
 from core.window import WINDOW, WINDOWED, Standing
 
 STALE_AFTER = {"reply": timedelta(hours=6), "reminder": timedelta(hours=24)}
@@ -95,7 +97,8 @@ WITH head AS (
     SET state = 'sending', attempt = o.attempt + 1, asked = 0, error = NULL,
         sending_at = clock_timestamp(), lease_until = clock_timestamp() + $3
     FROM head WHERE o.id = head.id
-    RETURNING o.id, o.attempt, o.piece, o.kind, o.conversation_id, o.sending_at, o.asked, o.template, o.held_seq
+    RETURNING o.id, o.attempt, o.piece, o.kind, o.conversation_id, o.sending_at, o.asked, o.template, o.template_words,
+        o.held_seq
 )
 """
 
@@ -107,7 +110,8 @@ WITH head AS (
 ), claimed AS (
     UPDATE outbox o SET asked = o.asked + 1, not_before = clock_timestamp() + $3
     FROM head WHERE o.id = head.id
-    RETURNING o.id, o.attempt, o.piece, o.kind, o.conversation_id, o.sending_at, o.asked, o.template, o.held_seq
+    RETURNING o.id, o.attempt, o.piece, o.kind, o.conversation_id, o.sending_at, o.asked, o.template, o.template_words,
+        o.held_seq
 )
 """
 
@@ -144,11 +148,13 @@ ORDER BY claimed.id
 """The same for channels with a window: what core.window needs besides, seen as it was when the rows were claimed."""
 
 USE_TEMPLATE = """
-UPDATE outbox SET template = $3 WHERE id = $1 AND attempt = $2 AND state = 'sending' AND done_at IS NULL RETURNING id
+UPDATE outbox SET template = $3, template_words = $4
+WHERE id = $1 AND attempt = $2 AND state = 'sending' AND done_at IS NULL RETURNING id
 """
 
 HOLD = """
-UPDATE outbox SET state = 'held', held_seq = $3, error = $4, template = NULL, followed_up_at = NULL,
+UPDATE outbox SET state = 'held', held_seq = $3, error = $4, template = NULL, template_words = NULL,
+       followed_up_at = NULL,
        done_at = clock_timestamp()
 WHERE id = $1 AND attempt = $2 AND state = 'sending' AND done_at IS NULL
 """
@@ -198,7 +204,7 @@ FOR NO KEY UPDATE OF o
 REOPEN = """
 UPDATE outbox o
 SET state = 'pending', done_at = NULL, not_before = clock_timestamp(), provider_message_id = NULL,
-    provider_status = NULL, template = NULL, error = $3, followed_up_at = NULL,
+    provider_status = NULL, template = NULL, template_words = NULL, error = $3, followed_up_at = NULL,
     past_ids = CASE WHEN $2::text IS NULL THEN o.past_ids ELSE array_append(coalesce(o.past_ids, '{}'), $2) END,
     held_seq = coalesce((SELECT i.seq FROM message i
                          WHERE i.conversation_id = o.conversation_id AND i.direction = 'in'
@@ -440,11 +446,23 @@ class Outbox:
                 return []
             crashpoint.hit("outbox.sending")
             said = await opened_parts(self._db.keys, connection, rows)
+            filled = await self._filled(connection, rows)
         for row, parts in zip(rows, said, strict=True):
             if parts is None:
                 state: State = "unknown" if row["asked"] else "refused"
                 await self.settle(Outcome(row["id"], row["attempt"], state, error=ERASED))
-        return [_delivery(channel, row, parts) for row, parts in zip(rows, said, strict=True) if parts is not None]
+        return [
+            _delivery(channel, row, parts, filled.get(row["id"]))
+            for row, parts in zip(rows, said, strict=True)
+            if parts is not None
+        ]
+
+    async def _filled(self, connection: Any, rows: Sequence[Any]) -> dict[int, dict[str, Any]]:
+        """What stands in the templates of those that are sent by one, by their outbox ids."""
+        used = [row for row in rows if row["template_words"] is not None]
+        values = [(row["conversation_id"], as_template(row["id"]), row["template_words"]) for row in used]
+        words = await self._db.keys.opened(connection, values) if used else []
+        return {row["id"]: orjson.loads(json) for row, json in zip(used, words, strict=True) if json is not None}
 
     async def abandon(self) -> None:
         """Turn what dead processes were sending into unknown outcomes."""
@@ -474,9 +492,15 @@ class Outbox:
 
     async def use_template(self, delivery: Delivery, use: TemplateUse | None) -> bool:
         """Write down by which template it is about to be sent, or that by none; False when this claim has ended."""
-        kept = asdict(use) if use is not None else None
-        row = delivery.message.outbox_id, delivery.message.attempt
-        return await self._db.pool.fetchval(USE_TEMPLATE, *row, kept) is not None
+        message = delivery.message
+        kept, words = None, None
+        async with self._db.pool.acquire() as connection:
+            if use is not None:
+                kept = {"name": use.name, "language": use.language, "provider_ref": use.provider_ref}
+                keys = await self._db.keys.current(connection, [message.conversation_id])
+                filled = orjson.dumps({"variables": use.variables, "text": use.text})
+                words = keys[message.conversation_id].seal(as_template(message.outbox_id), filled)
+            return await connection.fetchval(USE_TEMPLATE, message.outbox_id, message.attempt, kept, words) is not None
 
     async def hold(self, delivery: Delivery, reason: str) -> None:
         """Keep a claimed message until the person writes; later ones of its conversation need not wait for it."""
@@ -577,7 +601,7 @@ class Outbox:
         return (ids | set(past or ())) - {None}
 
 
-def _delivery(channel: ChannelName, row: Any, parts: tuple[Part, ...]) -> Delivery:
+def _delivery(channel: ChannelName, row: Any, parts: tuple[Part, ...], filled: Mapping[str, Any] | None) -> Delivery:
     recipient = Address(channel, row["account"], row["room"], row["room"])
     message = OutboundMessage(
         row["id"],
@@ -588,7 +612,7 @@ def _delivery(channel: ChannelName, row: Any, parts: tuple[Part, ...]) -> Delive
         parts,
         row["created_at"],
         row["piece"],
-        TemplateUse(**row["template"]) if row["template"] is not None else None,
+        TemplateUse(**row["template"], **filled) if row["template"] is not None and filled is not None else None,
     )
     held_seq = row["held_seq"]
     standing = None

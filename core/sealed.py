@@ -85,3 +85,13 @@ def with_slots(intent: Mapping[str, Any] | None, slots: bytes | None) -> Mapping
 def as_note(author: str, nonce: str) -> bytes:
     """What a note of staff is sealed as."""
     return b"%b\0note\0%b" % (by_author(author), nonce.encode())
+
+
+def as_template(outbox_id: int) -> bytes:
+    """What the variables of the template that an outbound message is sent by are sealed as."""
+    return b"template\0%d" % outbox_id
+
+
+def as_workflow(what: str, *place: str) -> bytes:
+    """What is sealed of workflows: `what` of which definition, of which run, or of which step of it."""
+    return "\0".join(("workflow", what, *place)).encode()

@@ -20,9 +20,11 @@ from core.messages import TEXT_CHARS_MAX, Part, Text
 from core.outbox import NewMessage, post
 from core.providers import Providers
 from core.receipts import once
+from core.sealed import as_workflow
 from core.settings import Settings
 from core.wake import Wakes
 from core.workflows import InvalidWorkflow, parse_spec, parse_trigger
+from jobs import definitions
 from jobs.workflows import HEARTBEAT, ActionCall, Begun, Ending, Speech, StartWorkflow, StepChange, StepRow
 
 log = structlog.get_logger()
@@ -41,6 +43,8 @@ JOIN workflow_definition d ON d.id = r.definition_id
 JOIN person p ON p.id = d.person_id
 WHERE r.workflow_id = $1
 """
+
+DEFINITION = "SELECT id, conversation_id, name, spec, state FROM workflow_definition WHERE id = $1"
 
 START_STEP = """
 INSERT INTO workflow_step AS s (workflow_id, step_id, state) VALUES ($1, $2, 'started')
@@ -78,20 +82,21 @@ class Activities:
         """Read the definition and mark the run as running; a scheduled run makes its row here, first thing."""
         workflow_id = str(activity.info().workflow_id)
         async with self._db.hot() as connection:
-            definition = await connection.fetchrow(
-                "SELECT id, name, spec, state FROM workflow_definition WHERE id = $1", UUID(start.definition_id)
-            )
+            definition = await connection.fetchrow(DEFINITION, UUID(start.definition_id))
             if definition is None:
                 return Begun(why="its definition is gone")
+            place, identifier = definition["conversation_id"], str(definition["id"])
+            key = await definitions.key_in(connection, place)
             if start.scheduled:
                 if definition["state"] != "active":
                     return Begun(why=f"its definition is {definition['state']}")
+                at = {"kind": "schedule", "at": _second(datetime.now(UTC))}
                 await connection.execute(
                     "INSERT INTO workflow_run (workflow_id, definition_id, state, trigger)"
                     " VALUES ($1, $2, 'running', $3) ON CONFLICT (workflow_id) DO NOTHING",
                     workflow_id,
                     definition["id"],
-                    {"kind": "schedule", "at": _second(datetime.now(UTC))},
+                    key.seal(as_workflow("trigger", workflow_id), orjson.dumps(at)),
                 )
             run = await connection.fetchrow(
                 "UPDATE workflow_run SET state = 'running' WHERE workflow_id = $1 AND finished_at IS NULL"
@@ -100,14 +105,26 @@ class Activities:
             )
             if run is None:
                 return Begun(why="it has ended already")
+            spec, trigger = await definitions.read(
+                connection,
+                [
+                    (place, as_workflow("spec", identifier), definition["spec"]),
+                    (place, as_workflow("trigger", workflow_id), run["trigger"]),
+                ],
+            )
+            [name] = await connection.keys.opened(
+                connection, [(place, as_workflow("name", identifier), definition["name"])]
+            )
             try:
                 if definition["state"] == "deleted":
                     raise InvalidWorkflow("This workflow was deleted.")
-                parse_spec(definition["spec"])
+                if spec is None or name is None:
+                    raise InvalidWorkflow("What this workflow does was erased.")
+                parse_spec(spec)
             except InvalidWorkflow as problem:
-                await _end(connection, workflow_id, "failed", {"error": str(problem)})
+                await definitions.end(connection, workflow_id, "failed", {"error": str(problem)})
                 return Begun(why=str(problem))
-        return Begun(definition["name"], definition["spec"], run["trigger"])
+        return Begun(name.decode(), spec, trigger or {})
 
     @activity.defn(name="run_action")
     async def run_action(self, call: ActionCall) -> dict[str, Any]:
@@ -149,7 +166,7 @@ class Activities:
     async def finish(self, ending: Ending) -> None:
         """Write how the run ended, and tell the conversation when there is something to tell."""
         async with self._db.hot() as connection:
-            if await _end(connection, ending.workflow_id, ending.state, ending.outcome) and ending.say:
+            if await definitions.end(connection, ending.workflow_id, ending.state, ending.outcome) and ending.say:
                 place = await connection.fetchrow(STEP_CONTEXT, ending.workflow_id)
                 await self._post(connection, place["conversation_id"], f"{ending.workflow_id}:end", ending.say)
         log.info("workflow.ended", workflow_id=ending.workflow_id, state=ending.state)
@@ -158,10 +175,12 @@ class Activities:
         async with self._db.hot() as connection:
             place = await self._place(connection, call.workflow_id)
             step = await connection.fetchrow(START_STEP, call.workflow_id, call.step_id)
+            what = as_workflow("result", call.workflow_id, call.step_id)
+            [known] = await definitions.read(connection, [(place["conversation_id"], what, step["result"])])
         if step["state"] == "done":
-            return dict(step["result"])
+            return known or {}
         if step["state"] == "failed":
-            raise ApplicationError(str(step["result"].get("error", "It failed.")), non_retryable=True)
+            raise ApplicationError(str((known or {}).get("error", "It failed.")), non_retryable=True)
         crashpoint.hit("workflow.step_started")
         action = self._action(call.action)
         params = self._params(action, call.params)
@@ -182,7 +201,9 @@ class Activities:
         crashpoint.hit("workflow.step_ran")
         stored = _variables(result)
         async with self._db.hot() as connection:
-            row = await connection.fetchrow(CHANGE_STEP, call.workflow_id, call.step_id, "done", stored)
+            key = await definitions.key_in(connection, place["conversation_id"])
+            sealed = key.seal(what, orjson.dumps(stored))
+            row = await connection.fetchrow(CHANGE_STEP, call.workflow_id, call.step_id, "done", sealed)
             if row is not None and call.say and result.text:
                 parts = (Text(text=result.text[:TEXT_CHARS_MAX]), *result.parts)
                 await self._post(connection, place["conversation_id"], f"{call.workflow_id}:{call.step_id}", parts)
@@ -214,9 +235,10 @@ class Activities:
     async def _change(self, change: StepChange) -> StepRow:
         async with self._db.hot() as connection:
             place = await self._place(connection, change.workflow_id)
-            row = await connection.fetchrow(
-                CHANGE_STEP, change.workflow_id, change.step_id, change.state, change.result
-            )
+            key = await definitions.key_in(connection, place["conversation_id"])
+            what = as_workflow("result", change.workflow_id, change.step_id)
+            sealed = key.seal(what, orjson.dumps(change.result))
+            row = await connection.fetchrow(CHANGE_STEP, change.workflow_id, change.step_id, change.state, sealed)
             if row is None:
                 row = await connection.fetchrow(
                     "SELECT state, result, at FROM workflow_step WHERE workflow_id = $1 AND step_id = $2",
@@ -237,8 +259,9 @@ class Activities:
                 change.workflow_id,
                 change.waiting_for,
             )
+            [result] = await definitions.read(connection, [(place["conversation_id"], what, row["result"])])
         self._wakes.wake("outbox")
-        return StepRow(row["state"], row["result"] or {}, row["at"].timestamp())
+        return StepRow(row["state"], result or {}, row["at"].timestamp())
 
     async def _place(self, connection: Any, workflow_id: str) -> Any:
         """The run's person and conversation; refuses when the workflow was deleted meanwhile."""
@@ -258,17 +281,6 @@ async def _beat() -> None:
     while True:
         activity.heartbeat()
         await asyncio.sleep(HEARTBEAT.total_seconds() / 4)
-
-
-async def _end(connection: Any, workflow_id: str, state: str, outcome: dict[str, Any]) -> bool:
-    ended = await connection.fetchval(
-        "UPDATE workflow_run SET state = $2, outcome = $3, waiting_for = NULL, finished_at = clock_timestamp()"
-        " WHERE workflow_id = $1 AND finished_at IS NULL RETURNING true",
-        workflow_id,
-        state,
-        outcome,
-    )
-    return bool(ended)
 
 
 def _variables(result: ActionResult) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from connectors.reminders.models import Reminder, open_contents
 from core import conversations, people, receipts
 from core.conversations import StoredMessage
-from core.db import Database
+from core.db import Database, driver
 from core.files import FileGone, Files, StoredFile
 from core.messages import PARTS
 from core.models import (
@@ -37,8 +37,10 @@ from core.models import (
     WorkflowStep,
 )
 from core.rooms import memberships
+from core.sealed import as_workflow
 from core.sniff import PICTURES
 from core.transcript import quoted
+from jobs import definitions
 
 ROWS_PAGE = 200
 """Rows of one table in memory at a time."""
@@ -318,16 +320,36 @@ async def _reminders(session: AsyncSession, person: UUID) -> list[dict[str, Any]
 
 async def _workflows(session: AsyncSession, person: UUID) -> list[dict[str, Any]]:
     statement = select(WorkflowDefinition).where(WorkflowDefinition.person_id == person)
-    definitions = (await session.scalars(statement.order_by(WorkflowDefinition.created_at))).all()
+    found = (await session.scalars(statement.order_by(WorkflowDefinition.created_at))).all()
+    connection = await driver(session)
     told = []
-    for one in definitions:
+    for one in await definitions.opened(session, found):
+
+        async def words(*values: tuple[bytes, bytes | None], place: UUID = one.conversation_id) -> list[Any]:
+            return await definitions.read(connection, [(place, what, sealed) for what, sealed in values])
+
         runs = []
         ran = select(WorkflowRun).where(WorkflowRun.definition_id == one.id).order_by(WorkflowRun.created_at)
         for run in (await session.scalars(ran)).all():
             steps = select(WorkflowStep).where(WorkflowStep.workflow_id == run.workflow_id).order_by(WorkflowStep.at)
-            taken = [_columns(step, "step_id", "state", "result", "at") for step in await session.scalars(steps)]
-            runs.append(_columns(run, "state", "trigger", "outcome", "created_at", "finished_at") | {"steps": taken})
-        told.append(_columns(one, "name", "spec", "cron", "timezone", "state", "created_at") | {"runs": runs})
+            taken = []
+            for step in (await session.scalars(steps)).all():
+                [result] = await words((as_workflow("result", run.workflow_id, step.step_id), step.result))
+                taken.append(_columns(step, "step_id", "state", "at") | {"result": result})
+            trigger, outcome = await words(
+                (as_workflow("trigger", run.workflow_id), run.trigger),
+                (as_workflow("outcome", run.workflow_id), run.outcome),
+            )
+            runs.append(
+                _columns(run, "state", "created_at", "finished_at")
+                | {"trigger": trigger, "outcome": outcome, "steps": taken}
+            )
+        [spec] = await words((as_workflow("spec", str(one.id)), one.spec))
+        told.append(
+            {"name": one.title, "spec": spec}
+            | _columns(one, "cron", "timezone", "state", "created_at")
+            | {"runs": runs}
+        )
     return told
 
 

@@ -1,23 +1,42 @@
-"""People's workflows as rows: hand one in, ask for a run, pause it, and see how runs went."""
+"""People's workflows as rows: hand one in, ask for a run, pause it, and see how runs went.
 
-from collections.abc import Sequence
+What a workflow, its runs and their steps say is sealed under the key of the conversation where it speaks.
+"""
+
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 from uuid import UUID, uuid4
 
+import orjson
 from pydantic import JsonValue
 from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.catalog import Catalog, Problem
-from core.db import Database
+from core.crypto import RoomKey
+from core.db import Database, driver
 from core.errors import UserError
 from core.models import Conversation, Identity, Member, Person, WorkflowDefinition, WorkflowRun, WorkflowStep
+from core.sealed import as_workflow
 from core.wake import Wakes
 from core.workflows import ActionStep, InvalidWorkflow, WorkflowDraft, dump_spec, parse_trigger, walk
 
 DEFINITIONS_MAX = 50
 """Most workflows a person keeps; deleted ones do not count."""
 RUNS_SHOWN = 50
+GONE = "(no longer readable)"
+"""What a workflow is called whose room's key was destroyed."""
+
+LOCK = "SELECT FROM conversation WHERE id = $1 FOR NO KEY UPDATE"
+PLACE_OF_RUN = """
+SELECT d.conversation_id FROM workflow_run r JOIN workflow_definition d ON d.id = r.definition_id
+WHERE r.workflow_id = $1
+"""
+END = """
+UPDATE workflow_run SET state = $2, outcome = $3, waiting_for = NULL, finished_at = clock_timestamp()
+WHERE workflow_id = $1 AND finished_at IS NULL RETURNING true
+"""
 
 
 class NotFound(UserError):
@@ -33,19 +52,24 @@ async def add(
     async with db.transaction() as session:
         # Under the person's row lock, so that two at once are counted one after the other.
         await session.execute(select(Person.id).where(Person.id == person_id).with_for_update(key_share=True))
+        connection = await driver(session)
+        name_index = await connection.keys.blind(connection, "workflow", draft.name)
         names = await session.scalars(
-            select(WorkflowDefinition.name).where(
+            select(WorkflowDefinition.name_index).where(
                 WorkflowDefinition.person_id == person_id, WorkflowDefinition.state != "deleted"
             )
         )
         taken = names.all()
-        if draft.name in taken:
+        if name_index in taken:
             raise InvalidWorkflow(f"There is a workflow called {draft.name} already; delete it or choose another name.")
         if len(taken) >= DEFINITIONS_MAX:
             raise UserError(f"A person keeps at most {DEFINITIONS_MAX} workflows; delete one first.")
+        made, key = uuid4(), await key_in(connection, conversation_id)
         definition = WorkflowDefinition(
-            id=uuid4(), person_id=person_id, conversation_id=conversation_id, name=draft.name,
-            spec=dump_spec(draft), cron=draft.cron, timezone=draft.timezone or default_timezone,
+            id=made, person_id=person_id, conversation_id=conversation_id, name_index=name_index,
+            name=key.seal(as_workflow("name", str(made)), draft.name.encode()),
+            spec=key.seal(as_workflow("spec", str(made)), orjson.dumps(dump_spec(draft))),
+            cron=draft.cron, timezone=draft.timezone or default_timezone,
         )  # fmt: skip
         session.add(definition)
     await _tell(db, wakes)
@@ -77,17 +101,20 @@ async def request_run(
     variables = parse_trigger(trigger)
     workflow_id = f"run-{key or uuid4()}"
     async with db.hot() as connection:
-        state = await connection.fetchval("SELECT state FROM workflow_definition WHERE id = $1", definition_id)
-        if state is None or state == "deleted":
+        definition = await connection.fetchrow(
+            "SELECT state, conversation_id FROM workflow_definition WHERE id = $1", definition_id
+        )
+        if definition is None or definition["state"] == "deleted":
             raise NotFound("There is no such workflow.")
-        if state == "paused":
+        if definition["state"] == "paused":
             raise UserError("This workflow is paused; resume it first.")
+        key_now = await key_in(connection, definition["conversation_id"])
         await connection.execute(
             "INSERT INTO workflow_run (workflow_id, definition_id, trigger) VALUES ($1, $2, $3)"
             " ON CONFLICT (workflow_id) DO NOTHING",
             workflow_id,
             definition_id,
-            {"kind": "manual", **variables},
+            key_now.seal(as_workflow("trigger", workflow_id), orjson.dumps({"kind": "manual", **variables})),
         )
         await wakes.notify(connection, "workflow")
     wakes.wake("workflow")
@@ -110,12 +137,13 @@ async def set_state(db: Database, wakes: Wakes, definition_id: UUID, state: str)
 
 async def find(db: Database, name_or_id: str) -> WorkflowDefinition:
     """The one workflow with this id or name; raises NotFound, or UserError where several people use the name."""
-    wanted = WorkflowDefinition.name == name_or_id
-    with suppress(ValueError):
-        wanted = WorkflowDefinition.id == UUID(name_or_id)
-    query = select(WorkflowDefinition).where(wanted, WorkflowDefinition.state != "deleted").limit(2)
     async with db.transaction() as session:
-        found = (await session.scalars(query)).all()
+        connection = await driver(session)
+        wanted = WorkflowDefinition.name_index == await connection.keys.blind(connection, "workflow", name_or_id)
+        with suppress(ValueError):
+            wanted = WorkflowDefinition.id == UUID(name_or_id)
+        query = select(WorkflowDefinition).where(wanted, WorkflowDefinition.state != "deleted").limit(2)
+        found = await opened(session, (await session.scalars(query)).all())
     if not found:
         raise NotFound(f"There is no workflow {name_or_id[:80]}; `bot workflow list` shows all.")
     if len(found) > 1:
@@ -126,13 +154,12 @@ async def find(db: Database, name_or_id: str) -> WorkflowDefinition:
 async def listed(db: Database) -> Sequence[WorkflowDefinition]:
     """Every workflow that was not deleted, oldest first."""
     async with db.transaction() as session:
-        return (
-            await session.scalars(
-                select(WorkflowDefinition)
-                .where(WorkflowDefinition.state != "deleted")
-                .order_by(WorkflowDefinition.created_at, WorkflowDefinition.id)
-            )
-        ).all()
+        found = await session.scalars(
+            select(WorkflowDefinition)
+            .where(WorkflowDefinition.state != "deleted")
+            .order_by(WorkflowDefinition.created_at, WorkflowDefinition.id)
+        )
+        return await opened(session, found.all())
 
 
 async def runs(db: Database, definition_id: UUID | None = None) -> Sequence[WorkflowRun]:
@@ -141,7 +168,7 @@ async def runs(db: Database, definition_id: UUID | None = None) -> Sequence[Work
     if definition_id is not None:
         query = query.where(WorkflowRun.definition_id == definition_id)
     async with db.transaction() as session:
-        return (await session.scalars(query)).all()
+        return await _ended(session, (await session.scalars(query)).all())
 
 
 async def run_with_steps(db: Database, workflow_id: str) -> tuple[WorkflowRun, Sequence[WorkflowStep]]:
@@ -150,12 +177,18 @@ async def run_with_steps(db: Database, workflow_id: str) -> tuple[WorkflowRun, S
         run = await session.get(WorkflowRun, workflow_id)
         if run is None:
             raise NotFound(f"There is no run {workflow_id[:80]}; `bot workflow runs` shows the newest.")
-        steps = await session.scalars(
+        await _ended(session, [run])
+        found = await session.scalars(
             select(WorkflowStep)
             .where(WorkflowStep.workflow_id == workflow_id)
             .order_by(WorkflowStep.at, WorkflowStep.step_id)
         )
-        return run, steps.all()
+        steps, connection = found.all(), await driver(session)
+        place = await connection.fetchval(PLACE_OF_RUN, workflow_id)
+        values = [(place, as_workflow("result", workflow_id, step.step_id), step.result) for step in steps]
+        for step, variables in zip(steps, await read(connection, values), strict=True):
+            step.variables = variables
+        return run, steps
 
 
 async def place(db: Database, *, person_id: UUID | None, conversation_id: UUID | None) -> tuple[UUID, UUID]:
@@ -182,10 +215,52 @@ async def place(db: Database, *, person_id: UUID | None, conversation_id: UUID |
     return found[0][0], found[0][1]
 
 
-def outcome_line(outcome: dict[str, Any] | None) -> str:
+def outcome_line(outcome: Mapping[str, Any] | None) -> str:
     """How a run ended, in words; empty while it runs or when it went well."""
     error: JsonValue = (outcome or {}).get("error")
     return str(error) if error else ""
+
+
+async def key_in(connection: Any, conversation_id: UUID) -> RoomKey:
+    """The key to seal with what a workflow of this conversation says, which is locked for it."""
+    await connection.execute(LOCK, conversation_id)
+    key: RoomKey = await connection.keys.of_locked(connection, conversation_id)
+    return key
+
+
+async def read(connection: Any, values: Sequence[tuple[UUID, bytes, bytes | None]]) -> list[dict[str, Any] | None]:
+    """What each (conversation, what, sealed) holds, as JSON; None for nothing, and where the key is destroyed."""
+    return [None if json is None else orjson.loads(json) for json in await connection.keys.opened(connection, values)]
+
+
+async def opened(session: AsyncSession, found: Sequence[WorkflowDefinition]) -> Sequence[WorkflowDefinition]:
+    """The same workflows, with their titles."""
+    connection = await driver(session)
+    values = [(one.conversation_id, as_workflow("name", str(one.id)), one.name) for one in found]
+    for one, name in zip(found, await connection.keys.opened(connection, values), strict=True):
+        one.title = GONE if name is None else name.decode()
+    return found
+
+
+async def end(connection: Any, workflow_id: str, state: str, outcome: Mapping[str, Any]) -> bool:
+    """Write how a run ended; False when it had ended before."""
+    place = await connection.fetchval(PLACE_OF_RUN, workflow_id)
+    if place is None:
+        return False
+    key = await key_in(connection, place)
+    sealed = key.seal(as_workflow("outcome", workflow_id), orjson.dumps(outcome))
+    return bool(await connection.fetchval(END, workflow_id, state, sealed))
+
+
+async def _ended(session: AsyncSession, runs: Sequence[WorkflowRun]) -> Sequence[WorkflowRun]:
+    """The same runs, with how they ended."""
+    of = select(WorkflowDefinition.id, WorkflowDefinition.conversation_id)
+    rows = await session.execute(of.where(WorkflowDefinition.id.in_({run.definition_id for run in runs})))
+    places = {row.id: row.conversation_id for row in rows}
+    values = [(places[run.definition_id], as_workflow("outcome", run.workflow_id), run.outcome) for run in runs]
+    for run, outcome in zip(runs, await read(await driver(session), values), strict=True):
+        run.ending = outcome
+    return runs
 
 
 async def _tell(db: Database, wakes: Wakes) -> None:

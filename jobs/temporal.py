@@ -39,6 +39,7 @@ from core.log import configure
 from core.providers import Providers
 from core.settings import Settings
 from core.wake import Wakes
+from jobs import definitions
 from jobs.activities import Activities
 from jobs.payloads import PURPOSE, sealing
 from jobs.workflows import TASK_QUEUE, Decision, StartWorkflow, UserWorkflow
@@ -226,12 +227,8 @@ class _Feeder:
             await self._fail(workflow_id, f"Temporal ended it: {status}.")
 
     async def _fail(self, workflow_id: str, why: str) -> None:
-        await self._db.pool.execute(
-            "UPDATE workflow_run SET state = 'failed', outcome = $2, waiting_for = NULL,"
-            " finished_at = clock_timestamp() WHERE workflow_id = $1 AND finished_at IS NULL",
-            workflow_id,
-            {"error": why},
-        )
+        async with self._db.hot() as connection:
+            await definitions.end(connection, workflow_id, "failed", {"error": why})
 
     async def _start(self, workflow_id: str, definition_id: UUID) -> None:
         try:

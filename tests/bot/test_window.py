@@ -228,6 +228,15 @@ async def test_a_reminder_outside_the_window_goes_by_template(stage: Stage) -> N
     assert reminder["body"].startswith("Hello, this is the reminder you asked for: call Asha")
     kept = await stage.row(number, lambda row: row["state"] == "sent", "sent")
     assert (kept["template"]["name"], kept["held_seq"]) == ("reminder", None)
+    # The words in it are kept sealed, and read again when its outcome has to be asked after.
+    assert "Asha" not in str(dict(kept))
+    await stage.db.pool.execute(
+        "UPDATE outbox SET state = 'unknown', done_at = NULL, not_before = now() - interval '1 s' WHERE id = $1", number
+    )
+    [asked] = await Outbox(stage.db, lease_s=30).claim_in_doubt(WHATSAPP, 10)
+    assert asked.message.template is not None
+    assert asked.message.template.variables == {"1": "call Asha"}
+    assert asked.message.template.text == reminder["body"]
 
 
 async def test_what_is_held_goes_before_the_reply_when_the_person_writes(stage: Stage) -> None:

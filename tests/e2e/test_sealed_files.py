@@ -19,7 +19,7 @@ from tests.waiting import until
 
 LIMIT_S = 30.0
 
-OPEN = {"contact": {"postgres"}, "workflow": {"postgres"}}
+OPEN = {"contact": {"postgres"}}
 """What is not sealed yet, and where it may be read: exactly there. docs/security.md says the same."""
 
 

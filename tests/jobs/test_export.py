@@ -16,12 +16,15 @@ import pytest
 
 import connectors.reminders.models  # noqa: F401  its table is one of those that are accounted for
 from core import exports
+from core.catalog import Catalog
 from core.db import Database
 from core.files import PIECE_BYTES, FileGone, Files
 from core.messages import Address, InboundMessage, Media, Part, Text
 from core.models import Base
 from core.settings import Settings
 from core.storage import Storage
+from core.workflows import parse_draft
+from jobs import definitions
 from jobs.archive import TABLES
 from jobs.export import LEASE, TRIES_MAX, Hands, export
 from tests.core.speaking import TELEGRAM, WHATSAPP, Mathia, at, mathia
@@ -54,6 +57,16 @@ class Scene:
             "SELECT id FROM conversation WHERE (channel, room) = ($1, $2)", who.channel.value, who.room
         )
         return found
+
+    async def flow(self, who: Address, word: str) -> None:
+        """A workflow of theirs that says the word, and a run of it that is asked for."""
+        db, wakes = self.mathia.db, self.mathia.wakes
+        draft = parse_draft({"name": word, "steps": [{"id": "one", "kind": "say", "text": word}]})
+        made = await definitions.add(
+            db, wakes, draft, Catalog((), Settings(_env_file=None)), person_id=await self.mathia.person(who),
+            conversation_id=await self.conversation(who), default_timezone="UTC",
+        )  # fmt: skip
+        await definitions.request_run(db, wakes, made, {"word": word})
 
     async def attach(self, who: Address, data: bytes, name: str) -> None:
         """A file arrives."""
@@ -104,12 +117,14 @@ async def test_everything_of_a_person_is_in_it_from_all_their_chats(
         await here.send(Address(TELEGRAM, "ours", "-100", BARAKA.person), Text(text="canaryothers"))
         await hear(BARAKA, "remind me tomorrow at 9 to canaryothers")
 
+        await here.flow(ASHA, "canaryworkflow")
+
         told = await hear(ASHA_TOO, "export my data")
         assert "archive" in told
         await here.make()
         [archive] = await here.archives(ASHA_TOO)
     every = b"\n".join(archive.values()) + "\n".join(archive).encode()
-    for word in ("name", "contact", "reminder", "file", "telegram", "mine", "-name.txt"):
+    for word in ("name", "contact", "reminder", "file", "telegram", "mine", "-name.txt", "workflow"):
         assert f"canary{word}".encode() in every.lower(), word
     assert b"canaryothers" not in every
     assert {
@@ -118,6 +133,8 @@ async def test_everything_of_a_person_is_in_it_from_all_their_chats(
     } < set(archive)  # fmt: skip
     person = orjson.loads(archive["person.json"])
     assert [contact["name"] for contact in person["contacts"]] == ["Canarycontact"]
+    [flow] = orjson.loads(archive["workflows.json"])
+    assert flow["name"] == flow["spec"]["steps"][0]["text"] == flow["runs"][0]["trigger"]["word"] == "canaryworkflow"
     assert {chat["channel"] for chat in person["chats"]} == {"whatsapp", "telegram"}
     [whatsapp] = [name for name in archive if name.endswith("whatsapp.json")]
     said: list[dict[str, Any]] = orjson.loads(archive[whatsapp])

@@ -119,8 +119,8 @@ async def test_workflow_word_goes_to_the_maker_of_the_workflow(db: Database) -> 
     known = await someone(db, email="maker@mail.example")
     run = "workflow-1-2026-11-23T06:00:00Z"
     definition = await db.pool.fetchval(
-        "INSERT INTO workflow_definition (id, person_id, conversation_id, name, spec)"
-        " VALUES (gen_random_uuid(), $1, $2, 'w', '{}') RETURNING id",
+        "INSERT INTO workflow_definition (id, person_id, conversation_id)"
+        " VALUES (gen_random_uuid(), $1, $2) RETURNING id",
         known.person_id,
         known.conversation_id,
     )

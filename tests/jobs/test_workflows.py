@@ -1,6 +1,7 @@
 """Workflows on a real Temporal server: every kind of step, approvals, failures, schedules, and dead workers."""
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -16,9 +17,10 @@ from temporalio.service import RPCError
 from core.db import Database
 from core.errors import UserError
 from core.providers import Providers
+from core.sealed import as_workflow
 from core.settings import Settings
 from core.wake import Wakes
-from core.workflows import parse_draft
+from core.workflows import InvalidWorkflow, parse_draft
 from jobs import definitions
 from jobs.temporal import _Feeder, connect, decide, run_temporal, schedule_id
 from jobs.workflows import Decision
@@ -60,7 +62,8 @@ class Bench:
 
     async def add(self, *steps: Json, on_error: tuple[Json, ...] = (), **more: Any) -> UUID:
         """A definition of these steps."""
-        draft = parse_draft({"name": f"w {uuid4()}"[:40], "steps": list(steps), "on_error": list(on_error), **more})
+        name = {"name": f"w {uuid4()}"[:40]}
+        draft = parse_draft(name | {"steps": list(steps), "on_error": list(on_error), **more})
         return await definitions.add(
             self.db,
             self.wakes,
@@ -83,8 +86,8 @@ class Bench:
             return row is not None and row["finished_at"] is not None
 
         await until(is_over, ENDED_LIMIT_S, "the end of the run")
-        row = await self._run(workflow_id)
-        return row["state"], row["outcome"]
+        run, _ = await definitions.run_with_steps(self.db, workflow_id)
+        return run.state, None if run.ending is None else dict(run.ending)
 
     async def _run(self, workflow_id: str) -> Any:
         return await self.db.pool.fetchrow("SELECT * FROM workflow_run WHERE workflow_id = $1", workflow_id)
@@ -96,8 +99,8 @@ class Bench:
 
     async def steps(self, workflow_id: str) -> dict[str, tuple[str, Json | None]]:
         """The run's steps: state and result by id."""
-        rows = await self.db.pool.fetch("SELECT * FROM workflow_step WHERE workflow_id = $1", workflow_id)
-        return {row["step_id"]: (row["state"], row["result"]) for row in rows}
+        _, steps = await definitions.run_with_steps(self.db, workflow_id)
+        return {step.step_id: (step.state, None if step.variables is None else dict(step.variables)) for step in steps}
 
     async def waits(self, workflow_id: str, step_id: str) -> None:
         """Wait until the run waits for this approval."""
@@ -314,8 +317,41 @@ async def test_cron_fires_by_its_schedule_until_paused(bench: Bench) -> None:
         assert await exists()
         await definitions.set_state(bench.db, bench.wakes, definition_id, "deleted")
         await until(gone, ENDED_LIMIT_S, "the end of the schedule")
-    trigger = await bench.db.pool.fetchval("SELECT trigger FROM workflow_run LIMIT 1")
+    run = await bench.db.pool.fetchrow("SELECT workflow_id, trigger FROM workflow_run LIMIT 1")
+    async with bench.db.pool.acquire() as connection:
+        what = as_workflow("trigger", run["workflow_id"])
+        [trigger] = await definitions.read(connection, [(bench.known.conversation_id, what, run["trigger"])])
+    assert trigger is not None
     assert trigger["kind"] == "schedule"
+
+
+async def test_what_a_workflow_says_is_sealed_and_gone_with_the_key_of_its_room(bench: Bench) -> None:
+    word = f"canary{uuid4().hex}"
+    async with bench.worker():
+        definition_id = await bench.add(NOTE, ASK, name=word)
+        workflow_id = await bench.start(definition_id, text=word)
+        await bench.waits(workflow_id, "sure")
+        for table in ("workflow_definition", "workflow_run", "workflow_step"):
+            rows = await bench.db.pool.fetch(f"SELECT * FROM {table}")  # noqa: S608  a name of ours
+            assert rows
+            assert word.encode() not in b"".join(
+                one if isinstance(one, bytes) else str(one).encode() for row in rows for one in row.values()
+            ), table
+        assert (await definitions.find(bench.db, word)).title == word
+        with pytest.raises(InvalidWorkflow, match="already"):
+            await bench.add(NOTE, name=word)
+        async with bench.db.hot() as connection:
+            await bench.db.keys.destroy(connection, bench.known.conversation_id)
+        client = await connect(bench.settings, bench.db)
+        await decide(client, workflow_id, Decision("sure", True, "Asha"))
+        # What is under way knows its steps; what they wrote since is sealed with the new key.
+        assert (await bench.ended(workflow_id))[0] == "done"
+        assert await bench.steps(workflow_id) == {
+            "note": ("done", None), "sure": ("done", {"approved": True, "by": "Asha"})
+        }  # fmt: skip
+        again = await bench.start(definition_id, text="more")
+        assert await bench.ended(again) == ("failed", {"error": "What this workflow does was erased."})
+    assert (await definitions.find(bench.db, str(definition_id))).title == definitions.GONE
 
 
 async def test_run_that_temporal_lost_goes_on_from_its_rows(bench: Bench) -> None:
@@ -370,11 +406,15 @@ async def test_worker_that_dies_around_an_action_leaves_one_effect(bench: Bench,
         process = await _worker_process(bench.settings, database_url, task_queue, crash=f"{point}:1")
         text = point.rpartition(".")[2]
         workflow_id = f"run-{text}"
+        async with bench.db.pool.acquire() as connection:
+            keys = await bench.db.keys.current(connection, [bench.known.conversation_id])
+        what, trigger = as_workflow("trigger", workflow_id), json.dumps({"text": text}).encode()
+        sealed = keys[bench.known.conversation_id].seal(what, trigger)
         await bench.db.pool.execute(
             "INSERT INTO workflow_run (workflow_id, definition_id, state, trigger) VALUES ($1, $2, 'running', $3)",
             workflow_id,
             definition_id,
-            {"text": text},
+            sealed,
         )
         client = await connect(bench.settings, bench.db)
         await _Feeder(client, bench.db, bench.wakes, task_queue)._start(workflow_id, definition_id)

@@ -178,10 +178,7 @@ async def test_the_overview_counts_what_there_is(site: Site, owner: Browser) -> 
             ids,
         )
         await session.execute(
-            text(
-                "INSERT INTO workflow_definition (id, person_id, conversation_id, name, spec)"
-                " VALUES (:d, :p, :c, 'w', '{}')"
-            ),
+            text("INSERT INTO workflow_definition (id, person_id, conversation_id) VALUES (:d, :p, :c)"),
             ids,
         )
         await session.execute(
