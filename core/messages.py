@@ -197,8 +197,11 @@ class InboundMessage:
 
     @property
     def text(self) -> str:
-        """What was written, captions included; empty when nothing was."""
-        return text_of(self.parts)
+        """What was written or spoken, captions included; empty when nothing was.
+
+        What was put together by tapping, an order or a form, is shown and is no request in words.
+        """
+        return text_of(tuple(part for part in self.parts if not isinstance(part, Card | Table)))
 
 
 @dataclass(frozen=True, slots=True)

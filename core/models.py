@@ -544,6 +544,23 @@ class Outbox(Base):
     )
 
 
+class DeliveryStatus(Base):
+    """When a provider said first that a piece of a message had come so far; one row for each status it told.
+
+    Each try that failed for the window's sake begins anew, so that the times of one are not taken for another's.
+    """
+
+    __tablename__ = "delivery_status"
+    outbox_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    attempt: Mapped[int] = mapped_column(
+        SmallInteger, primary_key=True, autoincrement=False, doc="how many tries the window had shut out before"
+    )
+    piece: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    status: Mapped[str] = mapped_column(primary_key=True)
+    at: Mapped[datetime] = mapped_column(doc="by the provider's clock where it tells, else when it told")
+    error: Mapped[str | None] = mapped_column(doc="why it failed; a sentence for staff")
+
+
 class Template(Base):
     """A message that WhatsApp has to approve before it goes out outside the 24-hour window, as one account has it.
 

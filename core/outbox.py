@@ -252,16 +252,24 @@ _GOES_ON = f"({_SETTLES} AND NOT g.last AND NOT {_FAILURE})"
 
 RECORD = f"""
 WITH given AS (
-    SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::int[], $8::int[], $9::bool[])
-        WITH ORDINALITY AS g(outbox_id, provider_message_id, status, error, rank, piece, last, n)
+    SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::int[], $8::int[], $9::bool[],
+                         $10::timestamptz[])
+        WITH ORDINALITY AS g(outbox_id, provider_message_id, status, error, rank, piece, last, at, n)
 ), found AS (
-    SELECT g.*, o.id FROM given g JOIN outbox o ON o.id = g.outbox_id
+    SELECT g.*, o.id, g.piece AS of_piece, cardinality(o.past_ids) AS past FROM given g
+    JOIN outbox o ON o.id = g.outbox_id
     WHERE (g.piece = o.piece AND (o.provider_message_id IS NULL OR o.provider_message_id = g.provider_message_id)
            OR g.piece < o.piece AND (g.provider_message_id = ANY(o.earlier_ids) OR o.doubt IS NOT NULL))
       AND (o.past_ids IS NULL OR NOT g.provider_message_id = ANY(o.past_ids))
     UNION ALL
-    SELECT g.*, o.id FROM given g JOIN outbox o ON o.provider_message_id = g.provider_message_id
+    SELECT g.*, o.id, o.piece AS of_piece, cardinality(o.past_ids) AS past FROM given g
+    JOIN outbox o ON o.provider_message_id = g.provider_message_id
     WHERE g.outbox_id IS NULL
+), noted AS (
+    INSERT INTO delivery_status (outbox_id, attempt, piece, status, at, error)
+    SELECT id, coalesce(past, 0), of_piece, status, coalesce(at, clock_timestamp()), error FROM found
+    ORDER BY id, of_piece, status, at
+    ON CONFLICT DO NOTHING
 ), told AS (
     SELECT DISTINCT ON (g.id) g.* FROM found g ORDER BY g.id, {_FAILURE} DESC, g.piece DESC, g.rank DESC
 ), locked AS MATERIALIZED (
@@ -292,8 +300,8 @@ WITH given AS (
 )
 SELECT n FROM found
 """
-"""What a provider says later. A status of an earlier piece changes nothing unless it is a failure, which refuses the
-whole message; one of a piece we were unsure of settles that piece."""
+"""What a provider says later, noted with its time. A status of an earlier piece changes nothing unless it is a failure,
+which refuses the whole message; one of a piece we were unsure of settles that piece."""
 
 State = Literal["sent", "refused", "unknown", "pending"]
 
@@ -410,6 +418,8 @@ class ProviderStatus:
     last: bool = True
     outside_window: bool = False
     """It failed for the 24-hour window's sake alone, so what becomes of it is decided again."""
+    at: datetime | None = None
+    """When it came so far, where the provider says."""
 
     @property
     def rank(self) -> int:
@@ -565,24 +575,21 @@ class Outbox:
         return await self._recording.submit(status)
 
     async def _record(self, statuses: Sequence[ProviderStatus]) -> list[bool]:
-        furthest: dict[tuple[int | None, str], ProviderStatus] = {}
-        for status in sorted(statuses, key=lambda one: one.rank):
-            furthest[(status.outbox_id, status.provider_message_id)] = status
         rows = await self._db.pool.fetch(
             RECORD,
-            [one.outbox_id for one in furthest.values()],
-            [one.provider_message_id for one in furthest.values()],
-            [one.status for one in furthest.values()],
-            [one.error for one in furthest.values()],
-            [one.rank for one in furthest.values()],
+            [one.outbox_id for one in statuses],
+            [one.provider_message_id for one in statuses],
+            [one.status for one in statuses],
+            [one.error for one in statuses],
+            [one.rank for one in statuses],
             list(FAILED),
             list(STATUS_ORDER),
-            [one.piece for one in furthest.values()],
-            [one.last for one in furthest.values()],
+            [one.piece for one in statuses],
+            [one.last for one in statuses],
+            [one.at for one in statuses],
         )
         known = {row["n"] for row in rows}
-        keys = {key for number, key in enumerate(furthest, 1) if number in known}
-        return [(status.outbox_id, status.provider_message_id) in keys for status in statuses]
+        return [number in known for number in range(1, len(statuses) + 1)]
 
     async def provider_ids(self, message: OutboundMessage) -> Collection[str]:
         """Provider ids of the conversation's other messages and pieces, and of tries that failed.

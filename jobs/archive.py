@@ -65,6 +65,7 @@ TABLES: Final[Mapping[str, str]] = {
     "change": "no words of its own; what was changed is in conversations/ as it is now",
     "file_fetch": "how a file of conversations/ came here",
     "outbox": "how a message of conversations/ was sent",
+    "delivery_status": "how a message of conversations/ was sent",
     "turn": "how a message of conversations/ was understood",
     "reminder": "reminders.json",
     "receipt": "receipts.json",

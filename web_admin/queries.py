@@ -22,7 +22,19 @@ from core.db import driver, is_away
 from core.errors import UserError
 from core.handoff import Handoff, Mode
 from core.messages import PARTS, ChannelName, Part
-from core.models import CannedReply, Conversation, Identity, Member, Message, Note, OptOut, Outbox, Person, Turn
+from core.models import (
+    CannedReply,
+    Conversation,
+    DeliveryStatus,
+    Identity,
+    Member,
+    Message,
+    Note,
+    OptOut,
+    Outbox,
+    Person,
+    Turn,
+)
 
 LIST_PAGE = 50
 """Conversations on one page."""
@@ -31,6 +43,8 @@ THREAD_PAGE = 60
 SEARCH_CHARS_MAX = 100
 SEALED_AS = frozenset({"conversation_id", "sealed", "event_id", "dedup_key", "identity_id", "slots"})
 ERASED = "This note was erased."
+STEPS_MAX = 2_000
+"""Of what providers said of the messages of one page: a few for each piece."""
 NOTES_MAX = 200
 """Notes of staff shown with one page of a conversation, the newest."""
 SHOWN = ("", "waiting", "mine", "trouble")
@@ -518,6 +532,16 @@ async def reach(session: AsyncSession, heading: Heading) -> Reach:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """What a provider said of one piece of a message, counted from 0, and when it came so far."""
+
+    piece: int
+    status: str
+    at: datetime
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Stored:
     """One message as stored, and how its delivery or its turn stands."""
 
@@ -539,6 +563,11 @@ class Stored:
     edited_at: datetime | None = None
     deleted_at: datetime | None = None
     template: str | None = None
+    sent_at: datetime | None = None
+    """When nothing more was to be sent of it, however that ended."""
+    pieces: int = 1
+    """How many messages of the provider's it was, as far as they have been sent."""
+    steps: tuple[Step, ...] = ()
 
 
 def _messages(conversation_id: UUID, upto: int | None) -> Select[*tuple[Any, ...]]:
@@ -553,6 +582,12 @@ def _messages(conversation_id: UUID, upto: int | None) -> Select[*tuple[Any, ...
             Outbox.error,
             Message.edited_at,
             Message.deleted_at,
+            # Where the window had shut out a try, what was said of that one counts too: it is there to see a change.
+            select(func.count())
+            .where(DeliveryStatus.outbox_id == Outbox.id)
+            .correlate(Outbox)
+            .scalar_subquery()
+            .label("told"),
         )
         .select_from(Message)
         .outerjoin(Turn, and_(Turn.id == Message.turn_id, Message.direction == "in"))
@@ -590,6 +625,8 @@ async def thread(session: AsyncSession, conversation_id: UUID, upto: int | None)
             Turn.slots,
             Outbox.kind,
             Outbox.template["name"].astext.label("template"),
+            Outbox.done_at.label("sent_at"),
+            (Outbox.piece + 1).label("pieces"),
             func.coalesce(Person.name, Identity.display_name).label("sender"),
         )
         .outerjoin(Identity, Identity.id == Message.identity_id)
@@ -601,8 +638,28 @@ async def thread(session: AsyncSession, conversation_id: UUID, upto: int | None)
     slots = await connection.keys.opened(
         connection, [(conversation_id, sealed.as_slots(row["turn_id"] or 0), row["slots"]) for row in rows]
     )
-    found = [_stored(*one) for one in zip(rows, said, slots, strict=True)]
+    steps = await _steps(session, [row["id"] for row in rows])
+    found = [_stored(*one, steps) for one in zip(rows, said, slots, strict=True)]
     return found[::-1]
+
+
+async def _steps(session: AsyncSession, ids: Sequence[int]) -> dict[int, tuple[Step, ...]]:
+    """What providers said of these messages, of each one's newest try, piece by piece."""
+    statement = (
+        select(DeliveryStatus)
+        .join(Outbox, Outbox.id == DeliveryStatus.outbox_id)
+        .where(
+            DeliveryStatus.outbox_id.in_(ids),
+            DeliveryStatus.attempt == func.coalesce(func.cardinality(Outbox.past_ids), 0),
+        )
+        .order_by(DeliveryStatus.outbox_id, DeliveryStatus.piece, DeliveryStatus.at)
+        .limit(STEPS_MAX)
+    )
+    found: dict[int, tuple[Step, ...]] = {}
+    for one in await session.scalars(statement):
+        step = Step(one.piece, one.status, one.at, one.error)
+        found[one.outbox_id] = (*found.get(one.outbox_id, ()), step)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -659,9 +716,11 @@ async def canned_replies(session: AsyncSession) -> Sequence[CannedReply]:
     return (await session.scalars(select(CannedReply).order_by(CannedReply.shortcut))).all()
 
 
-def _stored(row: RowMapping, json: bytes | None, slots: bytes | None) -> Stored:
+def _stored(row: RowMapping, json: bytes | None, slots: bytes | None, steps: Mapping[int, tuple[Step, ...]]) -> Stored:
     """A message from its row; its parts are None for kinds that this version does not know, and none once erased."""
-    shown = {name: value for name, value in row.items() if name not in SEALED_AS}
+    shown = {name: value for name, value in row.items() if name not in (*SEALED_AS, "told")}
+    shown["pieces"] = row["pieces"] or 1
+    shown["steps"] = steps.get(row["id"], ())
     shown["intent"] = sealed.with_slots(row["intent"], slots)
     if json is None:
         return Stored(**shown | {"parts": (), "deleted_at": row["deleted_at"] or row["created_at"]})

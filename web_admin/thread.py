@@ -24,12 +24,36 @@ KINDS = {
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """How far a message, or a piece of it, had come at a time; why it failed."""
+
+    state: words.State
+    time: str
+    moment: datetime
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """The way of one piece of a message, oldest step first; without a name where there is one piece."""
+
+    name: str | None
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Shown:
-    """One message in its group, with its state in words and its error, if any."""
+    """One message in its group, with its state in words and its error, if any, and how it came there."""
 
     message: Stored
     state: words.State | None
     kind: str | None
+    ways: tuple[Way, ...] = ()
+
+    @property
+    def last(self) -> Step | None:
+        """The newest step of all."""
+        return self.ways[-1].steps[-1] if self.ways and self.ways[-1].steps else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +112,8 @@ def blocks(messages: Sequence[Stored], zone: ZoneInfo, now: datetime, asides: Se
             drawn.append(Divider(words.day(message.created_at, zone, now), local.isoformat()))
             today = local
         ends = message.direction == "out" or last_of_turn[message.turn_id] == message.id
-        shown = Shown(message, words.message_state(message) if ends else None, _kind(message))
+        state = words.message_state(message) if ends else None
+        shown = Shown(message, state, _kind(message), ways(message, zone, now))
         group = drawn[-1]
         if (
             isinstance(group, Group)
@@ -111,6 +136,41 @@ def blocks(messages: Sequence[Stored], zone: ZoneInfo, now: datetime, asides: Se
         if message.turn_state == "dead" and ends:
             drawn.append(Note(GAVE_UP, f"dead-{message.seq}"))
     return drawn + [_private(note, zone, now) for note in notes]
+
+
+def ways(message: Stored, zone: ZoneInfo, now: datetime) -> tuple[Way, ...]:
+    """How an outgoing message came where it is: queued here, then what its provider said of each piece.
+
+    Steps stand in the order of a message's life, whatever order they were told in. A provider that tells nothing
+    has at least taken it.
+    """
+    if message.direction != "out":
+        return ()
+    count = max(message.pieces, *(step.piece + 1 for step in message.steps), 1)
+    made = []
+    for piece in range(count):
+        steps = [_step(words.State("Queued here"), message.created_at, zone, now)] if piece == 0 else []
+        told = {step.status: step for step in message.steps if step.piece == piece}
+        over = message.sent_at if piece == count - 1 else None
+        if over is not None and message.outbox_state == "sent" and not told.keys() & words.STEPS.keys():
+            steps.append(_step(words.STEPS["sent"], over, zone, now))
+        steps += [
+            _step(state, told[status].at, zone, now, told[status].error)
+            for status, state in words.STEPS.items()
+            if status in told
+        ]
+        if (
+            over is not None
+            and message.outbox_state in ("refused", "held")
+            and not told.keys() & {"failed", "undelivered"}
+        ):
+            steps.append(_step(words.delivery(message.outbox_state, None, done=True), over, zone, now))
+        made.append(Way(f"Part {piece + 1} of {count}" if count > 1 else None, tuple(steps)))
+    return tuple(made)
+
+
+def _step(state: words.State, at: datetime, zone: ZoneInfo, now: datetime, error: str | None = None) -> Step:
+    return Step(state, words.second(at, zone, now), at, error)
 
 
 def _private(note: Aside, zone: ZoneInfo, now: datetime) -> Private:

@@ -53,6 +53,18 @@ def delivery(state: str | None, provider_status: str | None, *, done: bool) -> S
             return State("Not sent", "wait")
 
 
+STEPS = {
+    "queued": State("Queued at the provider"),
+    "sending": State("Taken by the provider"),
+    "sent": State("Sent"),
+    "delivered": State("Delivered", "good"),
+    "read": State("Read", "good"),
+    "failed": State("Failed", "bad"),
+    "undelivered": State("Failed", "bad"),
+}
+"""What a provider says of one piece, in the order of a message's life."""
+
+
 def answering(turn_state: str | None) -> State:
     """How an inbound message stands."""
     match turn_state:
@@ -155,6 +167,12 @@ def day(moment: datetime, zone: ZoneInfo, now: datetime) -> str:
 def clock(moment: datetime, zone: ZoneInfo) -> str:
     """14:05"""
     return f"{moment.astimezone(zone):%H:%M}"
+
+
+def second(moment: datetime, zone: ZoneInfo, now: datetime) -> str:
+    """14:05:09 today, else the day with the time."""
+    date, time = day(moment, zone, now), f"{moment.astimezone(zone):%H:%M:%S}"
+    return time if date == "Today" else f"{date}, {time}"
 
 
 def when(moment: datetime, zone: ZoneInfo, now: datetime) -> str:

@@ -213,7 +213,7 @@ def parse(body: bytes, account: str, now: datetime, waba_id: str = "") -> Batch:
                     unreadable += 1
             for item in _items(value, "statuses"):
                 try:
-                    status = _status(item)
+                    status = _status(item, now)
                 except ValueError:
                     unreadable += 1
                 else:
@@ -239,8 +239,7 @@ def _message(item: object, value: Json, account: str, now: datetime) -> InboundM
     event_id, answered = _words(item.get("id")), _words(_object(item, "context").get("id"))
     if not _ID.fullmatch(event_id):
         raise ValueError("the message has no id")
-    seconds = str(item.get("timestamp", ""))
-    sent_at = datetime.fromtimestamp(int(seconds), UTC) if _SECONDS.fullmatch(seconds) else now
+    sent_at = _moment(item, now)
     if isinstance(kind, str) and kind in CHANGES:
         return _change(kind, _object(item, kind), sender, event_id, sent_at)
     return InboundMessage(
@@ -372,7 +371,7 @@ def _scalar(value: object) -> str:
     return _line(str(value), CELL_CHARS_MAX) if known else ""
 
 
-def _status(item: object) -> ProviderStatus | None:
+def _status(item: object, now: datetime) -> ProviderStatus | None:
     """One item of `statuses`; None for those that tell us nothing. Raises ValueError for what has no shape."""
     if not isinstance(item, dict):
         raise ValueError("a status is an object")
@@ -386,15 +385,22 @@ def _status(item: object) -> ProviderStatus | None:
     code = code if isinstance(code, int) else 0
     error = _reason(code) if status == "failed" else None
     shut = status == "failed" and code in WINDOW_CODES
+    at = _moment(item, now)
     if reference is None:
-        return ProviderStatus(None, sent_id, status, error, outside_window=shut)
+        return ProviderStatus(None, sent_id, status, error, outside_window=shut, at=at)
     row, piece, count = (int(number or 0) for number in reference.groups())
-    return ProviderStatus(row, sent_id, status, error, piece, piece + 1 >= count, shut)
+    return ProviderStatus(row, sent_id, status, error, piece, piece + 1 >= count, shut, at)
 
 
 def _reason(code: int) -> str:
     sentence = REASONS.get(code, "WhatsApp could not deliver the message.")
     return f"{sentence} (Meta {code})" if code else sentence
+
+
+def _moment(item: Json, now: datetime) -> datetime:
+    """When it happened by Meta's clock, or `now`."""
+    seconds = str(item.get("timestamp", ""))
+    return datetime.fromtimestamp(int(seconds), UTC) if _SECONDS.fullmatch(seconds) else now
 
 
 def _id_of(entry: object) -> object:

@@ -185,6 +185,8 @@ async def test_a_status_of_an_earlier_piece_changes_nothing(db: Database, state:
     await db.pool.execute("UPDATE outbox SET state = $1", state)
     assert await outbox.record(ProviderStatus(number, "SM0", "delivered", piece=0, last=False))
     assert await row(db) == (state, 1, False, None)
+    noted = await db.pool.fetch("SELECT piece, status FROM delivery_status")
+    assert [tuple(one) for one in noted] == [(0, "delivered")], "but it is shown"
 
 
 async def test_a_failure_of_an_earlier_piece_refuses_the_message(db: Database) -> None:

@@ -415,8 +415,8 @@ def test_a_batch_is_taken_apart_and_what_is_broken_costs_nothing_else() -> None:
         "wamid.3",
     ]
     assert batch.statuses[:2] == (
-        ProviderStatus(12, "wamid.9", "sent"),
-        ProviderStatus(None, "wamid.9", "read"),
+        ProviderStatus(12, "wamid.9", "sent", at=NOW),
+        ProviderStatus(None, "wamid.9", "read", at=NOW),
     )
     assert batch.unreadable == 8
 
@@ -424,6 +424,7 @@ def test_a_batch_is_taken_apart_and_what_is_broken_costs_nothing_else() -> None:
 def test_a_failure_comes_with_our_reference_and_a_sentence_for_staff() -> None:
     [status] = read(recorded("status_window_closed")).statuses
     assert (status.outbox_id, status.provider_message_id, status.status) == (4711, WAMID, "failed")
+    assert status.at == at(1750030073)
     assert status.error is not None
     assert "24 hours" in status.error
     assert "131047" in status.error

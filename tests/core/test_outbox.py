@@ -129,6 +129,30 @@ async def test_provider_statuses_only_move_forward(db: Database, said: Sequence[
     assert await db.pool.fetchval("SELECT provider_status FROM outbox") == kept
 
 
+async def test_each_status_is_noted_once_with_its_time_in_whatever_order_they_are_told(db: Database) -> None:
+    await put(db, await conversation(db), "a")
+    outbox = Outbox(db, lease_s=30)
+    [delivery] = await outbox.claim(WHATSAPP, 1)
+    number = delivery.message.outbox_id
+    await outbox.settle(sent(number))
+    at = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
+    told = [
+        ProviderStatus(number, "SM1", status, at=at + timedelta(seconds=after))
+        for status, after in (("read", 9), ("sent", 1), ("delivered", 4), ("sent", 2), ("read", 30))
+    ]
+    # At once, so that several share a statement, and once more each.
+    assert all(await asyncio.gather(*(outbox.record(one) for one in told)))
+    assert all([await outbox.record(one) for one in told])
+    assert await outbox.record(ProviderStatus(None, "SM1", "failed", "No.", at=at + timedelta(minutes=1)))
+    assert not await outbox.record(ProviderStatus(number, "SM-x", "delivered", at=at))
+    rows = await db.pool.fetch("SELECT piece, status, at, error FROM delivery_status WHERE outbox_id = $1", number)
+    noted = {row["status"]: (row["piece"], row["at"], row["error"]) for row in rows}
+    assert len(rows) == len(noted) == 4
+    assert noted["delivered"] == (0, at + timedelta(seconds=4), None)
+    assert noted["failed"] == (0, at + timedelta(minutes=1), "No.")
+    assert await db.pool.fetchval("SELECT provider_status FROM outbox") == "failed"
+
+
 async def test_a_status_settles_an_unknown_outcome_by_our_own_reference(db: Database) -> None:
     await put(db, await conversation(db), "a")
     outbox = Outbox(db, lease_s=30)

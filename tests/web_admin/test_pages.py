@@ -14,10 +14,12 @@ from core.db import Database
 from core.health import Health
 from core.inbox import Inbox
 from core.messages import Card, ChannelName, Choices, Contact, Fact, Location, Media, Table, Text, Voice
+from core.outbox import Outbox, ProviderStatus
 from core.sealed import as_message, by_identity
 from core.wake import Wakes
 from tests.web_admin.rows import Caller, answer, delivered, move, say
 from tests.web_admin.site import Answer, Browser, Site, running
+from web_admin.queries import thread_state
 
 STATIC = Path("web_admin/static")
 VENDORED = {
@@ -380,6 +382,32 @@ async def test_opening_a_thread_shows_it_and_leaves_a_row(site: Site, owner: Bro
             {"first_seq": 1, "last_seq": 4},
         )
     ]
+
+
+async def test_how_a_message_came_to_the_person_is_shown_and_followed(site: Site, owner: Browser) -> None:
+    conversation, _ = await say(site.db, Caller("Amina"), "hello")
+    seq = await answer(site.db, conversation, "Good morning.")
+    await delivered(site.db, conversation, seq)
+    before = await _thread_state(site.db, conversation)
+    outbox_id = await site.db.pool.fetchval("SELECT id FROM outbox WHERE conversation_id = $1", conversation)
+    outbox = Outbox(site.db, lease_s=30)
+    at = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
+    for status, after in (("read", 61), ("delivered", 2)):
+        told = ProviderStatus(outbox_id, "SM1", status, at=at + timedelta(seconds=after))
+        assert await outbox.record(told)
+    assert await _thread_state(site.db, conversation) != before
+    page = (await owner.get(f"/admin/conversations/{conversation}")).text
+    way = page[page.index("Queued here") :]
+    assert way.index("Delivered") < way.index("12:00:02") < way.index("Read") < way.index("12:01:01")
+    assert "Part 1" not in way
+    assert await outbox.record(ProviderStatus(outbox_id, "SM1", "failed", "<b>Not</b> on WhatsApp.", at=at))
+    page = (await owner.get(f"/admin/conversations/{conversation}")).text
+    assert "&lt;b&gt;Not&lt;/b&gt; on WhatsApp." in page[page.index("Queued here") :]
+
+
+async def _thread_state(db: Database, conversation: UUID) -> str:
+    async with db.transaction() as session:
+        return await thread_state(session, conversation)
 
 
 async def test_linked_identities_are_shown_with_their_conversations_and_that_is_recorded(

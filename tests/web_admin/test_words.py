@@ -9,8 +9,8 @@ import pytest
 
 from core.messages import Text
 from web_admin import charts, words
-from web_admin.queries import Hour, Stored, midnight_of
-from web_admin.thread import Divider, Group, Note, blocks
+from web_admin.queries import Hour, Step, Stored, midnight_of
+from web_admin.thread import Divider, Group, Note, blocks, ways
 
 NAIROBI = ZoneInfo("Africa/Nairobi")
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
@@ -195,3 +195,55 @@ def test_today_begins_when_the_zone_says(zone: str, now: str, midnight: str) -> 
 
 def test_an_hour_is_both_directions() -> None:
     assert Hour(NOW, 2, 3).total == 5
+
+
+ANSWERED = replace(SAID, direction="out", turn_id=None, kind="reply", outbox_state="sent", sent_at=NOW)
+
+
+def way_of(message: Stored) -> list[tuple[str | None, list[tuple[str, str, str | None]]]]:
+    """Each piece's name, and its steps as words, time and reason."""
+    return [
+        (way.name, [(step.state.words, step.time, step.error) for step in way.steps])
+        for way in ways(message, NAIROBI, NOW)
+    ]
+
+
+def later(seconds: int) -> datetime:
+    return NOW + timedelta(seconds=seconds)
+
+
+def test_the_way_of_a_message_stands_in_the_order_of_its_life() -> None:
+    told = (Step(0, "read", later(70)), Step(0, "sent", later(2)), Step(0, "delivered", later(3)))
+    assert way_of(replace(ANSWERED, steps=told)) == [
+        (
+            None,
+            [
+                ("Queued here", "12:00:00", None),
+                ("Sent", "12:00:02", None),
+                ("Delivered", "12:00:03", None),
+                ("Read", "12:01:10", None),
+            ],
+        )
+    ]
+    assert way_of(SAID) == []
+
+
+def test_what_a_provider_does_not_tell_is_what_we_know_ourselves() -> None:
+    assert way_of(replace(ANSWERED, sent_at=later(1))) == [
+        (None, [("Queued here", "12:00:00", None), ("Sent", "12:00:01", None)])
+    ]
+    assert way_of(replace(ANSWERED, outbox_state="pending", sent_at=None)) == [
+        (None, [("Queued here", "12:00:00", None)])
+    ]
+    [(_, steps)] = way_of(replace(ANSWERED, outbox_state="refused", sent_at=later(5)))
+    assert steps[-1] == ("Refused", "12:00:05", None)
+
+
+def test_a_failure_has_its_reason_and_each_piece_its_own_way() -> None:
+    told = (Step(0, "delivered", later(2)), Step(1, "sent", later(3)), Step(1, "failed", later(4), "Not on WhatsApp."))
+    several = replace(ANSWERED, outbox_state="refused", sent_at=later(4), pieces=3, steps=told)
+    assert way_of(several) == [
+        ("Part 1 of 3", [("Queued here", "12:00:00", None), ("Delivered", "12:00:02", None)]),
+        ("Part 2 of 3", [("Sent", "12:00:03", None), ("Failed", "12:00:04", "Not on WhatsApp.")]),
+        ("Part 3 of 3", [("Refused", "12:00:04", None)]),
+    ]
