@@ -163,12 +163,14 @@ class Files:
         identity_id: UUID | None = None,
         width: int | None = None,
         height: int | None = None,
+        id_: UUID | None = None,
     ) -> StoredFile:
         """Keep what comes in chunks of any size, one piece in memory at a time; how long it may be is for the caller.
 
-        Raises StoreUnavailable or whatever the chunks raise, with nothing kept.
+        With `id_` whoever finds it left behind knows it. Raises StoreUnavailable, FileGone where it was deleted
+        meanwhile, or whatever the chunks raise, with nothing kept.
         """
-        made = uuid4()
+        made = id_ or uuid4()
         async with reading(self._db) as connection:
             key = (await self._db.keys.current(connection, [conversation_id]))[conversation_id]
             sealed_name = key.seal(_what(made, b"name"), name.encode())

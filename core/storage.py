@@ -20,6 +20,8 @@ RETRIES_MAX = 3
 RETRY_S = 30
 PART_BYTES = 16 * 1024 * 1024
 """What a large object is sent in; one service takes nothing smaller."""
+PARTS_AT_ONCE = 2
+"""How many of them are in memory for one object."""
 
 
 class Missing(MathiaError):
@@ -61,7 +63,7 @@ class Storage:
 
         try:
             async with _translated():
-                await obstore.put_async(self._store, key, chunks, chunk_size=PART_BYTES)
+                await obstore.put_async(self._store, key, chunks, chunk_size=PART_BYTES, max_concurrency=PARTS_AT_ONCE)
         except Missing as error:
             raise StoreUnavailable("The bucket for files is not there. Check R2_BUCKET.") from error
 

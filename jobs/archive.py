@@ -5,15 +5,16 @@ what others said in a shared room nothing is here; a room is saved from its own 
 """
 
 import asyncio
+import re
 import zipfile
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
 import orjson
-from sqlalchemy import select
+from sqlalchemy import Text, cast, func, literal, select, tuple_, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from connectors.reminders.models import Reminder, open_contents
@@ -21,9 +22,10 @@ from core import conversations, people, receipts
 from core.conversations import StoredMessage
 from core.db import Database, driver
 from core.files import FileGone, Files, StoredFile
-from core.messages import PARTS
+from core.messages import PARTS, ChannelName
 from core.models import (
     Conversation,
+    EmailCode,
     Identity,
     Member,
     ModerationFlag,
@@ -32,6 +34,7 @@ from core.models import (
     Person,
     Receipt,
     RoomInvitation,
+    SiteUser,
     WorkflowDefinition,
     WorkflowRun,
     WorkflowStep,
@@ -39,14 +42,17 @@ from core.models import (
 from core.rooms import memberships
 from core.sealed import as_workflow
 from core.sniff import PICTURES
-from core.transcript import quoted
+from core.transcript import escaped, quoted
 from jobs import definitions
 
 ROWS_PAGE = 200
 """Rows of one table in memory at a time."""
+CHUNK_BYTES = 64 * 1024
 FILES_BYTES_MAX = 2 * 2**30
 """Of files in one archive; those that are beyond it are named in README.txt."""
 FILES_PAGE = 100
+UNSAFE = re.compile(r"[/\\\x00-\x1f]")
+"""What no name in the archive has, whatever a file is called: whoever unpacks it stays in its folder."""
 PACKED = ("image/", "audio/", "video/", "application/zip", "application/pdf", "application/vnd.openxmlformats")
 """Types that do not get smaller by being packed again."""
 
@@ -70,16 +76,16 @@ TABLES: Final[Mapping[str, str]] = {
     "reminder": "reminders.json",
     "receipt": "receipts.json",
     "workflow_definition": "workflows.json",
-    "workflow_run": "workflows.json",
-    "workflow_step": "workflows.json",
+    "workflow_run": "workflow_runs.json",
+    "workflow_step": "workflow_runs.json",
     "moderation_flag": "moderation.json",
     "mute": "moderation.json",
     "data_export": "archives such as this one",
-    "email_code": "secrets that have ended within minutes",
+    "email_code": "person.json: the addresses; codes are secrets that have ended within minutes",
     "link_code": "secrets that have ended within minutes",
     "link_try": "counts of wrong codes",
     "web_visitor": "the hash of a browser's token",
-    "site_user": "person.json: the identity it stands for",
+    "site_user": "person.json",
     "note": "what staff wrote to one another",
     "audit": "what staff and the system did",
     "canned_reply": "staff's",
@@ -105,12 +111,13 @@ ORDER BY created_at DESC, id
 README: Final[Mapping[str, str]] = {
     "en": """This is everything of yours that Mathia keeps, as of {at:%Y-%m-%d %H:%M} UTC. Times are in UTC.
 
-person.json          your name, language, time zone, chats, contacts, rooms and invitations you sent
+person.json          your name, language, time zone and plan, your chats and e-mail addresses, what you opted out of,
+                     contacts, rooms and invitations you sent
 conversations/       what was said: as .md to read and .json to work with. From rooms with others only what you said;
                      members save a whole room from its page
 files/               the files of your chats; each name begins as the id by which a conversation names it
 reminders.json       your reminders, past ones too
-workflows.json       your workflows, with their runs
+workflows.json       your workflows; workflow_runs.json has their runs
 receipts.json        what was done at your word, and with what result
 reactions.json       your reactions to messages
 moderation.json      where your words were flagged, and when you were muted
@@ -119,12 +126,13 @@ Not in it: codes and tokens, which are kept only as hashes; notes that staff wri
 """,
     "sw": """Hii ni data yako yote ambayo Mathia inahifadhi, kufikia {at:%Y-%m-%d %H:%M} UTC. Saa zote ni za UTC.
 
-person.json          jina lako, lugha, saa za eneo, gumzo, anwani, vyumba na mialiko uliyotuma
+person.json          jina lako, lugha, saa za eneo na mpango, gumzo na barua pepe zako, ulichokataa kutumiwa,
+                     anwani, vyumba na mialiko uliyotuma
 conversations/       yaliyosemwa: .md ya kusoma na .json ya kompyuta. Kwenye vyumba vya wengi ni uliyosema wewe tu;
                      wanachama huhifadhi chumba kizima kwenye ukurasa wake
 files/               faili za gumzo zako; jina huanza kama kitambulisho chake kwenye mazungumzo
 reminders.json       vikumbusho vyako, hata vya zamani
-workflows.json       taratibu zako, na utendaji wake
+workflows.json       taratibu zako; workflow_runs.json ina utendaji wake
 receipts.json        yaliyofanywa kwa agizo lako, na matokeo yake
 reactions.json       hisia zako kwa ujumbe
 moderation.json      maneno yako yaliyotiwa alama, na lini ulinyamazishwa
@@ -148,16 +156,19 @@ class Room:
 
 
 async def archive(
-    db: Database, files: Files, person_id: UUID, language: str, now: datetime, leave_out: Sequence[UUID] = ()
-) -> AsyncIterator[bytes]:
-    """The archive as it is made. `leave_out` are files that are earlier archives. Raises StoreUnavailable."""
+    db: Database, files: Files, person: UUID, identities: Sequence[UUID], language: str, now: datetime,
+    leave_out: Collection[UUID] = (), *, files_bytes_max: int = FILES_BYTES_MAX,
+) -> AsyncIterator[bytes]:  # fmt: skip
+    """The archive of the person of these identities, as it is made; the same while nothing of theirs changes.
+
+    `leave_out` are files that are earlier archives. Raises StoreUnavailable.
+    """
+    mine, leave_out = set(identities), set(leave_out)
     async with db.transaction() as session:
-        person = (await session.execute(select(Person.id).where(Person.id == people.current(person_id)))).scalar_one()
-        mine = set(await session.scalars(select(Identity.id).where(Identity.person_id == person)))
-        rooms = await _rooms(session, person)
+        rooms = await _rooms(session, identities)
     packer = Packer(now)
     missing: list[str] = []
-    bytes_left = FILES_BYTES_MAX
+    bytes_left = files_bytes_max
     for name, read in (
         ("person.json", _person), ("reminders.json", _reminders), ("workflows.json", _workflows),
         ("moderation.json", _moderation),
@@ -167,12 +178,14 @@ async def archive(
         yield await packer.whole(name, _json(found))
     async for chunk in packer.member("receipts.json", _listed(_receipts(db, person))):
         yield chunk
+    async for chunk in packer.member("workflow_runs.json", _listed(_runs(db, person))):
+        yield chunk
     async for chunk in packer.member("reactions.json", _listed(_reactions(db, rooms, mine))):
         yield chunk
     for room in rooms:
         async for chunk in packer.member(f"conversations/{room.name}.json", _listed(_said(db, room, mine))):
             yield chunk
-        async for chunk in packer.member(f"conversations/{room.name}.md", _read(db, room, mine)):
+        async for chunk in packer.member(f"conversations/{room.name}.md", _gathered(_read(db, room, mine))):
             yield chunk
     for room in rooms:
         async for file in _files(db, files, room, mine):
@@ -246,37 +259,54 @@ class _Out:
 
 def path_of(file: StoredFile) -> str:
     """Where a file is in the archive."""
-    return f"files/{file.id.hex[:8]}-{file.name}"
+    return f"files/{file.id.hex[:8]}-{UNSAFE.sub('_', file.name)}"
 
 
-async def _rooms(session: AsyncSession, person: UUID) -> list[Room]:
-    rows = await session.execute(
-        select(Conversation.id, Conversation.channel, Conversation.room, Identity.provider_id)
-        .join(Member, Member.conversation_id == Conversation.id)
-        .join(Identity, Identity.id == Member.identity_id)
-        .where(Identity.person_id == person)
-        .order_by(Conversation.created_at, Conversation.id, Identity.created_at)
+async def _rooms(session: AsyncSession, identities: Sequence[UUID]) -> list[Room]:
+    """The rooms of their own, those that are only mailed to among them, and the shared ones they are or were in."""
+    own = select(Conversation.id, literal(True).label("alone")).join(
+        Identity,
+        (Identity.channel == Conversation.channel)
+        & (Identity.account == Conversation.account)
+        & (Identity.provider_id == Conversation.room),
     )
-    found: dict[UUID, Room] = {}
-    for row in rows:
-        alone = row.room == row.provider_id
-        kind = row.channel if alone else f"{row.channel}-shared"
-        if row.id not in found:
-            found[row.id] = Room(row.id, f"{len(found) + 1:03}-{kind}", alone)
-    return list(found.values())
+    joined = select(Member.conversation_id, literal(False)).where(Member.identity_id.in_(identities))
+    every = union_all(own.where(Identity.id.in_(identities)), joined).subquery()
+    rows = await session.execute(
+        select(Conversation.id, Conversation.channel, func.bool_or(every.c.alone).label("alone"))
+        .join(every, every.c.id == Conversation.id)
+        .group_by(Conversation.id)
+        .order_by(Conversation.created_at, Conversation.id)
+    )
+    return [
+        Room(row.id, f"{number:03}-{row.channel}{'' if row.alone else '-shared'}", row.alone)
+        for number, row in enumerate(rows, 1)
+    ]
 
 
 async def _person(session: AsyncSession, person: UUID) -> dict[str, Any]:
     who = (await session.execute(select(Person).where(Person.id == person))).scalar_one()
     identities = (
         await session.execute(
-            select(Identity, OptOut.at)
+            select(Identity, OptOut, SiteUser)
             .outerjoin(OptOut, OptOut.identity_id == Identity.id)
+            .outerjoin(
+                SiteUser,
+                (Identity.channel == ChannelName.WEB)
+                & (SiteUser.site == Identity.account)
+                & (cast(SiteUser.visitor_id, Text) == Identity.provider_id),
+            )
             .where(Identity.person_id == person)
             .order_by(Identity.created_at, Identity.id)
         )
     ).all()
-    mine = [identity.id for identity, _ in identities]
+    mine = [identity.id for identity, _, _ in identities]
+    addresses = await session.execute(
+        select(EmailCode.address, func.min(EmailCode.created_at).label("at"))
+        .where(EmailCode.person_id == person)
+        .group_by(EmailCode.address)
+        .order_by("at", EmailCode.address)
+    )
     invitations = await session.scalars(
         select(RoomInvitation).where(RoomInvitation.identity_id.in_(mine)).order_by(RoomInvitation.created_at)
     )
@@ -290,12 +320,15 @@ async def _person(session: AsyncSession, person: UUID) -> dict[str, Any]:
             {
                 "channel": identity.channel,
                 "id": identity.provider_id,
+                "name": identity.display_name,
                 "since": identity.created_at,
                 "confirmed_at": identity.verified_at,
-                "opted_out_at": opted_out,
+                "opt_out": _columns(opted_out, "at", "how", "ended_at"),
+                "id_at_site": _columns(site_user, "site", "user_id", "created_at"),
             }
-            for identity, opted_out in identities
+            for identity, opted_out, site_user in identities
         ],
+        "addresses_given": [{"address": row.address, "at": row.at} for row in addresses],
         "contacts": [
             _columns(one, "name", "phone", "email", "note", "created_at")
             for one in await people.contacts(session, person)
@@ -321,35 +354,63 @@ async def _reminders(session: AsyncSession, person: UUID) -> list[dict[str, Any]
 
 async def _workflows(session: AsyncSession, person: UUID) -> list[dict[str, Any]]:
     statement = select(WorkflowDefinition).where(WorkflowDefinition.person_id == person)
-    found = (await session.scalars(statement.order_by(WorkflowDefinition.created_at))).all()
+    found = (await session.scalars(statement.order_by(WorkflowDefinition.created_at, WorkflowDefinition.id))).all()
+    values = [(one.conversation_id, as_workflow("spec", str(one.id)), one.spec) for one in found]
+    specs = await definitions.read(await driver(session), values)
+    return [
+        {"name": one.title, "spec": spec} | _columns(one, "id", "cron", "timezone", "state", "created_at")
+        for one, spec in zip(await definitions.opened(session, found), specs, strict=True)
+    ]
+
+
+async def _runs(db: Database, person: UUID) -> AsyncIterator[dict[str, Any]]:
+    """The runs of every workflow, oldest first."""
+    page = (
+        select(WorkflowRun, WorkflowDefinition.conversation_id)
+        .join(WorkflowDefinition, WorkflowDefinition.id == WorkflowRun.definition_id)
+        .where(WorkflowDefinition.person_id == person)
+        .order_by(WorkflowRun.created_at, WorkflowRun.workflow_id)
+        .limit(ROWS_PAGE)
+    )
+    after = page
+    while True:
+        async with db.transaction() as session:
+            found = (await session.execute(after)).all()
+            told = await _told_runs(session, [(run, place) for run, place in found])
+        for one in told:
+            yield one
+        if len(found) < ROWS_PAGE:
+            return
+        last = found[-1][0]
+        place = tuple_(WorkflowRun.created_at, WorkflowRun.workflow_id)
+        after = page.where(place > tuple_(last.created_at, last.workflow_id))
+
+
+async def _told_runs(session: AsyncSession, found: Sequence[tuple[WorkflowRun, UUID]]) -> list[dict[str, Any]]:
+    """These runs, each with the conversation it speaks in, and their steps; what they say is opened."""
+    places = {run.workflow_id: place for run, place in found}
+    statement = select(WorkflowStep).where(WorkflowStep.workflow_id.in_(places))
+    steps = (await session.scalars(statement.order_by(WorkflowStep.at, WorkflowStep.step_id))).all()
     connection = await driver(session)
+    results = await definitions.read(
+        connection,
+        [(places[one.workflow_id], as_workflow("result", one.workflow_id, one.step_id), one.result) for one in steps],
+    )
+    taken: dict[str, list[dict[str, Any]]] = {workflow_id: [] for workflow_id in places}
+    for step, result in zip(steps, results, strict=True):
+        taken[step.workflow_id].append(_columns(step, "step_id", "state", "at") | {"result": result})
     told = []
-    for one in await definitions.opened(session, found):
-
-        async def words(*values: tuple[bytes, bytes | None], place: UUID = one.conversation_id) -> list[Any]:
-            return await definitions.read(connection, [(place, what, sealed) for what, sealed in values])
-
-        runs = []
-        ran = select(WorkflowRun).where(WorkflowRun.definition_id == one.id).order_by(WorkflowRun.created_at)
-        for run in (await session.scalars(ran)).all():
-            steps = select(WorkflowStep).where(WorkflowStep.workflow_id == run.workflow_id).order_by(WorkflowStep.at)
-            taken = []
-            for step in (await session.scalars(steps)).all():
-                [result] = await words((as_workflow("result", run.workflow_id, step.step_id), step.result))
-                taken.append(_columns(step, "step_id", "state", "at") | {"result": result})
-            trigger, outcome = await words(
-                (as_workflow("trigger", run.workflow_id), run.trigger),
-                (as_workflow("outcome", run.workflow_id), run.outcome),
-            )
-            runs.append(
-                _columns(run, "state", "created_at", "finished_at")
-                | {"trigger": trigger, "outcome": outcome, "steps": taken}
-            )
-        [spec] = await words((as_workflow("spec", str(one.id)), one.spec))
+    for run, place in found:
+        trigger, outcome = await definitions.read(
+            connection,
+            [
+                (place, as_workflow("trigger", run.workflow_id), run.trigger),
+                (place, as_workflow("outcome", run.workflow_id), run.outcome),
+            ],
+        )
         told.append(
-            {"name": one.title, "spec": spec}
-            | _columns(one, "cron", "timezone", "state", "created_at")
-            | {"runs": runs}
+            _columns(run, "definition_id", "state", "created_at", "finished_at")
+            | {"trigger": trigger, "outcome": outcome, "steps": taken[run.workflow_id]}
         )
     return told
 
@@ -417,7 +478,7 @@ async def _said(db: Database, room: Room, mine: set[UUID]) -> AsyncIterator[dict
 
 async def _read(db: Database, room: Room, mine: set[UUID]) -> AsyncIterator[bytes]:
     async for one in _messages(db, room, mine):
-        who = "You" if one.inbound else one.author or "Mathia"
+        who = "You" if one.inbound else escaped(one.author or "Mathia")
         state = " (deleted)" if one.deleted_at else " (edited)" if one.edited_at else ""
         yield f"**{who}** {one.created_at:%Y-%m-%d %H:%M} UTC{state}\n\n{quoted(one.parts)}\n".encode()
 
@@ -431,15 +492,28 @@ async def _files(db: Database, files: Files, room: Room, mine: set[UUID]) -> Asy
 
 
 async def _listed(values: AsyncIterator[dict[str, Any]]) -> AsyncIterator[bytes]:
-    """A JSON list of what comes, ROWS_PAGE of it at a time."""
-    first, waiting = True, bytearray(b"[")
-    async for value in values:
-        waiting += (b"\n" if first else b",\n") + orjson.dumps(value)
-        first = False
-        if len(waiting) > 2**16:
+    """A JSON list of what comes."""
+
+    async def items() -> AsyncIterator[bytes]:
+        before = b"[\n"
+        async for value in values:
+            yield before + orjson.dumps(value)
+            before = b",\n"
+        yield b"[]\n" if before == b"[\n" else b"\n]\n"
+
+    async for chunk in _gathered(items()):
+        yield chunk
+
+
+async def _gathered(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The same in chunks of CHUNK_BYTES: packing each is a call of a thread."""
+    waiting = bytearray()
+    async for chunk in chunks:
+        waiting += chunk
+        if len(waiting) >= CHUNK_BYTES:
             yield bytes(waiting)
             waiting.clear()
-    yield bytes(waiting) + b"\n]\n"
+    yield bytes(waiting)
 
 
 async def _once(data: bytes) -> AsyncIterator[bytes]:
@@ -447,7 +521,11 @@ async def _once(data: bytes) -> AsyncIterator[bytes]:
 
 
 def _columns(row: Any, *names: str) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in names}
+    """These columns of a row; none of no row."""
+    if row is None:
+        return {}
+    values = {name: getattr(row, name) for name in names}
+    return {name: str(value) if isinstance(value, UUID) else value for name, value in values.items()}
 
 
 def _json(value: Any) -> bytes:

@@ -3,7 +3,8 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -27,6 +28,8 @@ HOLD_S = 15.0
 """How often the lease is made longer while the archive is made."""
 TRIES_MAX = 5
 TIDY_S = 300.0
+AT_ONCE = 1
+"""How many archives a worker makes at a time; its other threads are for what somebody waits for."""
 MEDIA_TYPE = "application/zip"
 EXPORTS = Waiting("export", exports.CLAIMABLE, again_s=15.0)
 
@@ -51,13 +54,26 @@ class Hands:
     db: Database
     wakes: Wakes
     files: Files
+    places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 
 
 async def export(hands: Hands, export_id: int) -> None:
-    """Make one archive; of any number of calls, at once or later, one has an effect."""
-    claimed = await exports.claim(hands.db, export_id, LEASE)
-    if claimed is None:
+    """Make one archive; of any number of calls, at once or later, one has an effect.
+
+    Where others are being made it is left to the sweep, which hands it out again.
+    """
+    if hands.places.locked():
         return
+    async with hands.places:
+        claimed = await exports.claim(hands.db, export_id, LEASE)
+        if claimed is not None:
+            await _export(hands, claimed)
+
+
+async def _export(hands: Hands, claimed: Claimed) -> None:
+    # Whoever had it before may have died between keeping its archive and telling of it.
+    with suppress(StoreUnavailable):
+        await hands.files.delete(exports.files_until(claimed.id, claimed.attempt - 1))
     language = claimed.language if claimed.language in TOLD else "en"
     if claimed.attempt > TRIES_MAX:
         await exports.settle(hands.db, hands.wakes, claimed, None, (Text(text=FAILED[language]),))
@@ -68,7 +84,7 @@ async def export(hands: Hands, export_id: int) -> None:
         return
     except (StoreUnavailable, FileGone) as error:
         # Its lease ends by itself, and the sweep hands it out again.
-        log.warning("export.failed", export_id=export_id, attempt=claimed.attempt, error=type(error).__name__)
+        log.warning("export.failed", export_id=claimed.id, attempt=claimed.attempt, error=type(error).__name__)
         return
     if not await exports.settle(hands.db, hands.wakes, claimed, file.id, _told(file, language)):
         await hands.files.delete([file.id])
@@ -77,10 +93,11 @@ async def export(hands: Hands, export_id: int) -> None:
 async def _made(hands: Hands, claimed: Claimed, language: str) -> StoredFile:
     now = datetime.now(UTC)
     earlier = await exports.files_of(hands.db, claimed.person_id)
-    chunks = archive(hands.db, hands.files, claimed.person_id, language, now, earlier)
+    chunks = archive(hands.db, hands.files, claimed.person_id, claimed.identities, language, now, earlier)
     return await hands.files.keep(
-        claimed.conversation_id, _held(hands, claimed, chunks), name=f"mathia-{now:%Y-%m-%d}.zip", media_type=MEDIA_TYPE
-    )
+        claimed.conversation_id, _held(hands, claimed, chunks), name=f"mathia-{now:%Y-%m-%d}.zip",
+        media_type=MEDIA_TYPE, id_=exports.file_of(claimed.id, claimed.attempt),
+    )  # fmt: skip
 
 
 async def _held(hands: Hands, claimed: Claimed, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -107,7 +124,7 @@ async def tidy_exports(db: Database, files: Files) -> None:
     while True:
         try:
             if old := await exports.expired(db):
-                await files.delete([file_id for _, file_id in old])
+                await files.delete([file_id for _, made in old for file_id in made])
                 await exports.forget(db, [export_id for export_id, _ in old])
                 log.info("exports.expired", count=len(old))
             outage.over()

@@ -15,17 +15,21 @@ import orjson
 import pytest
 
 import connectors.reminders.models  # noqa: F401  its table is one of those that are accounted for
-from core import exports
+from core import exports, rooms
 from core.catalog import Catalog
+from core.changes import Change
 from core.db import Database
 from core.files import PIECE_BYTES, FileGone, Files
-from core.messages import Address, InboundMessage, Media, Part, Text
+from core.messages import Address, ChannelName, Contact, InboundMessage, Location, Media, Part, Text, Voice
 from core.models import Base
+from core.outbox import NewMessage, post
+from core.rooms import Place
+from core.sealed import as_note, as_workflow
 from core.settings import Settings
 from core.storage import Storage
 from core.workflows import parse_draft
 from jobs import definitions
-from jobs.archive import TABLES
+from jobs.archive import TABLES, archive
 from jobs.export import LEASE, TRIES_MAX, Hands, export
 from tests.core.speaking import TELEGRAM, WHATSAPP, Mathia, at, mathia
 from tests.said import messages
@@ -58,15 +62,15 @@ class Scene:
         )
         return found
 
-    async def flow(self, who: Address, word: str) -> None:
-        """A workflow of theirs that says the word, and a run of it that is asked for."""
+    async def flow(self, who: Address, word: str) -> str:
+        """A workflow of theirs that says the word, and a run of it that is asked for; the run's id."""
         db, wakes = self.mathia.db, self.mathia.wakes
         draft = parse_draft({"name": word, "steps": [{"id": "one", "kind": "say", "text": word}]})
         made = await definitions.add(
             db, wakes, draft, Catalog((), Settings(_env_file=None)), person_id=await self.mathia.person(who),
             conversation_id=await self.conversation(who), default_timezone="UTC",
         )  # fmt: skip
-        await definitions.request_run(db, wakes, made, {"word": word})
+        return await definitions.request_run(db, wakes, made, {"word": word})
 
     async def attach(self, who: Address, data: bytes, name: str) -> None:
         """A file arrives."""
@@ -122,26 +126,230 @@ async def test_everything_of_a_person_is_in_it_from_all_their_chats(
         told = await hear(ASHA_TOO, "export my data")
         assert "archive" in told
         await here.make()
-        [archive] = await here.archives(ASHA_TOO)
-    every = b"\n".join(archive.values()) + "\n".join(archive).encode()
+        [packed] = await here.archives(ASHA_TOO)
+    every = b"\n".join(packed.values()) + "\n".join(packed).encode()
     for word in ("name", "contact", "reminder", "file", "telegram", "mine", "-name.txt", "workflow"):
         assert f"canary{word}".encode() in every.lower(), word
     assert b"canaryothers" not in every
     assert {
         "person.json", "reminders.json", "workflows.json", "moderation.json", "receipts.json", "reactions.json",
         "README.txt",
-    } < set(archive)  # fmt: skip
-    person = orjson.loads(archive["person.json"])
+    } < set(packed)  # fmt: skip
+    person = orjson.loads(packed["person.json"])
     assert [contact["name"] for contact in person["contacts"]] == ["Canarycontact"]
-    [flow] = orjson.loads(archive["workflows.json"])
-    assert flow["name"] == flow["spec"]["steps"][0]["text"] == flow["runs"][0]["trigger"]["word"] == "canaryworkflow"
+    [flow], [run] = orjson.loads(packed["workflows.json"]), orjson.loads(packed["workflow_runs.json"])
+    assert flow["name"] == flow["spec"]["steps"][0]["text"] == run["trigger"]["word"] == "canaryworkflow"
+    assert run["definition_id"] == flow["id"]
     assert {chat["channel"] for chat in person["chats"]} == {"whatsapp", "telegram"}
-    [whatsapp] = [name for name in archive if name.endswith("whatsapp.json")]
-    said: list[dict[str, Any]] = orjson.loads(archive[whatsapp])
+    [whatsapp] = [name for name in packed if name.endswith("whatsapp.json")]
+    said: list[dict[str, Any]] = orjson.loads(packed[whatsapp])
     assert [one["number"] for one in said] == list(range(1, len(said) + 1))
-    [kept] = [name for name in archive if name.startswith("files/")]
-    assert archive[kept].startswith(b"canaryfile")
-    assert len(archive[kept]) == len(b"canaryfile") + PIECE_BYTES + 5
+    [kept] = [name for name in packed if name.startswith("files/")]
+    assert packed[kept].startswith(b"canaryfile")
+    assert len(packed[kept]) == len(b"canaryfile") + PIECE_BYTES + 5
+
+
+async def plant(here: Scene, word: str, phone: Address, chat: Address, browser: Place) -> dict[str, str]:
+    """Leave a word in everything a person can leave; what each was said in, by the word that was left."""
+    db, hear = here.mathia.db, here.mathia.hear
+    left: dict[str, str] = {}
+
+    def leave(what: str) -> str:
+        left[f"{word}{what}"] = what
+        return f"{word}{what}"
+
+    hello = InboundMessage(phone, uuid4().hex, (Text(text=leave("text")),), datetime.now(UTC), leave("displayed"))
+    await here.mathia.inbox.receive([hello])
+    await here.mathia.answer()
+    await hear(phone, f"my name is {leave('name').capitalize()}")
+    await hear(phone, f"save {leave('contact').capitalize()}'s number 0712345678")
+    await db.pool.execute("UPDATE contact SET note = $1 WHERE name ILIKE $2", leave("note"), f"{word}contact")
+    await hear(phone, f"remind me tomorrow at 9 to {leave('reminder')}")
+    await hear(phone, f"my e-mail is {leave('mailbox')}@example.com")
+    await here.attach(phone, leave("inside").encode() + bytes(PIECE_BYTES + 5), f"{leave('file')}.txt")
+    await here.send(
+        phone,
+        Media(media_type="image/png", ref="lost:gone", filename=f"{leave('lost')}.png", caption=leave("caption")),
+        Voice(media_type="audio/ogg", ref="lost:gone", transcript=leave("transcript")),
+        Location(latitude=-1.3, longitude=36.8, label=leave("place")),
+        Contact(name=leave("shared"), phones=("+254700111222",)),
+    )
+    corrected = InboundMessage(phone, uuid4().hex, (Text(text=f"{word}mistake"),), datetime.now(UTC))
+    regretted = InboundMessage(phone, uuid4().hex, (Text(text=f"{word}regret"),), datetime.now(UTC))
+    await here.mathia.inbox.receive([corrected, regretted])
+    at = datetime.now(UTC) + timedelta(seconds=1)
+    for change in (
+        Change(phone, uuid4().hex, "edit", corrected.event_id, at, parts=(Text(text=leave("edited")),)),
+        Change(phone, uuid4().hex, "delete", regretted.event_id, at),
+        Change(phone, uuid4().hex, "reaction", corrected.event_id, at, emoji=(leave("reaction"),)),
+    ):
+        assert (await here.mathia.inbox.change(change)).state == "applied"
+    await here.mathia.answer()
+
+    await hear(chat, leave("chat"))
+    await hear(chat, await here.mathia.code(phone))
+    person, room = await here.mathia.person(phone), await here.conversation(phone)
+    assert await here.mathia.person(chat) == person
+
+    run = await here.flow(phone, leave("workflow"))
+    async with db.hot() as connection:
+        said = NewMessage(room, (Text(text=leave("helper")),), "staff", uuid4().hex, author="owner")
+        await post(connection, [said])
+        key = (await connection.keys.current(connection, [room]))[room]
+        note = key.seal(as_note("owner", f"{word}-n"), f"{word}private".encode())
+        await connection.execute(
+            "INSERT INTO note (conversation_id, author, sealed, nonce) VALUES ($1, 'owner', $2, $3)",
+            room, note, f"{word}-n",
+        )  # fmt: skip
+        await connection.execute(
+            "INSERT INTO workflow_step (workflow_id, step_id, state, result) VALUES ($1, 's', 'done', $2)",
+            run, key.seal(as_workflow("result", run, "s"), orjson.dumps({"text": leave("result")})),
+        )  # fmt: skip
+        assert await definitions.end(connection, run, "failed", {"error": leave("outcome")})
+        await connection.execute(
+            "INSERT INTO moderation_flag (message_id, label, score, judge, person_id)"
+            " SELECT max(id), $1, 1, 'word list', $2 FROM message WHERE direction = 'in'",
+            leave("flag"), person,
+        )  # fmt: skip
+        await connection.execute(
+            "INSERT INTO site_user (site, user_id, visitor_id) VALUES ($1, $2, $3)",
+            browser.account, leave("customer"), browser.visitor,
+        )  # fmt: skip
+
+    # A shared room on the web, in which somebody else says something too; and they have left it since.
+    async with db.transaction() as session:
+        shared = await rooms.create(session, browser, leave("title"), leave("nickname"), now=datetime.now(UTC))
+        await rooms.invite(
+            session, browser, shared, address=f"{leave('invited')}@example.com", mailbox="bot@mathia.example",
+            base_url="https://chat.example", language="en", now=datetime.now(UTC),
+        )  # fmt: skip
+    group = Address(ChannelName.WEB, browser.account, rooms.name_of(shared), str(browser.visitor))
+    await here.send(group, Text(text=leave("inroom")))
+    mine = await db.pool.fetchval("SELECT id FROM identity WHERE provider_id = $1", str(browser.visitor))
+    await db.pool.execute("UPDATE identity SET person_id = $1 WHERE id = $2", person, mine)
+    return left
+
+
+async def test_nothing_that_a_person_left_is_missing_and_nothing_of_another_is_there(
+    db: Database, valkey_url: str, tmp_path: Path
+) -> None:
+    async with scene(db, valkey_url, tmp_path) as here:
+        browsers = Place("default", uuid4()), Place("default", uuid4())
+        left = await plant(here, "canary", ASHA, ASHA_TOO, browsers[0])
+        strange = await plant(here, "stranger", at(WHATSAPP, "whatsapp:+254700000002"), BARAKA, browsers[1])
+        assert {what for what in left.values()} == {what for what in strange.values()}
+        # The other one also writes in a room of theirs, and is in it when it is exported.
+        room = await db.pool.fetchval(
+            "SELECT c.room FROM conversation c JOIN member m ON m.conversation_id = c.id JOIN identity i ON"
+            " i.id = m.identity_id WHERE c.title IS NOT NULL AND i.provider_id = $1",
+            str(browsers[0].visitor),
+        )
+        await here.send(
+            Address(ChannelName.WEB, "default", room, str(browsers[1].visitor)), Text(text="strangerinourroom")
+        )
+        await here.mathia.hear(ASHA, "export my data")
+        await here.make()
+        [packed] = await here.archives(ASHA)
+    every = {name: data.decode(errors="replace").replace("\\", "").casefold() for name, data in packed.items()}
+    whole = "\n".join([*every, *every.values()])
+    assert [word for word in left if word not in whole] == []
+    assert "stranger" not in whole
+    for gone in ("canarymistake", "canaryregret", "canaryprivate"):
+        assert gone not in whole, gone
+    for name, data in packed.items():
+        if name.endswith(".json"):
+            orjson.loads(data)
+
+
+async def test_whoever_dies_before_telling_leaves_no_archive_behind(
+    db: Database, valkey_url: str, tmp_path: Path
+) -> None:
+    async with scene(db, valkey_url, tmp_path) as here:
+        await here.mathia.hear(ASHA, "export my data")
+        [row] = await db.pool.fetch(exports.CLAIMABLE, 10)
+        died = await exports.claim(db, row["id"], LEASE)
+        assert died is not None
+
+        async def half() -> AsyncIterator[bytes]:
+            yield b"an archive that nobody was told of"
+
+        await here.files.keep(
+            died.conversation_id, half(), name="a.zip", media_type="application/zip",
+            id_=exports.file_of(died.id, died.attempt),
+        )  # fmt: skip
+        await db.pool.execute("UPDATE data_export SET lease_until = lease_until - $1::interval", LEASE)
+        await here.make()
+        [packed] = await here.archives(ASHA)
+        assert not [name for name in packed if name.startswith("files/")]
+        assert await db.pool.fetchval("SELECT count(*) FROM file WHERE state = 'kept'") == 1
+        assert len(list((tmp_path / "files").iterdir())) == 1
+
+
+async def test_what_was_unlinked_meanwhile_is_not_told(db: Database, valkey_url: str, tmp_path: Path) -> None:
+    """Whose an archive is, is looked at again in the transaction that tells of it."""
+    async with scene(db, valkey_url, tmp_path) as here:
+        await here.mathia.hear(ASHA, "canaryphone")
+        await here.mathia.hear(ASHA_TOO, "canarytelegram")
+        await here.mathia.hear(ASHA_TOO, await here.mathia.code(ASHA))
+        await here.mathia.hear(ASHA, "export my data")
+        [row] = await db.pool.fetch(exports.CLAIMABLE, 10)
+        claimed = await exports.claim(db, row["id"], LEASE)
+        assert claimed is not None
+        await here.mathia.hear(ASHA_TOO, "unlink")
+        made = exports.file_of(claimed.id, claimed.attempt)
+        assert not await exports.settle(db, here.mathia.wakes, claimed, made, (Text(text="no"),))
+        await here.make()
+        [packed] = await here.archives(ASHA)
+    whole = b"\n".join(packed.values())
+    assert b"canaryphone" in whole
+    assert b"canarytelegram" not in whole
+
+
+async def test_a_worker_makes_one_at_a_time_and_leaves_the_others_to_the_sweep(
+    db: Database, valkey_url: str, tmp_path: Path
+) -> None:
+    async with scene(db, valkey_url, tmp_path) as here:
+        for who in (ASHA, BARAKA):
+            await here.mathia.hear(who, "export my data")
+        rows = await db.pool.fetch(exports.CLAIMABLE, 10)
+        await asyncio.gather(*(export(here.hands, row["id"]) for row in rows))
+        assert await db.pool.fetchval("SELECT count(*) FROM data_export WHERE state = 'done'") == 1
+        await here.make()
+        assert await db.pool.fetchval("SELECT count(*) FROM data_export WHERE state = 'done'") == 2
+
+
+async def test_the_same_things_make_the_same_archive_and_no_name_leads_out_of_it(
+    db: Database, valkey_url: str, tmp_path: Path
+) -> None:
+    async with scene(db, valkey_url, tmp_path) as here:
+        await here.mathia.hear(ASHA, "hello <script> =1+1 [x](http://x)")
+        await here.attach(ASHA, b"one", "../../etc/passwd.txt")
+        await here.attach(ASHA, b"two", "..\\evil.txt")
+        await here.attach(ASHA, bytes(5 * PIECE_BYTES), "large.txt")
+        person = await here.mathia.person(ASHA)
+        identities = [row["id"] for row in await db.pool.fetch("SELECT id FROM identity")]
+        now = datetime.now(UTC)
+        made = [[chunk async for chunk in archive(db, here.files, person, identities, "en", now)] for _ in range(2)]
+    assert max(map(len, made[0])) <= 2 * PIECE_BYTES  # It comes as it is made, never whole.
+    assert b"".join(made[0]) == b"".join(made[1])
+    names = unzipped(b"".join(made[0]))
+    assert all(name.count("/") <= 1 and "\\" not in name and not name.startswith("/") for name in names)
+    [written] = [data for name, data in names.items() if name.endswith("whatsapp.md")]
+    assert b"hello \\<script\\> =1\\+1 \\[x\\]\\(http" in written
+
+
+async def test_files_beyond_the_limit_are_named_and_left_out(db: Database, valkey_url: str, tmp_path: Path) -> None:
+    async with scene(db, valkey_url, tmp_path) as here:
+        await here.mathia.hear(ASHA, "hello")
+        for name, size in (("older.txt", 600), ("large.txt", 900), ("newest.txt", 400)):
+            await here.attach(ASHA, bytes(size), name)
+        person = await here.mathia.person(ASHA)
+        identities = [row["id"] for row in await db.pool.fetch("SELECT id FROM identity")]
+        made = archive(db, here.files, person, identities, "sw", datetime.now(UTC), files_bytes_max=1_000)
+        names = unzipped(b"".join([chunk async for chunk in made]))
+    assert sorted(name.rpartition("-")[2] for name in names if name.startswith("files/")) == ["newest.txt", "older.txt"]
+    assert "large.txt" in names["README.txt"].decode().partition("Faili zisizomo")[2]
+    assert "older.txt" not in names["README.txt"].decode()
 
 
 async def test_one_is_made_at_a_time_few_a_day_and_none_in_another(
@@ -159,7 +367,7 @@ async def test_one_is_made_at_a_time_few_a_day_and_none_in_another(
         assert "tomorrow" in await here.mathia.hear(ASHA, "export my data")
         archives = await here.archives(ASHA)
     assert len(archives) == exports.EXPORTS_DAY_MAX
-    assert [sum(name.startswith("files/") for name in archive) for archive in archives] == [1, 1, 1]
+    assert [sum(name.startswith("files/") for name in one) for one in archives] == [1, 1, 1]
 
 
 async def test_in_a_group_nobody_gets_it(db: Database, valkey_url: str, tmp_path: Path) -> None:
@@ -205,9 +413,9 @@ async def test_an_archive_is_deleted_after_a_day(db: Database, valkey_url: str, 
         await here.make()
         assert await exports.expired(db) == []
         await db.pool.execute("UPDATE data_export SET done_at = done_at - $1::interval", timedelta(hours=24, seconds=1))
-        [(export_id, file_id)] = await exports.expired(db)
-        [file] = await here.files.find([file_id])
-        await here.files.delete([file_id])
+        [(export_id, made)] = await exports.expired(db)
+        [file] = await here.files.find(made)
+        await here.files.delete(made)
         await exports.forget(db, [export_id])
         assert await exports.expired(db) == []
         with pytest.raises(FileGone):
