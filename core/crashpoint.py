@@ -29,6 +29,8 @@ POINTS = (
     "reminders.committed",
     "workflow.step_started",
     "workflow.step_ran",
+    "export.packing",
+    "export.kept",
 )
 """Every point, in the order a message passes them. A point is added here and hit in one place."""
 

@@ -13,7 +13,7 @@ from uuid import UUID, uuid5
 from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
-from core import people
+from core import audit, people
 from core.db import Database
 from core.errors import LimitReached
 from core.messages import Part
@@ -107,7 +107,9 @@ async def request(db: Database, person_id: UUID, conversation_id: UUID, key: str
             return False
         if made >= EXPORTS_DAY_MAX:
             raise TooMany(f"{made} archives in 24 hours")
-        await session.execute(insert(DataExport).values(person_id=person, conversation_id=conversation_id, key=key))
+        new = insert(DataExport).values(person_id=person, conversation_id=conversation_id, key=key)
+        export_id = await session.scalar(new.returning(DataExport.id))
+        await audit.record(session, f"person:{person}", "data.export_asked", f"export:{export_id}")
         await session.execute(text("SELECT pg_notify('mathia', 'export')"))
     return True
 

@@ -141,8 +141,8 @@ Hazimo: misimbo na tokeni, zinazohifadhiwa kama hash tu; maandishi ya wafanyakaz
 """,
 }
 LEFT_OUT = {
-    "en": "\nFiles that are not in it, because the archive would be too large or they are gone:\n{names}\n",
-    "sw": "\nFaili zisizomo, kwa sababu faili ingekuwa kubwa mno au hazipo tena:\n{names}\n",
+    "en": "\nFiles that are not in it, because it holds at most {limit:,} bytes of files or they are gone:\n{names}\n",
+    "sw": "\nFaili zisizomo, kwa sababu hubeba baiti {limit:,} tu za faili au hazipo tena:\n{names}\n",
 }
 
 
@@ -157,17 +157,18 @@ class Room:
 
 async def archive(
     db: Database, files: Files, person: UUID, identities: Sequence[UUID], language: str, now: datetime,
-    leave_out: Collection[UUID] = (), *, files_bytes_max: int = FILES_BYTES_MAX,
+    leave_out: Collection[UUID] = (), *, left_out: list[str] | None = None, files_bytes_max: int = FILES_BYTES_MAX,
 ) -> AsyncIterator[bytes]:  # fmt: skip
     """The archive of the person of these identities, as it is made; the same while nothing of theirs changes.
 
-    `leave_out` are files that are earlier archives. Raises StoreUnavailable.
+    `leave_out` are files that are earlier archives; `left_out` gets the names of those that are gone, or beyond
+    `files_bytes_max`. Raises StoreUnavailable.
     """
     mine, leave_out = set(identities), set(leave_out)
     async with db.transaction() as session:
         rooms = await _rooms(session, identities)
     packer = Packer(now)
-    missing: list[str] = []
+    missing = [] if left_out is None else left_out
     bytes_left = files_bytes_max
     for name, read in (
         ("person.json", _person), ("reminders.json", _reminders), ("workflows.json", _workflows),
@@ -202,7 +203,7 @@ async def archive(
                 missing.append(file.name)
     text = README[language].format(at=now)
     if missing:
-        text += LEFT_OUT[language].format(names="\n".join(missing))
+        text += LEFT_OUT[language].format(limit=files_bytes_max, names="\n".join(missing))
     yield await packer.whole("README.txt", text.encode())
     yield packer.end()
 

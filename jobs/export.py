@@ -10,14 +10,14 @@ from typing import Final
 
 import structlog
 
-from core import exports
+from core import crashpoint, exports
 from core.db import Database
 from core.errors import StoreUnavailable
 from core.exports import Claimed
 from core.files import FileGone, Files, StoredFile
 from core.messages import Media, Part, Text
 from core.wake import Wakes
-from jobs.archive import archive
+from jobs.archive import FILES_BYTES_MAX, archive
 from jobs.sweeps import Outage, Waiting
 
 log = structlog.get_logger()
@@ -36,6 +36,11 @@ EXPORTS = Waiting("export", exports.CLAIMABLE, again_s=15.0)
 TOLD = {
     "en": "Here is everything of yours that I keep. The archive stays for 24 hours; README.txt in it explains it.",
     "sw": "Hii ni data yako yote ninayohifadhi. Nitaihifadhi faili kwa saa 24; README.txt iliyomo inaeleza kila kitu.",
+}
+LEFT_OUT = {
+    "en": " Not in it: {count} of your files, because it holds at most {limit} GB of them or they are gone; README.txt"
+    " names them.",
+    "sw": " Faili zako {count} hazimo: inabeba faili za GB {limit} tu, au hazipo tena. README.txt inazitaja.",
 }
 FAILED = {
     "en": "I could not put your data together: the place where files are kept does not answer. Please ask again later.",
@@ -78,22 +83,27 @@ async def _export(hands: Hands, claimed: Claimed) -> None:
     if claimed.attempt > TRIES_MAX:
         await exports.settle(hands.db, hands.wakes, claimed, None, (Text(text=FAILED[language]),))
         return
+    left_out: list[str] = []
     try:
-        file = await _made(hands, claimed, language)
+        file = await _made(hands, claimed, language, left_out)
     except Lost:
         return
     except (StoreUnavailable, FileGone) as error:
         # Its lease ends by itself, and the sweep hands it out again.
         log.warning("export.failed", export_id=claimed.id, attempt=claimed.attempt, error=type(error).__name__)
         return
-    if not await exports.settle(hands.db, hands.wakes, claimed, file.id, _told(file, language)):
+    crashpoint.hit("export.kept")
+    if not await exports.settle(hands.db, hands.wakes, claimed, file.id, _told(file, language, len(left_out))):
         await hands.files.delete([file.id])
 
 
-async def _made(hands: Hands, claimed: Claimed, language: str) -> StoredFile:
+async def _made(hands: Hands, claimed: Claimed, language: str, left_out: list[str]) -> StoredFile:
+    """The archive, kept; `left_out` gets the names of files that are not in it. Raises Lost."""
     now = datetime.now(UTC)
     earlier = await exports.files_of(hands.db, claimed.person_id)
-    chunks = archive(hands.db, hands.files, claimed.person_id, claimed.identities, language, now, earlier)
+    chunks = archive(
+        hands.db, hands.files, claimed.person_id, claimed.identities, language, now, earlier, left_out=left_out
+    )
     return await hands.files.keep(
         claimed.conversation_id, _held(hands, claimed, chunks), name=f"mathia-{now:%Y-%m-%d}.zip",
         media_type=MEDIA_TYPE, id_=exports.file_of(claimed.id, claimed.attempt),
@@ -109,11 +119,15 @@ async def _held(hands: Hands, claimed: Claimed, chunks: AsyncIterator[bytes]) ->
                 raise Lost
             held_at = time.monotonic()
         yield chunk
+        crashpoint.hit("export.packing")
 
 
-def _told(file: StoredFile, language: str) -> tuple[Part, ...]:
+def _told(file: StoredFile, language: str, left_out: int) -> tuple[Part, ...]:
+    text = TOLD[language]
+    if left_out:
+        text += LEFT_OUT[language].format(count=left_out, limit=FILES_BYTES_MAX // 2**30)
     return (
-        Text(text=TOLD[language]),
+        Text(text=text),
         Media(media_type=file.media_type, ref=file.ref, filename=file.name, size=file.size),
     )
 

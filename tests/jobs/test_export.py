@@ -2,6 +2,8 @@
 
 import asyncio
 import io
+import os
+import sys
 import zipfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -31,9 +33,12 @@ from core.workflows import parse_draft
 from jobs import definitions
 from jobs.archive import TABLES, archive
 from jobs.export import LEASE, TRIES_MAX, Hands, export
+from tests.conftest import ROOT
 from tests.core.speaking import TELEGRAM, WHATSAPP, Mathia, at, mathia
 from tests.said import messages
+from tests.waiting import until
 
+WORKER_S = 30.0
 ASHA, ASHA_TOO, BARAKA = at(WHATSAPP, "whatsapp:+254700000001"), at(TELEGRAM, "7000001"), at(TELEGRAM, "7000002")
 
 
@@ -285,6 +290,43 @@ async def test_whoever_dies_before_telling_leaves_no_archive_behind(
         assert len(list((tmp_path / "files").iterdir())) == 1
 
 
+@pytest.mark.parametrize("point", ["export.packing:3", "export.kept:1"])
+async def test_a_worker_that_is_killed_is_followed_by_another(
+    point: str, db: Database, database_url: str, valkey_url: str, tmp_path: Path
+) -> None:
+    tmp_path.chmod(0o755)
+    async with scene(db, valkey_url, tmp_path) as here:
+        await here.mathia.hear(ASHA, "hello")
+        await here.attach(ASHA, b"canaryfile", "letter.txt")
+        await here.mathia.hear(ASHA, "export my data")
+        dying = await worker(database_url, valkey_url, tmp_path, MATHIA_CRASH=point)
+        assert await asyncio.wait_for(dying.wait(), WORKER_S) == 9
+        assert len(await here.archives(ASHA)) == 0
+        await db.pool.execute("UPDATE data_export SET lease_until = lease_until - $1::interval", LEASE)
+        living = await worker(database_url, valkey_url, tmp_path)
+        try:
+
+            async def done() -> bool:
+                return bool(await db.pool.fetchval("SELECT state = 'done' FROM data_export"))
+
+            await until(done, WORKER_S, "the archive")
+        finally:
+            living.kill()
+            await living.wait()
+        [packed] = await here.archives(ASHA)
+        assert [data for name, data in packed.items() if name.startswith("files/")] == [b"canaryfile"]
+        assert await db.pool.fetchval("SELECT count(*) FROM file WHERE state = 'kept'") == 2
+
+
+async def worker(database_url: str, valkey_url: str, folder: Path, **environment: str) -> asyncio.subprocess.Process:
+    """A worker as it is deployed, with its queue in Valkey."""
+    given = {"DATABASE_URL": database_url, "REDIS_URL": valkey_url, "FILES_DIR": str(folder)} | environment
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bot", "worker", cwd=ROOT, env=os.environ | given,
+        stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+
+
 async def test_what_was_unlinked_meanwhile_is_not_told(db: Database, valkey_url: str, tmp_path: Path) -> None:
     """Whose an archive is, is looked at again in the transaction that tells of it."""
     async with scene(db, valkey_url, tmp_path) as here:
@@ -345,11 +387,29 @@ async def test_files_beyond_the_limit_are_named_and_left_out(db: Database, valke
             await here.attach(ASHA, bytes(size), name)
         person = await here.mathia.person(ASHA)
         identities = [row["id"] for row in await db.pool.fetch("SELECT id FROM identity")]
-        made = archive(db, here.files, person, identities, "sw", datetime.now(UTC), files_bytes_max=1_000)
+        left: list[str] = []
+        now = datetime.now(UTC)
+        made = archive(db, here.files, person, identities, "sw", now, left_out=left, files_bytes_max=1_000)
         names = unzipped(b"".join([chunk async for chunk in made]))
     assert sorted(name.rpartition("-")[2] for name in names if name.startswith("files/")) == ["newest.txt", "older.txt"]
+    assert left == ["large.txt"]
     assert "large.txt" in names["README.txt"].decode().partition("Faili zisizomo")[2]
     assert "older.txt" not in names["README.txt"].decode()
+
+
+async def test_a_file_that_is_gone_from_the_storage_is_told_of(db: Database, valkey_url: str, tmp_path: Path) -> None:
+    async with scene(db, valkey_url, tmp_path) as here:
+        await here.mathia.hear(ASHA, "hello")
+        await here.attach(ASHA, b"here", "here.txt")
+        await here.attach(ASHA, b"gone", "gone.txt")
+        gone = await db.pool.fetchval("SELECT id FROM file ORDER BY created_at DESC LIMIT 1")
+        (tmp_path / "files" / str(gone)).unlink()
+        await here.mathia.hear(ASHA, "export my data")
+        await here.make()
+        [packed] = await here.archives(ASHA)
+        assert "Not in it: 1 of your files" in (await here.mathia.told(ASHA))[-1]
+    assert [data for name, data in packed.items() if name.endswith("here.txt")] == [b"here"]
+    assert "gone.txt" in packed["README.txt"].decode()
 
 
 async def test_one_is_made_at_a_time_few_a_day_and_none_in_another(
