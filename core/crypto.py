@@ -264,9 +264,9 @@ def epoch_of(sealed: bytes) -> int:
     return int.from_bytes(sealed[:EPOCH_BYTES])
 
 
-def _opened(key: RoomKey | None, what: bytes, sealed: bytes | None) -> bytes | None:
-    """What a value holds; None without one, without a key, and with an alarm where it is not of this place."""
-    if key is None or sealed is None:
+def opened_with(key: RoomKey | None, what: bytes, sealed: bytes | None) -> bytes | None:
+    """What a value holds; None without one, without its key, and with an alarm where it is not of this place."""
+    if key is None or sealed is None or int.from_bytes(sealed[:EPOCH_BYTES]) != key.epoch:
         return None
     try:
         return key.open(what, sealed)
@@ -315,6 +315,14 @@ PURPOSES = UUID("6d617468-6961-4000-8000-707572706f73")
 PURPOSE = "SELECT kek, wrapped, created_at < now() AS settled FROM purpose_key WHERE name = $1"
 
 MAKE_PURPOSE = "INSERT INTO purpose_key (name, kek, wrapped) VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING"
+
+OF_PERSON = "SELECT person_id AS id, epoch, kek, wrapped, 1 AS first_seq FROM person_key WHERE person_id = $1"
+
+MAKE_OF_PERSON = """
+INSERT INTO person_key (person_id, epoch, kek, wrapped) VALUES ($1, $2, $3, $4) ON CONFLICT (person_id) DO NOTHING
+"""
+
+DESTROY_OF_PERSONS = "DELETE FROM person_key WHERE person_id = ANY($1::uuid[])"
 
 WRAPPED_BY = """
 WITH RECURSIVE ids AS (
@@ -397,6 +405,28 @@ class RoomKeys:
         """
         return (await self.of_purpose(connection, f"index:{name}")).digest(words.encode())
 
+    async def of_person(self, connection: Any, person_id: UUID) -> RoomKey | None:
+        """The key of what belongs to a person; None where there is none, or none any more. It is not remembered."""
+        row = await connection.fetchrow(OF_PERSON, person_id)
+        return None if row is None else self._unwrapped(row)
+
+    async def of_held(self, connection: Any, person_id: UUID) -> RoomKey:
+        """The key to seal with what belongs to a person whose row the caller has locked; made where there is none."""
+        key = await self.of_person(connection, person_id)
+        if key is not None:
+            return key
+        epoch = int.from_bytes(os.urandom(EPOCH_BYTES)) & EPOCH_MAX
+        kek, wrapped = self.key_list.wrap(os.urandom(KEY_BYTES), person_id, epoch)
+        await connection.execute(MAKE_OF_PERSON, person_id, epoch, kek, wrapped)
+        made = await self.of_person(connection, person_id)
+        if made is None:
+            raise LookupError("There is no such person.")
+        return made
+
+    async def destroy_of_persons(self, connection: Any, persons: Sequence[UUID]) -> None:
+        """Destroy these persons' keys, in the caller's transaction: what was sealed with them reads as deleted."""
+        await connection.execute(DESTROY_OF_PERSONS, persons)
+
     async def of_locked(self, connection: Any, conversation_id: UUID) -> RoomKey:
         """The key to seal with in a conversation that the caller has locked, and which therefore stays its newest.
 
@@ -462,7 +492,7 @@ class RoomKeys:
                 keys[number] = found.get(place)
                 if place not in found:
                     log.error("crypto.forged", conversation_id=str(place[0]), epoch=place[1])
-        return [_opened(key, what, sealed) for key, (_, what, sealed) in zip(keys, values, strict=True)]
+        return [opened_with(key, what, sealed) for key, (_, what, sealed) in zip(keys, values, strict=True)]
 
     async def of_epoch(self, connection: Any, conversation_id: UUID, epoch: int) -> RoomKey | None:
         """The key a room had in an epoch; None when there is none any more. Raises KeysMissing."""

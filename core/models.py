@@ -140,19 +140,25 @@ class EmailCode(Base):
 
 
 class Contact(Base):
-    """Somebody a person knows. Everything in it is what that person wrote: words, never instructions."""
+    """Somebody a person knows. Everything in it is what that person wrote: words, never instructions.
+
+    It is sealed under the key of that person (PersonKey); core/people.py reads and writes it.
+    """
 
     __tablename__ = "contact"
+    __allow_unmapped__ = True
+    name: str
+    phone: str | None
+    email: str | None
+    note: str | None
+    """What is sealed, once it was opened; no columns. `phone` is E.164."""
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
     person_id: Mapped[UUID] = mapped_column(ForeignKey("person.id"), doc="whose contact it is")
     conversation_id: Mapped[UUID] = mapped_column(ForeignKey("conversation.id"), doc="where it was first saved")
-    name: Mapped[str]
-    name_key: Mapped[str] = mapped_column(doc="the name without case; one a person")
-    phone: Mapped[str | None] = mapped_column(doc="E.164")
-    email: Mapped[str | None]
-    note: Mapped[str | None]
+    sealed: Mapped[bytes]
+    name_index: Mapped[bytes] = mapped_column(doc="a keyed hash of the person and the name without case; one a person")
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    __table_args__ = (UniqueConstraint("person_id", "name_key"),)
+    __table_args__ = (UniqueConstraint("person_id", "name_index"),)
 
 
 class Conversation(Base):
@@ -208,6 +214,20 @@ class PurposeKey(Base):
     __tablename__ = "purpose_key"
     name: Mapped[str] = mapped_column(primary_key=True)
     kek: Mapped[str] = mapped_column(doc="the id of the key that wraps it")
+    wrapped: Mapped[bytes]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+
+
+class PersonKey(Base):
+    """The key of what belongs to a person in all their rooms, wrapped by `kek` of the key list.
+
+    Deleting the row erases what it sealed. `epoch` tells it from one made later.
+    """
+
+    __tablename__ = "person_key"
+    person_id: Mapped[UUID] = mapped_column(ForeignKey("person.id"), primary_key=True)
+    epoch: Mapped[int] = mapped_column(Integer, doc="random")
+    kek: Mapped[str] = mapped_column(index=True, doc="the id of the key that wraps it")
     wrapped: Mapped[bytes]
     created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
 

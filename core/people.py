@@ -8,12 +8,15 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
+import orjson
 import phonenumbers
-from sqlalchemy import ScalarSelect, Table, delete, func, select, update
+from sqlalchemy import ColumnElement, ScalarSelect, Table, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from core.crypto import RoomKey, opened_with
+from core.db import driver
 from core.errors import Conflict, InvalidSlot, LimitReached
-from core.models import Base, Contact, Identity, Person
+from core.models import Base, Contact, Identity, Person, PersonKey
 
 CONTACTS_MAX = 1_000
 """Contacts of one person."""
@@ -85,10 +88,46 @@ def name_key(name: str) -> str:
     return " ".join(name.casefold().split())
 
 
+def as_contact(contact_id: UUID) -> bytes:
+    """What is known of a contact is sealed as this, under its owner's key."""
+    return b"contact\0" + contact_id.bytes
+
+
+def name_index(name: str, owner: UUID) -> str:
+    """What the blind index of a contact's name is made of."""
+    return f"{owner}:{name_key(name)}"
+
+
 async def contacts(session: AsyncSession, person_id: UUID, *, limit: int = CONTACTS_MAX) -> Sequence[Contact]:
     """Whom a person knows, by name."""
-    statement = select(Contact).where(Contact.person_id == current(person_id)).order_by(Contact.name_key)
-    return (await session.scalars(statement.limit(limit))).all()
+    return (await _contacts(session, Contact.person_id == current(person_id)))[:limit]
+
+
+async def _contacts(session: AsyncSession, where: ColumnElement[bool]) -> list[Contact]:
+    """The contacts of one person that match, opened, by name; without those whose key was destroyed."""
+    found = (await session.scalars(select(Contact).where(where))).all()
+    if not found:
+        return []
+    connection = await driver(session)
+    key = await connection.keys.of_person(connection, found[0].person_id)
+    known = [contact for contact in found if _open(key, contact)]
+    return sorted(known, key=lambda contact: name_key(contact.name))
+
+
+def _open(key: RoomKey | None, contact: Contact) -> bool:
+    json = opened_with(key, as_contact(contact.id), contact.sealed)
+    if json is None:
+        return False
+    contact.name, contact.phone, contact.email, contact.note = orjson.loads(json)
+    return True
+
+
+async def _seal(connection: Any, key: RoomKey, contact: Contact, owner: UUID) -> None:
+    """Write what is known of a contact as its owner's."""
+    json = orjson.dumps((contact.name, contact.phone, contact.email, contact.note))
+    contact.sealed = key.seal(as_contact(contact.id), json)
+    contact.name_index = await connection.keys.blind(connection, "contact", name_index(contact.name, owner))
+    contact.person_id = owner
 
 
 async def contacts_count(session: AsyncSession, person_id: UUID) -> int:
@@ -100,14 +139,10 @@ async def contacts_count(session: AsyncSession, person_id: UUID) -> int:
 async def find_contact(session: AsyncSession, person_id: UUID, name: str) -> Contact | None:
     """The contact of this person and name; a first name does where only one contact has it."""
     key = name_key(name)
-    exact = select(Contact).where(Contact.person_id == current(person_id), Contact.name_key == key)
-    found = await session.scalar(exact)
-    if found is not None:
-        return found
-    alike = select(Contact).where(
-        Contact.person_id == current(person_id), Contact.name_key.startswith(key + " ", autoescape=True)
-    )
-    several = (await session.scalars(alike.limit(2))).all()
+    known = {name_key(contact.name): contact for contact in await contacts(session, person_id)}
+    if key in known:
+        return known[key]
+    several = [contact for one, contact in known.items() if one.startswith(key + " ")]
     return several[0] if len(several) == 1 else None
 
 
@@ -117,15 +152,20 @@ async def save_contact(
 ) -> Contact:  # fmt: skip
     """Remember a contact, or what is new of one; raises LimitReached."""
     owner = await hold(session, person_id)
-    known = await session.scalar(select(Contact).where(Contact.person_id == owner, Contact.name_key == name_key(name)))
+    connection = await driver(session)
+    key = await connection.keys.of_held(connection, owner)
+    same = await connection.keys.blind(connection, "contact", name_index(name, owner))
+    known = await session.scalar(select(Contact).where(Contact.person_id == owner, Contact.name_index == same))
     if known is None:
         if await contacts_count(session, owner) >= CONTACTS_MAX:
             raise LimitReached(f"You have {CONTACTS_MAX:,} contacts, which is as many as I keep. Forget one first.")
-        known = Contact(
-            id=uuid4(), person_id=owner, conversation_id=conversation_id, name=name, name_key=name_key(name)
-        )
+        known = Contact(id=uuid4(), conversation_id=conversation_id)
+        known.name, known.phone, known.email, known.note = name, None, None, None
         session.add(known)
+    elif not _open(key, known):  # Its key was destroyed.
+        known.name, known.phone, known.email, known.note = name, None, None, None
     known.phone, known.email, known.note = phone or known.phone, email or known.email, note or known.note
+    await _seal(connection, key, known, owner)
     await session.flush()
     return known
 
@@ -144,8 +184,10 @@ async def merge(session: AsyncSession, kept: UUID, gone: UUID) -> None:
     for table in owned():
         if table is Contact.__table__:
             await _merge_contacts(session, kept, gone)
-        else:
+        elif table is not PersonKey.__table__:
             await session.execute(update(table).where(table.c.person_id == gone).values(person_id=kept))
+    connection = await driver(session)
+    await connection.keys.destroy_of_persons(connection, [gone])
     other = (await session.execute(select(*TAKEN_OVER).where(Person.id == gone))).one()
     await session.execute(
         update(Person)
@@ -173,7 +215,9 @@ async def part(session: AsyncSession, identity: Identity, conversation_id: UUID)
     session.add(alone)
     await session.flush()
     for table in owned():
-        if "conversation_id" in table.c:
+        if table is Contact.__table__:
+            await _part_contacts(session, identity.person_id, alone.id, conversation_id)
+        elif "conversation_id" in table.c:
             mine = (table.c.person_id == identity.person_id) & (table.c.conversation_id == conversation_id)
             await session.execute(update(table).where(mine).values(person_id=alone.id))
     await session.execute(update(Identity).where(Identity.id == identity.id).values(person_id=alone.id))
@@ -193,23 +237,38 @@ def owned() -> list[Table]:
 
 async def _merge_contacts(session: AsyncSession, kept: UUID, gone: UUID) -> None:
     """The kept person's contacts stay; gaps are filled, and a namesake with another number gets a number behind it."""
-    mine = {
-        contact.name_key: contact for contact in await session.scalars(select(Contact).where(Contact.person_id == kept))
-    }
-    theirs = (await session.scalars(select(Contact).where(Contact.person_id == gone).order_by(Contact.name_key))).all()
+    theirs = await _contacts(session, Contact.person_id == gone)
+    if not theirs:
+        return
+    mine = {name_key(contact.name): contact for contact in await _contacts(session, Contact.person_id == kept)}
+    connection = await driver(session)
+    key = await connection.keys.of_held(connection, kept)
     for other in theirs:
-        same = mine.get(other.name_key)
+        same = mine.get(name_key(other.name))
         if same is not None and all(
             one is None or two is None or one == two
             for one, two in ((same.phone, other.phone), (same.email, other.email), (same.note, other.note))
         ):
             same.phone, same.email = same.phone or other.phone, same.email or other.email
             same.note = same.note or other.note
+            await _seal(connection, key, same, kept)
             await session.delete(other)
             continue
         name, number = other.name, 2
         while name_key(name) in mine:
             name, number = f"{other.name} ({number})", number + 1
-        other.name, other.name_key, other.person_id = name, name_key(name), kept
-        mine[other.name_key] = other
+        other.name = name
+        await _seal(connection, key, other, kept)
+        mine[name_key(name)] = other
     await session.flush()
+
+
+async def _part_contacts(session: AsyncSession, together: UUID, alone: UUID, conversation_id: UUID) -> None:
+    """Give a person who is parted from another what was saved in their own chat."""
+    known = await _contacts(session, (Contact.person_id == together) & (Contact.conversation_id == conversation_id))
+    if known:
+        connection = await driver(session)
+        key = await connection.keys.of_held(connection, alone)
+        for contact in known:
+            await _seal(connection, key, contact, alone)
+        await session.flush()

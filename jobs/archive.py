@@ -95,6 +95,7 @@ TABLES: Final[Mapping[str, str]] = {
     "template": "the owner's",
     "moderation_batch": "nobody's",
     "room_key": "nobody's",
+    "person_key": "what seals the contacts of person.json",
     "purpose_key": "nobody's",
 }
 """Each table, and where what it holds of a person is in the archive, or why it is not."""

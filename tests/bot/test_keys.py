@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from core import people
 from core.conversations import history
 from core.crypto import KeyList, key_file, write_keys
 from core.db import Database
@@ -77,7 +78,14 @@ async def test_rotating_under_load_loses_no_read_nor_does_removing(keys: Keys, f
         for first in range(0, ROOMS, AT_ONCE):
             await inbox.receive([say(f"said {n}", room=f"r{n}") for n in range(first, min(first + AT_ONCE, ROOMS))])
         rooms = {row["room"]: row["id"] for row in await db.pool.fetch("SELECT room, id FROM conversation")}
-        assert await counts(keys) == {"first": ROOMS}
+        async with db.transaction() as session:
+            row = await db.pool.fetchrow(
+                "SELECT i.person_id, c.id FROM identity i JOIN conversation c ON c.room = i.provider_id"
+            )
+            owner = row["person_id"]
+            await people.save_contact(session, owner, row["id"], "Amina", phone="+254712345678", email=None, note=None)
+        purposes = 1
+        assert await counts(keys) == {"first": ROOMS + 1 + purposes}
         written, read = ROOMS, 0
         stop = asyncio.Event()
 
@@ -102,6 +110,9 @@ async def test_rotating_under_load_loses_no_read_nor_does_removing(keys: Keys, f
                 reader.keys.forget()  # So that each look unwraps.
                 [message] = await history(reader, rooms[room], since=0)
                 assert text_of(message.parts) == f"said {room[1:]}"
+                async with reader.transaction() as session:
+                    [contact] = await people.contacts(session, owner)
+                assert contact.phone == "+254712345678"
                 read += 1
 
         async with asyncio.TaskGroup() as load:
@@ -124,7 +135,7 @@ async def test_rotating_under_load_loses_no_read_nor_does_removing(keys: Keys, f
             finally:
                 stop.set()
         assert key_file(file).ids == (new,)
-        assert await counts(keys) == {new: written}
+        assert await counts(keys) == {new: written + 1 + purposes}
     async with running(database_url, file) as later:
         for room in random.Random(8).sample(list(rooms), 20):
             [message] = await history(later, rooms[room], since=0)

@@ -19,6 +19,7 @@ from sqlalchemy import select
 from bot.migrate import alembic_config, drift, migrate
 from bot.servers.postgres import APP, OWNER, Postgres
 from connectors.reminders.models import Reminder, open_contents
+from core import people
 from core.conversations import history
 from core.db import Database, driver
 from core.messages import text_of
@@ -79,6 +80,11 @@ async def talk(postgres: Postgres, name: str, canary: str) -> dict[UUID, list[st
                 f'{{"messages": [{{"action": "none"}}, {{"action": "a", "slots": {{"x": "{canary} slot"}}}}]}}',
             )  # fmt: skip
             said[conversation] = []
+            await connection.execute(
+                "INSERT INTO contact (id, person_id, conversation_id, name, name_key, phone, note)"
+                " VALUES (gen_random_uuid(), $1, $2, $3, $3, '+254712345678', $3)",
+                person, conversation, f"{canary} contact {room}",
+            )  # fmt: skip
             await connection.execute(
                 "WITH d AS (INSERT INTO workflow_definition (id, person_id, conversation_id, name, spec)"
                 " VALUES (gen_random_uuid(), $1, $2, $3, $4) RETURNING id),"
@@ -154,7 +160,7 @@ async def test_a_database_with_plain_messages_is_sealed_whole_or_not_at_all(plai
         data = Path(await admin.fetchval("SELECT current_setting('data_directory')"))
         for table in (
             "message", "note", "reminder", "receipt", "turn", "workflow_definition", "workflow_run", "workflow_step",
-            "outbox",
+            "outbox", "contact",
         ):  # fmt: skip
             files = await admin.fetch(
                 "SELECT pg_relation_filepath(c.oid) AS path FROM pg_class c WHERE c.oid = $1::regclass"
@@ -199,6 +205,11 @@ async def test_a_database_with_plain_messages_is_sealed_whole_or_not_at_all(plai
             flow = await definitions.find(db, f"{canary} flow {number}")
             run, [step] = await definitions.run_with_steps(db, f"run{number}")
             assert (run.definition_id, flow.title) == (flow.id, f"{canary} flow {number}")
+            async with db.transaction() as session:
+                [contact] = await people.contacts(session, flow.person_id)
+                name = f"{canary} contact {number}"
+                assert (contact.name, contact.phone, contact.email, contact.note) == (name, "+254712345678", None, name)
+                assert await people.find_contact(session, flow.person_id, name) is contact
             assert run.ending == step.variables == {"error": f"{canary} step"}
     finally:
         await db.close()

@@ -196,8 +196,8 @@ async def test_what_is_written_for_a_person_that_was_just_merged_is_the_merged_o
     await link(bot)
     conversation = await bot.db.pool.fetchval("SELECT id FROM conversation WHERE room = $1", PHONE.room)
     await bot.db.pool.execute(
-        "INSERT INTO contact (id, person_id, conversation_id, name, name_key)"
-        " VALUES (gen_random_uuid(), $1, $2, 'X', 'x')",
+        "INSERT INTO contact (id, person_id, conversation_id, sealed, name_index)"
+        " VALUES (gen_random_uuid(), $1, $2, 'x', 'x')",
         stale,
         conversation,
     )

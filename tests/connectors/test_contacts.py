@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from uuid import uuid4
 
+import orjson
 import pytest
 
 from core import people
@@ -92,16 +94,37 @@ async def test_one_name_is_one_contact_however_many_save_it_at_once(bot: Mathia)
 
 async def test_contacts_are_limited(bot: Mathia) -> None:
     await bot.hear(PHONE, "save Amina's number 0712345678")
-    await bot.db.pool.execute(
-        "INSERT INTO contact (id, person_id, conversation_id, name, name_key) SELECT gen_random_uuid(), person_id,"
-        " conversation_id, 'n' || n, 'n' || n FROM contact, generate_series(2, $1) n",
-        people.CONTACTS_MAX,
-    )
+    person, room = await bot.person(PHONE), await bot.db.pool.fetchval("SELECT id FROM conversation")
+    async with bot.db.hot() as connection:
+        key = await bot.db.keys.of_held(connection, person)
+        for number in range(2, people.CONTACTS_MAX + 1):
+            made = uuid4()
+            await connection.execute(
+                "INSERT INTO contact (id, person_id, conversation_id, sealed, name_index) VALUES ($1, $2, $3, $4, $5)",
+                made, person, room, key.seal(people.as_contact(made), orjson.dumps([f"n{number}", None, None, None])),
+                await bot.db.keys.blind(connection, "contact", people.name_index(f"n{number}", person)),
+            )  # fmt: skip
     assert "as many as I keep" in await bot.hear(PHONE, "save Baraka's number 0712345678")
     assert await bot.hear(PHONE, "save Amina's number 0712345679") == "Done. Saved Amina: +254712345679."
     shown = await bot.hear(PHONE, "my contacts")
     assert shown.startswith("Your 1,000 contacts:")
     assert shown.endswith("… and 970 more. Ask for one by name.")
+
+
+async def test_contacts_are_sealed_and_gone_with_their_persons_key(bot: Mathia) -> None:
+    await bot.hear(PHONE, "save Canarywanjiru's number 0712345678")
+    await bot.hear(PHONE, "save Canarywanjiru's email canarywanjiru@mail.example")
+    [row] = await bot.db.pool.fetch("SELECT * FROM contact")
+    values = b"".join(one if isinstance(one, bytes) else str(one).encode() for one in row.values()).lower()
+    assert b"canarywanjiru" not in values
+    assert b"712345678" not in values
+    async with bot.db.hot() as connection:
+        await bot.db.keys.destroy_of_persons(connection, [await bot.person(PHONE)])
+    assert await bot.hear(PHONE, "what is Canarywanjiru's number?") == "“Canarywanjiru” is not among your contacts."
+    assert await bot.hear(PHONE, "save Canarywanjiru's number 0799345678") == (
+        "Done. Saved Canarywanjiru: +254799345678."
+    )
+    assert await bot.hear(PHONE, "what is Canarywanjiru's number?") == "Canarywanjiru: +254799345678"
 
 
 async def test_contacts_of_two_chats_become_one_list_and_nothing_is_lost(bot: Mathia) -> None:

@@ -17,7 +17,7 @@ import orjson
 import pytest
 
 import connectors.reminders.models  # noqa: F401  its table is one of those that are accounted for
-from core import exports, rooms
+from core import exports, people, rooms
 from core.catalog import Catalog
 from core.changes import Change
 from core.db import Database
@@ -168,7 +168,11 @@ async def plant(here: Scene, word: str, phone: Address, chat: Address, browser: 
     await here.mathia.answer()
     await hear(phone, f"my name is {leave('name').capitalize()}")
     await hear(phone, f"save {leave('contact').capitalize()}'s number 0712345678")
-    await db.pool.execute("UPDATE contact SET note = $1 WHERE name ILIKE $2", leave("note"), f"{word}contact")
+    async with db.transaction() as session:
+        await people.save_contact(
+            session, await here.mathia.person(phone), await here.conversation(phone), f"{word}contact".capitalize(),
+            phone=None, email=None, note=leave("note"),
+        )  # fmt: skip
     await hear(phone, f"remind me tomorrow at 9 to {leave('reminder')}")
     await hear(phone, f"my e-mail is {leave('mailbox')}@example.com")
     await here.attach(phone, leave("inside").encode() + bytes(PIECE_BYTES + 5), f"{leave('file')}.txt")
