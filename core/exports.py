@@ -36,7 +36,8 @@ CLAIM = """
 UPDATE data_export e SET attempt = attempt + 1, lease_until = clock_timestamp() + $2::interval
 FROM person p
 WHERE e.id = $1 AND e.state = 'waiting' AND e.lease_until <= clock_timestamp() AND p.id = e.person_id
-RETURNING e.attempt, e.person_id, e.conversation_id, p.language,
+RETURNING e.attempt, e.person_id, e.conversation_id,
+    (SELECT c.channel FROM conversation c WHERE c.id = e.conversation_id), p.language,
     ARRAY(SELECT i.id FROM identity i WHERE i.person_id = e.person_id ORDER BY i.id)
 """
 HOLD = """
@@ -74,6 +75,7 @@ class Claimed:
     attempt: int
     person_id: UUID
     conversation_id: UUID
+    channel: str
     language: str
     identities: Sequence[UUID]
 

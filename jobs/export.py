@@ -10,12 +10,13 @@ from typing import Final
 
 import structlog
 
+from channels.degrade import size_words
 from core import crashpoint, exports
 from core.db import Database
 from core.errors import StoreUnavailable
 from core.exports import Claimed
 from core.files import FileGone, Files, StoredFile
-from core.messages import Media, Part, Text
+from core.messages import ChannelName, Media, Part, Text
 from core.wake import Wakes
 from jobs.archive import FILES_BYTES_MAX, archive
 from jobs.sweeps import Outage, Waiting
@@ -54,11 +55,12 @@ class Lost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Hands:
-    """What making archives needs."""
+    """What making archives needs. `base_url` is where people reach us; empty where they do not."""
 
     db: Database
     wakes: Wakes
     files: Files
+    base_url: str = ""
     places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 
 
@@ -93,7 +95,8 @@ async def _export(hands: Hands, claimed: Claimed) -> None:
         log.warning("export.failed", export_id=claimed.id, attempt=claimed.attempt, error=type(error).__name__)
         return
     crashpoint.hit("export.kept")
-    if not await exports.settle(hands.db, hands.wakes, claimed, file.id, _told(file, language, len(left_out))):
+    told = _told(hands, claimed, file, language, len(left_out))
+    if not await exports.settle(hands.db, hands.wakes, claimed, file.id, told):
         await hands.files.delete([file.id])
 
 
@@ -122,10 +125,14 @@ async def _held(hands: Hands, claimed: Claimed, chunks: AsyncIterator[bytes]) ->
         crashpoint.hit("export.packing")
 
 
-def _told(file: StoredFile, language: str, left_out: int) -> tuple[Part, ...]:
+def _told(hands: Hands, claimed: Claimed, file: StoredFile, language: str, left_out: int) -> tuple[Part, ...]:
+    """What is said of an archive, and the way to it: a link rather than the file itself, which would stay elsewhere."""
     text = TOLD[language]
     if left_out:
         text += LEFT_OUT[language].format(count=left_out, limit=FILES_BYTES_MAX // 2**30)
+    if hands.base_url and claimed.channel != ChannelName.WEB:
+        link = hands.base_url + hands.files.link(file.id, datetime.now(UTC), exports.KEPT_FOR)
+        return (Text(text=f"{text}\n\n{file.name} ({size_words(file.size)}): {link}"),)
     return (
         Text(text=text),
         Media(media_type=file.media_type, ref=file.ref, filename=file.name, size=file.size),

@@ -49,7 +49,11 @@ async def run_worker(settings: Settings, db: Database, wakes: Wakes, channels: C
         partial(fetch_file, fetching.Hands(db, wakes, files, sources, egress)),
         FETCH_S_MAX,
     )
-    pack = actor("export_data", partial(export.export, export.Hands(db, wakes, files)), export.EXPORT_S_MAX)
+    pack = actor(
+        "export_data",
+        partial(export.export, export.Hands(db, wakes, files, settings.public_url.rstrip("/"))),
+        export.EXPORT_S_MAX,
+    )
     try:
         if queue is not None:
             queue.start()

@@ -3,11 +3,12 @@
 import asyncio
 import io
 import os
+import re
 import sys
 import zipfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -469,6 +470,26 @@ async def test_who_asks_is_told_when_it_cannot_be_made(db: Database, valkey_url:
         assert await db.pool.fetchval("SELECT state FROM data_export") == "failed"
         # What failed is not counted.
         assert "archive" in await here.mathia.hear(ASHA, "export my data")
+
+
+async def test_others_than_the_web_get_a_link_where_people_reach_us(
+    db: Database, valkey_url: str, tmp_path: Path
+) -> None:
+    async with scene(db, valkey_url, tmp_path) as here:
+        hands = replace(here.hands, base_url="https://chat.example")
+        for who in (ASHA, at(ChannelName.WEB, str(uuid4()))):
+            await here.mathia.hear(who, "export my data")
+            [row] = await db.pool.fetch(exports.CLAIMABLE, 10)
+            await export(hands, row["id"])
+        [told] = [text for text in await here.mathia.told(ASHA) if "https://" in text]
+        found = re.search(r"\.zip \([0-9.]+ KB\): https://chat\.example/files/(.+)\?until=(\d+)&proof=(\w+)$", told)
+        assert found is not None
+        ref, now = UUID(found[1]), datetime.now(UTC)
+        day = timedelta(hours=24)
+        assert here.files.is_link(ref, found[2], found[3], now + day - timedelta(minutes=1))
+        assert not here.files.is_link(ref, found[2], found[3], now + day + timedelta(minutes=1))
+        assert await here.archives(ASHA) == []
+        assert len(await here.archives(who)) == 1
 
 
 async def test_an_archive_is_deleted_after_a_day(db: Database, valkey_url: str, tmp_path: Path) -> None:
