@@ -19,7 +19,7 @@ from bot.wiring import Services, services
 from channels.base import Channel, NotSent, OptedOut, OutcomeUnknown, OutsideWindow, Typist, Undeliverable, Unknowable
 from core import gate, opt_out
 from core.db import Database, is_away
-from core.errors import StoreUnavailable
+from core.errors import Erased, StoreUnavailable
 from core.handoff_store import Handoffs
 from core.log import configure
 from core.messages import ChannelName, OutboundMessage, Reply
@@ -119,6 +119,11 @@ class TurnRunner:
                 await self._turns.give_back(turn, RETRY_S_MAX)
         except StoreUnavailable:
             log.warning("turn.store_away", turn_id=turn.id)
+        except Erased:
+            # Somebody it is about has been erased meanwhile; whoever claims it next, if it is still there, finds so.
+            log.info("turn.erased", turn_id=turn.id)
+            with suppress(Exception):
+                await self._turns.give_back(turn, 0.0)
         except Exception as error:
             # A bug, or PostgreSQL going away under an action: the turn is tried again later, at most ATTEMPTS_MAX
             # times.

@@ -85,6 +85,8 @@ class ActionContext:
     """What has been counted; None where nothing is, as in a workflow."""
     fetch: Fetch = no_files
     """Opens files that people sent."""
+    confirmed: UUID | None = None
+    """The confirmation by which the person has let it happen, where the action asks for one."""
 
     @property
     def zone(self) -> ZoneInfo:
@@ -116,6 +118,8 @@ class Action(Generic[P]):
     """Parameters (SecretStr) that are kept nowhere: not in receipts, dialog states, nor in what was understood."""
     counts: tuple[str, ...] = ("calls",)
     """Names of the limits (core/limits.py) that a call in a chat is counted under."""
+    shows: Callable[[ActionContext, Any], Awaitable[str]] | None = None
+    """Says what it would do, for a person to confirm first (core/confirm.py); None for what is done at once."""
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -140,11 +144,12 @@ def action(
     cache_for: timedelta | None = None,
     examples: tuple[str, ...] = (),
     counts: tuple[str, ...] = ("calls",),
+    shows: Callable[[ActionContext, Any], Awaitable[str]] | None = None,
 ) -> Callable[[Callable[[ActionContext, P], Awaitable[ActionResult]]], Action[P]]:
     """Declare an action from a function `(ctx, params) -> ActionResult`; its name is the function's.
 
     Raises TypeError for a declaration that could not be offered: no summary, a bad name, an undescribed parameter,
-    a cache on something other than a READ, a limit that does not exist.
+    a cache on something other than a READ, a limit that does not exist, a READ that is confirmed.
     """
 
     def declare(function: Callable[[ActionContext, P], Awaitable[ActionResult]]) -> Action[P]:
@@ -165,7 +170,10 @@ def action(
         if not set(counts) <= set(CLASSES):
             raise TypeError(f"action {name!r}: counts are among {', '.join(CLASSES)}")
         secrets = tuple(slot for slot, info in params.model_fields.items() if SecretStr in _types(info.annotation))
-        return Action(name, summary, effect, cast("type[P]", params), function, cache_for, examples, secrets, counts)
+        if shows is not None and (effect is Effect.READ or secrets):
+            raise TypeError(f"action {name!r}: what is confirmed changes something, and keeps no secrets")
+        chosen = cast("type[P]", params)
+        return Action(name, summary, effect, chosen, function, cache_for, examples, secrets, counts, shows)
 
     return declare
 

@@ -128,6 +128,8 @@ def _conduct(action: Action[Any]) -> str:
             return f"Reads only; answers are kept for {action.cache_for.total_seconds() / 60:.0f} minutes."
         case Effect.READ:
             return "Reads only."
+        case Effect.WRITE if action.shows is not None:
+            return "Changes the person's own things; they confirm it first, by a code, in private."
         case Effect.WRITE:
             return "Changes the person's own things."
         case Effect.SPEND:

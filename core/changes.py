@@ -160,6 +160,9 @@ async def apply(db: Database, change: Change) -> Changed:
         conversation_id: UUID | None = await connection.fetchval(
             FIND_CONVERSATION, author.channel.value, author.account, author.room
         )
+        if conversation_id is None and author.channel is ChannelName.WEB:
+            # Its event ids name the visitor, who has been erased.
+            return Changed("unknown", new=True)
         stored = await connection.fetchrow(
             STORE,
             author.channel.value,

@@ -31,6 +31,10 @@ POINTS = (
     "workflow.step_ran",
     "export.packing",
     "export.kept",
+    "erasure.before_commit",
+    "erasure.committed",
+    "erasure.removed",
+    "erasure.told",
 )
 """Every point, in the order a message passes them. A point is added here and hit in one place."""
 

@@ -22,7 +22,7 @@ import structlog
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from core.errors import MathiaError
+from core.errors import Erased, MathiaError
 
 log = structlog.get_logger()
 
@@ -278,7 +278,7 @@ def opened_with(key: RoomKey | None, what: bytes, sealed: bytes | None) -> bytes
 CURRENT = """
 SELECT c.id, c.epoch, k.kek, k.wrapped, k.first_seq, k.created_at < now() AS settled
 FROM unnest($1::uuid[]) AS g(id)
-CROSS JOIN LATERAL (SELECT id, epoch FROM conversation c WHERE c.id = g.id OFFSET 0) c
+CROSS JOIN LATERAL (SELECT id, epoch FROM conversation c WHERE c.id = g.id AND c.epoch > 0 OFFSET 0) c
 LEFT JOIN LATERAL (SELECT * FROM room_key k WHERE k.conversation_id = c.id AND k.epoch = c.epoch OFFSET 0) k ON true
 """
 """`settled` keys were stored by a transaction that has committed: one of our own, still open, has a later clock."""
@@ -301,8 +301,9 @@ RETURNING conversation_id AS id, epoch, kek, wrapped, first_seq, false AS settle
 LOCK = "SELECT FROM conversation WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE"
 
 NEXT_EPOCH = """
-UPDATE conversation SET epoch = epoch + 1 WHERE id = $1 AND epoch = coalesce($2, epoch) RETURNING epoch
+UPDATE conversation SET epoch = epoch + 1 WHERE id = $1 AND epoch = coalesce($2, epoch) AND epoch > 0 RETURNING epoch
 """
+"""An erased conversation is in epoch 0, which has no key and never gets one, so nothing can be stored in it."""
 
 DESTROY = """
 UPDATE room_key SET wrapped = NULL, kek = NULL, destroyed_at = clock_timestamp()
@@ -364,7 +365,7 @@ class RoomKeys:
         return self._list
 
     async def current(self, connection: Any, conversations: Iterable[UUID]) -> dict[UUID, RoomKey]:
-        """The key to seal with, for each of these conversations that exists; made where a room has none yet.
+        """The key to seal with, for each of these conversations that is there and not erased; made where it has none.
 
         Within a transaction it may lock conversations, in id order. Whoever writes says which epoch was sealed in, and
         stores nothing that is not in its conversation's epoch any more: then `forget` it and ask again.
@@ -430,15 +431,24 @@ class RoomKeys:
     async def of_locked(self, connection: Any, conversation_id: UUID) -> RoomKey:
         """The key to seal with in a conversation that the caller has locked, and which therefore stays its newest.
 
-        Raises LookupError for one that is not there.
+        Raises LookupError for one that is not there, and Erased.
         """
         epoch = await connection.fetchval("SELECT epoch FROM conversation WHERE id = $1", conversation_id)
         if epoch is None:
             raise LookupError("There is no such conversation.")
-        key = (await self.current(connection, [conversation_id]))[conversation_id]
+        if epoch == 0:
+            raise Erased
+        key = await self.of(connection, conversation_id)
         if key.epoch != epoch:
             self.forget(conversation_id)
-            key = (await self.current(connection, [conversation_id]))[conversation_id]
+            key = await self.of(connection, conversation_id)
+        return key
+
+    async def of(self, connection: Any, conversation_id: UUID) -> RoomKey:
+        """The key to seal with in one conversation. Raises Erased for one that is erased or was never there."""
+        key = (await self.current(connection, [conversation_id])).get(conversation_id)
+        if key is None:
+            raise Erased
         return key
 
     async def _current(self, connection: Any, conversations: Sequence[UUID]) -> dict[UUID, RoomKey]:

@@ -16,6 +16,8 @@ from core.limits import Limits
 log = structlog.get_logger()
 
 STATE_TTL_S = 21_600
+FORGET_MAX = 1_000
+"""How many states one command removes."""
 VERSION = 2
 """Part of the key: states written by another layout are simply not found."""
 
@@ -63,6 +65,11 @@ class DialogStore:
             return DialogState(**{**raw, "asked": tuple(raw["asked"])})
         except (ValueError, TypeError, KeyError, Forged):
             return DialogState()
+
+    async def forget(self, speakers: Sequence[Speaker]) -> None:
+        """Remove these states. Raises what Valkey raises: whoever asks wants to know that they are gone."""
+        for start in range(0, len(speakers), FORGET_MAX):
+            await self._valkey.delete(*(_key(speaker) for speaker in speakers[start : start + FORGET_MAX]))
 
     async def save(self, states: Mapping[Speaker, DialogState]) -> None:
         """Keep each state for STATE_TTL_S; an empty one is removed."""

@@ -10,6 +10,7 @@ MathiaError
 │  └─ RateLimited        asked to wait; carries retry_after_s
 ├─ ProviderRefused       a third party said no; retrying will not help
 ├─ Conflict              somebody was faster; read again
+├─ Erased                whoever or whatever it was for has been erased; the work is thrown away
 └─ StoreUnavailable      our own database did not answer in time; nothing was accepted
 """
 
@@ -60,6 +61,13 @@ class ProviderRefused(MathiaError):
 
 class Conflict(MathiaError):
     """Somebody was faster; read again."""
+
+
+class Erased(MathiaError):
+    """Whoever or whatever it was for has been erased; the work is thrown away."""
+
+    def __init__(self) -> None:
+        super().__init__("This has been erased.")
 
 
 class StoreUnavailable(MathiaError):

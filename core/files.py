@@ -44,8 +44,9 @@ PURPOSE = b"file links"
 
 NEW = """
 INSERT INTO file (id, conversation_id, identity_id, name, media_type, size, epoch, width, height)
-VALUES ($1, $2, $3, $4, $5, 0, $6, $7, $8)
+SELECT $1, c.id, $3, $4, $5, 0, $6, $7, $8 FROM conversation c WHERE c.id = $2 AND c.epoch > 0
 """
+"""Nothing is kept in a conversation that has been erased."""
 KEPT = "UPDATE file SET state = 'kept', size = $2 WHERE id = $1 AND state = 'storing'"
 FIND = """
 SELECT f.id, f.conversation_id, f.identity_id, f.name, f.media_type, f.size, f.epoch, f.width, f.height, f.created_at
@@ -139,7 +140,7 @@ class Files:
         width: int | None = None,
         height: int | None = None,
     ) -> StoredFile:
-        """Keep a file that core/sniff.py has let through. Raises StoreUnavailable, with nothing kept."""
+        """Keep a file that core/sniff.py has let through. Raises StoreUnavailable or FileGone, with nothing kept."""
         if not 0 < len(data) <= FILE_BYTES_MAX:
             raise ValueError(f"a file has 1 to {FILE_BYTES_MAX} bytes")
 
@@ -172,10 +173,13 @@ class Files:
         """
         made = id_ or uuid4()
         async with reading(self._db) as connection:
-            key = (await self._db.keys.current(connection, [conversation_id]))[conversation_id]
+            key = (await self._db.keys.current(connection, [conversation_id])).get(conversation_id)
+            if key is None:
+                raise FileGone("The chat that the file is for has been erased.")
             sealed_name = key.seal(_what(made, b"name"), name.encode())
             values = (conversation_id, identity_id, sealed_name, media_type, key.epoch, width, height)
-            await connection.execute(NEW, made, *values)
+            if await connection.execute(NEW, made, *values) != "INSERT 0 1":
+                raise FileGone("The chat that the file is for has been erased.")
         size = 0
 
         async def counted() -> AsyncIterator[bytes]:
@@ -186,10 +190,15 @@ class Files:
 
         await self._storage.put(_object(made), _sealed(key, made, counted()))
         async with reading(self._db) as connection:
-            if await connection.execute(KEPT, made, size) != "UPDATE 1":
-                raise FileGone("It took too long to keep the file. Send it again.")
-        [found] = await self.find([made])
-        return found
+            kept = await connection.execute(KEPT, made, size) == "UPDATE 1"
+        if not kept:
+            # Whoever deleted its row may have looked for the object before it was there.
+            await self._storage.delete(_object(made))
+            raise FileGone("It took too long to keep the file. Send it again.")
+        found = await self.find([made])
+        if not found:
+            raise FileGone("The chat that the file is for has been erased.")
+        return found[0]
 
     async def find(self, ids: Sequence[UUID]) -> list[StoredFile]:
         """These files, in this order, without those that are gone. Whose they are is for the caller to compare."""

@@ -7,7 +7,8 @@ What people say to one another in a shared room belongs to no turn.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+import hmac
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,11 +21,11 @@ from prometheus_client import Counter
 
 from core import changes, crashpoint, fetching, sealed, voice
 from core.changes import Change, Changed, Moved, Reach
-from core.crypto import RoomKey
+from core.crypto import RoomKey, RoomKeys
 from core.db import POOL_WAIT_S, Database, is_away
-from core.errors import StoreUnavailable
+from core.errors import Erased, StoreUnavailable
 from core.group_commit import ANSWER_S, GroupCommit
-from core.messages import Address, InboundMessage
+from core.messages import Address, ChannelName, InboundMessage
 from core.metrics import INBOUND
 from core.wake import Name, Wakes
 
@@ -33,7 +34,7 @@ log = structlog.get_logger()
 WOKEN_BY_CHANGES: tuple[Name, ...] = ("turn", "message")
 
 PLACES_MAX = 50_000
-"""How many (conversation, identity) pairs a process remembers; both never change once made."""
+"""How many places a process remembers; each is good for the epoch of its conversation that it was found in."""
 
 TOUCHED = "CASE WHEN c.last_at < clock_timestamp() - interval '10 s' THEN clock_timestamp() ELSE c.last_at END"
 """When a conversation was last written in, ten seconds coarse: an unchanged value spares its index."""
@@ -121,19 +122,23 @@ ON CONFLICT (channel, account, room) DO NOTHING
 """
 
 FIND = """
-SELECT g.n,
-       (SELECT c.id FROM conversation c
-        WHERE (c.channel, c.account, c.room) = (g.channel, g.account, g.room)) AS conversation_id,
+SELECT g.n, c.id AS conversation_id, c.epoch,
        (SELECT i.id FROM identity i
         WHERE (i.channel, i.account, i.provider_id) = (g.channel, g.account, g.provider_id)) AS identity_id
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) WITH ORDINALITY AS g(channel, account, room, provider_id, n)
+CROSS JOIN LATERAL (SELECT id, epoch FROM conversation c
+                    WHERE (c.channel, c.account, c.room) = (g.channel, g.account, g.room) OFFSET 0) c
 """
+"""Who somebody is may change only with the epoch of every conversation they are in (core/erasure.py)."""
 
 JOIN = """
 INSERT INTO member (conversation_id, identity_id)
 SELECT DISTINCT c, i FROM unnest($1::uuid[], $2::uuid[]) AS g(c, i) ORDER BY c, i
 ON CONFLICT DO NOTHING
 """
+
+ERASED = "SELECT name, max(at) AS at FROM erased_address WHERE name = ANY($1::text[]) GROUP BY name"
+ERASED_PURPOSE = b"erased addresses"
 
 LANGUAGES = ("en", "sw")
 
@@ -147,12 +152,36 @@ Place = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """Where a message belongs: the conversation and who wrote it, as they are in an epoch.
+
+    `erased_at` is when this address was last erased: what was sent before that is not let in again.
+    """
+
+    conversation_id: UUID
+    identity_id: UUID
+    epoch: int
+    erased_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Received:
-    """Where a message stands: its conversation and number there. `new` is False for an event id seen before."""
+    """Where a message stands: its conversation and number there. `new` is False for an event id seen before.
+
+    Number 0 is nowhere: who wrote it has been erased since, and it is not kept.
+    """
 
     conversation_id: UUID
     seq: int
     new: bool
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it is stored at all."""
+        return self.seq > 0
+
+
+NOWHERE = Received(UUID(int=0), 0, new=False)
 
 
 class Inbox:
@@ -167,7 +196,7 @@ class Inbox:
         self._db = db
         self._wakes = wakes
         self._tell_others = tell_others
-        self._places: dict[Place, tuple[UUID, UUID]] = {}
+        self._places: dict[Place, Found] = {}
         self._commits: GroupCommit[Sequence[InboundMessage], list[Received]] = GroupCommit(self._commit)
 
     async def receive(self, messages: Sequence[InboundMessage]) -> list[Received]:
@@ -180,11 +209,16 @@ class Inbox:
         return await self._commits.submit(messages)
 
     async def meet(self, sender: Address) -> tuple[UUID, UUID]:
-        """The (conversation, identity) of somebody who has not written yet, made where new. Raises StoreUnavailable."""
+        """The (conversation, identity) of somebody who has not written yet, made where new.
+
+        Raises StoreUnavailable, and Erased for a visitor who was.
+        """
         stranger = InboundMessage(sender, "", (), datetime.now(UTC))
         async with _answering(), self._db.pool.acquire(timeout=POOL_WAIT_S) as connection:
             [place] = await self._find(connection, [stranger])
-        return place
+        if place is None:
+            raise Erased
+        return place.conversation_id, place.identity_id
 
     async def change(self, change: Change) -> Changed:
         """Store an edit, deletion or reaction once, and carry it out; returns after COMMIT. Raises StoreUnavailable."""
@@ -210,24 +244,37 @@ class Inbox:
     async def _commit(self, groups: Sequence[Sequence[InboundMessage]]) -> list[list[Received]]:
         messages = [message for group in groups for message in group]
         async with self._db.pool.acquire(timeout=POOL_WAIT_S) as connection:
-            places = await self._find(connection, messages)
-            stored, fresh = await self._seal(connection, messages, places)
+            stored, fresh = await self._seal(connection, messages)
             if self._tell_others:
                 await self._wakes.notify(connection, "turn")
-        self._remember(messages, places)
         self._wakes.wake("turn")
         return [[_received(message, stored, fresh) for message in group] for group in groups]
 
-    async def _seal(
-        self, connection: Any, messages: Sequence[InboundMessage], places: Sequence[tuple[UUID, UUID]]
-    ) -> tuple[dict[Event, Any], set[Event]]:
-        """Seal and store; the row of each event, and which were not there before."""
+    async def _seal(self, connection: Any, given: Sequence[InboundMessage]) -> tuple[dict[Event, Any], set[Event]]:
+        """Find where messages belong, seal and store; the row of each event, and which were not there before.
+
+        What somebody sent before they were erased has no row.
+        """
         stored: dict[Event, Any] = {}
         fresh: set[Event] = set()
+        messages = given
         spoken = self._transcribes and any(map(voice.wordless, messages))
         noted = spoken or any(map(fetching.carries, messages))
         for _ in range(EPOCHS_MAX):
-            keys = await self._db.keys.current(connection, [conversation for conversation, _ in places])
+            found = await self._find(connection, messages)
+            kept = [(message, place) for message, place in zip(messages, found, strict=True) if place is not None]
+            if not kept:
+                return stored, fresh
+            keys = await self._db.keys.current(connection, [place.conversation_id for _, place in kept])
+            messages, places = [message for message, _ in kept], [place for _, place in kept]
+            over = [
+                (message, place)
+                for message, place in kept
+                if place.conversation_id not in keys or keys[place.conversation_id].epoch != place.epoch
+            ]
+            if over:
+                self._forget(over)
+                continue
             crashpoint.hit("inbox.before_commit")
             async with connection.transaction() if noted else nullcontext():
                 rows = await self._insert(connection, STORE, keys, messages, places, to_bot=True)
@@ -243,11 +290,11 @@ class Inbox:
                     fresh.add(event)
                     if keys[row["conversation_id"]].is_used_up(row["seq"]):
                         await self._next_epoch(connection, keys[row["conversation_id"]])
-            over = {place[0] for message, place in zip(messages, places, strict=True) if _event(message) not in stored}
+            over = [(message, place) for message, place in kept if _event(message) not in stored]
             if not over:
+                self._remember(messages, places)
                 return stored, fresh
-            for conversation in over:
-                self._db.keys.forget(conversation)
+            self._forget(over)
         raise StoreUnavailable("The database is busy. Try again in a few seconds.")
 
     async def _next_epoch(self, connection: Any, used_up: RoomKey) -> None:
@@ -274,7 +321,7 @@ class Inbox:
 
     async def _insert(
         self, connection: Any, statement: str, keys: Mapping[UUID, RoomKey], messages: Sequence[InboundMessage],
-        places: Sequence[tuple[UUID, UUID]], *, to_bot: bool,
+        places: Sequence[Found], *, to_bot: bool,
     ) -> Any:  # fmt: skip
         """Run STORE or STORE_ASIDE for the messages it is for."""
         chosen = [(message, place) for message, place in zip(messages, places, strict=True) if message.to_bot is to_bot]
@@ -282,25 +329,32 @@ class Inbox:
             return []
         return await connection.fetch(
             statement,
-            [place[0] for _, place in chosen],
-            [place[1] for _, place in chosen],
+            [place.conversation_id for _, place in chosen],
+            [place.identity_id for _, place in chosen],
             [message.sender.channel.value for message, _ in chosen],
             [message.sender.account for message, _ in chosen],
             [message.event_id for message, _ in chosen],
             [
-                sealed.seal(keys[place[0]], message.event_id, sealed.by_identity(place[1]), message.parts)
+                sealed.seal(
+                    keys[place.conversation_id], message.event_id, sealed.by_identity(place.identity_id), message.parts
+                )
                 for message, place in chosen
             ],
             [message.reply_to for message, _ in chosen],
             [message.sent_at for message, _ in chosen],
-            [keys[place[0]].epoch for _, place in chosen],
+            [place.epoch for _, place in chosen],
         )
 
-    async def _find(self, connection: Any, messages: Sequence[InboundMessage]) -> list[tuple[UUID, UUID]]:
-        """The (conversation, identity) of each message; strangers and new rooms are written down first."""
+    async def _find(self, connection: Any, messages: Sequence[InboundMessage]) -> list[Found | None]:
+        """Where each message belongs; strangers and new rooms are written down first.
+
+        None for what was sent before its address was erased. A visitor of the web never comes back under the same id.
+        """
         wanted = [_place(message) for message in messages]
         unknown = {place: message for place, message in zip(wanted, messages, strict=True) if place not in self._places}
-        found: dict[Place, tuple[UUID, UUID]] = {}
+        found: dict[Place, Found] = {}
+        erased = await self._erased(connection, unknown) if unknown else {}
+        unknown = {place: message for place, message in unknown.items() if not _is_late(message, erased.get(place))}
         if unknown:
             strangers = list(unknown)
             channels, accounts, rooms, people = (list(column) for column in zip(*strangers, strict=True))
@@ -308,13 +362,35 @@ class Inbox:
             languages = [_language(unknown[place].language) for place in strangers]
             await connection.execute(MEET, channels, accounts, rooms, people, names, languages)
             rows = await connection.fetch(FIND, channels, accounts, rooms, people)
-            found = {strangers[row["n"] - 1]: (row["conversation_id"], row["identity_id"]) for row in rows}
-            await connection.execute(JOIN, [pair[0] for pair in found.values()], [pair[1] for pair in found.values()])
-        return [found[place] if place in found else self._places[place] for place in wanted]
+            for row in rows:
+                place = strangers[row["n"] - 1]
+                who = row["conversation_id"], row["identity_id"], row["epoch"]
+                if row["identity_id"] is not None:
+                    found[place] = Found(*who, erased.get(place))
+            await connection.execute(
+                JOIN, [one.conversation_id for one in found.values()], [one.identity_id for one in found.values()]
+            )
+        chosen = [found.get(place) or self._places.get(place) for place in wanted]
+        return [
+            None if one is None or _is_late(message, one.erased_at) else one
+            for message, one in zip(messages, chosen, strict=True)
+        ]
 
-    def _remember(self, messages: Sequence[InboundMessage], places: Sequence[tuple[UUID, UUID]]) -> None:
-        for message, pair in zip(messages, places, strict=True):
-            self._places[_place(message)] = pair
+    async def _erased(self, connection: Any, places: Collection[Place]) -> dict[Place, datetime]:
+        """When the addresses among these that were erased within the last days were."""
+        names = {name: place for place in places for name in address_names(self._db.keys, place[0], place[1], place[3])}
+        rows = await connection.fetch(ERASED, list(names))
+        return {names[row["name"]]: row["at"] for row in rows}
+
+    def _forget(self, places: Sequence[tuple[InboundMessage, Found]]) -> None:
+        """Look places and their keys up anew: one of both is from another epoch."""
+        for message, found in places:
+            self._places.pop(_place(message), None)
+            self._db.keys.forget(found.conversation_id)
+
+    def _remember(self, messages: Sequence[InboundMessage], places: Sequence[Found]) -> None:
+        for message, found in zip(messages, places, strict=True):
+            self._places[_place(message)] = found
         while len(self._places) > PLACES_MAX:
             del self._places[next(iter(self._places))]
 
@@ -331,9 +407,24 @@ async def _answering() -> AsyncIterator[None]:
         raise StoreUnavailable("The database is not reachable. Try again in a few seconds.") from error
 
 
+def address_names(keys: RoomKeys, channel: str, account: str, provider_id: str) -> list[str]:
+    """The names under which an address is known to have been erased, one for each key of the list, newest first."""
+    said = f"{channel}\0{account}\0{provider_id}".encode()
+    return [hmac.digest(key, said, "sha256").hex() for key in keys.key_list.derived(ERASED_PURPOSE)]
+
+
+def _is_late(message: InboundMessage, erased_at: datetime | None) -> bool:
+    """Whether a message was sent before its address was erased, by the provider's clock."""
+    if erased_at is None:
+        return False
+    return message.sender.channel is ChannelName.WEB or message.sent_at <= erased_at
+
+
 def _received(message: InboundMessage, stored: Mapping[Event, Any], fresh: set[Event]) -> Received:
     """Where a message stands; an event that came twice in one batch is new once."""
     key = _event(message)
+    if key not in stored:
+        return NOWHERE
     new = key in fresh
     fresh.discard(key)
     _counter(key[0], new).inc()

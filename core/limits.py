@@ -5,7 +5,7 @@ that loads its dialog states, a call that meets several limits is counted by all
 tried again is decided once. Nothing here is owed to anybody: a Valkey that forgets only starts the windows anew.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import Literal
@@ -261,6 +261,20 @@ class Limits:
             Use(limit, int(count or 0), self.allowed(limit, whose.plan), span.ends_at)
             for limit, span, count in zip(OF_A_PERSON, spans, counted, strict=True)
         ]
+
+    async def forget(self, ids: Collection[str], now: datetime) -> None:
+        """Remove what was counted for these people in windows that may still be kept. Raises what Valkey raises."""
+        around = [now + timedelta(days=days) for days in (-2, -1, 0, 1)] + [now - timedelta(hours=1)]
+        keys = {
+            _key(limit, id_, span_of(limit.window, moment, ZoneInfo("UTC")))
+            for limit in OF_A_PERSON
+            for id_ in ids
+            for moment in around
+        }
+        for key in keys:
+            self._local.pop(key, None)
+        if keys:
+            await self._valkey.delete(*keys)
 
     async def _take_all(self, batch: Sequence[_Taking]) -> list[int | None]:
         """What TAKE says to each; None where Valkey did not count."""

@@ -14,13 +14,13 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID, uuid4
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import delete, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core import audit, people
 from core.codes import new_code
-from core.errors import Conflict, LimitReached, UserError
+from core.errors import Conflict, Erased, LimitReached, UserError
 from core.messages import Address, ChannelName
 from core.models import Identity, LinkCode, LinkTry, Person
 
@@ -185,7 +185,10 @@ async def find_identity(session: AsyncSession, sender: Address) -> UUID:
 
 
 async def _lock(session: AsyncSession, identities: Collection[UUID]) -> dict[UUID, UUID]:
-    """The person of each identity, locked in id order with those merged into them; Conflict when they keep changing."""
+    """The person of each identity, locked in id order with those merged into them.
+
+    Raises Conflict when they keep changing, and Erased where one was.
+    """
     for _ in range(LOCKS_MAX):
         # Locks taken for nothing are let go of, so that the next ones are in order again.
         attempt = await session.begin_nested()
@@ -195,6 +198,8 @@ async def _lock(session: AsyncSession, identities: Collection[UUID]) -> dict[UUI
         locked = (await session.scalars(rows.with_for_update())).all()
         if await _people_of(session, identities) == before and (await session.scalars(rows)).all() == locked:
             await attempt.commit()
+            if await session.scalar(select(exists().where(Person.id.in_(persons), Person.erasure_id.is_not(None)))):
+                raise Erased
             return before
         await attempt.rollback()
     raise Conflict("These accounts are being linked by somebody else. Try again.")

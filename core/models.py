@@ -70,8 +70,12 @@ class Person(Base):
     merged_into: Mapped[UUID | None] = mapped_column(
         ForeignKey("person.id"), doc="who this person turned out to be; what is written for it belongs there"
     )
+    erasure_id: Mapped[int | None] = mapped_column(doc="what erased them; nothing is known of them any more")
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    __table_args__ = (Index("ix_person_merged_into", "merged_into", postgresql_where=text("merged_into IS NOT NULL")),)
+    __table_args__ = (
+        Index("ix_person_merged_into", "merged_into", postgresql_where=text("merged_into IS NOT NULL")),
+        Index("ix_person_erasure_id", "erasure_id", postgresql_where=text("erasure_id IS NOT NULL")),
+    )
 
 
 class Identity(Base):
@@ -179,8 +183,11 @@ class Conversation(Base):
     epoch: Mapped[int] = mapped_column(Integer, server_default="1", doc="of the key that seals what is said now")
     unreachable_at: Mapped[datetime | None] = mapped_column(doc="since when the provider lets nothing of ours in")
     title: Mapped[bytes | None] = mapped_column(doc="of a shared room: what its members call it, sealed")
+    erasure_id: Mapped[int | None] = mapped_column(doc="what erased it; its epoch is then 0, which has no key")
     __table_args__ = (
         UniqueConstraint("channel", "account", "room"),
+        CheckConstraint("(epoch = 0) = (erasure_id IS NOT NULL)", name="erased_has_no_epoch"),
+        Index("ix_conversation_erasure_id", "erasure_id", postgresql_where=text("erasure_id IS NOT NULL")),
         CheckConstraint("mode IN ('bot', 'waiting', 'human')", name="mode"),
         CheckConstraint(
             "(mode = 'human') = (holder IS NOT NULL) AND (mode = 'bot') = (held_until IS NULL)", name="held_by_somebody"
@@ -246,6 +253,7 @@ class Member(Base):
     __table_args__ = (
         CheckConstraint("role IN ('owner', 'member')", name="role"),
         Index("ix_member_identity_id", "identity_id", postgresql_where=text("left_at IS NULL")),
+        Index("ix_member_former", "identity_id", postgresql_where=text("left_at IS NOT NULL")),
     )
 
 
@@ -405,6 +413,7 @@ class Change(Base):
             "uq_change_number", "conversation_id", "number", unique=True, postgresql_where=text("number IS NOT NULL")
         ),
         Index("ix_change_message_id", "message_id", postgresql_where=text("message_id IS NOT NULL")),
+        Index("ix_change_conversation_id", "conversation_id"),
     )
 
 
@@ -641,6 +650,72 @@ class Receipt(Base):
     started_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     finished_at: Mapped[datetime | None]
     __table_args__ = (CheckConstraint("state IN ('started', 'done', 'failed')", name="state"),)
+
+
+class Confirmation(Base):
+    """What a person is to confirm before it happens: exactly this, once, in the chat that showed it.
+
+    pending -> used | cancelled | superseded | locked; it is late once `expires_at` is past. A trigger lets nothing else
+    of it change, and nothing at all once it has ended.
+    """
+
+    __tablename__ = "confirmation"
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    person_id: Mapped[UUID] = mapped_column(ForeignKey("person.id"))
+    identity_id: Mapped[UUID] = mapped_column(ForeignKey("identity.id"), doc="who alone can confirm it")
+    conversation_id: Mapped[UUID] = mapped_column(ForeignKey("conversation.id"), doc="where it was shown")
+    action: Mapped[str]
+    params: Mapped[bytes] = mapped_column(doc="as JSON, sealed: core/confirm.py")
+    code_hash: Mapped[bytes] = mapped_column(doc="SHA-256, salted with the id")
+    tries: Mapped[int] = mapped_column(SmallInteger, server_default="0", doc="wrong codes")
+    state: Mapped[str] = mapped_column(server_default="pending")
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    used_key: Mapped[str | None] = mapped_column(unique=True, doc="idempotency key of the message that confirmed it")
+    __table_args__ = (
+        CheckConstraint("state IN ('pending', 'used', 'cancelled', 'superseded', 'locked')", name="state"),
+        CheckConstraint("(state = 'pending') = (ended_at IS NULL)", name="ended_at_some_time"),
+        CheckConstraint("(state = 'used') = (used_key IS NOT NULL)", name="used_by_somebody"),
+        Index("uq_confirmation_pending", "person_id", unique=True, postgresql_where=text("state = 'pending'")),
+        Index("ix_confirmation_identity_id", "identity_id", "created_at"),
+    )
+
+
+class Erasure(Base):
+    """Somebody who is erased: core/erasure.py. What is left is a pseudonym, and that it happened.
+
+    waiting (rows are being removed, leased under `attempt`) -> told (the last word is on its way) -> watched (what
+    their providers may yet deliver again is known by its ids) -> done.
+    """
+
+    __tablename__ = "erasure"
+    id: Mapped[int] = mapped_column(GeneratedId(always=True), primary_key=True)
+    person_id: Mapped[UUID] = mapped_column(ForeignKey("person.id"), unique=True)
+    asked_by: Mapped[str] = mapped_column(doc="'person:<id>' or 'staff:<name>'")
+    state: Mapped[str] = mapped_column(server_default="waiting")
+    attempt: Mapped[int] = mapped_column(Integer, server_default="0")
+    lease_until: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    erased_at: Mapped[datetime | None] = mapped_column(doc="when the last of their rows was gone")
+    channel: Mapped[str | None] = mapped_column(doc="with account, room and language: where the last word goes")
+    account: Mapped[str | None]
+    room: Mapped[str | None] = mapped_column(doc="forgotten with the last word")
+    language: Mapped[str | None]
+    __table_args__ = (
+        CheckConstraint("state IN ('waiting', 'told', 'watched', 'done')", name="state"),
+        CheckConstraint("room IS NULL OR state IN ('waiting', 'told')", name="address_is_forgotten"),
+        Index("ix_erasure_unfinished", "lease_until", postgresql_where=text("state <> 'done'")),
+    )
+
+
+class ErasedAddress(Base):
+    """An address that was erased, by a name from which nobody without our keys can tell it; for some days."""
+
+    __tablename__ = "erased_address"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    erasure_id: Mapped[int] = mapped_column(ForeignKey("erasure.id"), primary_key=True)
+    at: Mapped[datetime]
 
 
 class Note(Base):

@@ -24,9 +24,9 @@ from core.group_commit import GroupCommit
 from core.inbox import EPOCHS_MAX, TOUCHED
 from core.messages import Address, ChannelName, OutboundMessage, Part, TemplateUse
 from core.sealed import COLUMNS, as_template, by_author, opened_parts, seal
-from core.window import WINDOW, WINDOWED, Standing
+from core.window import LAST_WORD, WINDOW, WINDOWED, Standing
 
-STALE_AFTER = {"reply": timedelta(hours=6), "reminder": timedelta(hours=24)}
+STALE_AFTER = {"reply": timedelta(hours=6), "reminder": timedelta(hours=24), LAST_WORD: timedelta(minutes=10)}
 """After this a message is refused rather than sent late; other kinds have no such limit."""
 ASK_AFTER_S = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0)
 """When an unknown outcome is asked after, in seconds since the last question; after the last one staff decide."""

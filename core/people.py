@@ -15,8 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.crypto import RoomKey, opened_with
 from core.db import driver
-from core.errors import Conflict, InvalidSlot, LimitReached
-from core.models import Base, Contact, Identity, Person, PersonKey
+from core.errors import Conflict, Erased, InvalidSlot, LimitReached
+from core.models import Base, Confirmation, Contact, Identity, Person, PersonKey
 
 CONTACTS_MAX = 1_000
 """Contacts of one person."""
@@ -41,17 +41,37 @@ def current(person_id: UUID) -> ScalarSelect[Any]:
 
 
 async def hold(session: AsyncSession, person_id: UUID) -> UUID:
-    """Lock the row of who this person is now, so that two calls at once count one after the other; its id."""
+    """Lock the row of who this person is now, so that two calls at once count one after the other; its id.
+
+    Raises Erased for somebody who has been.
+    """
     for _ in range(HOLDS_MAX):
         # The lock of a row that was merged while we waited for it is let go of: locks are taken in id order.
         attempt = await session.begin_nested()
-        found = select(Person.id).where(Person.id == current(person_id))
-        held = (await session.execute(found.with_for_update(key_share=True))).scalar_one_or_none()
-        if held is not None and (await session.execute(found)).scalar_one() == held:
+        found = select(Person.id, Person.erasure_id).where(Person.id == current(person_id))
+        held = (await session.execute(found.with_for_update(key_share=True))).one_or_none()
+        if held is not None and (await session.execute(found)).one().id == held.id:
             await attempt.commit()
-            return held
+            if held.erasure_id is not None:
+                raise Erased
+            owner: UUID = held.id
+            return owner
         await attempt.rollback()
     raise Conflict("This account is being linked by somebody else. Try again.")
+
+
+async def of_identity(session: AsyncSession, identity_id: UUID) -> UUID:
+    """Whose identity it is."""
+    return (await session.execute(select(Identity.person_id).where(Identity.id == identity_id))).scalar_one()
+
+
+async def end_confirmations(session: AsyncSession, *persons: UUID) -> None:
+    """End what waits for these persons' word: something newer is asked, or who they are has changed."""
+    await session.execute(
+        update(Confirmation)
+        .where(Confirmation.person_id.in_(persons), Confirmation.state == "pending")
+        .values(state="superseded", ended_at=func.clock_timestamp())
+    )
 
 
 def phone_number(written: str, region: str) -> str:
@@ -181,6 +201,8 @@ async def merge(session: AsyncSession, kept: UUID, gone: UUID) -> None:
     Conversations stay as they are. Name and time zone of `kept` stay, and are taken from `gone` where it has none.
     A table with a `person_id` takes part by itself; one that is unique by it needs a rule here, as contacts have.
     """
+    # What they were shown was about another account.
+    await end_confirmations(session, kept, gone)
     for table in owned():
         if table is Contact.__table__:
             await _merge_contacts(session, kept, gone)
@@ -209,6 +231,7 @@ async def part(session: AsyncSession, identity: Identity, conversation_id: UUID)
 
     The caller has locked the person it had.
     """
+    await end_confirmations(session, identity.person_id)
     shared = (Person.language, Person.timezone, Person.reminded_at, Person.deferral_told_at)
     row = (await session.execute(select(*shared).where(Person.id == identity.person_id))).one()
     alone = Person(id=uuid4(), name=identity.display_name, **row._mapping)
@@ -225,12 +248,17 @@ async def part(session: AsyncSession, identity: Identity, conversation_id: UUID)
 
 
 def owned() -> list[Table]:
-    """The tables whose rows are a person's, in a fixed order: of core and of every connector there is."""
+    """The tables whose rows are a person's, in a fixed order: of core and of every connector there is.
+
+    Confirmations are not among them: they are frozen, and end when a person becomes another.
+    """
     person = Person.__table__.c.id
     tables = [
         table
         for table in Base.metadata.tables.values()
-        if "person_id" in table.c and any(key.column is person for key in table.c.person_id.foreign_keys)
+        if "person_id" in table.c
+        and any(key.column is person for key in table.c.person_id.foreign_keys)
+        and table is not Confirmation.__table__
     ]
     return sorted(tables, key=lambda table: table.name)
 

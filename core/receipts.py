@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core import crashpoint
 from core.actions import Action, ActionContext, ActionResult, Params
 from core.db import driver
+from core.errors import Erased
 from core.messages import PARTS
 from core.models import Receipt
 
@@ -37,7 +38,9 @@ async def once(action: Action[Any], params: Params, context: ActionContext) -> A
             )
             .on_conflict_do_nothing()
         )
-        receipt = (await session.execute(select(Receipt).where(Receipt.key == key))).scalar_one()
+        receipt = await session.scalar(select(Receipt).where(Receipt.key == key))
+        if receipt is None:
+            raise Erased  # Nothing is kept for a person who has been erased since.
         if receipt.state == "done" and receipt.result is not None:
             known = await opened(session, receipt, "result")
             # Its room was erased since; what was done is done.
@@ -59,7 +62,10 @@ async def once(action: Action[Any], params: Params, context: ActionContext) -> A
 
 async def _finish(context: ActionContext, state: str, result: dict[str, Any]) -> None:
     async with context.db.transaction() as session:
-        sealed = await _sealed(session, context, "result", orjson.dumps(result))
+        try:
+            sealed = await _sealed(session, context, "result", orjson.dumps(result))
+        except Erased:
+            return  # Its room is gone, and the receipt with it.
         await session.execute(
             update(Receipt)
             .where(Receipt.key == context.idempotency_key, Receipt.state != "done")
@@ -77,8 +83,8 @@ async def opened(session: AsyncSession, receipt: Receipt, what: Literal["params"
 
 async def _sealed(session: AsyncSession, context: ActionContext, what: str, json: bytes) -> bytes:
     connection = await driver(session)
-    keys = await connection.keys.current(connection, [context.conversation_id])
-    sealed: bytes = keys[context.conversation_id].seal(as_receipt(context.idempotency_key, what), json)
+    key = await connection.keys.of(connection, context.conversation_id)
+    sealed: bytes = key.seal(as_receipt(context.idempotency_key, what), json)
     return sealed
 
 

@@ -7,7 +7,7 @@ finds that there is none. Who has left stays known by name, for what they said i
 import hashlib
 import re
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
@@ -564,8 +564,8 @@ async def _conversation(session: AsyncSession, channel: ChannelName, account: st
 
 async def _sealed(session: AsyncSession, room: UUID, what: bytes, words: str) -> bytes:
     connection = await driver(session)
-    keys: Mapping[UUID, RoomKey] = await connection.keys.current(connection, [room])
-    return keys[room].seal(what, words.encode())
+    key: RoomKey = await connection.keys.of(connection, room)
+    return key.seal(what, words.encode())
 
 
 def _name(member: UUID) -> bytes:

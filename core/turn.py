@@ -15,7 +15,7 @@ import orjson
 import structlog
 from pydantic import JsonValue
 
-from core import crashpoint, moderation, opt_out, voice
+from core import confirm, crashpoint, moderation, opt_out, voice
 from core.actions import Action, ActionContext, ActionResult, Effect, Params, Person
 from core.brain.replies import Dropped
 from core.cache import ResultCache
@@ -217,6 +217,8 @@ async def answer(turn: Turn, number: int, deps: TurnDeps) -> Answer:
         )
         if not verdict.passed:
             return Answer(Reply.of(str(_refusal(turn, verdict, deps.settings))), turn.state, {"action": "none"})
+    if (said := _answers_by_code(turn)) is not None and (done := await _confirm(said, turn, number, deps)) is not None:
+        return done
     thought = await deps.brain.think(turn, deps.catalog.offered)
     if isinstance(thought, Reply):
         state = turn.state.finish() if isinstance(thought, Dropped) else turn.state
@@ -233,6 +235,9 @@ async def answer(turn: Turn, number: int, deps: TurnDeps) -> Answer:
     if isinstance(params, Problem):
         return _ask(state, params.slot, params.question, understood)
     try:
+        if action.shows is not None:
+            text = await _show(turn, number, action, params, deps)
+            return Answer(Reply.of(text), state.finish(), understood)
         result = await run_action(turn, number, action, params, deps)
     except InvalidSlot as problem:
         return _ask(state, problem.slot, str(problem), understood)
@@ -243,6 +248,64 @@ async def answer(turn: Turn, number: int, deps: TurnDeps) -> Answer:
         title = deps.catalog.connector_of(action.name).title
         return Answer(Reply.of(NO_ANSWER.format(title=title)), state.finish(), understood)
     return Answer(Reply((Text(text=result.text), *result.parts)), state.finish(), understood)
+
+
+def _answers_by_code(turn: Turn) -> str | None:
+    """A code, or a no, that was typed in private; nobody confirms by speaking, or where others are."""
+    spoken = any(map(voice.spoken, turn.messages))
+    return confirm.typed(turn.text) if turn.address.is_private and not spoken else None
+
+
+async def _confirm(said: str, turn: Turn, number: int, deps: TurnDeps) -> Answer | None:
+    """Do what was shown, when this is its code; None where nothing waits for one. No brain takes part in it."""
+    key = _key(turn, number)
+    async with deps.db.transaction() as session:
+        answered = await confirm.answer(session, turn.address, said, datetime.now(UTC), key)
+    if answered is None:
+        return None
+    state, understood = turn.state.finish(), {"action": answered.action or "none", "confirmation": str(answered.id)}
+    if answered.outcome is not confirm.Outcome.CONFIRMED:
+        return Answer(Reply.of(confirm.say(answered.outcome, turn.person.language)), turn.state, understood)
+    action = deps.catalog[answered.action]
+    params = action.params.model_validate_json(answered.params)
+    try:
+        result = await run_action(turn, number, action, params, deps, confirmed=answered.id)
+    except UserError as problem:
+        return Answer(Reply.of(str(problem)), state, understood)
+    return Answer(Reply((Text(text=result.text), *result.parts)), state, understood)
+
+
+async def _show(turn: Turn, number: int, action: Action[Any], params: Params, deps: TurnDeps) -> str:
+    """What the action would do, and the code that lets it; raises UserError where others are in the room."""
+    if not turn.address.is_private:
+        raise UserError(confirm.PRIVATE["sw" if turn.person.language == "sw" else "en"])
+    context = _context(turn, number, deps)
+    text = await action.shows(context, params) if action.shows is not None else ""
+    async with deps.db.transaction() as session:
+        json = params.model_dump_json().encode()
+        code = await confirm.ask(session, turn.address, turn.conversation_id, action.name, json, context.now)
+    return f"{text}\n\n{confirm.HOW['sw' if turn.person.language == 'sw' else 'en'].format(code=code)}"
+
+
+def _key(turn: Turn, number: int) -> str:
+    """The idempotency key of what one message of a turn sets off."""
+    return f"turn:{turn.id}:{number}"
+
+
+def _context(turn: Turn, number: int, deps: TurnDeps, confirmed: UUID | None = None) -> ActionContext:
+    return ActionContext(
+        turn.person,
+        turn.conversation_id,
+        deps.db,
+        deps.providers,
+        deps.settings,
+        datetime.now(UTC),
+        _key(turn, number),
+        turn.address,
+        deps.limits,
+        deps.fetch,
+        confirmed,
+    )
 
 
 def _sorry(problem: voice.Problem, person: Person, state: DialogState) -> Answer:
@@ -259,12 +322,16 @@ def _ask(state: DialogState, slot: str, question: str, understood: Mapping[str, 
     return Answer(Reply.of(question), state.ask(slot), understood, is_question=True)
 
 
-async def run_action(turn: Turn, number: int, action: Action[Any], params: Params, deps: TurnDeps) -> ActionResult:
+async def run_action(
+    turn: Turn, number: int, action: Action[Any], params: Params, deps: TurnDeps, *, confirmed: UUID | None = None
+) -> ActionResult:
     """Run one action for a turn's message: a cached READ where it may be, anything else once, by its receipt.
 
     Raises LimitReached, with nothing run, when one of the limits it counts under is used up.
     """
-    key = f"turn:{turn.id}:{number}"
+    if action.shows is not None and confirmed is None:
+        raise ValueError(f"{action.name} was not confirmed")
+    key = _key(turn, number)
     if action.counts:
         verdict = await deps.limits.take(
             [CLASSES[name] for name in action.counts], _whose(turn, deps.settings), turn.now, call=key
@@ -272,18 +339,7 @@ async def run_action(turn: Turn, number: int, action: Action[Any], params: Param
         if not verdict.passed:
             log.info("turn.limited", turn_id=turn.id, action=action.name, limit=verdict.limit.name)
             raise _refusal(turn, verdict, deps.settings)
-    context = ActionContext(
-        turn.person,
-        turn.conversation_id,
-        deps.db,
-        deps.providers,
-        deps.settings,
-        datetime.now(UTC),
-        key,
-        turn.address,
-        deps.limits,
-        deps.fetch,
-    )
+    context = _context(turn, number, deps, confirmed)
     if action.effect is Effect.READ:
         return await deps.cache.get_or_run(action, params, context)
     return await once(action, params, context)
@@ -499,9 +555,11 @@ class Turns:
 
     async def _close(self, connection: Any, closings: Sequence[Closing]) -> set[int]:
         """Seal the replies and close; the ids of the turns that were."""
+        keys = await self._db.keys.current(connection, [closing.turn.conversation_id for closing in closings])
+        # A conversation without a key has been erased, and its turns with it.
+        closings = [closing for closing in closings if closing.turn.conversation_id in keys]
         turns = [closing.turn for closing in closings]
         replies = [closing.reply for closing in closings]
-        keys = await self._db.keys.current(connection, [turn.conversation_id for turn in turns])
         rows = await connection.fetch(
             CLOSE,
             [turn.id for turn in turns],

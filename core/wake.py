@@ -17,7 +17,7 @@ from core.db import CONNECT_TIMEOUT_S, SERVER_SETTINGS, Database, is_away
 
 log = structlog.get_logger()
 
-Name = Literal["turn", "outbox", "reminder", "workflow", "message", "room", "voice", "file", "export"]
+Name = Literal["turn", "outbox", "reminder", "workflow", "message", "room", "voice", "file", "export", "erasure"]
 NAMES: tuple[Name, ...] = get_args(Name)
 RECONNECT_S = 1.0
 CHECK_S = 10.0

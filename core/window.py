@@ -14,6 +14,8 @@ from core.messages import ChannelName, TemplateUse
 WINDOW = timedelta(hours=24)
 WINDOWED = frozenset({ChannelName.WHATSAPP})
 """Channels that have such a window, and on which a person can opt out with one word."""
+LAST_WORD = "erased"
+"""The kind of the one message that goes to somebody who has just been erased, of whose window nothing is known."""
 VARIABLE_CHARS_MAX = 700
 """Of one template variable; WhatsApp takes 1,024 characters of text with all variables filled in."""
 ANY_LANGUAGE = "en"
@@ -105,6 +107,8 @@ def decide(
     """
     if standing.opted_out:
         return Refuse(OPTED_OUT)
+    if kind == LAST_WORD:
+        return FreeText() if standing.held_seq is None else Refuse(CLOSED)
     is_notice = kind == "notice"
     if standing.is_open(now):
         return Refuse(NOT_NEEDED) if is_notice else FreeText()

@@ -42,7 +42,9 @@ FROM workflow_run r
 JOIN workflow_definition d ON d.id = r.definition_id
 JOIN person p ON p.id = d.person_id
 WHERE r.workflow_id = $1
+FOR SHARE OF d
 """
+"""A definition that is read here stays as it is until what follows from it is written."""
 
 DEFINITION = "SELECT id, conversation_id, name, spec, state FROM workflow_definition WHERE id = $1"
 
@@ -86,6 +88,10 @@ class Activities:
             if definition is None:
                 return Begun(why="its definition is gone")
             place, identifier = definition["conversation_id"], str(definition["id"])
+            if definition["state"] == "deleted":
+                why = "This workflow was deleted."
+                await definitions.end(connection, workflow_id, "failed", {"error": why})
+                return Begun(why=why)
             key = await definitions.key_in(connection, place)
             if start.scheduled:
                 if definition["state"] != "active":
@@ -116,8 +122,6 @@ class Activities:
                 connection, [(place, as_workflow("name", identifier), definition["name"])]
             )
             try:
-                if definition["state"] == "deleted":
-                    raise InvalidWorkflow("This workflow was deleted.")
                 if spec is None or name is None:
                     raise InvalidWorkflow("What this workflow does was erased.")
                 parse_spec(spec)
@@ -168,7 +172,8 @@ class Activities:
         async with self._db.hot() as connection:
             if await definitions.end(connection, ending.workflow_id, ending.state, ending.outcome) and ending.say:
                 place = await connection.fetchrow(STEP_CONTEXT, ending.workflow_id)
-                await self._post(connection, place["conversation_id"], f"{ending.workflow_id}:end", ending.say)
+                if place["state"] != "deleted":
+                    await self._post(connection, place["conversation_id"], f"{ending.workflow_id}:end", ending.say)
         log.info("workflow.ended", workflow_id=ending.workflow_id, state=ending.state)
 
     async def _run_action(self, call: ActionCall) -> dict[str, Any]:
@@ -201,6 +206,7 @@ class Activities:
         crashpoint.hit("workflow.step_ran")
         stored = _variables(result)
         async with self._db.hot() as connection:
+            await self._place(connection, call.workflow_id)
             key = await definitions.key_in(connection, place["conversation_id"])
             sealed = key.seal(what, orjson.dumps(stored))
             row = await connection.fetchrow(CHANGE_STEP, call.workflow_id, call.step_id, "done", sealed)
@@ -221,6 +227,8 @@ class Activities:
         action = self._catalog[name]
         if action.effect is Effect.SPEND:
             raise ApplicationError(f"{name} moves money, which a workflow may not.", non_retryable=True)
+        if action.shows is not None:
+            raise ApplicationError(f"{name} has to be confirmed by a person.", non_retryable=True)
         return action
 
     def _params(self, action: Action[Any], given: dict[str, Any]) -> Params:

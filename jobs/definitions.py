@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.catalog import Catalog, Problem
 from core.crypto import RoomKey
 from core.db import Database, driver
-from core.errors import UserError
+from core.errors import Erased, UserError
 from core.models import Conversation, Identity, Member, Person, WorkflowDefinition, WorkflowRun, WorkflowStep
 from core.sealed import as_workflow
 from core.wake import Wakes
@@ -84,6 +84,8 @@ def check_actions(draft: WorkflowDraft, catalog: Catalog) -> None:
         if step.action not in catalog:
             raise InvalidWorkflow(f"step {step.id}: there is no action {step.action}, or it is switched off")
         action = catalog[step.action]
+        if action.shows is not None:
+            raise InvalidWorkflow(f"step {step.id}: {step.action} has to be confirmed by a person")
         if unknown := sorted(step.params.keys() - set(action.slots)):
             raise InvalidWorkflow(f"step {step.id}: {step.action} has no parameter {unknown[0][:40]}")
         if missing := [slot for slot in action.required if slot not in step.params]:
@@ -243,11 +245,14 @@ async def opened(session: AsyncSession, found: Sequence[WorkflowDefinition]) -> 
 
 
 async def end(connection: Any, workflow_id: str, state: str, outcome: Mapping[str, Any]) -> bool:
-    """Write how a run ended; False when it had ended before."""
+    """Write how a run ended; False when it had ended before, or its room was erased."""
     place = await connection.fetchval(PLACE_OF_RUN, workflow_id)
     if place is None:
         return False
-    key = await key_in(connection, place)
+    try:
+        key = await key_in(connection, place)
+    except Erased:
+        return False
     sealed = key.seal(as_workflow("outcome", workflow_id), orjson.dumps(outcome))
     return bool(await connection.fetchval(END, workflow_id, state, sealed))
 

@@ -14,6 +14,8 @@ from typing import Any
 from uuid import UUID
 
 import structlog
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.client import (
     Client,
     Schedule,
@@ -64,6 +66,18 @@ BUILD_ID = "mathia-1"
 PASSED_THROUGH = ("pydantic", "pydantic_core", "annotated_types", "core.workflows", "core.errors")
 """Pure modules the sandbox need not load again for every workflow."""
 SCHEDULE_PREFIX = "workflow-"
+
+ERASED = """
+SELECT d.id, ARRAY(SELECT r.workflow_id FROM workflow_run r WHERE r.definition_id = d.id) AS runs
+FROM person p JOIN erasure e ON e.id = p.erasure_id AND e.erased_at IS NOT NULL
+JOIN workflow_definition d ON d.person_id = p.id LIMIT $1
+"""
+"""Workflows of persons all of whose other rows are gone: theirs were needed until then."""
+REMOVE_WORKFLOW = (
+    "DELETE FROM workflow_step WHERE workflow_id IN (SELECT workflow_id FROM workflow_run WHERE definition_id = $1)",
+    "DELETE FROM workflow_run WHERE definition_id = $1",
+    "DELETE FROM workflow_definition WHERE id = $1",
+)
 
 
 async def run_temporal(
@@ -150,6 +164,7 @@ class _Feeder:
             try:
                 await self.start_requested()
                 await self.set_schedules()
+                await self.forget_erased()
                 if loop.time() >= reconcile_at:
                     await self.reconcile()
                     reconcile_at = loop.time() + RECONCILE_S
@@ -192,6 +207,36 @@ class _Feeder:
                 await self._unschedule(schedule_id(row["id"]))
                 kept = False
             await self._db.pool.execute("UPDATE workflow_definition SET scheduled = $2 WHERE id = $1", row["id"], kept)
+
+    async def forget_erased(self) -> None:
+        """End what erased persons' workflows still do, let Temporal forget their histories, and remove their rows."""
+        rows = await self._db.pool.fetch(ERASED, STARTS_MAX)
+        for row in rows:
+            await self._unschedule(schedule_id(row["id"]))
+            # A scheduled run makes its own row as the first thing it does, so its ids are asked of Temporal as well.
+            scheduled = f'WorkflowId STARTS_WITH "{schedule_id(row["id"])}"'
+            ids = set(row["runs"]) | {one.id async for one in self._client.list_workflows(scheduled)}
+            for workflow_id in sorted(ids):
+                await self._forget(workflow_id)
+            async with self._db.hot() as connection:
+                await connection.execute("SELECT FROM workflow_definition WHERE id = $1 FOR UPDATE", row["id"])
+                await connection.execute("SELECT FROM workflow_run WHERE definition_id = $1 FOR UPDATE", row["id"])
+                for statement in REMOVE_WORKFLOW:
+                    await connection.execute(statement, row["id"])
+
+    async def _forget(self, workflow_id: str) -> None:
+        """Have a run's history deleted; Temporal ends one that is under way for that."""
+        try:
+            await self._client.workflow_service.delete_workflow_execution(
+                DeleteWorkflowExecutionRequest(
+                    namespace=self._client.namespace,
+                    workflow_execution=WorkflowExecution(workflow_id=workflow_id),
+                ),
+                timeout=RPC_TIMEOUT,
+            )
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
 
     async def reconcile(self) -> None:
         """Bring back what Temporal lost: Schedules that should exist, and runs that should be under way."""

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from functools import partial
 
 import structlog
+from redis.asyncio import Redis
 
 from channels.whatsapp import template_registries
 from core.db import Database
@@ -18,8 +19,9 @@ from core.providers import Providers
 from core.settings import Settings
 from core.storage import Storage
 from core.wake import Wakes
-from jobs import export, fetching
+from jobs import erasure, export, fetching
 from jobs.broker import ACTOR_S_MAX, FETCH_S_MAX, VOICE_S_MAX, HandOut, Queue, Work, limited
+from jobs.erasure import ERASE_S_MAX, ERASURES, erase
 from jobs.fetching import FETCHES, Sources, fetch_file, tidy_files
 from jobs.moderation import sweep_messages
 from jobs.reroute import follow_up
@@ -54,6 +56,8 @@ async def run_worker(settings: Settings, db: Database, wakes: Wakes, channels: C
         partial(export.export, export.Hands(db, wakes, files, settings.public_url.rstrip("/"))),
         export.EXPORT_S_MAX,
     )
+    valkey = Redis.from_url(settings.redis_url) if settings.redis_url else None
+    forget = actor("erase_person", partial(erase, erasure.Hands(db, wakes, valkey)), ERASE_S_MAX)
     try:
         if queue is not None:
             queue.start()
@@ -65,6 +69,7 @@ async def run_worker(settings: Settings, db: Database, wakes: Wakes, channels: C
             if settings.transcribes:
                 group.create_task(sweep_waiting(db, wakes, NOTES, transcribe), name="sweep.voice")
             group.create_task(sweep_waiting(db, wakes, FETCHES, fetch), name="sweep.files")
+            group.create_task(sweep_waiting(db, wakes, ERASURES, forget), name="sweep.erasures")
             group.create_task(tidy_files(files), name="tidy.files")
             group.create_task(sweep_waiting(db, wakes, export.EXPORTS, pack), name="sweep.exports")
             group.create_task(export.tidy_exports(db, files), name="tidy.exports")
@@ -76,6 +81,8 @@ async def run_worker(settings: Settings, db: Database, wakes: Wakes, channels: C
             await asyncio.to_thread(queue.stop)
         await sources.close()
         await egress.close()
+        if valkey is not None:
+            await valkey.aclose()
 
 
 def one_by_one(_name: str, work: Work, seconds: float = ACTOR_S_MAX) -> HandOut:

@@ -22,6 +22,7 @@ from core.settings import Settings
 from web_admin import auth
 from web_admin.conversations import Conversations, Place
 from web_admin.desk import Desk
+from web_admin.erasing import Erasing
 from web_admin.live import Live, Streams, TooManyStreams, Update
 from web_admin.moderation import Moderation
 from web_admin.overview import Overview
@@ -99,6 +100,7 @@ class Admin:
         self._desk = Desk(db, settings, self._templates)
         self._conversations = Conversations(db, zone, self._templates, _now)
         self._moderation = Moderation(db, self._templates, _now)
+        self._erasing = Erasing(db, self._templates)
         self._people = People(db, settings, limits, self._moderation, self._templates, _now)
         self._widget = Widget(db, settings, self._templates, _now)
         self.app = web.Application(middlewares=[self._answer])
@@ -124,6 +126,8 @@ class Admin:
                 web.get("/people/{id}", self._get_person),
                 web.post("/people/{id}/plan", self._post_plan),
                 web.post("/people/{id}/unmute", self._post_unmute),
+                web.get("/people/{id}/erase", self._get_erase),
+                web.post("/people/{id}/erase", self._post_erase),
                 web.get("/widget", self._get_widget),
                 web.post("/widget", self._post_widget),
                 web.get("/sign-in", self._get_sign_in),
@@ -398,6 +402,14 @@ class Admin:
         person = _id_of(request)
         await self._people.unmute(request[STAFF], person)
         raise web.HTTPSeeOther(f"/admin/people/{person}")
+
+    async def _get_erase(self, request: web.Request) -> web.StreamResponse:
+        return _page(await self._erasing.page(request[STAFF], _id_of(request)), 200)
+
+    async def _post_erase(self, request: web.Request) -> web.StreamResponse:
+        person = _id_of(request)
+        await self._erasing.erase(request[STAFF], person, (await _form(request)).get("code", ""))
+        raise web.HTTPSeeOther(f"/admin/people/{person}/erase")
 
     async def _get_widget(self, request: web.Request) -> web.StreamResponse:
         return _page(await self._widget.page(request[STAFF], request.query.get("site"), request.host), 200)

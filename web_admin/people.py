@@ -154,7 +154,7 @@ class People:
         """A person's page, or the id of who they turned out to be; raises LookupError where there is nobody."""
         async with self._db.transaction() as session:
             person = await session.get(Person, person_id)
-            if person is None:
+            if person is None or person.erasure_id is not None:
                 raise LookupError
             if person.merged_into is not None:
                 return person.merged_into
@@ -264,7 +264,7 @@ async def _people(session: AsyncSession, query: PeopleQuery) -> list[PersonRow]:
         )
         .select_from(Person)
         .outerjoin(first, text("true"))
-        .where(Person.merged_into.is_(None))
+        .where(Person.merged_into.is_(None), Person.erasure_id.is_(None))
         .order_by(Person.created_at.desc(), Person.id.desc())
         .limit(LIST_PAGE + 1)
     )
@@ -331,7 +331,9 @@ async def _due(session: AsyncSession, person_id: UUID) -> Sequence[Due]:
 
 async def _held(session: AsyncSession, person_id: UUID) -> Person:
     """A person, locked; raises LookupError for nobody, and for somebody who was joined to another meanwhile."""
-    statement = select(Person).where(Person.id == person_id, Person.merged_into.is_(None))
+    statement = select(Person).where(
+        Person.id == person_id, Person.merged_into.is_(None), Person.erasure_id.is_(None)
+    )
     person = await session.scalar(statement.with_for_update(key_share=True))
     if person is None:
         raise LookupError

@@ -361,7 +361,7 @@ def _rows() -> Select[*tuple[Any, ...]]:
 
 
 def _wanted(query: ListQuery, reader: str) -> list[ColumnElement[bool]]:
-    wanted: list[ColumnElement[bool]] = []
+    wanted: list[ColumnElement[bool]] = [Conversation.erasure_id.is_(None)]
     if query.channel is not None:
         wanted.append(Conversation.channel == query.channel.value)
     if query.show == "waiting":
@@ -428,7 +428,7 @@ MEMBERS_SHOWN = 20
 async def heading(session: AsyncSession, conversation_id: UUID) -> Heading | None:
     """What a conversation is, without its messages; None where there is none."""
     conversation = await session.get(Conversation, conversation_id)
-    if conversation is None:
+    if conversation is None or conversation.erasure_id is not None:
         return None
     members = await session.execute(
         select(

@@ -96,6 +96,8 @@ FANOUT_PAUSE_S = 5.0
 RECONNECT_S = 1.0
 
 
+ERASED = "Everything that was written here is erased. Say hello without a token to begin anew."
+UNKNOWN = "This chat is not known here any more. Say hello without a token."
 NO_ROOM = str(rooms.NoSuchRoom())
 MUTED = "You are muted for a while, so the others do not see what you write."
 
@@ -246,7 +248,7 @@ class WebChannel:
         room.sockets.discard(socket)
         if not room.sockets:
             self._rooms.pop(room.key, None)
-            room.roster, room.here = None, set()
+            room.roster, room.here, room.page = None, set(), None
             self._left[room.key] = room
             if len(self._left) > ROOMS_REMEMBERED:
                 del self._left[next(iter(self._left))]
@@ -303,6 +305,8 @@ class WebChannel:
                 )
             ]
         )
+        if not received.is_kept:
+            raise BadFrame("token", UNKNOWN, cid=cid)
         return received
 
     async def change(
@@ -479,8 +483,11 @@ class WebChannel:
                     except StoreUnavailable:
                         log.debug("web.recheck_away")
                         break
-                    for key, standing in found.items():
-                        self._compare(key, standing)
+                    for key in keys[start : start + RECHECK_ROOMS]:
+                        if key in found:
+                            self._compare(key, found[key])
+                        else:
+                            self._look_whether_erased(key)
 
     def _compare(self, key: str, standing: Standing) -> None:
         room = self._rooms.get(key)
@@ -490,6 +497,16 @@ class WebChannel:
             if socket.seq < standing.seq or socket.changes < standing.changes:
                 socket.news.set()
             socket.changes_due = standing.changes
+
+    def _look_whether_erased(self, key: str) -> None:
+        """Send everybody away from a room that was written in and is not there any more: its visitor was erased."""
+        room = self._rooms.get(key)
+        if room is None or room.conversation_id is None or room.shared:
+            return
+        for socket in room.sockets:
+            if not socket.sent_away:
+                socket.sent_away = True
+                socket.closing = asyncio.create_task(socket.part(), name="web.erased")
 
     async def _recheck_rosters(self) -> None:
         """See who is in the shared rooms that are open here; whoever was removed is sent away at once."""
@@ -559,7 +576,8 @@ class Room:
         self._burst = burst
         self._bursts: dict[UUID, Window] = {}
         self._reading = asyncio.Lock()
-        self._page: tuple[int, int, list[StoredMessage]] | None = None
+        self.page: tuple[int, int, list[StoredMessage]] | None = None
+        """What was read last, for sockets that are as far: words, which nobody keeps once all sockets are gone."""
 
     @property
     def members(self) -> set[UUID]:
@@ -574,7 +592,7 @@ class Room:
         """The page after number `since`, read once for all sockets that are as far; also who may read it."""
         async with self._reading:
             version = self.version
-            if self._page is None or self._page[:2] != (since, version):
+            if self.page is None or self.page[:2] != (since, version):
                 page = await history(channel.db, conversation_id, since=since)
                 if self.shared:
                     # Later than the messages: whoever was removed before them is not told them.
@@ -582,8 +600,8 @@ class Room:
                     if self.roster is None or present != {seat.visitor for seat in self.roster.seats}:
                         found = await rooms.rosters(channel.db, self.site, [self.key])
                         channel.seat(self, found.get(self.key, NOBODY))
-                self._page = since, version, page
-            return self._page[2]
+                self.page = since, version, page
+            return self.page[2]
 
 
 NOBODY = Roster("", (), ())
@@ -650,6 +668,11 @@ class Socket:
         with suppress(ConnectionError, TimeoutError):
             async with asyncio.timeout(2 * CLOSE_TIMEOUT_S):
                 await self._connection.close(code=code, message=why)
+
+    async def part(self) -> None:
+        """Tell the browser that its visitor is erased, so that it begins as somebody new; then send it away."""
+        await self._say(frames.error(BadFrame("erased", ERASED)))
+        await self.close(SIGNED_OUT, b"erased")
 
     def murmur(self, frame: dict[str, Any]) -> None:
         """Tell the browser, in its turn, what nothing depends on."""
@@ -721,7 +744,7 @@ class Socket:
         else:
             found = await find_visitor(channel.db, hello.token, hello.site)
             if found is None:
-                raise BadFrame("token", "This chat is not known here any more. Say hello without a token.")
+                raise BadFrame("token", UNKNOWN)
             visitor, token = found, hello.token
         key = str(visitor.id)
         speaker = None

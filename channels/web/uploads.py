@@ -20,7 +20,7 @@ from channels.web.origins import Origins
 from core import sites
 from core.conversations import reading
 from core.db import Database
-from core.errors import LimitReached, StoreUnavailable
+from core.errors import Erased, LimitReached, StoreUnavailable
 from core.files import DAY_BYTES_MAX, PIECE_BYTES, FileGone, Files, StoredFile
 from core.inbox import Inbox
 from core.limits import UPLOADS, Limits, Whose, refusal
@@ -146,6 +146,8 @@ class Uploads:
                     conversation_id, data, name=name, media_type=media_type, identity_id=identity_id,
                     width=width, height=height,
                 )  # fmt: skip
+        except Erased as error:
+            raise _Refused(401, "token", "Say hello first, and send the chat's token with the file.") from error
         except FileRefused as error:
             raise _Refused(413 if error.code == "too_large" else 422, error.code, str(error)) from error
         except LimitReached as error:

@@ -70,8 +70,8 @@ def as_reminder(reminder_id: UUID) -> bytes:
 async def seal_content(session: AsyncSession, reminder_id: UUID, conversation_id: UUID, content: str) -> bytes:
     """Its words, as they are stored."""
     connection = await driver(session)
-    keys = await connection.keys.current(connection, [conversation_id])
-    sealed: bytes = keys[conversation_id].seal(as_reminder(reminder_id), content.encode())
+    key = await connection.keys.of(connection, conversation_id)
+    sealed: bytes = key.seal(as_reminder(reminder_id), content.encode())
     return sealed
 
 

@@ -115,6 +115,19 @@ LIST_CONTACTS = _opens(
     rf"\b{_CALLED} (?:ya|za) [^\W\d_]\w+ ni (?:ipi|gani|ngapi|nini)\b",
 )
 
+ERASE = _opens(
+    r"\b(?:erase|delete|remove|forget|wipe|destroy|clear) (?:all |everything |of |the )*(?:my|your) "
+    r"(?:personal |private |own )*(?:data|information|info|account|profile|history|records?)\b(?! (?:point|from my))"
+    r"(?=.{0,40}$)",
+    r"\b(?:erase|delete|remove|forget|wipe|destroy) (?:absolutely )?(?:everything|all|anything|what(?:ever)?)"
+    r"(?: that)? (?:you|u) (?:know|have|keep|store|stored|remember|saved)(?: \w+){0,3} (?:me|mine)\b",
+    r"\b(?:erase|delete|forget|wipe) (?:everything|all) (?:about|of|on) me\b",
+    _LEAD + r"(?:erase|delete|forget) me(?: completely| entirely| please| now| for good)?\W*$",
+    r"\b(?:futa|ufute|nifutie|ondoa|sahau) (?:\w+ ){0,2}?(?:data|taarifa|akaunti|habari|historia)(?: \w+)? "
+    r"(?:yangu|zangu)(?: (?:yote|zote))?\b",
+    r"\b(?:futa|ufute|sahau) (?:kila kitu|yote|kila)\b.{0,20}\b(?:kunihusu|unachojua|unayojua|changu|yangu)\b",
+)
+
 _PHONE = re.compile(r"(?<![\w.])\+?\(?\d[\d ().-]{5,20}\d(?!\w)")
 _MAIL = re.compile(r"[^\s<>,;:\"()]+@[^\s<>,;:\"()]+\.[A-Za-z]{2,}")
 _NOTE = re.compile(r"[,;.]? *\b(?:note|kumbuka kuwa)\b:? (.+)$", re.IGNORECASE | re.DOTALL)

@@ -862,6 +862,7 @@ RULES: tuple[Rule, ...] = (
         "summarise_document", documents.SUMMARISE, lambda heard, gate: documents.file(heard.said, gate[1]), (),
         documents.OTHER,
     ),
+    _about("erase_my_data", people.ERASE, people.nothing),
     _about("unlink_account", people.UNLINK, people.nothing),
     _about("link_account", people.LINK, people.nothing),
     _about("save_contact", people.SAVE_CONTACT, people.contact, "name"),

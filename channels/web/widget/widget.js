@@ -50,7 +50,7 @@
       choose: 'Suggested replies', hello: (name) => `Hello. I am ${name}, an assistant.`, first: 'Ask me something, or start with one of these.', file: 'File', voice: 'Voice note',
       edited: 'edited', deleted: 'This message was deleted.',
       mic: 'Record a voice note', allow: 'Allow the microphone, and speak.', blocked: 'The microphone is blocked. Allow it in the browser’s settings.', drop: 'Discard the voice note',
-      erase: 'Delete', sure: 'Delete this message for everybody?', gone: 'You are not in this room any more.', quiet: 'Nobody has written here yet.', call: 'Write @mathia to ask the assistant.', attach: 'Attach files', files: 'Files to send', remove: 'Remove', lost: 'The file did not get through.', large: 'A file may have at most 50 MB.',
+      erase: 'Delete', sure: 'Delete this message for everybody?', gone: 'You are not in this room any more.', wiped: 'Everything you wrote here is erased. This is a new chat.', quiet: 'Nobody has written here yet.', call: 'Write @mathia to ask the assistant.', attach: 'Attach files', files: 'Files to send', remove: 'Remove', lost: 'The file did not get through.', large: 'A file may have at most 50 MB.',
     },
     sw: {
       open: 'Fungua mazungumzo', close: 'Funga mazungumzo', log: 'Ujumbe', box: 'Andika ujumbe', send: 'Tuma', you: 'Wewe', unread: 'hazijasomwa',
@@ -59,7 +59,7 @@
       choose: 'Majibu yaliyopendekezwa', hello: (name) => `Habari. Mimi ni ${name}, msaidizi.`, first: 'Niulize kitu, au anza na mojawapo ya haya.', file: 'Faili', voice: 'Ujumbe wa sauti',
       edited: 'umehaririwa', deleted: 'Ujumbe huu umefutwa.',
       mic: 'Rekodi ujumbe wa sauti', allow: 'Ruhusu maikrofoni, kisha ongea.', blocked: 'Maikrofoni imezuiwa. Iruhusu kwenye mipangilio ya kivinjari.', drop: 'Tupa ujumbe wa sauti',
-      erase: 'Futa', sure: 'Futa ujumbe huu kwa wote?', gone: 'Huko kwenye chumba hiki tena.', quiet: 'Hakuna aliyeandika hapa bado.', call: 'Andika @mathia kumuuliza msaidizi.', attach: 'Ambatisha faili', files: 'Faili za kutuma', remove: 'Ondoa', lost: 'Faili haikufika.', large: 'Faili isizidi MB 50.',
+      erase: 'Futa', sure: 'Futa ujumbe huu kwa wote?', gone: 'Huko kwenye chumba hiki tena.', wiped: 'Yote uliyoandika hapa yamefutwa. Hili ni gumzo jipya.', quiet: 'Hakuna aliyeandika hapa bado.', call: 'Andika @mathia kumuuliza msaidizi.', attach: 'Ambatisha faili', files: 'Faili za kutuma', remove: 'Ondoa', lost: 'Faili haikufika.', large: 'Faili isizidi MB 50.',
       codes: { type: 'Faili ya aina hii haipokelewi.', empty: 'Faili haina kitu.', picture: 'Picha hii haisomeki.', pixels: 'Picha ni kubwa mno.', hidden: 'Faili hii haipokelewi.', limit: 'Umetuma faili nyingi leo. Tuma nyingine kesho.', busy: 'Jaribu tena baada ya muda mfupi.' },
     },
   }
@@ -294,6 +294,7 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
     #ready = false
     #backOff = BACK_OFF_MS
     #token = null
+    #wiped = false
     #room = null
     #seq = 0
     #changes = 0
@@ -792,7 +793,8 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
       this.#target = frame.seq
       this.#ready = true
       this.#timers.well = setTimeout(() => (this.#backOff = BACK_OFF_MS), ECHO_MS)
-      this.#status('on')
+      this.#status('on', this.#wiped ? words.wiped : undefined)
+      this.#wiped = false
       if (frame.room) this.#tell('room', frame.room)
       this.#loaded()
       this.#pump()
@@ -806,6 +808,9 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
         this.#identity = null
         if (store.get('token') || this.#open || this.#outbox.length) this.#hello()
         else this.#hang()
+      } else if (frame.code === 'erased') {
+        this.#wiped = true
+        this.#leave()
       } else if (frame.code === 'token') {
         if (store.get('token') === this.#token) store.drop('token')
         this.#forget()

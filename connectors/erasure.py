@@ -1,0 +1,39 @@
+"""Erasing everything that is known of a person, when they ask for it and confirm it."""
+
+from core import erasure
+from core.actions import ActionContext, ActionResult, Connector, Effect, Params, action
+from core.erasure_words import shown
+from core.errors import UserError
+
+DONE = {
+    "en": "Everything I knew about you is being erased.",
+    "sw": "Kila nilichojua kukuhusu kinafutwa.",
+}
+
+
+class Nothing(Params):
+    """Nothing to fill in."""
+
+
+async def show_erasure(ctx: ActionContext, params: Nothing) -> str:
+    """What the person reads before they confirm."""
+    return await shown(ctx.db, ctx.person.id, ctx.person.language)
+
+
+@action(
+    effect=Effect.WRITE,
+    examples=("erase my data", "delete everything you know about me", "futa data yangu"),
+    shows=show_erasure,
+)
+async def erase_my_data(ctx: ActionContext, params: Nothing) -> ActionResult:
+    """Erase everything known about the person, for good: messages, reminders, contacts, files, name and addresses."""
+    if ctx.sender is None:
+        raise UserError("That can only be done by writing to me.")
+    person = ctx.person
+    await erasure.begin(
+        ctx.db, person.id, asked_by=f"person:{person.id}", last_word_to=ctx.sender, language=person.language
+    )
+    return ActionResult(DONE["sw" if person.language == "sw" else "en"])
+
+
+connector = Connector(name="erasure", title="Your data", actions=(erase_my_data,))

@@ -1,0 +1,203 @@
+"""Confirmations: what an action would do is shown by code, and done when the person types back the code shown with it.
+
+What was shown is frozen and sealed with its confirmation, and what is done is read from there. It is used once, within
+LIFE, by the identity that was shown it, in its own room; a new one ends the one before it.
+"""
+
+import hashlib
+import hmac
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+from uuid import UUID, uuid4
+
+import structlog
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core import audit, people
+from core.db import driver
+from core.errors import LimitReached
+from core.linking import find_identity
+from core.messages import Address
+from core.models import Confirmation
+
+log = structlog.get_logger()
+
+LIFE = timedelta(minutes=10)
+CODE_DIGITS = 5
+TRIES_MAX = 5
+"""Wrong codes until a confirmation is locked."""
+SHOWN_MAX = 10
+"""Confirmations shown to one identity within SHOWN_WITHIN, so that guessing gets fifty tries an hour in 100,000."""
+SHOWN_WITHIN = timedelta(hours=1)
+
+CODE = re.compile(rf"[0-9]{{{CODE_DIGITS}}}")
+NO = re.compile(r"(?:cancel|no|stop|don't|acha|hapana|ghairi|sitisha)[.!]?", re.IGNORECASE)
+
+HOW: Final = {
+    "en": "To go on, type this code here within 10 minutes: {code}\nTo leave everything as it is, say “cancel”.",
+    "sw": "Kuendelea, andika nambari hii hapa ndani ya dakika 10: {code}\nKuacha kila kitu kilivyo, sema “ghairi”.",
+}
+PRIVATE: Final = {
+    "en": "Let us do that in private: write to me directly, not in a group.",
+    "sw": "Tufanye hilo faraghani: niandikie moja kwa moja, si kwenye kikundi.",
+}
+
+
+class Outcome(StrEnum):
+    """What became of a typed code, or of a no."""
+
+    CONFIRMED = "confirmed"
+    WRONG = "wrong"
+    LOCKED = "locked"
+    OVER = "over"
+    """The code was good once: it is late, used, or of a confirmation that a newer one took the place of."""
+    CANCELLED = "cancelled"
+
+
+SAID: Final = {
+    "en": {
+        Outcome.WRONG: "That is not the code. Nothing has happened; look at it again and type it.",
+        Outcome.LOCKED: "That was too many wrong codes, so nothing will happen. Ask for it again if you want it.",
+        Outcome.OVER: "That code is no longer good. Ask for it again for a new one.",
+        Outcome.CANCELLED: "All right. Nothing has happened.",
+    },
+    "sw": {
+        Outcome.WRONG: "Hiyo si nambari yenyewe. Hakuna kilichofanyika; iangalie tena kisha uiandike.",
+        Outcome.LOCKED: "Umekosea nambari mara nyingi, kwa hiyo hakuna kitakachofanyika. Omba tena ukitaka.",
+        Outcome.OVER: "Nambari hiyo haifanyi kazi tena. Omba tena upate mpya.",
+        Outcome.CANCELLED: "Sawa. Hakuna kilichofanyika.",
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What became of it. Once confirmed, what is done: the action, and its parameters as JSON, as they were shown."""
+
+    outcome: Outcome
+    id: UUID
+    action: str = ""
+    params: bytes = b""
+
+
+def typed(text: str) -> str | None:
+    """The code that is the whole of a message, or "no"; None for anything else. Pure."""
+    bare = text.strip()
+    if CODE.fullmatch(bare):
+        return bare
+    return "no" if NO.fullmatch(bare) else None
+
+
+async def ask(
+    session: AsyncSession, sender: Address, conversation_id: UUID, action: str, params: bytes, now: datetime
+) -> str:
+    """Keep what is to be confirmed, which ends what was before; the code to show with it. Raises LimitReached."""
+    identity = await find_identity(session, sender)
+    person = await _person(session, identity)
+    shown = select(func.count()).where(
+        Confirmation.identity_id == identity, Confirmation.created_at > now - SHOWN_WITHIN
+    )
+    if (await session.scalar(shown) or 0) >= SHOWN_MAX:
+        raise LimitReached("You have asked for that often within an hour. Ask again in a while.")
+    await people.end_confirmations(session, person)
+    code = f"{secrets.randbelow(10**CODE_DIGITS):0{CODE_DIGITS}}"
+    made = uuid4()
+    connection = await driver(session)
+    key = await connection.keys.of(connection, conversation_id)
+    session.add(
+        Confirmation(
+            id=made, person_id=person, identity_id=identity, conversation_id=conversation_id, action=action,
+            params=key.seal(_as_params(made, action), params), code_hash=_hash(made, code), created_at=now,
+            expires_at=now + LIFE,
+        )
+    )  # fmt: skip
+    await session.flush()
+    return code
+
+
+async def answer(session: AsyncSession, sender: Address, said: str, now: datetime, key: str) -> Answered | None:
+    """Take a typed code or "no" from a private chat; None when nothing there waits for one.
+
+    With the same `key` again, the same confirmation.
+    """
+    identity = await find_identity(session, sender)
+    earlier = await session.scalar(
+        select(Confirmation).where(Confirmation.used_key == key, Confirmation.identity_id == identity)
+    )
+    if earlier is not None:
+        return await _confirmed(session, earlier)
+    await _person(session, identity)
+    waiting = await session.scalar(
+        select(Confirmation)
+        .where(Confirmation.identity_id == identity, Confirmation.state == "pending", Confirmation.expires_at > now)
+        .with_for_update()
+    )
+    if waiting is None:
+        return None if said == "no" else await _over(session, identity, said, now)
+    if said == "no":
+        waiting.state, waiting.ended_at = "cancelled", now
+        return Answered(Outcome.CANCELLED, waiting.id)
+    if hmac.compare_digest(waiting.code_hash, _hash(waiting.id, said)):
+        waiting.state, waiting.ended_at, waiting.used_key = "used", now, key
+        await audit.record(
+            session, f"person:{waiting.person_id}", "confirmation.used", f"confirmation:{waiting.id}",
+            {"action": waiting.action},
+        )  # fmt: skip
+        await session.flush()
+        return await _confirmed(session, waiting)
+    waiting.tries += 1
+    if waiting.tries < TRIES_MAX:
+        return await _over(session, identity, said, now) or Answered(Outcome.WRONG, waiting.id)
+    waiting.state, waiting.ended_at = "locked", now
+    log.warning("confirmation.locked", confirmation_id=str(waiting.id), action=waiting.action)
+    subject = f"confirmation:{waiting.id}"
+    await audit.record(session, f"person:{waiting.person_id}", "confirmation.locked", subject)
+    return Answered(Outcome.LOCKED, waiting.id)
+
+
+def say(outcome: Outcome, language: str) -> str:
+    """What a person is told of an outcome that is not yet the thing done."""
+    return SAID["sw" if language == "sw" else "en"][outcome]
+
+
+async def _confirmed(session: AsyncSession, confirmation: Confirmation) -> Answered | None:
+    """What was shown, out of the confirmation itself; None where its room's key is gone."""
+    connection = await driver(session)
+    what = confirmation.conversation_id, _as_params(confirmation.id, confirmation.action), confirmation.params
+    [params] = await connection.keys.opened(connection, [what])
+    if params is None:
+        return None
+    return Answered(Outcome.CONFIRMED, confirmation.id, confirmation.action, params)
+
+
+async def _over(session: AsyncSession, identity: UUID, said: str, now: datetime) -> Answered | None:
+    """Whether this was the code of a confirmation that is over."""
+    recent = await session.scalars(
+        select(Confirmation)
+        .where(Confirmation.identity_id == identity, Confirmation.created_at > now - SHOWN_WITHIN)
+        .order_by(Confirmation.created_at.desc())
+        .limit(SHOWN_MAX)
+    )
+    for one in recent:
+        if hmac.compare_digest(one.code_hash, _hash(one.id, said)):
+            return Answered(Outcome.OVER, one.id)
+    return None
+
+
+async def _person(session: AsyncSession, identity: UUID) -> UUID:
+    """Whose identity it is, locked, so that two messages at once count one after the other."""
+    return await people.hold(session, await people.of_identity(session, identity))
+
+
+def _as_params(id_: UUID, action: str) -> bytes:
+    """What the parameters are sealed as: this confirmation's, of this action."""
+    return b"confirmation\0" + id_.bytes + action.encode()
+
+
+def _hash(salt: UUID, code: str) -> bytes:
+    return hashlib.sha256(salt.bytes + code.encode()).digest()

@@ -1,0 +1,31 @@
+"""Looking for what is left of somebody: every value of every table, and whatever our keys still open."""
+
+from typing import Any
+
+from core.db import Database
+from tests.said import messages
+
+TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version' ORDER BY 1"
+
+
+async def left(db: Database, words: list[str]) -> list[tuple[str, str]]:
+    """Where any of these words are still found, as (table, word), in whatever case."""
+    found = []
+    for row in await db.pool.fetch(TABLES):
+        table = row["tablename"]
+        values = await db.pool.fetch(f'SELECT t::text AS value FROM "{table}" t')  # noqa: S608  ours
+        everything = "\n".join(one["value"] for one in values).lower()
+        found += [(table, word) for word in words if _is_in(word, everything)]
+    said = str([row["parts"] for row in await messages(db)]).lower()
+    found += [("what messages say", word) for word in words if word.lower() in said]
+    return found
+
+
+def _is_in(word: str, everything: str) -> bool:
+    """As text, or as the bytes that PostgreSQL shows in hexadecimal digits."""
+    return word.lower() in everything or word.encode().hex() in everything
+
+
+async def rows(db: Database, table: str) -> list[dict[str, Any]]:
+    """All rows of a table."""
+    return [dict(row) for row in await db.pool.fetch(f'SELECT * FROM "{table}"')]  # noqa: S608  ours
