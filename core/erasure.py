@@ -231,7 +231,8 @@ TABLES: Final[Mapping[str, Fate]] = {
         (_removed("data_export", "id", f"id FROM data_export WHERE person_id IN {PEOPLE}"),),
     ),
     "person_key": Fate(
-        "destroyed at once", (_removed("person_key", "person_id", f"person_id FROM person_key WHERE person_id IN {PEOPLE}"),)
+        "destroyed at once",
+        (_removed("person_key", "person_id", f"person_id FROM person_key WHERE person_id IN {PEOPLE}"),),
     ),
     "contact": Fate("removed", (_removed("contact", "id", f"id FROM contact WHERE person_id IN {PEOPLE}"),)),
     "email_code": Fate("removed", (_removed("email_code", "id", f"id FROM email_code WHERE person_id IN {PEOPLE}"),)),

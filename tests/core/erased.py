@@ -2,7 +2,11 @@
 
 from typing import Any
 
+from sqlalchemy import select
+
+from core import people
 from core.db import Database
+from core.models import Contact
 from tests.said import messages
 
 TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version' ORDER BY 1"
@@ -18,7 +22,17 @@ async def left(db: Database, words: list[str]) -> list[tuple[str, str]]:
         found += [(table, word) for word in words if _is_in(word, everything)]
     said = str([row["parts"] for row in await messages(db)]).lower()
     found += [("what messages say", word) for word in words if word.lower() in said]
+    known = (await _contacts(db)).lower()
+    found += [("what contacts hold", word) for word in words if word.lower() in known]
     return found
+
+
+async def _contacts(db: Database) -> str:
+    """All that anybody's contacts hold, as far as it can be opened."""
+    async with db.transaction() as session:
+        owners = (await session.scalars(select(Contact.person_id).distinct())).all()
+        whole = [one for owner in owners for one in await people.contacts(session, owner)]
+    return "\n".join(f"{one.name} {one.phone} {one.email} {one.note}" for one in whole)
 
 
 def _is_in(word: str, everything: str) -> bool:
