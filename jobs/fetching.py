@@ -14,10 +14,10 @@ from core.errors import ProviderError, ProviderRefused, RateLimited, StoreUnavai
 from core.fetching import Claimed, Lost
 from core.files import DAY_BYTES_MAX, FileGone, Files, StoredFile
 from core.inbox import Inbox
+from core.intake import keep
 from core.messages import ChannelName, Media, Voice
-from core.pictures import redraw
 from core.settings import Settings
-from core.sniff import PICTURES, FileRefused, clean_name, sniff
+from core.sniff import FileRefused, sniff
 from core.wake import Wakes
 from jobs.sweeps import Outage, Waiting
 
@@ -128,15 +128,7 @@ async def _kept(files: Files, claimed: Claimed, part: Media | Voice, data: bytes
     """Look at what came, draw pictures anew, and keep it. Raises FileRefused, FileGone, StoreUnavailable."""
     said = (part.filename or "") if isinstance(part, Media) else "voice"
     seen = await asyncio.to_thread(sniff, said, data, part.media_type)
-    name, media_type, width, height = seen.name, seen.media_type, None, None
-    if media_type in PICTURES:
-        drawn = await redraw(data)
-        data, media_type, width, height = drawn.data, drawn.media_type, drawn.width, drawn.height
-        name = clean_name(name.rpartition(".")[0], PICTURES[media_type])
-    return await files.put(
-        claimed.conversation_id, data, name=name, media_type=media_type, identity_id=claimed.identity_id,
-        width=width, height=height,
-    )  # fmt: skip
+    return await keep(files, claimed.conversation_id, seen, data, claimed.identity_id)
 
 
 async def tidy_files(files: Files) -> None:

@@ -1,5 +1,6 @@
 """The admin's web application: routes, who may in, and the headers of every answer."""
 
+import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -15,14 +16,17 @@ from markupsafe import Markup
 
 from core.db import Database
 from core.errors import StoreUnavailable, UserError
+from core.files import Files
 from core.handoff import NotYours
 from core.health import Health
 from core.limits import SIGN_IN, Limits, Whose, refusal
 from core.settings import Settings
-from web_admin import auth
+from core.sniff import FILE_BYTES_MAX
+from web_admin import auth, forms
 from web_admin.conversations import Conversations, Place
 from web_admin.desk import Desk
 from web_admin.erasing import Erasing
+from web_admin.forms import Form
 from web_admin.live import Live, Streams, TooManyStreams, Update
 from web_admin.moderation import Moderation
 from web_admin.overview import Overview
@@ -36,10 +40,10 @@ log = structlog.get_logger()
 TICK_S = 2.0
 WATCH_S = 60.0
 """How often an open page says that somebody is there; far within the shortest sensible lease."""
-FORM_BYTES_MAX = 65_536
-"""The longest message of staff fits, every character of it escaped."""
-FIELDS_MAX = 12
 STAFF: web.RequestKey[auth.Staff] = web.RequestKey("staff", auth.Staff)
+FORM: web.RequestKey[Form] = web.RequestKey("form", Form)
+WITH_FILE = re.compile(r"/admin/conversations/[^/]+/messages")
+"""Where a form may hold a file."""
 OPEN_PATHS = ("/admin/sign-in", "/admin/static/")
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self';"
@@ -67,11 +71,12 @@ def make_admin(
     settings: Settings,
     health: Callable[[], Awaitable[Mapping[str, Health]]],
     limits: Limits,
+    files: Files,
     *,
     tick_s: float = TICK_S,
 ) -> web.Application:
     """The application to mount at /admin. `health` tells how the servers are; live pages look every `tick_s`."""
-    return Admin(db, settings, health, limits, tick_s).app
+    return Admin(db, settings, health, limits, files, tick_s).app
 
 
 class Admin:
@@ -83,6 +88,7 @@ class Admin:
         settings: Settings,
         health: Callable[[], Awaitable[Mapping[str, Health]]],
         limits: Limits,
+        files: Files,
         tick_s: float,
     ) -> None:
         """Nothing is read from the database before the first request."""
@@ -93,11 +99,11 @@ class Admin:
         self._base_url = settings.base_url
         self._secure = settings.base_url.startswith("https://")
         self._static: dict[str, StaticFile] = read_static()
-        self._templates = Templates(self._static, zone, _now)
+        self._templates = Templates(self._static, zone, _now, files)
         self._streams = Streams()
         self._live = Live(self._streams, self._templates, zone, _now, tick_s)
         self._overview = Overview(db, zone, health, self._templates, _now, tick_s / 2)
-        self._desk = Desk(db, settings, self._templates)
+        self._desk = Desk(db, settings, self._templates, files)
         self._conversations = Conversations(db, zone, self._templates, _now)
         self._moderation = Moderation(db, self._templates, _now)
         self._erasing = Erasing(db, self._templates)
@@ -189,16 +195,29 @@ class Admin:
             return self._door(
                 request, 401, "You are not signed in", "Your session is over, or this browser has none yet."
             )
-        if request.method == hdrs.METH_POST and not auth.csrf_is_right(staff, (await _form(request)).get("csrf")):
-            return self._problem(
-                request,
-                403,
-                "This form is too old",
-                "Nothing was done. Load the page again and repeat what you did.",
-                BACK,
-            )
+        if request.method == hdrs.METH_POST:
+            form = await self._form(request, staff)
+            if form is None:
+                return self._problem(
+                    request,
+                    403,
+                    "This form is too old",
+                    "Nothing was done. Load the page again and repeat what you did.",
+                    BACK,
+                )
+            request[FORM] = form
         request[STAFF] = staff
         return await handler(request)
+
+    async def _form(self, request: web.Request, staff: auth.Staff) -> Form | None:
+        """What was sent with the session's own token; None for anything else."""
+
+        def is_ours(token: str | None) -> bool:
+            return auth.csrf_is_right(staff, token)
+
+        if request.content_type == "multipart/form-data" and not WITH_FILE.fullmatch(request.path):
+            return None
+        return await forms.read(request, is_ours)
 
     def _http_problem(self, request: web.Request, error: web.HTTPException) -> web.StreamResponse:
         if error.status < 400:
@@ -206,7 +225,10 @@ class Admin:
         title, reason = {
             404: ("There is no such page", "The address may be mistyped, or the page has moved."),
             405: ("That is not how this works", "This address cannot be used in that way."),
-            413: ("That is too much", f"A form here has at most {FORM_BYTES_MAX // 1024} KB."),
+            413: (
+                "That is too much",
+                f"A form here has at most {forms.FORM_BYTES_MAX // 1024} KB, and a file {FILE_BYTES_MAX // 2**20} MB.",
+            ),
         }.get(error.status, ("That did not work", "The request could not be understood."))
         response = self._problem(request, error.status, title, reason, BACK)
         if hdrs.ALLOW in error.headers:
@@ -273,7 +295,7 @@ class Admin:
         return _page(self._templates.render("sign_in.html", token=token), 200)
 
     async def _post_sign_in(self, request: web.Request) -> web.StreamResponse:
-        token = (await _form(request)).get("token", "")
+        token = (await forms.words(request)).get("token", "")
         if (refused := await self._throttle(request, token)) is not None:
             return refused
         old = auth.cookie_of(request, secure=self._secure)
@@ -358,19 +380,19 @@ class Admin:
 
     async def _post_handoff(self, request: web.Request) -> web.StreamResponse:
         conversation = _id_of(request)
-        await self._desk.hand(request[STAFF], conversation, await _form(request))
+        await self._desk.hand(request[STAFF], conversation, request[FORM].fields)
         raise web.HTTPSeeOther(f"/admin/conversations/{conversation}")
 
     async def _post_message(self, request: web.Request) -> web.StreamResponse:
         conversation = _id_of(request)
-        await self._desk.write(request[STAFF], conversation, await _form(request))
+        await self._desk.write(request[STAFF], conversation, request[FORM])
         raise web.HTTPSeeOther(f"/admin/conversations/{conversation}")
 
     async def _get_replies(self, request: web.Request) -> web.StreamResponse:
         return _page(await self._desk.canned_page(request[STAFF], request.query.get("edit")), 200)
 
     async def _post_reply(self, request: web.Request) -> web.StreamResponse:
-        await self._desk.change_canned(request[STAFF], await _form(request))
+        await self._desk.change_canned(request[STAFF], request[FORM].fields)
         raise web.HTTPSeeOther("/admin/replies")
 
     async def _get_moderation(self, request: web.Request) -> web.StreamResponse:
@@ -395,7 +417,7 @@ class Admin:
 
     async def _post_plan(self, request: web.Request) -> web.StreamResponse:
         person = _id_of(request)
-        await self._people.set_plan(request[STAFF], person, (await _form(request)).get("plan", ""))
+        await self._people.set_plan(request[STAFF], person, (request[FORM].fields).get("plan", ""))
         raise web.HTTPSeeOther(f"/admin/people/{person}")
 
     async def _post_unmute(self, request: web.Request) -> web.StreamResponse:
@@ -408,14 +430,14 @@ class Admin:
 
     async def _post_erase(self, request: web.Request) -> web.StreamResponse:
         person = _id_of(request)
-        await self._erasing.erase(request[STAFF], person, (await _form(request)).get("code", ""))
+        await self._erasing.erase(request[STAFF], person, (request[FORM].fields).get("code", ""))
         raise web.HTTPSeeOther(f"/admin/people/{person}/erase")
 
     async def _get_widget(self, request: web.Request) -> web.StreamResponse:
         return _page(await self._widget.page(request[STAFF], request.query.get("site"), request.host), 200)
 
     async def _post_widget(self, request: web.Request) -> web.StreamResponse:
-        form = await _form(request)
+        form = request[FORM].fields
         if form.get("act") == "rotate":
             # Not a redirect: the secret is in this answer and nowhere else.
             return _page(await self._widget.rotate(request[STAFF], form, request.host), 200)
@@ -495,21 +517,6 @@ def _now() -> datetime:
 
 def _page(html: Markup, status: int) -> web.Response:
     return web.Response(text=str(html), content_type="text/html", status=status)
-
-
-async def _form(request: web.Request) -> dict[str, str]:
-    """The text fields of a form; what is no form has none. Raises for one that is too large, before reading it."""
-    if request.content_length is None:
-        raise web.HTTPLengthRequired
-    if request.content_length > FORM_BYTES_MAX:
-        raise web.HTTPRequestEntityTooLarge(FORM_BYTES_MAX, request.content_length)
-    if request.content_type != "application/x-www-form-urlencoded":
-        return {}
-    try:
-        fields = await request.post()
-    except ValueError:
-        return {}
-    return {name: value for name, value in list(fields.items())[:FIELDS_MAX] if isinstance(value, str)}
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:

@@ -3,6 +3,7 @@
 Forms carry a nonce made with their page, so that one sent twice does one thing.
 """
 
+import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,15 +16,19 @@ from sqlalchemy.dialects.postgresql import insert
 
 from core import audit
 from core.db import Database, driver
-from core.errors import UserError
+from core.errors import Erased, StoreUnavailable, UserError
+from core.files import FileGone, Files
 from core.handoff import HandedBack, TookOver, Watched
 from core.handoff_store import Handoffs
-from core.messages import Text
+from core.intake import keep
+from core.messages import Media, Text
 from core.models import CannedReply, Conversation, Note
 from core.sealed import as_note
 from core.settings import Settings
+from core.sniff import sniff
 from core.wake import Wakes
 from web_admin import auth, queries
+from web_admin.forms import Attached, Form
 from web_admin.rendering import Templates
 
 TEXT_CHARS_MAX = 4_000
@@ -36,20 +41,20 @@ NONCE = re.compile(r"[0-9a-f]{32}")
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A form's text and its nonce."""
+    """A form's text and its nonce; the text may be empty beside a file."""
 
     text: str
     nonce: str
 
     @classmethod
-    def parse(cls, form: Mapping[str, str]) -> Self:
+    def parse(cls, form: Mapping[str, str], *, has_file: bool = False) -> Self:
         """Read a form; raises UserError for one without words, with too many, or without a nonce."""
         text = form.get("text", "").replace("\r\n", "\n").strip()
         nonce = form.get("nonce", "")
         if not NONCE.fullmatch(nonce):
             raise UserError("This form is not whole. Load the conversation again and repeat what you did.")
-        if not text:
-            raise UserError("There is nothing to send. Write something first.")
+        if not text and not has_file:
+            raise UserError("There is nothing to send. Write something first, or choose a file.")
         if len(text) > TEXT_CHARS_MAX:
             raise UserError(f"A message has at most {TEXT_CHARS_MAX:,} characters. Shorten it.")
         if "\0" in text:
@@ -60,10 +65,11 @@ class Written:
 class Desk:
     """Does what staff ask for."""
 
-    def __init__(self, db: Database, settings: Settings, templates: Templates) -> None:
+    def __init__(self, db: Database, settings: Settings, templates: Templates, files: Files) -> None:
         """Other processes hear of it by NOTIFY, so this one needs no wakes of its own."""
         self._db = db
         self._templates = templates
+        self._files = files
         self._handoffs = Handoffs(db, Wakes(db), settings)
 
     async def hand(self, staff: auth.Staff, conversation: UUID, form: Mapping[str, str]) -> None:
@@ -76,16 +82,43 @@ class Desk:
             case _:
                 raise UserError("A conversation is taken over or handed back, nothing else.")
 
-    async def write(self, staff: auth.Staff, conversation: UUID, form: Mapping[str, str]) -> None:
-        """Send the person a message, or keep a note; raises LookupError and UserError."""
-        written = Written.parse(form)
-        match form.get("act"):
+    async def write(self, staff: auth.Staff, conversation: UUID, form: Form) -> None:
+        """Send the person a message, with a file where one was chosen, or keep a note; raises LookupError, UserError
+        and StoreUnavailable.
+        """
+        written = Written.parse(form.fields, has_file=form.file is not None)
+        match form.fields.get("act"):
+            case "send" if form.file is not None:
+                await self._send_file(staff, conversation, written, form.file)
             case "send":
                 await self._handoffs.say(conversation, staff.name, (Text(text=written.text),), written.nonce)
+            case "note" if form.file is not None:
+                raise UserError("A note holds words only. Send the file, or leave it out of the note.")
             case "note":
                 await self._note(staff, conversation, written)
             case _:
                 raise UserError("A text is sent or kept as a note, nothing else.")
+
+    async def _send_file(self, staff: auth.Staff, conversation: UUID, written: Written, file: Attached) -> None:
+        """Keep the file as one that was sent to us is kept, and send it with its words. A form that comes again sends
+        nothing, so its copy is forgotten.
+        """
+        async with self._db.transaction() as session:
+            if await session.scalar(select(Conversation.id).where(Conversation.id == conversation)) is None:
+                raise LookupError
+        seen = await asyncio.to_thread(sniff, file.name, file.data, file.said)
+        try:
+            kept = await keep(self._files, conversation, seen, file.data)
+        except FileGone as error:
+            raise StoreUnavailable(str(error)) from error
+        except Erased as error:
+            raise LookupError from error
+        part = Media(
+            media_type=kept.media_type, ref=kept.ref, caption=written.text or None, filename=kept.name,
+            size=kept.size, width=kept.width, height=kept.height,
+        )  # fmt: skip
+        if not await self._handoffs.say(conversation, staff.name, (part,), written.nonce):
+            await self._files.delete([kept.id])
 
     async def watch(self, staff: auth.Staff, conversation: UUID) -> None:
         """The page of a member of staff is open: their lease goes on."""

@@ -14,6 +14,7 @@ from aiohttp import ETag, hdrs, web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from core.files import Files, file_id
 from web_admin import words
 
 HERE = Path(__file__).parent
@@ -65,8 +66,17 @@ def static_response(request: web.Request, file: StaticFile) -> web.Response:
 class Templates:
     """The admin's templates, in one deployment's zone."""
 
-    def __init__(self, static: Mapping[str, StaticFile], zone: ZoneInfo, clock: Callable[[], datetime]) -> None:
-        """`clock` says what "today" is."""
+    def __init__(
+        self, static: Mapping[str, StaticFile], zone: ZoneInfo, clock: Callable[[], datetime], files: Files
+    ) -> None:
+        """`clock` says what "today" is; `files` make the links to what people sent."""
+
+        def opened(ref: str) -> str | None:
+            """Where a file is seen; the same within an hour, so that a page that is drawn again shows it unchanged."""
+            wanted = file_id(ref)
+            hour = clock().replace(minute=0, second=0, microsecond=0)
+            return files.link(wanted, hour) if wanted else None
+
         self._environment = Environment(
             loader=FileSystemLoader(HERE / "templates"),
             autoescape=True,
@@ -78,6 +88,9 @@ class Templates:
         self._environment.filters |= {
             "number": words.number,
             "size": words.size,
+            "opened": opened,
+            "missing": words.missing,
+            "shown_as": words.shown_as,
             "channel": words.channel,
             "who": words.who,
             "linked_identity": words.linked_identity,

@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from typing import Literal, Protocol
 from zoneinfo import ZoneInfo
 
+from core.files import LOST, is_lost
+from core.sniff import FILE_BYTES_MAX, SHOWN_INLINE
 from web_admin.queries import Row, Stored
 
 Tone = Literal["plain", "good", "wait", "bad"]
@@ -24,6 +26,15 @@ class State:
     words: str
     tone: Tone = "plain"
 
+
+NEVER_CAME = {
+    "refused": "Not kept: it is of a type that is not taken, or it is damaged.",
+    "large": f"Not kept: it is larger than {FILE_BYTES_MAX // 2**20} MB, or a picture with too many pixels.",
+    "gone": "Not here: the provider no longer had it.",
+    "away": "Not here: the provider did not give it out, after several tries.",
+    "quota": "Not kept: they had sent more than 500 MB within a day.",
+}
+"""Why a file is not here, by core.fetching.Lost."""
 
 PROVIDER = {
     "delivered": State("Delivered", "good"),
@@ -228,3 +239,18 @@ def size(size_bytes: int) -> str:
     if size_bytes < 1000:
         return f"{size_bytes} bytes"
     return f"{size_bytes / 1000:.0f} KB" if size_bytes < 1_000_000 else f"{size_bytes / 1_000_000:.1f} MB"
+
+
+def missing(ref: str) -> str:
+    """Why the file that a part names by `ref` cannot be seen here."""
+    if not is_lost(ref):
+        return "Not here yet: it is being fetched from where it was sent."
+    return NEVER_CAME.get(ref.removeprefix(LOST), "It did not come.")
+
+
+def shown_as(media_type: str) -> str:
+    """How a page shows a file: as a picture, sound, film, or a document to download."""
+    kind = media_type.partition(";")[0]
+    if kind not in SHOWN_INLINE:
+        return "document"
+    return {"image": "picture", "audio": "sound", "video": "film"}[kind.partition("/")[0]]

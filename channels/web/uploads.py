@@ -23,13 +23,13 @@ from core.db import Database
 from core.errors import Erased, LimitReached, StoreUnavailable
 from core.files import DAY_BYTES_MAX, PIECE_BYTES, FileGone, Files, StoredFile
 from core.inbox import Inbox
+from core.intake import keep
 from core.limits import UPLOADS, Limits, Whose, refusal
 from core.mentions import SHARED, is_shared
 from core.messages import Address, ChannelName
-from core.pictures import redraw
 from core.rooms import Place, speaker
 from core.settings import Settings
-from core.sniff import FILE_BYTES_MAX, PICTURES, SHOWN_INLINE, FileRefused, clean_name, sniff
+from core.sniff import FILE_BYTES_MAX, SHOWN_INLINE, FileRefused, sniff
 from core.visitors import find_visitor
 
 log = structlog.get_logger()
@@ -136,16 +136,7 @@ class Uploads:
                     raise _Refused(404, "room", "There is no such room here.")
                 conversation_id, identity_id = place
                 await self._admit(identity_id, len(data))
-                width = height = None
-                media_type, name = found.media_type, found.name
-                if media_type in PICTURES:
-                    picture = await redraw(data)
-                    data, media_type, width, height = picture.data, picture.media_type, picture.width, picture.height
-                    name = clean_name(name.rpartition(".")[0], PICTURES[media_type])
-                return await self._files.put(
-                    conversation_id, data, name=name, media_type=media_type, identity_id=identity_id,
-                    width=width, height=height,
-                )  # fmt: skip
+                return await keep(self._files, conversation_id, found, data, identity_id)
         except Erased as error:
             raise _Refused(401, "token", "Say hello first, and send the chat's token with the file.") from error
         except FileRefused as error:

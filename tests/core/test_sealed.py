@@ -23,12 +23,14 @@ from core.conversations import StoredMessage, changed, history
 from core.crypto import EPOCH_MESSAGES
 from core.db import Database
 from core.dialog_store import DialogStore
+from core.files import Files
 from core.handoff_store import Handoffs
 from core.inbox import Inbox
 from core.limits import Limits
 from core.messages import ChannelName, Reply, Text, text_of
 from core.outbox import ERASED, NewMessage, Outbox, post
 from core.settings import Settings
+from core.storage import Storage
 from core.turn import Closing, Turns
 from core.wake import Wakes
 from jobs.reroute import follow_up
@@ -36,6 +38,7 @@ from tests.factories import say
 from web_admin import queries
 from web_admin.auth import Staff
 from web_admin.desk import Desk
+from web_admin.forms import Form
 from web_admin.rendering import Templates
 
 WHATSAPP = ChannelName.WHATSAPP
@@ -73,7 +76,9 @@ class Process:
 
 def desk(db: Database) -> Desk:
     """Where staff write."""
-    return Desk(db, Settings(_env_file=None), Templates({}, ZoneInfo("UTC"), lambda: datetime.now(UTC)))
+    settings = Settings(_env_file=None)
+    files = Files(db, Storage(settings))
+    return Desk(db, settings, Templates({}, ZoneInfo("UTC"), lambda: datetime.now(UTC), files), files)
 
 
 def shown(message: StoredMessage) -> str:
@@ -160,7 +165,7 @@ async def test_what_has_no_key_is_a_tombstone_everywhere_and_never_an_error(one:
         Change(say().sender, "SM3", "edit", "SM1", datetime.now(UTC) + timedelta(seconds=1), (Text(text="said"),))
     )
     staff = Staff("amina", b"", "", datetime.now(UTC))
-    await desk(one.db).write(staff, conversation, {"act": "note", "text": "a note", "nonce": uuid4().hex})
+    await desk(one.db).write(staff, conversation, Form({"act": "note", "text": "a note", "nonce": uuid4().hex}))
     bystander = await one.hear("somebody else", "whatsapp:+2")
     refused = await one.db.pool.fetchval(
         "UPDATE outbox SET state = 'refused', kind = 'reminder', done_at = now() RETURNING id"
@@ -296,7 +301,8 @@ async def test_neither_a_dump_nor_the_log_of_postgresql_holds_what_was_said(
         conversation, "amina", (Text(text=f"We say {canary}"),), uuid4().hex
     )
     staff = Staff("amina", b"", "", datetime.now(UTC))
-    await desk(one.db).write(staff, conversation, {"act": "note", "text": f"Notes {canary}", "nonce": uuid4().hex})
+    written = Form({"act": "note", "text": f"Notes {canary}", "nonce": uuid4().hex})
+    await desk(one.db).write(staff, conversation, written)
     assert all(canary in said for said in await one.said(conversation))
 
     connection = await postgres.connect(database)

@@ -10,9 +10,11 @@ from aiohttp import ClientResponse, ClientSession, CookieJar, web
 from redis.asyncio import Redis
 
 from core.db import Database
+from core.files import Files
 from core.health import Health
 from core.limits import Limits
 from core.settings import Settings
+from core.storage import Storage
 from web_admin.app import make_admin
 from web_admin.auth import new_sign_in_link
 
@@ -150,7 +152,8 @@ async def running(db: Database, valkey_url: str, settings: Settings | None = Non
     valkey = Redis.from_url(valkey_url)
     app = web.Application()
     settings = settings or Settings()
-    admin = make_admin(db, settings, ask, Limits(valkey, settings.plans), tick_s=TICK_S)
+    limits, files = Limits(valkey, settings.plans), Files(db, Storage(settings))
+    admin = make_admin(db, settings, ask, limits, files, tick_s=TICK_S)
     app.add_subapp("/admin", admin)
     runner = web.AppRunner(app, shutdown_timeout=1.0)
     await runner.setup()
