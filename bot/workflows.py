@@ -113,10 +113,7 @@ async def _do(args: argparse.Namespace, settings: Settings, folder: Path, db: Da
             print(f"{run.workflow_id}  {run.state}  {definitions.outcome_line(run.ending)}".rstrip())
             _table(
                 ("step", "state", "at", "result"),
-                [
-                    (step.step_id, step.state, _time(step.at), _line(step.variables or {}))
-                    for step in steps
-                ],
+                [(step.step_id, step.state, _time(step.at), _line(step.variables or {})) for step in steps],
             )
         case "approve" | "reject":
             await _decide(args, settings, folder, db)

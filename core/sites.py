@@ -11,14 +11,14 @@ from datetime import datetime, timedelta
 from typing import Any, Self
 from uuid import UUID, uuid4
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.colours import parse_colour
 from core.conversations import reading
 from core.db import Database, driver
 from core.errors import LimitReached, UserError
-from core.models import Site, SiteSecret
+from core.models import Site, SiteSecret, SiteUser
 from core.origins import parse_origin
 from core.people import one_line
 
@@ -162,6 +162,27 @@ async def change_site(session: AsyncSession, key: str, draft: Draft) -> None:
     )
     if changed is None:
         raise LookupError
+    await _tell(session)
+
+
+async def delete_site(session: AsyncSession, key: str) -> None:
+    """Forget a site, its secrets, and who was proved there: nobody can connect to it any more. What was said stays.
+
+    Raises UserError for the default one, and LookupError where there is none.
+    """
+    if key == DEFAULT:
+        raise UserError("The default site is that of our own pages, and stays.")
+    if await session.scalar(select(Site.key).where(Site.key == key).with_for_update()) is None:
+        raise LookupError
+    await session.execute(delete(SiteSecret).where(SiteSecret.site == key))
+    await session.execute(delete(SiteUser).where(SiteUser.site == key))
+    await session.execute(delete(Site).where(Site.key == key))
+    await _tell(session)
+
+
+async def _tell(session: AsyncSession) -> None:
+    """Let every web process look again at who may be connected, once this is committed."""
+    await session.execute(text("SELECT pg_notify('mathia', 'site')"))
 
 
 async def rotate_secret(session: AsyncSession, key: str, now: datetime) -> str:

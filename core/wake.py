@@ -17,7 +17,9 @@ from core.db import CONNECT_TIMEOUT_S, SERVER_SETTINGS, Database, is_away
 
 log = structlog.get_logger()
 
-Name = Literal["turn", "outbox", "reminder", "workflow", "message", "room", "voice", "file", "export", "erasure"]
+Name = Literal[
+    "turn", "outbox", "reminder", "workflow", "message", "room", "voice", "file", "export", "erasure", "site"
+]
 NAMES: tuple[Name, ...] = get_args(Name)
 RECONNECT_S = 1.0
 CHECK_S = 10.0

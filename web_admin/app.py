@@ -441,6 +441,9 @@ class Admin:
         if form.get("act") == "rotate":
             # Not a redirect: the secret is in this answer and nowhere else.
             return _page(await self._widget.rotate(request[STAFF], form, request.host), 200)
+        if form.get("act") == "delete":
+            await self._widget.delete(request[STAFF], form)
+            raise web.HTTPSeeOther("/admin/widget")
         key = await self._widget.save(request[STAFF], form)
         raise web.HTTPSeeOther(f"/admin/widget?site={key}")
 

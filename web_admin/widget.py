@@ -11,6 +11,7 @@ from core.colours import palette
 from core.crypto import KeysMissing
 from core.db import Database
 from core.errors import UserError
+from core.people import one_line
 from core.settings import Settings
 from core.sites import DEFAULT, Draft, Look
 from web_admin import auth
@@ -45,7 +46,7 @@ class Widget:
     async def save(self, staff: auth.Staff, form: Mapping[str, str]) -> str:
         """Store a site, or a new one; its key. Raises UserError, and LookupError for one there is not."""
         if form.get("act") != "save":
-            raise UserError("A site is saved, or given a new identity secret; nothing else.")
+            raise UserError("A site is saved, given a new identity secret, or deleted; nothing else.")
         draft, key = Draft.parse(form), form.get("key", "")
         async with self._db.transaction() as session:
             if key:
@@ -54,6 +55,18 @@ class Widget:
                 key = await sites.create_site(session, draft)
             await audit.record(session, staff.actor, "site.saved", f"site:{key}")
         return key
+
+    async def delete(self, staff: auth.Staff, form: Mapping[str, str]) -> None:
+        """Delete a site whose name was typed. Raises UserError, and LookupError for one there is not."""
+        key = form.get("key", "")
+        async with self._db.transaction() as session:
+            site = next((one for one in await sites.all_sites(session) if one.key == key), None)
+            if site is None:
+                raise LookupError
+            if one_line(form.get("confirm", "")) != site.name:
+                raise UserError(f"Nothing was deleted. To delete this site, type its name: {site.name}")
+            await sites.delete_site(session, key)
+            await audit.record(session, staff.actor, "site.deleted", f"site:{key}")
 
     async def rotate(self, staff: auth.Staff, form: Mapping[str, str], host: str) -> Markup:
         """Make a new identity secret and show it, this once. Raises UserError and LookupError."""

@@ -67,6 +67,8 @@ VISITORS_WINDOW_S = 10.0
 RECHECK_S = 5.0
 ROSTERS_S = 15.0
 """Who is in a shared room is read anew this often; a change of it is told at once by NOTIFY."""
+SITES_S = 30.0
+"""Which pages may open a site's chat is read anew this often; a change of it is told at once by NOTIFY."""
 RECHECK_ROOMS = 1_000
 """How many rooms one statement compares with the store."""
 RETRY_S = 2.0
@@ -89,6 +91,8 @@ MURMURS_MAX = 64
 """What a socket has not been told of typing, reading, coming and going; the oldest is dropped."""
 REMOVED = 4404
 """The code a socket is closed with when its visitor is in the room no more."""
+UNLISTED = 4403
+"""The code a socket is closed with when its page may not open the site's chat any more, or the site is gone."""
 SIGNED_OUT = 4401
 """The code a socket is closed with when its browser has signed out."""
 FANOUT_TIMEOUT_S = 0.5
@@ -193,6 +197,7 @@ class WebChannel:
                 tasks.create_task(self._listen(), name="web.listen")
                 tasks.create_task(self._recheck(), name="web.recheck")
                 tasks.create_task(self._recheck_rosters(), name="web.rosters")
+                tasks.create_task(self._recheck_sites(), name="web.sites")
                 tasks.create_task(self._keep_reads(), name="web.reads")
                 tasks.create_task(self._keep_presence(), name="web.presence")
         finally:
@@ -270,11 +275,11 @@ class WebChannel:
         key = site, room, str(visitor)
         self._reads[key] = max(seq, self._reads.get(key, 0))
 
-    def send_away(self, socket: "Socket") -> None:
-        """Close the socket of somebody who is in the room no more; nothing is told to it from now on."""
+    def send_away(self, socket: "Socket", code: int = REMOVED, why: bytes = b"room") -> None:
+        """Close the socket of somebody who may be here no more; nothing is told to it from now on."""
         if not socket.sent_away:
             socket.sent_away = True
-            socket.closing = asyncio.create_task(socket.close(REMOVED, b"room"), name="web.send_away")
+            socket.closing = asyncio.create_task(socket.close(code, why), name="web.send_away")
 
     async def receive(
         self, room: str, visitor: UUID, cid: str, parts: tuple[Part, ...], reply_to: int | None, site: str = SITE
@@ -516,6 +521,20 @@ class WebChannel:
             for site in {room.site for room in shared}:
                 await self._read_rosters(site, [room.key for room in shared if room.site == site])
 
+    async def _recheck_sites(self) -> None:
+        """See which sites are open here; who comes from a page that may not open its site any more is sent away."""
+        while True:
+            await self._wakes.wait("site", SITES_S)
+            for key in {room.site for room in self._rooms.values()}:
+                try:
+                    site = await sites.find_site(self.db, key)
+                except StoreUnavailable:
+                    log.debug("web.recheck_away")
+                    break
+                for socket in [socket for socket in self._sockets if socket.room and socket.room.site == key]:
+                    if not socket.may_open(site):
+                        self.send_away(socket, UNLISTED, b"site")
+
     async def _read_rosters(self, site: str, keys: Sequence[str]) -> None:
         for start in range(0, len(keys), RECHECK_ROOMS):
             try:
@@ -674,6 +693,10 @@ class Socket:
         await self._say(frames.error(BadFrame("erased", ERASED)))
         await self.close(SIGNED_OUT, b"erased")
 
+    def may_open(self, site: sites.Look | None) -> bool:
+        """Whether this page may open the chat of a site, which is there."""
+        return site is not None and (self._origin is None or self._origin in site.origins)
+
     def murmur(self, frame: dict[str, Any]) -> None:
         """Tell the browser, in its turn, what nothing depends on."""
         self._murmurs.append(frame)
@@ -727,7 +750,7 @@ class Socket:
         site = await sites.find_site(channel.db, hello.site)
         if site is None:
             raise BadFrame("site", "There is no such site here. Check the site in mathiaSettings.")
-        if self._origin is not None and self._origin not in site.origins:
+        if not self.may_open(site):
             raise BadFrame("origin", "This page may not open this site's chat. Its owner can add its origin.")
         if hello.room is not None and hello.token is None:
             raise BadFrame("room", NO_ROOM)

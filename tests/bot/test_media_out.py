@@ -186,11 +186,14 @@ async def test_a_voice_note_and_a_film_are_what_they_are(bot: Bot, provider: str
                 kinds.append(row["asked"]["type"])
             case _:
                 kinds.append(next(name for name in ("voice", "video", "document") if name in row["message"]))
-    assert kinds == {
-        "twilio": ["audio/ogg", "video/mp4"],
-        "whatsapp": ["audio", "video"],
-        "telegram": ["voice", "video"],
-    }[provider]
+    assert (
+        kinds
+        == {
+            "twilio": ["audio/ogg", "video/mp4"],
+            "whatsapp": ["audio", "video"],
+            "telegram": ["voice", "video"],
+        }[provider]
+    )
 
 
 async def test_what_a_channel_does_not_take_is_a_link_that_opens(bot: Bot) -> None:

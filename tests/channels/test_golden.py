@@ -79,14 +79,22 @@ REPLIES: dict[str, tuple[Part, ...]] = {
 FILES: dict[str, tuple[Part, ...]] = {
     "file_picture": (
         Media(
-            media_type="image/jpeg", ref=f"file:{FILE}", filename="kiosk.jpg", size=412_000, width=1200, height=900,
+            media_type="image/jpeg",
+            ref=f"file:{FILE}",
+            filename="kiosk.jpg",
+            size=412_000,
+            width=1200,
+            height=900,
             caption="Our kiosk <new>",
         ),
     ),
     "file_document": (
         Text(text="Here is the invoice."),
         Media(
-            media_type="application/pdf", ref=f"file:{FILE}", filename="invoice 17.pdf", size=48_211,
+            media_type="application/pdf",
+            ref=f"file:{FILE}",
+            filename="invoice 17.pdf",
+            size=48_211,
             caption="Invoice 17, due on Friday",
         ),
         Choices(options=("Thanks", "Call me")),
@@ -101,7 +109,12 @@ FILES: dict[str, tuple[Part, ...]] = {
     "file_note": (Voice(media_type="audio/ogg", ref=f"file:{FILE}", size=8_000, transcript="Kesho saa tatu."),),
     "file_long_caption": (
         Media(
-            media_type="image/png", ref=f"file:{FILE}", filename="plan.png", size=70_000, width=800, height=600,
+            media_type="image/png",
+            ref=f"file:{FILE}",
+            filename="plan.png",
+            size=70_000,
+            width=800,
+            height=600,
             caption="The plan of the house. " * 70,
         ),
     ),

@@ -11,6 +11,7 @@ from aiohttp import WSServerHandshakeError
 from core import sites
 from core.crypto import KeyList
 from core.db import Database
+from core.errors import UserError
 from core.proof import hash_of
 from core.rotation import rewrap
 from core.settings import Settings
@@ -276,3 +277,41 @@ async def test_older_messages_are_asked_for(site: Site) -> None:
         assert seqs == list(range(1, 102))
         for wrong in ({"type": "older"}, {"type": "older", "before": 0}, {"type": "older", "before": "5"}):
             assert await browser.refused(wrong) == "bad_frame"
+
+
+async def test_who_is_connected_from_a_page_that_is_listed_no_more_is_sent_away(site: Site) -> None:
+    key, _ = await make(site.db, origins=f"{SHOP} {BLOG}")
+    async with site.browser(SHOP) as gone, site.browser(BLOG) as stays, site.browser() as ours:
+        for browser in (gone, stays, ours):
+            assert (await hello(browser, key))["type"] == "welcome"
+        async with site.db.transaction() as session:
+            await sites.change_site(session, key, draft(origins=BLOG))
+        closed = await gone.socket.receive(5)
+        assert closed.data == 4403
+        await stays.send("still here")
+        await ours.send("we too")
+
+
+async def test_a_deleted_site_lets_nobody_in_and_its_conversations_stay(site: Site) -> None:
+    key, secret = await make(site.db)
+    other, _ = await make(site.db, origins=BLOG)
+    async with site.browser(SHOP) as shop, site.browser() as ours, site.browser(BLOG) as elsewhere:
+        token = (await hello(shop, key, identity=proof("42", secret)))["token"]
+        room = (await hello(ours, key))["conversation"]
+        await ours.send("habari")
+        await hello(elsewhere, other)
+        async with site.db.transaction() as session:
+            await sites.delete_site(session, key)
+        assert (await shop.socket.receive(5)).data == 4403
+        while (closed := await ours.socket.receive(5)).type.name == "TEXT":
+            pass
+        assert closed.data == 4403
+        await elsewhere.send("not I")
+    async with site.browser() as browser:
+        assert (await hello(browser, key, token))["code"] == "site"
+    assert await site.db.pool.fetchval("SELECT next_seq FROM conversation WHERE room = $1", room) == 2
+    async with site.db.transaction() as session:
+        with pytest.raises(UserError):
+            await sites.delete_site(session, sites.DEFAULT)
+        with pytest.raises(LookupError):
+            await sites.delete_site(session, key)

@@ -19,6 +19,7 @@ from tests.waiting import until
 
 LIMIT_S = 30.0
 
+
 class Told:
     """The canaries: one word for each thing that was told, which nobody could guess."""
 
