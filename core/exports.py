@@ -57,7 +57,7 @@ WHERE id = $1 AND attempt = $2 AND state = 'waiting' RETURNING id
 """
 OLD = """
 SELECT id, attempt FROM data_export
-WHERE state = 'done' AND done_at < clock_timestamp() - $1::interval ORDER BY done_at LIMIT $2
+WHERE state = 'done' AND done_at < now() - $1::interval ORDER BY done_at LIMIT $2
 """
 ALL = "SELECT id, attempt FROM data_export WHERE person_id = $1"
 EXPIRE = "UPDATE data_export SET state = 'expired' WHERE id = ANY($1::bigint[])"

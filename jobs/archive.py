@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -18,7 +19,7 @@ from sqlalchemy import Text, cast, func, literal, select, tuple_, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from connectors.reminders.models import Reminder, open_contents
-from core import conversations, people, receipts
+from core import conversations, facts, people, receipts
 from core.conversations import StoredMessage
 from core.db import Database, driver
 from core.files import FileGone, Files, StoredFile
@@ -28,6 +29,7 @@ from core.models import (
     EmailCode,
     Identity,
     Member,
+    Message,
     ModerationFlag,
     Mute,
     OptOut,
@@ -61,6 +63,7 @@ TABLES: Final[Mapping[str, str]] = {
     "identity": "person.json",
     "opt_out": "person.json",
     "contact": "person.json",
+    "fact": "person.json",
     "member": "person.json, and which conversations there are",
     "room_invitation": "person.json: those they sent",
     "conversation": "conversations/",
@@ -176,7 +179,7 @@ async def archive(
     bytes_left = files_bytes_max
     for name, read in (
         ("person.json", _person), ("reminders.json", _reminders), ("workflows.json", _workflows),
-        ("moderation.json", _moderation),
+        ("moderation.json", partial(_moderation, names={room.id: room.name for room in rooms})),
     ):  # fmt: skip
         async with db.transaction() as session:
             found = await read(session, person)
@@ -334,6 +337,9 @@ async def _person(session: AsyncSession, person: UUID) -> dict[str, Any]:
             for identity, opted_out, site_user in identities
         ],
         "addresses_given": [{"address": row.address, "at": row.at} for row in addresses],
+        "preferences_and_goals": [
+            {"words": one.words, **_columns(one, "kind", "created_at")} for one in await facts.known(session, person)
+        ],
         "contacts": [
             _columns(one, "name", "phone", "email", "note", "created_at")
             for one in await people.contacts(session, person)
@@ -420,13 +426,19 @@ async def _told_runs(session: AsyncSession, found: Sequence[tuple[WorkflowRun, U
     return told
 
 
-async def _moderation(session: AsyncSession, person: UUID) -> dict[str, Any]:
-    flags = select(ModerationFlag).where(ModerationFlag.person_id == person).order_by(ModerationFlag.created_at)
+async def _moderation(session: AsyncSession, person: UUID, names: Mapping[UUID, str]) -> dict[str, Any]:
+    flags = (
+        select(ModerationFlag, Message.conversation_id, Message.seq)
+        .outerjoin(Message, Message.id == ModerationFlag.message_id)
+        .where(ModerationFlag.person_id == person)
+        .order_by(ModerationFlag.created_at, ModerationFlag.message_id, ModerationFlag.label)
+    )
     mutes = select(Mute).where(Mute.person_id == person).order_by(Mute.created_at)
     return {
         "flags": [
-            _columns(one, "message_id", "label", "score", "judge", "created_at", "dismissed_at")
-            for one in await session.scalars(flags)
+            {"conversation": names.get(conversation_id), "number": seq}
+            | _columns(one, "label", "score", "judge", "created_at", "dismissed_at")
+            for one, conversation_id, seq in await session.execute(flags)
         ],
         "mutes": [
             _columns(one, "created_at", "until", "appealed_at", "lifted_at") for one in await session.scalars(mutes)
@@ -440,11 +452,17 @@ async def _receipts(db: Database, person: UUID) -> AsyncIterator[dict[str, Any]]
         page = select(Receipt).where(Receipt.person_id == person, Receipt.key > after).order_by(Receipt.key)
         async with db.transaction() as session:
             found = (await session.scalars(page.limit(ROWS_PAGE))).all()
-            for one in found:
-                yield _columns(one, "action", "state", "started_at", "finished_at") | {
+            told = [
+                _columns(one, "action", "state", "started_at", "finished_at")
+                | {
                     "params": await receipts.opened(session, one, "params"),
                     "result": await receipts.opened(session, one, "result"),
                 }
+                for one in found
+            ]
+        # No transaction is open while what was told goes to the storage.
+        for one in told:
+            yield one
         if len(found) < ROWS_PAGE:
             return
         after = found[-1].key

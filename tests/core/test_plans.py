@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from core import conversations, crypto, fetching, handoff_store, inbox, outbox, rooms, turn, voice
+from core import conversations, crypto, exports, fetching, handoff_store, inbox, outbox, rooms, turn, voice
 from core.db import Database
 from jobs import sweeps
 
@@ -56,6 +56,12 @@ STATEMENTS = {
     "fetching.CLAIMABLE": fetching.CLAIMABLE,
     "fetching.CLAIM": fetching.CLAIM,
     "fetching.FIND": fetching.FIND,
+    "exports.CLAIMABLE": exports.CLAIMABLE,
+    "exports.CLAIM": exports.CLAIM,
+    "exports.HOLD": exports.HOLD,
+    "exports.SETTLE": exports.SETTLE,
+    "exports.OLD": exports.OLD,
+    "exports.ALL": exports.ALL,
     "sweeps.CLAIM_DUE": sweeps.CLAIM_DUE,
     "sweeps.MOVE_ON": sweeps.MOVE_ON,
     "sweeps.REFUSED": sweeps.REFUSED,
@@ -67,6 +73,7 @@ READ_WHOLE = {
     "ix_outbox_refused",
     "ix_transcription_waiting",
     "ix_file_fetch_waiting",
+    "ix_data_export_waiting",
 }
 """Partial indexes that hold nothing but what is looked for."""
 

@@ -264,6 +264,10 @@ async def test_nothing_that_a_person_left_is_missing_and_nothing_of_another_is_t
     whole = "\n".join([*every, *every.values()])
     assert [word for word in left if word not in whole] == []
     assert "stranger" not in whole
+    [flag] = orjson.loads(packed["moderation.json"])["flags"]
+    assert flag["conversation"] is not None
+    said = orjson.loads(packed[f"conversations/{flag['conversation']}.json"])
+    assert flag["number"] in [one["number"] for one in said if one["from"] == "me"]
     for gone in ("canarymistake", "canaryregret", "canaryprivate"):
         assert gone not in whole, gone
     for name, data in packed.items():
