@@ -1,11 +1,23 @@
 """What Mathia can do: one file or folder for each third party or skill. This is the one list of them."""
 
-from connectors import account, contacts, currency, documents, erasure, export, handoff, quotas, reminders, weather
+from connectors import (
+    account,
+    contacts,
+    currency,
+    documents,
+    erasure,
+    export,
+    handoff,
+    memory,
+    quotas,
+    reminders,
+    weather,
+)
 from core.actions import Connector
 
 CONNECTORS: tuple[Connector, ...] = (
-    weather.connector, currency.connector, reminders.connector, contacts.connector, account.connector,
-    handoff.connector, quotas.connector, documents.connector, export.connector,
+    weather.connector, currency.connector, reminders.connector, contacts.connector, memory.connector,
+    account.connector, handoff.connector, quotas.connector, documents.connector, export.connector,
     erasure.connector,
 )  # fmt: skip
 """Every connector there is, on or off, in the order they are shown to who does not know what to say."""

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, SecretStr
 from sqlalchemy import select, update
 
-from core import emails, linking, people, zones
+from core import emails, facts, linking, people, zones
 from core.actions import ActionContext, ActionResult, Connector, Effect, Params, action
 from core.codes import code_in, grouped
 from core.db import driver
@@ -66,6 +66,20 @@ SAYINGS = {
         "bad_email_code": "Nambari hiyo haifanyi kazi. Angalia barua mpya zaidi, au niambie anwani yako tena.",
     },
 }
+
+
+PROFILE = {
+    "en": {
+        "head": "What I know about you:", "name": "Name", "no_name": "you have not told me", "language": "Language",
+        "zone": "Time zone", "guess": "{zone} (a guess: tell me “I live in …”)", "currency": "Currency",
+        "chats": "Chats", "email": "E-mail", "no_email": "none confirmed", "contacts": "Contacts",
+    },
+    "sw": {
+        "head": "Ninachojua kukuhusu:", "name": "Jina", "no_name": "hujaniambia", "language": "Lugha",
+        "zone": "Saa za eneo", "guess": "{zone} (ninakisia: niambie “naishi …”)", "currency": "Sarafu",
+        "chats": "Magumzo", "email": "Barua pepe", "no_email": "hakuna iliyothibitishwa", "contacts": "Mawasiliano",
+    },
+}  # fmt: skip
 
 
 class LinkAccount(Params):
@@ -232,7 +246,7 @@ async def confirm_email(ctx: ActionContext, params: ConfirmEmail) -> ActionResul
 
 @action(effect=Effect.READ, examples=("what do you know about me?", "my profile", "unajua nini kuhusu mimi?"))
 async def my_profile(ctx: ActionContext, params: Nothing) -> ActionResult:
-    """Show what is known of the person: name, language, time zone, currency, linked chats, number of contacts."""
+    """Show what is known of the person: name, language, zone, chats, contacts, and what they said of themselves."""
     if not _sender(ctx).is_private:
         raise UserError(_say(ctx, "private"))
     async with ctx.db.transaction() as session:
@@ -245,22 +259,27 @@ async def my_profile(ctx: ActionContext, params: Nothing) -> ActionResult:
         )
         identities = rows.all()
         known = await people.contacts_count(session, person.id)
+        told = await facts.known(session, person.id)
+        where = await facts.places(session, told)
+    words = PROFILE[_language(ctx)]
     chats = [_chat(row.channel, row.provider_id) for row in identities if row.channel != ChannelName.EMAIL]
     mails = [row.provider_id for row in identities if row.channel == ChannelName.EMAIL and row.verified_at]
-    zone = person.timezone or f"{ctx.settings.default_timezone} (a guess: tell me “I live in …”)"
-    lines = (
-        f"Name: {person.name or 'you have not told me'}",
-        f"Language: {LANGUAGES.get(person.language, person.language)}",
-        f"Time zone: {zone}",
-        f"Currency: {ctx.settings.default_currency}",
-        f"Chats: {', '.join(chats)}",
-        f"E-mail: {', '.join(mails) or 'none confirmed'}",
-        f"Contacts: {known}",
-    )
+    lines = [
+        words["head"],
+        f"{words['name']}: {person.name or words['no_name']}",
+        f"{words['language']}: {LANGUAGES.get(person.language, person.language)}",
+        f"{words['zone']}: {person.timezone or words['guess'].format(zone=ctx.settings.default_timezone)}",
+        f"{words['currency']}: {ctx.settings.default_currency}",
+        f"{words['chats']}: {', '.join(chats)}",
+        f"{words['email']}: {', '.join(mails) or words['no_email']}",
+        f"{words['contacts']}: {known}",
+    ]
+    described = facts.described(told, where, language=_language(ctx), zone=ctx.zone, now=ctx.now)
     return ActionResult(
-        "What I know about you:\n" + "\n".join(lines),
-        {"name": person.name, "language": person.language, "zone": person.timezone, "contacts": known},
-    )
+        "\n".join([*lines, described] if described else lines),
+        {"name": person.name, "language": person.language, "zone": person.timezone, "contacts": known,
+         "facts": [{"kind": fact.kind, "words": fact.words} for fact in told]},
+    )  # fmt: skip
 
 
 connector = Connector(

@@ -235,6 +235,7 @@ TABLES: Final[Mapping[str, Fate]] = {
         (_removed("person_key", "person_id", f"person_id FROM person_key WHERE person_id IN {PEOPLE}"),),
     ),
     "contact": Fate("removed", (_removed("contact", "id", f"id FROM contact WHERE person_id IN {PEOPLE}"),)),
+    "fact": Fate("removed", (_removed("fact", "id", f"id FROM fact WHERE person_id IN {PEOPLE}"),)),
     "email_code": Fate("removed", (_removed("email_code", "id", f"id FROM email_code WHERE person_id IN {PEOPLE}"),)),
     "link_code": Fate("removed", (_removed("link_code", "id", f"id FROM link_code WHERE identity_id IN {THEM}"),)),
     "link_try": Fate("removed", (_removed("link_try", "key", f"key FROM link_try WHERE identity_id IN {THEM}"),)),

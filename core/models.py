@@ -75,6 +75,7 @@ class Person(Base):
     __table_args__ = (
         Index("ix_person_merged_into", "merged_into", postgresql_where=text("merged_into IS NOT NULL")),
         Index("ix_person_erasure_id", "erasure_id", postgresql_where=text("erasure_id IS NOT NULL")),
+        Index("ix_person_created_at", text("created_at DESC"), text("id DESC")),
     )
 
 
@@ -163,6 +164,35 @@ class Contact(Base):
     name_index: Mapped[bytes] = mapped_column(doc="a keyed hash of the person and the name without case; one a person")
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     __table_args__ = (UniqueConstraint("person_id", "name_index"),)
+
+
+class Fact(Base):
+    """Something a person told of themselves, in their words, sealed under the key of the room where they said it.
+
+    Never changed: what is said anew is a new row, and the old one ends. What ended can be had back for a while, by
+    `ended_key` the call that ended it; then it is deleted (core/facts.py).
+    """
+
+    __tablename__ = "fact"
+    words = ""
+    """What was said, once `core.facts` opened it; no column."""
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    person_id: Mapped[UUID] = mapped_column(ForeignKey("person.id"), doc="whom it is about, and who alone may see it")
+    conversation_id: Mapped[UUID] = mapped_column(ForeignKey("conversation.id"), doc="where it was said")
+    kind: Mapped[str]
+    source: Mapped[str] = mapped_column(server_default="stated", doc="how it is known")
+    sealed: Mapped[bytes]
+    key: Mapped[str] = mapped_column(unique=True, doc="idempotency key of the call that kept it")
+    created_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    ended_key: Mapped[str | None] = mapped_column(doc="idempotency key of the call that ended it")
+    undo_key: Mapped[str | None] = mapped_column(doc="of the call that took back its beginning or its end")
+    __table_args__ = (
+        CheckConstraint("kind IN ('preference', 'goal')", name="kind"),
+        CheckConstraint("source IN ('stated')", name="source"),
+        Index("ix_fact_person", "person_id", "created_at"),
+        Index("ix_fact_ended", "ended_at", postgresql_where=text("ended_at IS NOT NULL")),
+    )
 
 
 class Conversation(Base):

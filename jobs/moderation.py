@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from core import moderation, moderation_words
+from core import facts, moderation, moderation_words
 from core.db import Database
 from core.errors import ProviderError, ProviderRefused
 from core.providers import Providers
@@ -162,6 +162,7 @@ async def sweep_messages(db: Database, wakes: Wakes, providers: Providers, setti
                 pass
             if clock() - cleaned_at >= CLEAN_S:
                 await clean(db)
+                await facts.delete_old(db)
                 cleaned_at = clock()
             outage.over()
         except Exception as error:

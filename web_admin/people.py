@@ -331,9 +331,7 @@ async def _due(session: AsyncSession, person_id: UUID) -> Sequence[Due]:
 
 async def _held(session: AsyncSession, person_id: UUID) -> Person:
     """A person, locked; raises LookupError for nobody, and for somebody who was joined to another meanwhile."""
-    statement = select(Person).where(
-        Person.id == person_id, Person.merged_into.is_(None), Person.erasure_id.is_(None)
-    )
+    statement = select(Person).where(Person.id == person_id, Person.merged_into.is_(None), Person.erasure_id.is_(None))
     person = await session.scalar(statement.with_for_update(key_share=True))
     if person is None:
         raise LookupError

@@ -43,6 +43,7 @@ LINK = _opens(
 LANGUAGE = _opens(
     rf"\b(?:speak|talk|reply|answer|write|respond|use|switch|change)\b(?: \w+){{0,4}} {_TONGUE}\b"
     r"(?! (?:teacher|class|lesson))",
+    rf"\b(?:i|i'd|i would) prefer (?:to )?(?:\w+ )?(?:in )?{_TONGUE}\b|\bnapendelea {_TONGUE}\b",
     r"\b(?:set|change|switch) (?:my |the )?language\b",
     rf"\b(?:ongea|zungumza|sema|nijibu|jibu|tumia|badilisha|andika)\b(?: \w+){{0,4}} {_TONGUE}\b",
     r"\b(?:badilisha|weka) lugha\b",

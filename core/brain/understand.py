@@ -10,7 +10,7 @@ from datetime import date, datetime
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from core.brain import amounts, documents, people, places, when
+from core.brain import amounts, documents, facts, people, places, when
 from core.brain.words import TEXT_PARSED_CHARS_MAX, Said, listed, lower, said
 from core.codes import code_in
 from core.dialog import DialogState, Intent
@@ -673,6 +673,7 @@ _ANSWERS: Mapping[str, Callable[[Heard], Slots]] = {
     "from_currency": _answer_currency("from_currency"), "to_currency": _answer_currency("to_currency"),
     "name": _answer_words("name"), "zone": _answer_words("zone"), "email": lambda heard: people.email(heard.said, 0),
     "phone": lambda heard: people.contact(heard.said, 0) or _answer_words("phone")(heard),
+    "words": lambda heard: facts.words(heard.said), "kind": lambda heard: facts.kind(heard.said),
     "question": lambda heard: documents.question(heard.said, 0), "file": _answer_words("file"),
     "language": lambda heard: people.language(heard.said, 0), "code": lambda heard: people.email_code(heard.said, 0),
 }  # fmt: skip
@@ -758,6 +759,11 @@ _SKY = (
 def _about(action: str, opens: re.Pattern[str], read: Callable[[Said, int], Slots], *needs: str) -> Rule:
     """A rule of core/brain/people.py, which reads what was said from where the words that opened the gate end."""
     return Rule(action, opens, lambda heard, gate: read(heard.said, gate[1]), needs, people.SOMETHING_ELSE)
+
+
+def _of_oneself(action: str, opens: re.Pattern[str], read: Callable[[Said, Span], Slots], *needs: str) -> Rule:
+    """A rule of core/brain/facts.py, which reads what was said around the words that opened the gate."""
+    return Rule(action, opens, lambda heard, gate: read(heard.said, gate), needs, facts.OTHER)
 
 
 def _opens(*patterns: str) -> re.Pattern[str]:
@@ -863,6 +869,11 @@ RULES: tuple[Rule, ...] = (
         documents.OTHER,
     ),
     _about("erase_my_data", people.ERASE, people.nothing),
+    _of_oneself("undo", facts.UNDO, lambda said, gate: {}),
+    _of_oneself("list_facts", facts.LIST, facts.listed),
+    _of_oneself("change_fact", facts.CHANGE, facts.changed, "words"),
+    _of_oneself("forget_fact", facts.FORGET, facts.forgotten),
+    _of_oneself("remember_fact", facts.REMEMBER, facts.stated, "kind", "words"),
     _about("unlink_account", people.UNLINK, people.nothing),
     _about("link_account", people.LINK, people.nothing),
     _about("save_contact", people.SAVE_CONTACT, people.contact, "name"),

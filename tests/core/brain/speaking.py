@@ -12,6 +12,7 @@ EVERY_ACTION = (
     "get_weather", "convert_currency", "set_reminder", "list_reminders", "cancel_reminder", "link_account",
     "unlink_account", "set_language", "set_timezone", "set_name", "set_email", "confirm_email", "my_profile",
     "save_contact", "list_contacts", "forget_contact", "talk_to_human", "check_quotas", "export_my_data",
+    "remember_fact", "list_facts", "change_fact", "forget_fact", "undo",
     "erase_my_data",
     "summarise_document", "ask_document",
 )  # fmt: skip

@@ -1,0 +1,161 @@
+"""What people say of what they prefer and aim at: the words that ask for it, and how its slots are read. Pure.
+
+The rules themselves stand in the one table of `understand`; values are taken from what was written.
+"""
+
+import re
+from typing import TYPE_CHECKING
+
+from core.brain.words import Said
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+Slots = dict[str, "JsonValue"]
+
+
+def _opens(*patterns: str) -> re.Pattern[str]:
+    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns))
+
+
+_LEAD = (
+    r"^(?:(?:please|hey|hi|hello|ok|so|and|also|can you|could you|tafadhali|naomba|na|pia|remember|note|keep in mind"
+    r"|kumbuka)(?: that| kwamba| kuwa)?\b[ ,:]*)*"
+)
+_GOAL = r"(?:goals?|targets?|malengo|lengo|shabaha)"
+_LIKING = r"(?:preferences?|mapendeleo|pendeleo|upendeleo)"
+_NOUN = rf"(?:{_GOAL}|{_LIKING})"
+_MY = r"(?:langu|yangu|wangu)"
+_ONE = r"(?: (?:number |no |nambari |namba |#)?(?P<number>\d{1,3}))?"
+_TOLD = (
+    rf"(?:my (?:new |main |other |big |first |second |current |next )?{_NOUN}|{_NOUN}(?: {_MY})(?: jipya| kuu| mpya)?)"
+)
+_PREFER = (
+    r"(?:i(?:'d| would)?(?: \w{3,9}ly| always| still| do)? prefer"
+    r"|(?:mimi )?(?:ni)?(?:na)?pendelea|(?:mimi )?napendelea)"
+)
+_LIKE = r"(?:i (?:really |do )?(?:like|love|hate|dislike|can't stand|don't like|do not like)|(?:ni)?napenda|sipendi)"
+
+OTHER = _opens(
+    r"\bremind (?:me|us)\b|\b(?:u?nikumbushe|kikumbusho)\b|\breminders?\b",
+    r"\b(?:english|swahili|kiswahili|kiingereza)\b",
+    r"\bprefer(?:red)? (?:a |the |an )?(?:flight|hotel|room|seat|bus)s?\b",
+)
+UNDO = _opens(
+    r"^\W*(?:please |tafadhali )?(?:undo|un-do)(?: (?:that|it|this|the last (?:one|change)))?(?: please)?\W*$",
+    r"^\W*(?:no[, ]+)?take (?:that|it) back(?: please)?\W*$",
+    r"^\W*(?:tafadhali )?(?:tengua|rudisha)(?: (?:hilo|hiyo|hivyo|tena))?\W*$",
+)
+LIST = _opens(
+    r"\b(?:what|which|show|list|tell|see|view|do i have|any|what're)\b.{0,30}\b(?:my |all )?(?:goals|targets"
+    r"|preferences)\b(?! (?:is|are) (?:to|not)\b)",
+    r"\bwhat(?:'s| is| was) my (?:goal|target|preference)\b|^\W*(?:all )?my (?:goals|targets|preferences)\W*$",
+    r"\bwhat (?:do|did) i (?:say (?:that )?i )?prefer\b",
+    r"\b(?:malengo|mapendeleo) yangu (?:ni )?(?:yapi|gani|nini)\b|\blengo langu (?:ni )?(?:lipi|gani|nini)\b",
+    r"\b(?:nionyeshe|onyesha|orodhesha|niambie|taja)\b.{0,20}\b(?:malengo|mapendeleo|lengo|goals|preferences)\b",
+    r"\bnapendelea nini\b|^\W*(?:malengo|mapendeleo) yangu\W*$|\b(?:goals|preferences) zangu (?:ni )?(?:zipi|gani)\b",
+)
+CHANGE = _opens(
+    rf"^(?:please |tafadhali )?(?:change|update|set|make|switch) (?:my )?{_NOUN}{_ONE} (?:from (?P<old>.{{1,300}}?) )?"
+    r"(?:to|into|as)\b",
+    rf"^(?:please |tafadhali )?badili(?:sha)? {_NOUN}(?: {_MY})?(?: (?:la|namba|nambari))?"
+    r"(?: (?P<number_sw>\d{1,3}))? (?:kuwa|liwe|yawe|iwe|uwe)\b",
+)
+FORGET = _opens(
+    rf"^(?:please |ok |tafadhali )?(?:forget|delete|remove|drop|erase|clear) (?:about )?(?:that )?"
+    rf"(?:{_PREFER}|{_LIKE})\b",
+    rf"^(?:please |ok |tafadhali )?(?:forget|delete|remove|drop|erase|clear) (?:about )?(?:that )?(?:my |the )?"
+    rf"{_NOUN}\b",
+    rf"^(?:please |ok |tafadhali )?(?:sahau|futa|ondoa)(?: kwamba| kuwa)? (?:{_PREFER}|{_LIKE}|{_NOUN}(?: {_MY})?)\b",
+    r"^i (?:no longer|don't|do not) (?:prefer|want to prefer)\b|^(?:sipendelei|siendelei kupendelea)\b",
+)
+REMEMBER = _opens(
+    rf"{_LEAD}{_TOLD} (?:(?:for|in|this|of) .{{1,40}}? )?(?:is|are|ni|will be|itakuwa)\b"
+    r"(?! (?:not|what|yapi|lipi|gani|nini|zipi)\b)",
+    rf"{_LEAD}(?:add|set|note|save|ongeza|weka|andika) (?:a |an |another |this |new |my )*{_NOUN}(?: {_MY})?\b"
+    r"(?: of| to|:| ya| la)?",
+    rf"{_LEAD}{_PREFER}\b(?! (?:nini|not)\b)",
+    rf"^(?:please |tafadhali )?(?:remember|note|keep in mind|kumbuka)(?: that| kwamba| kuwa)? (?={_LIKE}\b)",
+    r"^i(?:'m| am) aiming (?:to|for)\b",
+)
+
+_BEFORE = re.compile(r"^[ ,:;.=-]*(?:(?:to|that|is|are|ni|of|kuwa|now)\b(?!-)[ ,:]*)*", re.IGNORECASE)
+_AFTER = re.compile(r"[ ,.!?]*(?:\b(?:please|thanks|thank you|tafadhali|asante(?: sana)?)\b[ ,.!?]*)?$", re.IGNORECASE)
+_WHICH = re.compile(
+    r"^(?:[ ,:;.-]|(?:to|that|is|of|ni|la|ya|wa|kwamba|kuwa|number|no|nambari|namba|about|for|goals?|preferences?|#)\b"
+    r"|#)*",
+    re.IGNORECASE,
+)
+
+
+def kind_of(plain: str) -> str | None:
+    """Of which kind the words are that ask for something; None where they do not say."""
+    if re.search(rf"\b{_GOAL}\b|\baiming\b", plain):
+        return "goal"
+    if re.search(rf"\b{_LIKING}\b|{_PREFER}|{_LIKE}", plain):
+        return "preference"
+    return None
+
+
+def stated(said: Said, gate: tuple[int, int]) -> Slots:
+    """What is to be remembered."""
+    slots: Slots = {"kind": kind_of(said.plain[: gate[1] + 20]) or "preference"}
+    words = _bare(said, gate[1], _BEFORE)
+    if words:
+        slots["words"] = words
+    return slots
+
+
+def listed(said: Said, gate: tuple[int, int]) -> Slots:
+    """Of which kind; nothing where both are asked for."""
+    both = re.search(rf"\b{_GOAL}\b", said.plain) and re.search(rf"\b{_LIKING}\b", said.plain)
+    kind = None if both else kind_of(said.plain)
+    return {"kind": kind} if kind else {}
+
+
+def changed(said: Said, gate: tuple[int, int]) -> Slots:
+    """Which one, and what it is from now on."""
+    slots: Slots = {}
+    kind = kind_of(said.plain[: gate[1]])
+    if kind:
+        slots["kind"] = kind
+    match = CHANGE.search(said.plain)
+    if match is not None:
+        number = match["number"] or match["number_sw"]
+        old = said.words(*match.span("old")).strip() if match["old"] else None
+        if number or old:
+            slots["which"] = number or old
+    words = _bare(said, gate[1], _BEFORE)
+    if words:
+        slots["words"] = words
+    return slots
+
+
+def forgotten(said: Said, gate: tuple[int, int]) -> Slots:
+    """Which one."""
+    slots: Slots = {}
+    kind = kind_of(said.plain[: gate[1]])
+    if kind:
+        slots["kind"] = kind
+    which = _bare(said, gate[1], _WHICH)
+    if which:
+        slots["which"] = which
+    return slots
+
+
+def words(said: Said) -> Slots:
+    """The whole message, as the answer to what shall be remembered."""
+    found = _bare(said, 0, _BEFORE)
+    return {"words": found} if found else {}
+
+
+def kind(said: Said) -> Slots:
+    """The kind that an answer names."""
+    found = kind_of(said.plain)
+    return {"kind": found} if found else {}
+
+
+def _bare(said: Said, start: int, before: re.Pattern[str]) -> str:
+    """What was written from a place on, without the words before it and courtesies after it."""
+    written = said.words(start, len(said.plain)) if start < len(said.plain) else ""
+    return _AFTER.sub("", before.sub("", written)).strip(" \n\"'“”.,:;=-")
