@@ -51,16 +51,16 @@ numbered AS (
     FROM (SELECT * FROM fresh ORDER BY n) f
     JOIN counted c ON c.id = f.conversation_id
 ), stored AS (
-    INSERT INTO message (id, conversation_id, seq, direction, turn_id, sealed, dedup_key, author)
-    SELECT id, conversation_id, seq, 'out', turn_id, sealed, dedup_key, author FROM numbered
+    INSERT INTO message (id, conversation_id, seq, direction, turn_id, sealed, dedup_key, author, reply_to)
+    SELECT id, conversation_id, seq, 'out', turn_id, sealed, dedup_key, author, reply_to FROM numbered
 ), queued AS (
     INSERT INTO outbox (id, conversation_id, channel, kind, dedup_key)
     SELECT id, conversation_id, channel, kind, dedup_key FROM numbered ORDER BY id
 )
 """
 """The end of a statement that has `fresh` messages (conversation_id, epoch, sealed, kind, dedup_key, turn_id, author,
-in the order of n) and has `counted` them in their conversations: writes them with their outbox rows. What was sealed in
-an epoch that is over is not counted, hence not written."""
+reply_to, in the order of n) and has `counted` them in their conversations: writes them with their outbox rows. What was
+sealed in an epoch that is over is not counted, hence not written."""
 
 COUNTED = f"""
 locked AS MATERIALIZED (
@@ -78,7 +78,7 @@ WITH given AS (
     SELECT * FROM unnest($1::uuid[], $2::int[], $3::bytea[], $4::text[], $5::text[], $6::bigint[], $7::text[])
         WITH ORDINALITY AS g(conversation_id, epoch, sealed, kind, dedup_key, turn_id, author, n)
 ), fresh AS (
-    SELECT DISTINCT ON (dedup_key) given.* FROM given
+    SELECT DISTINCT ON (dedup_key) given.*, NULL::text AS reply_to FROM given
     WHERE NOT EXISTS (SELECT FROM outbox o WHERE o.dedup_key = given.dedup_key OFFSET 0)
     ORDER BY dedup_key, n
 ), {COUNTED}, {WRITE}

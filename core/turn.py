@@ -399,8 +399,8 @@ WHERE id = $1 AND attempt = $2 AND state = 'open'
 CLOSE = f"""
 WITH given AS (
     SELECT * FROM unnest($1::bigint[], $2::int[], $3::uuid[], $4::text[], $5::text[], $6::int[],
-                         $7::bytea[], $8::bytea[])
-        AS g(id, attempt, conversation_id, state, intent, epoch, sealed, slots)
+                         $7::bytea[], $8::bytea[], $9::text[])
+        AS g(id, attempt, conversation_id, state, intent, epoch, sealed, slots, reply_to)
 ), first AS MATERIALIZED (
     SELECT id, epoch FROM conversation WHERE id IN (SELECT conversation_id FROM given) ORDER BY id FOR NO KEY UPDATE
 ), closed AS (
@@ -409,10 +409,10 @@ WITH given AS (
     FROM given g JOIN first ON first.id = g.conversation_id
     WHERE t.id = g.id AND t.attempt = g.attempt AND t.state IS NOT DISTINCT FROM 'open'
       AND first.epoch = coalesce(g.epoch, first.epoch)
-    RETURNING t.id, t.conversation_id, g.epoch, g.sealed
+    RETURNING t.id, t.conversation_id, g.epoch, g.sealed, g.reply_to
 ), fresh AS (
     SELECT conversation_id, epoch, sealed, 'reply' AS kind, 'turn:' || id AS dedup_key, id AS turn_id,
-           NULL::text AS author, id AS n
+           NULL::text AS author, reply_to, id AS n
     FROM closed WHERE sealed IS NOT NULL
 ), {COUNTED}, {WRITE}
 SELECT id FROM closed
@@ -573,8 +573,14 @@ class Turns:
                 for turn, reply in zip(turns, replies, strict=True)
             ],
             [seal_slots(keys[one.turn.conversation_id], one.turn.id, one.understood) for one in closings],
+            [_thread(turn) for turn in turns],
         )
         return {row["id"] for row in rows}
+
+
+def _thread(turn: Turn) -> str | None:
+    """What the reply answers where others are in the room: who asks within a thread is answered in it."""
+    return turn.messages[-1].reply_to if is_shared(turn.address.room) else None
 
 
 def _bare(understood: Mapping[str, JsonValue]) -> dict[str, JsonValue]:

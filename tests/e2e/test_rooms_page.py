@@ -10,7 +10,7 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Locator, Page, expect
 
-from tests.e2e.test_handoff import CHROMIUM, Deployment, chromium, deployment
+from tests.e2e.test_handoff import CHROMIUM, Deployment, check, chromium, deployment
 
 __all__ = ["chromium", "deployment"]
 
@@ -177,3 +177,57 @@ async def test_what_was_said_is_found_saved_and_counted(people: tuple[Member, Me
         await amina.page.get_by_role("button", name="Save").click()
     path = await (await download.value).path()
     assert "Mkutano ni kesho saa tatu" in path.read_text()
+
+
+async def test_a_thread_is_written_in_beside_the_room(people: tuple[Member, Member], deployment: Deployment) -> None:
+    amina, baraka = people
+    await _make(amina, deployment.url)
+    await _join(baraka, await _invite(amina))
+    await amina.write("Mkutano ni lini?")
+    await amina.write("Nani anakuja?")
+    await baraka.hears("Nani anakuja?")
+    thread = amina.page.get_by_role("complementary", name="Thread")
+    asked = amina.page.locator("main .row", has_text="Mkutano").first
+    await asked.hover()
+    await asked.get_by_role("button", name="Reply in thread").click()
+    box = thread.get_by_role("textbox")
+    await expect(box).to_be_focused()
+    await expect(thread.locator("[data-seq]")).to_have_count(1)
+    for words in ("Kesho saa tatu?", "@mathia 100 USD in KES"):
+        await box.fill(words)
+        await box.press("Enter")
+    # The bot answers where it was asked.
+    await expect(thread.locator(".group.bot [data-seq]", has_text="KES")).to_have_count(1)
+
+    count = baraka.page.locator("main mathia-chat").get_by_role("button", name="3 replies · 3 new")
+    await expect(count).to_be_visible()
+    await count.tap()
+    on_phone = baraka.page.get_by_role("complementary", name="Thread")
+    await expect(on_phone.locator("[data-seq]")).to_have_count(4)
+    await expect(baraka.page.locator("main")).to_be_hidden()
+    await on_phone.get_by_role("textbox").fill("Sawa, saa tatu")
+    await on_phone.get_by_role("button", name="Send").tap()
+    await expect(thread.locator("[data-seq]", has_text="Sawa, saa tatu")).to_have_count(1)
+    await check(amina.page, WIDE)
+    await check(baraka.page, PHONE)
+
+    await baraka.page.reload()
+    await expect(on_phone.locator("[data-seq]")).to_have_count(5)
+    await on_phone.get_by_role("button", name="Back").tap()
+    count = baraka.page.locator("main mathia-chat").get_by_role("button", name="4 replies", exact=True)
+    await expect(count).to_be_focused()
+    await count.tap()
+    await expect(on_phone).to_be_visible()
+    await baraka.page.go_back()
+    await expect(on_phone).to_be_hidden()
+
+    await box.press("Escape")
+    await expect(thread).to_be_hidden()
+    # What was said elsewhere is no news of the thread; what is said in it while it is closed is.
+    await baraka.write("Karibu")
+    await amina.hears("Karibu")
+    await expect(amina.page.get_by_role("button", name="4 replies", exact=True)).to_be_focused()
+    await count.tap()
+    await on_phone.get_by_role("textbox").fill("Naja")
+    await on_phone.get_by_role("button", name="Send").tap()
+    await expect(amina.page.get_by_role("button", name="5 replies · 1 new")).to_be_visible()

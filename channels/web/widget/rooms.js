@@ -18,14 +18,16 @@ const WORDS = {
   save: ['Save', 'Hifadhi'], invited: ['You are invited to a room.', 'Umealikwa kwenye chumba.'],
   empty: ['Rooms are conversations of several people, and of Mathia when somebody writes @mathia.', 'Vyumba ni mazungumzo ya watu kadhaa, na Mathia anapoandikiwa @mathia.'],
   gone: ['This room is not there for you any more.', 'Chumba hiki hakipo kwako tena.'], away: ['The server does not answer. Try again.', 'Seva haijibu. Jaribu tena.'],
-  here: ['here now', 'wapo sasa'], unread: ['unread', 'hazijasomwa'], bot: ['Mathia', 'Mathia'], remove: ['Remove', 'Ondoa'],
+  thread: ['Thread', 'Mjadala'], back: ['Back', 'Rudi'], here: ['here now', 'wapo sasa'], unread: ['unread', 'hazijasomwa'], bot: ['Mathia', 'Mathia'], remove: ['Remove', 'Ondoa'],
 }
 const t = Object.fromEntries(Object.entries(WORDS).map(([key, words]) => [key, words[Number(sw)]]))
 const list = document.querySelector('aside ul')
+const side = document.querySelector('.thread')
 const main = document.querySelector('main')
 const dialog = document.querySelector('dialog')
 let room = null
 let here = []
+let chat = null
 
 const make = (tag, attributes = {}, ...children) => {
   const node = document.createElement(tag)
@@ -132,14 +134,46 @@ const showWho = (who) => {
   who.replaceChildren(...names.flatMap((node, at) => (at ? [', ', node] : [node])), here.length ? ` · ${here.length} ${t.here}` : '')
 }
 
-const gone = () => main.replaceChildren(make('div', { class: 'center' }, make('p', {}, t.gone), make('a', { href: '/rooms' }, t.rooms)))
+// The address tells which thread is open beside the room, so a link leads there and "back" closes it.
+const threadAsked = () => Number(/^#thread-([1-9]\d{0,15})$/.exec(location.hash)?.[1]) || null
+const openThread = (top) => {
+  const hash = `#thread-${top}`
+  if (threadAsked()) history.replaceState(history.state, '', hash)
+  else history.pushState({ pushed: true }, '', hash)
+  showThread()
+}
+const closeThread = () => {
+  if (history.state?.pushed) return history.back()
+  history.replaceState(null, '', location.pathname + location.search)
+  showThread()
+}
+const showThread = () => {
+  const top = room && threadAsked()
+  if (top === Number(side.querySelector('mathia-chat')?.getAttribute('thread') || 0) || (!top && side.hidden)) return
+  side.hidden = !top
+  document.body.classList.toggle('beside', Boolean(top))
+  side.replaceChildren()
+  if (top) {
+    const thread = make('mathia-chat', { full: true, room: room.id, thread: top })
+    thread.addEventListener('mathia:gone', closeThread)
+    side.append(make('div', { class: 'top' }, make('button', { class: 'plain back', onclick: closeThread }, `‹ ${t.back}`), make('h2', {}, t.thread),
+      make('button', { class: 'plain', onclick: closeThread }, t.close)), make('div', { class: 'place' }, thread))
+  }
+  chat.watch?.(top)
+}
+
+const gone = () => {
+  room = null
+  showThread()
+  main.replaceChildren(make('div', { class: 'center' }, make('p', {}, t.gone), make('a', { href: '/rooms' }, t.rooms)))
+}
 
 const showRoom = async (id) => {
   document.body.classList.add('inside')
   try { room = await ask('GET', `chatrooms/${id}/`) } catch (error) { if (error.status === 404) return gone(); throw error }
   const title = make('h1', {}, room.title)
   const who = make('p', { class: 'who' })
-  const chat = make('mathia-chat', { full: true, room: id })
+  chat = make('mathia-chat', { full: true, room: id })
   const act = (words, run) => make('button', { class: 'plain', onclick: run }, words)
   main.replaceChildren(make('div', { class: 'top' }, make('a', { class: 'back', href: '/rooms' }, `‹ ${t.rooms}`), title, act(t.invite, invite), act(t.search, search), act(t.save, save), act(t.leave, leave), who),
     make('div', { class: 'place' }, chat))
@@ -147,8 +181,9 @@ const showRoom = async (id) => {
   chat.addEventListener('mathia:room', ({ detail }) => { room = { ...room, ...detail }; title.textContent = document.title = room.title; showWho(who) })
   chat.addEventListener('mathia:presence', ({ detail }) => { here = detail; showWho(who) })
   chat.addEventListener('mathia:gone', gone)
+  chat.addEventListener('mathia:thread', ({ detail }) => openThread(detail))
   document.title = room.title
-  document.head.append(make('script', { src: '/widget.js' }))
+  document.head.append(make('script', { src: '/widget.js', onload: showThread }))
 }
 
 const joinRoom = (secret) => {
@@ -164,6 +199,9 @@ document.documentElement.lang = sw ? 'sw' : 'en'
 document.querySelector('[data-do=new]').textContent = t.make
 document.querySelector('aside a[href="/chat"]').textContent = t.alone
 document.querySelector('[data-do=new]').addEventListener('click', newRoom)
+side.setAttribute('aria-label', t.thread)
+side.addEventListener('keydown', (event) => { if (event.key === 'Escape') closeThread() })
+addEventListener('popstate', showThread)
 const [, , first, second] = location.pathname.split('/')
 main.replaceChildren(make('p', { class: 'center' }, t.empty))
 try {

@@ -33,6 +33,7 @@
   const STICK_PX = 80
   const SWIPE_PX = 56
   const PAGE = 50
+  const THREADS_MAX = 500 // Of so many threads a browser remembers how far they were read.
   const REMOVED = 4404 // Not in this room any more.
   const LOOK_MS = 3000
   const VOICE_S_MAX = 600
@@ -50,7 +51,7 @@
       choose: 'Suggested replies', hello: (name) => `Hello. I am ${name}, an assistant.`, first: 'Ask me something, or start with one of these.', file: 'File', voice: 'Voice note',
       edited: 'edited', deleted: 'This message was deleted.',
       mic: 'Record a voice note', allow: 'Allow the microphone, and speak.', blocked: 'The microphone is blocked. Allow it in the browser’s settings.', drop: 'Discard the voice note',
-      erase: 'Delete', sure: 'Delete this message for everybody?', gone: 'You are not in this room any more.', wiped: 'Everything you wrote here is erased. This is a new chat.', quiet: 'Nobody has written here yet.', call: 'Write @mathia to ask the assistant.', attach: 'Attach files', files: 'Files to send', remove: 'Remove', lost: 'The file did not get through.', large: 'A file may have at most 50 MB.',
+      erase: 'Delete', sure: 'Delete this message for everybody?', gone: 'You are not in this room any more.', wiped: 'Everything you wrote here is erased. This is a new chat.', quiet: 'Nobody has written here yet.', call: 'Write @mathia to ask the assistant.', within: 'Reply in thread', thread: 'Thread', replies: (n) => (n === 1 ? '1 reply' : `${n} replies`), fresh: 'new', long: 'Only the first 1,000 messages are shown.', attach: 'Attach files', files: 'Files to send', remove: 'Remove', lost: 'The file did not get through.', large: 'A file may have at most 50 MB.',
     },
     sw: {
       open: 'Fungua mazungumzo', close: 'Funga mazungumzo', log: 'Ujumbe', box: 'Andika ujumbe', send: 'Tuma', you: 'Wewe', unread: 'hazijasomwa',
@@ -59,7 +60,7 @@
       choose: 'Majibu yaliyopendekezwa', hello: (name) => `Habari. Mimi ni ${name}, msaidizi.`, first: 'Niulize kitu, au anza na mojawapo ya haya.', file: 'Faili', voice: 'Ujumbe wa sauti',
       edited: 'umehaririwa', deleted: 'Ujumbe huu umefutwa.',
       mic: 'Rekodi ujumbe wa sauti', allow: 'Ruhusu maikrofoni, kisha ongea.', blocked: 'Maikrofoni imezuiwa. Iruhusu kwenye mipangilio ya kivinjari.', drop: 'Tupa ujumbe wa sauti',
-      erase: 'Futa', sure: 'Futa ujumbe huu kwa wote?', gone: 'Huko kwenye chumba hiki tena.', wiped: 'Yote uliyoandika hapa yamefutwa. Hili ni gumzo jipya.', quiet: 'Hakuna aliyeandika hapa bado.', call: 'Andika @mathia kumuuliza msaidizi.', attach: 'Ambatisha faili', files: 'Faili za kutuma', remove: 'Ondoa', lost: 'Faili haikufika.', large: 'Faili isizidi MB 50.',
+      erase: 'Futa', sure: 'Futa ujumbe huu kwa wote?', gone: 'Huko kwenye chumba hiki tena.', wiped: 'Yote uliyoandika hapa yamefutwa. Hili ni gumzo jipya.', quiet: 'Hakuna aliyeandika hapa bado.', call: 'Andika @mathia kumuuliza msaidizi.', within: 'Jibu kwenye mjadala', thread: 'Mjadala', replies: (n) => (n === 1 ? 'Jibu 1' : `Majibu ${n}`), fresh: 'mapya', long: 'Ujumbe 1,000 wa kwanza tu ndio unaonyeshwa.', attach: 'Ambatisha faili', files: 'Faili za kutuma', remove: 'Ondoa', lost: 'Faili haikufika.', large: 'Faili isizidi MB 50.',
       codes: { type: 'Faili ya aina hii haipokelewi.', empty: 'Faili haina kitu.', picture: 'Picha hii haisomeki.', pixels: 'Picha ni kubwa mno.', hidden: 'Faili hii haipokelewi.', limit: 'Umetuma faili nyingi leo. Tuma nyingine kesho.', busy: 'Jaribu tena baada ya muda mfupi.' },
     },
   }
@@ -71,6 +72,7 @@
     send: 'M12 19V5M6 11l6-6 6 6', reply: 'M9 14L4 9l5-5M4 9h9a6 6 0 0 1 6 6v4', tick: 'M5 12.5l4.5 4.5L19 7.5',
     pen: 'M4 20h4L19 9l-4-4L4 16zM13 7l4 4', bin: 'M5 7h14M9 7V4h6v3M7 7l1 13h8l1-13', down: 'M12 5v14M6 13l6 6 6-6', mark: 'M6 17V8l6 6 6-6v9',
     clip: 'M20 11.5l-8.2 8.2a5 5 0 0 1-7-7l8.5-8.6a3.4 3.4 0 0 1 4.8 4.8l-8.5 8.5a1.7 1.7 0 0 1-2.4-2.4l7.8-7.8',
+    thread: 'M4 5h16v9H9l-5 4zM8 9.5h8',
     mic: 'M12 3a3 3 0 0 0-3 3v5a3 3 0 0 0 6 0V6a3 3 0 0 0-3-3zM6 11a6 6 0 0 0 12 0M12 17v4',
   }
 
@@ -119,9 +121,12 @@ h1,h2{margin:0;font-size:16px;line-height:1.3;font-weight:600;overflow:hidden;te
 .bubble{max-width:min(82%,560px);padding:8px 14px;border-radius:18px;background:var(--soft);border:1px solid transparent;white-space:pre-wrap;overflow-wrap:anywhere;min-width:0}
 .row .bubble{max-width:min(calc(100% - 46px),560px)}
 .row{position:relative}
-.own{position:absolute;top:-36px;right:8px;z-index:1;display:none;background:var(--bg);border:1px solid var(--line);border-radius:8px}
+.own{position:absolute;top:-36px;left:0;z-index:1;display:none;background:var(--bg);border:1px solid var(--line);border-radius:8px}
 .row:is(:hover,:focus-within,.tap) .own{display:flex}
+.me .own{left:auto;right:8px}
 .me .bubble{background:var(--own)}
+.thread{min-height:44px;padding:0 8px;font-size:14px;font-weight:500;color:var(--ink);text-decoration:underline}
+.thread.fresh{font-weight:600}
 .bot .row:last-of-type .bubble{border-bottom-left-radius:6px}
 .me .row:last-of-type .bubble{border-bottom-right-radius:6px}
 .bubble a{color:var(--ink)}
@@ -197,14 +202,16 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
   let disk = null
   try { disk = localStorage } catch { /* Not allowed here. */ }
   // In a shared room (<mathia-chat full room="id">) everything is the room's own but who one is, and how it looks.
-  let within = ''
-  const full = (key) => prefix + (['token', 'signed', 'look'].includes(key) ? '' : within) + key
-  const store = {
-    get: (key) => memory.get(full(key)) ?? disk?.getItem(full(key)) ?? null,
-    set: (key, value) => { try { disk.setItem(full(key), value) } catch { memory.set(full(key), String(value)) } },
-    drop: (key) => { memory.delete(full(key)); disk?.removeItem(full(key)) },
-    keys: () => Object.keys(disk || {}).filter((key) => key.startsWith(prefix + within)).map((key) => key.slice(prefix.length + within.length)),
+  const storeOf = (within) => {
+    const full = (key) => prefix + (['token', 'signed', 'look'].includes(key) ? '' : within) + key
+    return {
+      get: (key) => memory.get(full(key)) ?? disk?.getItem(full(key)) ?? null,
+      set: (key, value) => { try { disk.setItem(full(key), value) } catch { memory.set(full(key), String(value)) } },
+      drop: (key) => { memory.delete(full(key)); disk?.removeItem(full(key)) },
+      keys: () => Object.keys(disk || {}).filter((key) => key.startsWith(prefix + within)).map((key) => key.slice(prefix.length + within.length)),
+    }
   }
+  const store = storeOf('')
 
   const make = (tag, attributes = {}, ...children) => {
     const node = document.createElement(tag)
@@ -314,40 +321,49 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
     #before = null
     #heard = []
     #files = []
+    #waiting = null
+    #answers = new Map() // What answers what, by number.
 
     connectedCallback() {
       if (this.shadowRoot) return
       this.full = this.hasAttribute('full')
       this.still = this.hasAttribute('preview')
       this.shared = this.getAttribute('room')
-      within = this.shared ? `${this.shared}:` : ''
+      this.thread = Number(this.getAttribute('thread')) // Of a shared room no more than the thread of this message is shown.
+      this.store = storeOf(this.shared ? `${this.shared}:${this.thread ? `${this.thread}:` : ''}` : '')
       this.#build()
       this.#paint()
-      for (const key of store.keys().filter((key) => key.startsWith('out:'))) {
-        try { this.#outbox.push({ ...JSON.parse(store.get(key)), cid: key.slice(4) }) } catch { store.drop(key) }
+      for (const key of this.store.keys().filter((key) => key.startsWith('out:'))) {
+        try { this.#outbox.push({ ...JSON.parse(this.store.get(key)), cid: key.slice(4) }) } catch { this.store.drop(key) }
       }
       this.#outbox = this.#outbox.filter((one) => CID.test(one.cid) && typeof one.text === 'string').sort((a, b) => a.at - b.at)
       for (const one of this.#outbox) this.#drawPending(one)
-      this.box.value = store.get('draft') || ''
+      this.box.value = this.store.get('draft') || ''
       this.#grow()
       this.#emptyOrNot()
       window.addEventListener('online', () => this.#again(0))
       window.addEventListener('storage', ({ key, newValue }) => { if (key === prefix + 'token') newValue ? this.#agree(newValue) : this.#ready && this.#leave(false) })
-      document.addEventListener('visibilitychange', () => { if (!document.hidden) { this.#again(0); this.#seen() } })
+      document.addEventListener('visibilitychange', () => { if (!document.hidden) { this.#again(0); this.#seen(); this.#tally() } })
       const view = window.visualViewport
       view?.addEventListener('resize', () => {
         this.style.setProperty('--height', `${view.height}px`)
         this.style.setProperty('--top', `${view.offsetTop}px`)
       })
-      new ResizeObserver(() => this.#follow()).observe(this.log)
+      new ResizeObserver(() => { this.#follow(); this.#seen() }).observe(this.log)
       if (this.full) { this.#open = true; this.#focus() }
-      if (this.full || store.get('token') || this.#outbox.length) this.#connect()
+      if (this.full || this.store.get('token') || this.#outbox.length) this.#connect()
+    }
+
+    // A thread that is closed sends what was written in it, and goes.
+    disconnectedCallback() {
+      if (this.take) this.#drop()
+      if (!this.#outbox.length) this.#hang()
     }
 
     #build() {
       this.heading = make(this.full ? 'h1' : 'h2', {}, title)
       this.state = make('p', { class: 'state', role: 'status' })
-      this.log = make('div', { class: 'log', role: 'log', 'aria-label': words.log, tabindex: 0, onscroll: () => this.#scrolled() })
+      this.log = make('div', { class: 'log', role: 'log', 'aria-label': this.thread ? words.thread : words.log, tabindex: 0, onscroll: () => this.#scrolled() })
       this.pending = make('div', { 'aria-live': 'off' })
       this.dots = make('div', { class: 'dots', hidden: true }, make('i'), make('i'), make('i'), make('span', { class: 'sr' }, `${title} ${words.typing}`))
       this.log.append(this.pending, this.dots)
@@ -379,7 +395,7 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
       }, this.pick, this.clip, this.box, this.rec, this.mic, this.go)
       const close = this.full ? null : make('button', { class: 'icon', 'aria-label': words.close, onclick: () => this.close() }, icon('close'))
       this.panel = make('section', {
-        class: 'panel', hidden: !this.full, role: this.full ? null : 'dialog', 'aria-label': title,
+        class: 'panel', hidden: !this.full, role: this.full ? null : 'dialog', 'aria-label': this.thread ? words.thread : title,
         onkeydown: (event) => { if (event.key === 'Escape' && !this.full) this.close() },
         ondragover: (event) => { if (!this.still && event.dataTransfer.types.includes('Files')) { event.preventDefault(); this.panel.classList.add('over') } },
         ondragleave: () => this.panel.classList.remove('over'),
@@ -403,7 +419,7 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
     repaint() {
       this.#paint()
       this.heading.textContent = title
-      for (const node of [this.panel, this.full ? null : this]) node?.setAttribute('aria-label', title)
+      for (const node of [this.thread ? null : this.panel, this.full ? null : this]) node?.setAttribute('aria-label', title)
       if (this.shown === 'empty') { this.shown = null; this.#emptyOrNot() }
     }
 
@@ -423,7 +439,7 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
 
     // A fresh visitor from here on; another tab that left has tidied up already.
     #leave(tidy = true) {
-      for (const key of tidy ? store.keys() : []) if (key !== 'look') store.drop(key)
+      for (const key of tidy ? this.store.keys() : []) if (key !== 'look') this.store.drop(key)
       memory.clear()
       if (this.take) this.#drop()
       for (const one of this.#files) one.request?.abort?.()
@@ -483,8 +499,8 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
     }
 
     #queue(said) {
-      const one = { cid: newCid(), reply_to: this.#replyTo, at: Date.now(), ...said }
-      store.set(`out:${one.cid}`, JSON.stringify(one))
+      const one = { cid: newCid(), reply_to: this.#replyTo ?? (this.top || this.thread || null), at: Date.now(), ...said }
+      this.store.set(`out:${one.cid}`, JSON.stringify(one))
       this.#outbox.push(one)
       this.#drawPending(one)
       this.#reply(null)
@@ -529,7 +545,7 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
         return this.#grow()
       }
       this.box.value = ''
-      store.drop('draft')
+      this.store.drop('draft')
       this.#files = []
       this.tray.replaceChildren()
       this.#grow()
@@ -538,7 +554,7 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
     }
 
     #typed() {
-      store.set('draft', this.box.value)
+      this.store.set('draft', this.box.value)
       this.#grow()
       const now = Date.now()
       if (this.#ready && now - (this.typedAt || 0) > TYPING_EVERY_MS) { this.typedAt = now; this.#say({ type: 'typing' }) }
@@ -577,12 +593,14 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
       one.bar.remove()
     }
 
+    #uploads() { return `${server}/upload-file/${this.shared ? `?room=${this.shared}` : ''}` }
+
     // Nobody may upload before the chat has its token.
     #upload() {
       for (const one of this.#ready ? this.#files.filter((file) => !file.request) : []) {
         const request = one.request = new XMLHttpRequest()
-        request.open('POST', `${server}/upload-file/${this.shared ? `?room=${this.shared}` : ''}`)
-        request.setRequestHeader('authorization', `Bearer ${store.get('token')}`)
+        request.open('POST', this.#uploads())
+        request.setRequestHeader('authorization', `Bearer ${this.store.get('token')}`)
         request.setRequestHeader('content-type', one.file.type || 'application/octet-stream')
         request.setRequestHeader('x-file-name', encodeURIComponent(one.file.name.slice(0, 200)))
         request.upload.onprogress = ({ loaded, total }) => { one.bar.value = loaded / total }
@@ -649,10 +667,10 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
       const body = await take.done
       if (this.take !== take) return
       this.#bar(words.sending)
-      const headers = { authorization: `Bearer ${store.get('token')}`, 'content-type': take.kind.split(';')[0], 'x-file-name': 'voice' }
+      const headers = { authorization: `Bearer ${this.store.get('token')}`, 'content-type': take.kind.split(';')[0], 'x-file-name': 'voice' }
       let id, why = ''
       try {
-        const answer = await fetch(`${server}/upload-file/`, { method: 'POST', headers, body })
+        const answer = await fetch(this.#uploads(), { method: 'POST', headers, body })
         const told = await answer.json()
         if (answer.ok) id = told.id
         else why = told.error.message
@@ -699,7 +717,7 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
     }
 
     #connect() {
-      if (this.#socket || this.still) return
+      if (this.#socket || this.still || !(this.isConnected || this.#outbox.length)) return
       clearTimeout(this.#timers.again)
       this.#status('wait')
       const socket = this.#socket = new WebSocket(server.replace(/^http/, 'ws') + '/ws')
@@ -707,8 +725,7 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
       socket.onclose = ({ code }) => (code === REMOVED ? this.#out() : this.#lost())
       socket.onmessage = (event) => {
         const frame = JSON.parse(event.data)
-        if (frame.type === 'msg') this.#receive(frame)
-        else if (frame.type === 'edit' || frame.type === 'delete') this.#change(frame)
+        if (['msg', 'edit', 'delete'].includes(frame.type)) this.#waiting ? this.#waiting.push(frame) : this.#hear(frame)
         else if (frame.type === 'welcome') this.#welcome(frame)
         else if (frame.type === 'older') this.#receiveOlder(frame)
         else if (frame.type === 'typing' && frame.name) this.#writes(frame.name)
@@ -719,11 +736,13 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
       }
     }
 
+    #hear(frame) { frame.type === 'msg' ? this.#receive(frame) : this.#change(frame) }
+
     #hello() {
-      this.#token = store.get('token')
+      this.#token = this.store.get('token')
       this.#asked = this.#outbox.some((one) => one.tried) ? null : this.#identity
       const asked = this.#asked && { identity: this.#asked }
-      this.#say({ type: 'hello', token: this.#token, since: asked ? 0 : this.#seq, last: PAGE, changes: this.#changes, site, room: this.shared, ...asked })
+      this.#say({ type: 'hello', token: this.#token, since: asked ? 0 : this.#seq, last: this.thread ? 1 : PAGE, changes: this.#changes, site, room: this.shared, ...asked })
     }
 
     // The room is not there for us, or not any more.
@@ -742,8 +761,8 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
     // Two tabs may have become two visitors: the smaller token wins, but for one that somebody signed in with.
     #agree(other) {
       if (!this.#ready || other === this.#token) return
-      if (other < this.#token || store.get('signed')) this.#lost()
-      else store.set('token', this.#token)
+      if (other < this.#token || this.store.get('signed')) this.#lost()
+      else this.store.set('token', this.#token)
     }
 
     #say(frame) { if (this.#socket?.readyState === 1) this.#socket.send(JSON.stringify(frame)) }
@@ -764,7 +783,7 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
       socket.close()
       this.#socket = null
       this.#ready = false
-      this.#sending = null
+      this.#sending = this.#waiting = null
       for (const name of ['echo', 'hello', 'well']) clearTimeout(this.#timers[name])
       this.#dots(false)
       this.#older = false
@@ -778,27 +797,51 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
     }
 
     #welcome(frame) {
-      const [token, room, read] = [store.get('token'), this.#room || store.get('room'), store.get('read')]
+      const [token, room, read] = [this.store.get('token'), this.#room || this.store.get('room'), this.store.get('read')]
       if (token !== this.#token && token !== frame.token) return this.#lost() // Another tab was faster.
       const moved = room && room !== frame.conversation
       if (this.#asked || moved || frame.seq < this.#seq) this.#forget()
       // To a device that is new here, nothing from before is news.
-      if (this.#asked || moved) store.set('read', moved || !room ? frame.seq : read || 0)
-      if (this.#asked) store.set('signed', 1)
+      if (this.#asked || moved) this.store.set('read', moved || !room ? frame.seq : read || 0)
+      if (this.#asked) this.store.set('signed', 1)
       if (this.#asked === this.#identity) this.#identity = null
       this.#asked = null
-      store.set('token', this.#token = frame.token)
-      store.set('room', this.#room = frame.conversation)
-      if (!this.#seq) { this.#changes = frame.changes; this.#first = (frame.after || 0) + 1 }
+      this.store.set('token', this.#token = frame.token)
+      this.store.set('room', this.#room = frame.conversation)
+      if (!this.#seq) { this.#changes = frame.changes; this.#first = this.thread ? 0 : (frame.after || 0) + 1 }
       this.#target = frame.seq
       this.#ready = true
       this.#timers.well = setTimeout(() => (this.#backOff = BACK_OFF_MS), ECHO_MS)
       this.#status('on', this.#wiped ? words.wiped : undefined)
       this.#wiped = false
       if (frame.room) this.#tell('room', frame.room)
+      if (this.shared && !this.store.get('threads')) this.store.set('threads', JSON.stringify({ base: frame.room?.read_seq, read: {} }))
+      if (this.thread && !this.top) this.#load()
       this.#loaded()
       this.#pump()
       this.#upload()
+    }
+
+    // What a thread holds already; what is said meanwhile waits.
+    async #load() {
+      const socket = this.#socket
+      this.#waiting = []
+      try {
+        const answer = await fetch(`${server}/api/chatrooms/${this.shared}/messages/${this.thread}/thread/`, { headers: { authorization: `Bearer ${this.#token}` } })
+        if (!answer.ok) throw answer
+        const { root, messages, complete } = await answer.json()
+        if (this.#socket !== socket) return
+        for (const one of messages) this.#draw({ ...one, parts: one.parts.filter(({ kind }) => kind !== 'choices'), author: one.author ?? undefined }, root)
+        if (!complete) this.#before.before(make('div', { class: 'day' }, words.long))
+        this.top = root
+      } catch (wrong) {
+        if (this.#socket === socket) wrong.status === 404 ? this.#out() : this.#lost()
+        return
+      }
+      const waiting = this.#waiting
+      this.#waiting = null
+      waiting.forEach((frame) => this.#hear(frame))
+      this.#loaded()
     }
 
     #refused(frame) {
@@ -806,13 +849,13 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
       if (frame.code === 'room') this.#out()
       else if (frame.code === 'identity') {
         this.#identity = null
-        if (store.get('token') || this.#open || this.#outbox.length) this.#hello()
+        if (this.store.get('token') || this.#open || this.#outbox.length) this.#hello()
         else this.#hang()
       } else if (frame.code === 'erased') {
         this.#wiped = true
         this.#leave()
       } else if (frame.code === 'token') {
-        if (store.get('token') === this.#token) store.drop('token')
+        if (this.store.get('token') === this.#token) this.store.drop('token')
         this.#forget()
         this.#hello()
       } else if (!this.#ready) {
@@ -832,13 +875,13 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
       if (!this.#ready || this.#sending || !next) return
       this.#sending = next.cid
       next.tried = true
-      store.set(`out:${next.cid}`, JSON.stringify(next))
+      this.store.set(`out:${next.cid}`, JSON.stringify(next))
       this.#say({ type: 'send', cid: next.cid, text: next.text, reply_to: next.reply_to ?? null, files: next.files ?? [], voice: Boolean(next.voice) })
       this.#timers.echo = setTimeout(() => this.#lost(), ECHO_MS)
     }
 
     #settle(cid) {
-      store.drop(`out:${cid}`)
+      this.store.drop(`out:${cid}`)
       this.#outbox = this.#outbox.filter((one) => one.cid !== cid)
       this.pending.querySelector(`[data-cid="${cid}"]`)?.remove()
       if (this.#sending !== cid) return
@@ -846,6 +889,7 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
       this.#sending = null
       this.#renew()
       this.#pump()
+      if (!this.isConnected && !this.#outbox.length) this.#hang()
     }
 
     #fail(cid, reason) {
@@ -858,26 +902,27 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
 
     #receive(frame) {
       const fresh = frame.seq > this.#seq
+      const here = !this.thread || this.#texts.has(frame.reply_to)
       if (fresh) {
         this.#seq = frame.seq
-        this.#draw(frame)
+        if (here && !this.#texts.has(frame.seq)) this.#draw(frame)
       }
       if (frame.cid && CID.test(frame.cid)) this.#settle(frame.cid)
       if (!fresh) return
       const bot = frame.from === 'bot'
       if (frame.from !== 'me') this.#dots(false)
       if (frame.member) this.#status('on') // Who was writing has written.
-      this.#choices(frame.choices || [])
+      if (here) this.#choices(frame.choices || [])
       this.#loaded()
       this.#tell('message', frame)
       if (!bot && !this.shared) return
       if (this.#open && !document.hidden) this.#seen()
-      else if (!this.#open && frame.seq > Number(store.get('read'))) this.#count(this.#unread + 1)
+      else if (!this.#open && frame.seq > Number(this.store.get('read'))) this.#count(this.#unread + 1)
     }
 
     #seen() {
-      if (!this.#open || !this.#seq || Number(store.get('read')) >= this.#seq) return
-      store.set('read', this.#seq)
+      if (!this.#open || !this.#seq || this.thread || !this.log.clientHeight || Number(this.store.get('read')) >= this.#seq) return
+      this.store.set('read', this.#seq)
       this.#say({ type: 'ack', seq: this.#seq })
     }
 
@@ -902,7 +947,7 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
 
     #emptyOrNot() {
       const something = this.#last || this.#outbox.length
-      const loading = !something && (this.#seq < this.#target || (!this.#ready && store.get('token')))
+      const loading = !something && (this.thread || this.#seq < this.#target || (!this.#ready && this.store.get('token')))
       const kind = something ? '' : loading ? 'bones' : 'empty'
       if (kind === this.shown) return
       this.shown = kind
@@ -921,10 +966,12 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
       this.#older = false
       this.#last = null
       this.#texts.clear()
+      this.#answers.clear()
+      this.top = 0
       this.log.replaceChildren(this.pending, this.dots)
       this.shown = null
-      store.drop('read')
-      store.drop('room')
+      this.store.drop('read')
+      this.store.drop('room')
     }
 
     #choices(options) {
@@ -948,12 +995,58 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
       if (quote && type === 'edit') bubble.prepend(quote)
       this.#texts.set(seq, type === 'edit' ? parts.map(plain).join(' ').slice(0, 280) : words.deleted)
       old.replaceWith(bubble)
+      if (type === 'delete' && this.#answers.has(seq)) this.#answers.get(seq).deleted = true
+      this.#tally()
       this.#follow()
     }
 
-    #bubble(parts, replyTo, state) {
+    // The thread that the page shows beside us, whose answers are read as they come; null for none.
+    watch(top) {
+      this.log.ariaLive = top ? 'off' : null // It is told there.
+      if (!top && this.watched) (this.log.querySelector(`[data-thread="${this.watched}"]:not([hidden])`) || this.log.querySelector(`[data-seq="${this.watched}"] .icon`) || this.box).focus()
+      this.watched = top
+      this.#tally()
+    }
+
+    // A thread is what answers a message, and what answers that: all of it came later, so all of it is here.
+    #tops() {
+      const tops = new Map()
+      for (const [seq, { to }] of [...this.#answers].sort(([a], [b]) => a - b)) if (this.#texts.has(to)) tops.set(seq, tops.get(to) ?? to)
+      return tops
+    }
+
+    #tally() {
+      if (!this.shared || this.thread || this.tallying) return
+      this.tallying = requestAnimationFrame(() => {
+        this.tallying = 0
+        const known = JSON.parse(this.store.get('threads') || '{"base":0,"read":{}}')
+        const threads = new Map()
+        for (const [seq, top] of this.#tops()) {
+          const { own, deleted } = this.#answers.get(seq)
+          const one = threads.get(top) || { seqs: [], read: known.read[top] || 0 }
+          threads.set(top, one)
+          if (!deleted) one.seqs.push(seq)
+          if (own || (top === this.watched && !document.hidden)) one.read = Math.max(one.read, seq)
+        }
+        for (const node of this.log.querySelectorAll('.thread')) node.hidden = !threads.has(Number(node.dataset.thread))
+        for (const [top, { seqs, read }] of threads) {
+          if (read) known.read[top] = read
+          const fresh = seqs.filter((seq) => seq > Math.max(known.base || 0, read)).length
+          let node = this.log.querySelector(`[data-thread="${top}"]`)
+          if (!node) this.log.querySelector(`[data-seq="${top}"]`).after(node = make('button', { class: 'thread', 'data-thread': top, onclick: () => this.#tell('thread', top) }))
+          node.hidden = !seqs.length
+          node.textContent = words.replies(seqs.length) + (fresh ? ` · ${fresh} ${words.fresh}` : '')
+          node.classList.toggle('fresh', fresh > 0)
+        }
+        known.read = Object.fromEntries(Object.entries(known.read).slice(-THREADS_MAX)) // By number: the newest.
+        this.store.set('threads', JSON.stringify(known))
+        this.#follow()
+      })
+    }
+
+    #bubble(parts, replyTo, state, top = this.top) {
       const bubble = make('div', { class: 'bubble', onclick: () => bubble.parentNode.classList.toggle('tap') })
-      if (this.#texts.has(replyTo)) bubble.append(make('q', {}, this.#texts.get(replyTo)))
+      if (this.#texts.has(replyTo) && replyTo !== top) bubble.append(make('q', {}, this.#texts.get(replyTo)))
       parts.forEach((part, at) => {
         if (at) bubble.append('\n')
         if (DRAWN[part.kind]) bubble.append(...DRAWN[part.kind](part))
@@ -964,7 +1057,7 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
       return bubble
     }
 
-    #draw({ seq, from, parts, reply_to: replyTo, at, edited, deleted, author = title }) {
+    #draw({ seq, from, parts, reply_to: replyTo, at, edited, deleted, author = title }, top) {
       if (from === 'me') author = words.you
       const date = new Date(at)
       const last = this.#last
@@ -985,9 +1078,14 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
           if (touch.clientX - start.clientX > SWIPE_PX && Math.abs(touch.clientY - start.clientY) < SWIPE_PX / 2) this.#reply(seq)
         },
       }
-      const mine = from === 'me' && !deleted
-        ? [make('div', { class: 'own' }, make('button', { class: 'icon', 'aria-label': words.edit, onclick: () => this.#edit(seq) }, icon('pen')), make('button', { class: 'icon', 'aria-label': words.erase, onclick: () => this.#erase(seq) }, icon('bin')))] : []
-      meta.before(make('div', { class: 'row', 'data-seq': seq, ...swipe }, this.#bubble(parts, replyTo, deleted ? 'delete' : edited && 'edit'), reply, ...mine))
+      const tool = (name, label, run) => make('button', { class: 'icon', 'aria-label': label, title: label, onclick: run }, icon(name))
+      const tools = [
+        ...(this.shared && !this.thread ? [tool('thread', words.within, () => this.#tell('thread', this.#tops().get(seq) ?? seq))] : []),
+        ...(from === 'me' && !deleted ? [tool('pen', words.edit, () => this.#edit(seq)), tool('bin', words.erase, () => this.#erase(seq))] : []),
+      ]
+      meta.before(make('div', { class: 'row', 'data-seq': seq, ...swipe }, this.#bubble(parts, replyTo, deleted ? 'delete' : edited && 'edit', top), reply, tools.length ? make('div', { class: 'own' }, ...tools) : null))
+      if (replyTo && replyTo < seq) this.#answers.set(seq, { to: replyTo, own: from === 'me', deleted })
+      this.#tally()
       meta.replaceChildren(make('time', { datetime: at }, clock(date)), ...(from === 'me' ? [icon('tick'), make('span', { class: 'sr' }, words.sent)] : []))
       this.#last = { author, date, group }
       this.#follow()
