@@ -20,7 +20,7 @@ def page(connectors: Sequence[Connector]) -> str:
     """The whole page; the same connectors give the same page, in whatever order they come."""
     sections = [HEAD]
     for connector in sorted(connectors, key=lambda connector: connector.name):
-        sections.append(f"## {connector.title}\n")
+        sections.append(f"## {connector.title.en}\n")
         if connector.requires:
             needs = ", ".join(f"`{name.upper()}`" for name in connector.requires)
             sections.append(f"Off until these settings are made: {needs}.\n")

@@ -26,7 +26,7 @@ from core.messages import ChannelName, OutboundMessage, Reply
 from core.metrics import OPEN_TURNS, SENDING, SENDS, TURN_SECONDS, TURNS
 from core.outbox import ASK_AFTER_S, RETRY_S_MAX, Delivery, Outbox, Outcome
 from core.settings import Settings
-from core.turn import APOLOGY, ATTEMPTS_MAX, TURN_S_MAX, Closing, Turn, TurnDeps, Turns, run_turn
+from core.turn import APOLOGY, ATTEMPTS_MAX, TURN_S_MAX, Closing, Turn, TurnDeps, Turns, run_turn, speaking
 from core.wake import Wakes
 from core.window import WINDOWED, FreeText, Hold, Refuse, UseTemplate
 
@@ -102,7 +102,7 @@ class TurnRunner:
         try:
             if turn.attempt > ATTEMPTS_MAX:
                 log.error("turn.dead", turn_id=turn.id, attempts=turn.attempt)
-                closing = Closing(turn, Reply.of(APOLOGY), turn.state)
+                closing = Closing(turn, Reply.of(APOLOGY.to(speaking(turn.person, turn.text).language)), turn.state)
             else:
                 closing = await run_turn(turn, self._deps)
             closed = await self._turns.close(closing)

@@ -8,10 +8,11 @@ from pydantic import Field, SecretStr
 from sqlalchemy import select, update
 
 from core import emails, facts, linking, people, zones
-from core.actions import ActionContext, ActionResult, Connector, Effect, Params, action
+from core.actions import ActionContext, ActionResult, Connector, Effect, Params, action, ask
 from core.codes import code_in, grouped
 from core.db import driver
 from core.errors import InvalidSlot, UserError
+from core.language import Saying
 from core.linking import Outcome
 from core.messages import Address, ChannelName, Text
 from core.models import Identity, Person
@@ -100,7 +101,9 @@ class SetLanguage(Params):
 
     language: Literal["en", "sw"] = Field(
         description="The language to speak: en or sw",
-        json_schema_extra={"ask": "Which language shall I speak: English or Kiswahili?"},
+        json_schema_extra=ask(
+            "Which language shall I speak: English or Kiswahili?", "Niongee lugha gani: Kiingereza au Kiswahili?"
+        ),
     )
 
 
@@ -109,7 +112,8 @@ class SetTimezone(Params):
 
     zone: str = Field(
         description="An IANA time zone such as Africa/Nairobi, or a town or country", min_length=2,
-        max_length=zones.NAME_CHARS_MAX, json_schema_extra={"ask": "Which town's time do you live by?"},
+        max_length=zones.NAME_CHARS_MAX,
+        json_schema_extra=ask("Which town's time do you live by?", "Unafuata saa za mji gani?"),
     )  # fmt: skip
 
 
@@ -118,7 +122,7 @@ class SetName(Params):
 
     name: str = Field(
         description="The person's own name", min_length=1, max_length=NAME_CHARS_MAX,
-        json_schema_extra={"ask": "What is your name?"},
+        json_schema_extra=ask("What is your name?", "Jina lako ni nani?"),
     )  # fmt: skip
 
 
@@ -127,7 +131,7 @@ class SetEmail(Params):
 
     email: str = Field(
         description="The person's own e-mail address", min_length=3, max_length=people.EMAIL_CHARS_MAX,
-        json_schema_extra={"ask": "What is your e-mail address?"},
+        json_schema_extra=ask("What is your e-mail address?", "Anwani yako ya barua pepe ni ipi?"),
     )  # fmt: skip
 
 
@@ -136,7 +140,9 @@ class ConfirmEmail(Params):
 
     code: SecretStr = Field(
         description="The 6-digit code that was mailed to the person", max_length=20,
-        json_schema_extra={"ask": "Which 6-digit code did I mail to you?"},
+        json_schema_extra=ask(
+            "Which 6-digit code did I mail to you?", "Nilikutumia nambari gani ya tarakimu 6 kwa barua pepe?"
+        ),
     )  # fmt: skip
 
 
@@ -182,7 +188,7 @@ async def unlink_account(ctx: ActionContext, params: Nothing) -> ActionResult:
 @action(effect=Effect.WRITE, examples=("speak Swahili", "change my language to English", "ongea Kiswahili"))
 async def set_language(ctx: ActionContext, params: SetLanguage) -> ActionResult:
     """Choose the language to be spoken with: English or Kiswahili."""
-    await _change(ctx, language=params.language)
+    await _change(ctx, language=params.language, language_chosen=True)
     return ActionResult(SAYINGS[params.language]["language"], {"language": params.language})
 
 
@@ -284,14 +290,14 @@ async def my_profile(ctx: ActionContext, params: Nothing) -> ActionResult:
 
 connector = Connector(
     name="account",
-    title="Your account",
+    title=Saying("Your account", "Akaunti yako"),
     actions=(
         link_account, unlink_account, set_language, set_timezone, set_name, set_email, confirm_email, my_profile,
     ),
 )  # fmt: skip
 
 
-async def _change(ctx: ActionContext, **values: str) -> None:
+async def _change(ctx: ActionContext, **values: str | bool) -> None:
     """Set columns of the person's row."""
     async with ctx.db.transaction() as session:
         await session.execute(update(Person).where(Person.id == people.current(ctx.person.id)).values(**values))

@@ -3,8 +3,9 @@
 from pydantic import Field, JsonValue
 
 from core import people, zones
-from core.actions import ActionContext, ActionResult, Connector, Effect, Params, action
+from core.actions import ActionContext, ActionResult, Connector, Effect, Params, action, ask
 from core.errors import InvalidSlot, UserError
+from core.language import Saying
 from core.models import Contact
 
 SHOWN_MAX = 30
@@ -18,20 +19,20 @@ class SaveContact(Params):
 
     name: str = Field(
         description="The contact's name", min_length=1, max_length=people.CONTACT_NAME_CHARS_MAX,
-        json_schema_extra={"ask": "Whose is it? Tell me a name."},
+        json_schema_extra=ask("Whose is it? Tell me a name.", "Ni ya nani? Niambie jina."),
     )  # fmt: skip
     phone: str | None = Field(
         default=None, max_length=people.PHONE_CHARS_MAX, coerce_numbers_to_str=True,
         description="A phone number, with its country code or as it is written at home",
-        json_schema_extra={"ask": "What is the phone number?"},
+        json_schema_extra=ask("What is the phone number?", "Namba ya simu ni ipi?"),
     )  # fmt: skip
     email: str | None = Field(
         default=None, max_length=people.EMAIL_CHARS_MAX, description="An e-mail address",
-        json_schema_extra={"ask": "What is the e-mail address?"},
+        json_schema_extra=ask("What is the e-mail address?", "Anwani ya barua pepe ni ipi?"),
     )  # fmt: skip
     note: str | None = Field(
         default=None, max_length=people.NOTE_CHARS_MAX, description="Anything else to remember of them",
-        json_schema_extra={"ask": "What should I note?"},
+        json_schema_extra=ask("What should I note?", "Niandike nini?"),
     )  # fmt: skip
 
 
@@ -40,7 +41,7 @@ class ListContacts(Params):
 
     name: str | None = Field(
         default=None, max_length=people.CONTACT_NAME_CHARS_MAX, description="Only this contact",
-        json_schema_extra={"ask": "Whose?"},
+        json_schema_extra=ask("Whose?", "Ya nani?"),
     )  # fmt: skip
 
 
@@ -49,7 +50,7 @@ class ForgetContact(Params):
 
     name: str = Field(
         description="The name of the contact to forget", min_length=1, max_length=people.CONTACT_NAME_CHARS_MAX,
-        json_schema_extra={"ask": "Whom should I forget?"},
+        json_schema_extra=ask("Whom should I forget?", "Nimsahau nani?"),
     )  # fmt: skip
 
 
@@ -114,7 +115,9 @@ async def forget_contact(ctx: ActionContext, params: ForgetContact) -> ActionRes
     return ActionResult(f"Done. I have forgotten {found.name}.")
 
 
-connector = Connector(name="contacts", title="Contacts", actions=(save_contact, list_contacts, forget_contact))
+connector = Connector(
+    name="contacts", title=Saying("Contacts", "Mawasiliano"), actions=(save_contact, list_contacts, forget_contact)
+)
 
 
 def _in_private(ctx: ActionContext) -> None:

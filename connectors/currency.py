@@ -12,8 +12,9 @@ from urllib.parse import quote
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
-from core.actions import ActionContext, ActionResult, Connector, Effect, Params, action
+from core.actions import ActionContext, ActionResult, Connector, Effect, Params, action, ask
 from core.errors import InvalidSlot, ProviderUnavailable
+from core.language import Saying
 from core.providers import Provider, Refused
 
 AMOUNT = r"^[0-9]{1,15}(\.[0-9]{1,6})?$"
@@ -61,15 +62,15 @@ class ConvertCurrency(Params):
 
     amount: Amount = Field(
         description="Amount as decimal digits with a point, e.g. 1250 or 12.50; at most 15 digits and 6 decimals",
-        json_schema_extra={"ask": "How much should I convert?"},
+        json_schema_extra=ask("How much should I convert?", "Nibadilishe kiasi gani?"),
     )  # fmt: skip
     from_currency: Code = Field(
         description="ISO 4217 code of the currency of the amount, e.g. USD",
-        json_schema_extra={"ask": "From which currency?"},
+        json_schema_extra=ask("From which currency?", "Kutoka sarafu gani?"),
     )  # fmt: skip
     to_currency: Code | None = Field(
         default=None, description="ISO 4217 code to convert to; the local currency when left out",
-        json_schema_extra={"ask": "To which currency?"},
+        json_schema_extra=ask("To which currency?", "Kwenda sarafu gani?"),
     )  # fmt: skip
 
 
@@ -196,4 +197,4 @@ async def ask_exchangerate(provider: Provider, key: str, base: str, target: str)
     return Rate(answer.conversion_rate, datetime.fromtimestamp(answer.time_last_update_unix, UTC).date())
 
 
-connector = Connector(name="currency", title="Currency", actions=(convert_currency,))
+connector = Connector(name="currency", title=Saying("Currency", "Sarafu"), actions=(convert_currency,))

@@ -4,6 +4,7 @@ from core import erasure
 from core.actions import ActionContext, ActionResult, Connector, Effect, Params, action
 from core.erasure_words import shown
 from core.errors import UserError
+from core.language import Saying
 
 DONE = {
     "en": "Everything I knew about you is being erased.",
@@ -36,4 +37,4 @@ async def erase_my_data(ctx: ActionContext, params: Nothing) -> ActionResult:
     return ActionResult(DONE["sw" if person.language == "sw" else "en"])
 
 
-connector = Connector(name="erasure", title="Your data", actions=(erase_my_data,))
+connector = Connector(name="erasure", title=Saying("Your data", "Data yako"), actions=(erase_my_data,))

@@ -3,6 +3,7 @@
 from core import exports
 from core.actions import ActionContext, ActionResult, Connector, Effect, Params, action
 from core.errors import UserError
+from core.language import Saying
 
 SAYINGS = {
     "en": {
@@ -42,4 +43,4 @@ async def export_my_data(ctx: ActionContext, params: ExportMyData) -> ActionResu
     return ActionResult(says["making" if new else "already"])
 
 
-connector = Connector(name="export", title="Your data", actions=(export_my_data,))
+connector = Connector(name="export", title=Saying("Your data", "Data yako"), actions=(export_my_data,))

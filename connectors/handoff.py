@@ -4,6 +4,7 @@ from core.actions import ActionContext, ActionResult, Connector, Effect, Params,
 from core.errors import UserError
 from core.handoff import ACKNOWLEDGED, Asked, Mode
 from core.handoff_store import Handoffs
+from core.language import Saying
 from core.wake import Wakes
 
 
@@ -26,4 +27,4 @@ async def talk_to_human(ctx: ActionContext, params: TalkToHuman) -> ActionResult
     return ActionResult(ACKNOWLEDGED[language], {"mode": after.mode.value})
 
 
-connector = Connector(name="handoff", title="A human", actions=(talk_to_human,))
+connector = Connector(name="handoff", title=Saying("A human", "Mtu halisi"), actions=(talk_to_human,))

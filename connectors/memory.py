@@ -7,9 +7,10 @@ from typing import Literal
 from pydantic import Field, JsonValue
 
 from core import facts, people
-from core.actions import ActionContext, ActionResult, Connector, Effect, Params, action
+from core.actions import ActionContext, ActionResult, Connector, Effect, Params, action, ask
 from core.errors import InvalidSlot, LimitReached, UserError
 from core.facts import FACT_CHARS_MAX, FACTS_MAX, Kind
+from core.language import Saying
 from core.models import Fact
 
 SHOWN_MAX = 10
@@ -62,12 +63,12 @@ class RememberFact(Params):
 
     kind: Kind = Field(
         description="preference: how they like things; goal: what they want to reach",
-        json_schema_extra={"ask": "Is that a preference or a goal?", "ask_sw": "Hilo ni pendeleo au lengo?"},
+        json_schema_extra=ask("Is that a preference or a goal?", "Hilo ni pendeleo au lengo?"),
     )
     words: str = Field(
         description="What they prefer or aim at, in their own words and language", min_length=1,
         max_length=FACT_CHARS_MAX,
-        json_schema_extra={"ask": "What shall I remember?", "ask_sw": "Nikumbuke nini?"},
+        json_schema_extra=ask("What shall I remember?", "Nikumbuke nini?"),
     )  # fmt: skip
 
 
@@ -82,13 +83,13 @@ class ChangeFact(Params):
 
     words: str = Field(
         description="What is to be remembered instead, in their own words", min_length=1, max_length=FACT_CHARS_MAX,
-        json_schema_extra={"ask": "What shall I note instead?", "ask_sw": "Niandike nini badala yake?"},
+        json_schema_extra=ask("What shall I note instead?", "Niandike nini badala yake?"),
     )  # fmt: skip
     kind: Kind | None = Field(default=None, description="Whether it is a preference or a goal")
     which: str | None = Field(
         default=None, max_length=FACT_CHARS_MAX, coerce_numbers_to_str=True,
         description="Which one is changed: its number in the list, or words of it; left out when there is one",
-        json_schema_extra={"ask": "Which one?", "ask_sw": "Lipi?"},
+        json_schema_extra=ask("Which one?", "Lipi?"),
     )  # fmt: skip
 
 
@@ -99,7 +100,7 @@ class ForgetFact(Params):
     which: str | None = Field(
         default=None, max_length=FACT_CHARS_MAX, coerce_numbers_to_str=True,
         description="Which one is forgotten: its number in the list, or words of it; left out when there is one",
-        json_schema_extra={"ask": "Which one?", "ask_sw": "Lipi?"},
+        json_schema_extra=ask("Which one?", "Lipi?"),
     )  # fmt: skip
 
 
@@ -200,7 +201,9 @@ async def undo(ctx: ActionContext, params: Nothing) -> ActionResult:
 
 
 connector = Connector(
-    name="memory", title="What you told me", actions=(remember_fact, list_facts, change_fact, forget_fact, undo)
+    name="memory",
+    title=Saying("What you told me", "Ulichoniambia"),
+    actions=(remember_fact, list_facts, change_fact, forget_fact, undo),
 )
 
 

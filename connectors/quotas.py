@@ -2,6 +2,7 @@
 
 from core.actions import ActionContext, ActionResult, Connector, Effect, Params, action
 from core.errors import UserError
+from core.language import Saying
 from core.limits import Use, Whose, when_of
 
 HEAD = {"en": "What you have left:", "sw": "Kilichobaki:"}
@@ -49,4 +50,4 @@ def _line(use: Use, language: str, ctx: ActionContext) -> str:
     )
 
 
-connector = Connector(name="quotas", title="Your quotas", actions=(check_quotas,))
+connector = Connector(name="quotas", title=Saying("Your quotas", "Viwango vyako"), actions=(check_quotas,))

@@ -13,8 +13,9 @@ from typing import TypeVar
 
 from pydantic import BaseModel, Field, JsonValue, TypeAdapter, ValidationError
 
-from core.actions import ActionContext, ActionResult, Connector, Effect, Params, action
+from core.actions import ActionContext, ActionResult, Connector, Effect, Params, action, ask
 from core.errors import InvalidSlot, ProviderUnavailable
+from core.language import Saying
 from core.messages import Table
 from core.providers import Provider
 
@@ -84,11 +85,11 @@ class GetWeather(Params):
 
     city: str = Field(
         description="Town or city, with its country or region when the name is common, e.g. Nairobi or Paris, Texas",
-        min_length=1, max_length=80, json_schema_extra={"ask": "Which city?"},
+        min_length=1, max_length=80, json_schema_extra=ask("Which city?", "Mji gani?"),
     )  # fmt: skip
     date: Date | None = Field(
         default=None, description="Local day there as YYYY-MM-DD; today when left out",
-        json_schema_extra={"ask": "For which day?"},
+        json_schema_extra=ask("For which day?", "Kwa siku gani?"),
     )  # fmt: skip
 
 
@@ -434,4 +435,4 @@ def sky_of_openweather(code: int) -> Sky:
     return kinds.get(code // 100, Sky.OVERCAST)
 
 
-connector = Connector(name="weather", title="Weather", actions=(get_weather,))
+connector = Connector(name="weather", title=Saying("Weather", "Hali ya hewa"), actions=(get_weather,))

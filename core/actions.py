@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, JsonValue, SecretStr
 
+from core.language import Saying, heard, spoken
 from core.limits import CLASSES, Limits
 from core.media import Fetch, no_files
 from core.messages import Address, Part
@@ -46,10 +47,16 @@ class Effect(StrEnum):
 class Params(BaseModel):
     """Base of all action parameters: frozen, and closed to unknown fields.
 
-    Every field has a description; a required field is asked for with `json_schema_extra={"ask": "Which city?"}`.
+    Every field has a description; one that people are asked for has a question, too:
+    `json_schema_extra=ask("Which city?", "Mji gani?")`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+
+def ask(en: str, sw: str) -> dict[str, JsonValue]:
+    """What a person is asked for a slot, in both languages: the `json_schema_extra` of its field."""
+    return {"ask": en, "ask_sw": sw}
 
 
 P = TypeVar("P", bound=Params)
@@ -65,6 +72,8 @@ class Person:
     timezone: str | None
     """IANA zone the person stated, or None while we only guess."""
     plan: str = "free"
+    language_chosen: bool = False
+    """Whether they said which language to speak; else it is the one they last wrote in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +101,10 @@ class ActionContext:
     def zone(self) -> ZoneInfo:
         """The person's time zone, or the deployment's while the person has stated none."""
         return ZoneInfo(self.person.timezone or self.settings.default_timezone)
+
+    def say(self, saying: Saying, **values: Saying | str | int) -> str:
+        """A saying in the person's language, with values for its {names}."""
+        return (saying.filled(**values) if values else saying).to(self.person.language)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +144,15 @@ class Action(Generic[P]):
         """Parameters without which the action cannot run, in the order they are asked for."""
         return tuple(name for name, info in self.params.model_fields.items() if info.is_required())
 
-    def question(self, slot: str) -> str:
+    def example(self, language: str) -> str:
+        """Something to say for it in a language; where there is nothing in that, in another."""
+        return next((one for one in self.examples if (heard(one) or "en") == spoken(language)), self.examples[0])
+
+    def question(self, slot: str) -> Saying:
         """What to ask a person for this slot."""
-        extra = self.params.model_fields[slot].json_schema_extra
-        ask = extra.get("ask") if isinstance(extra, dict) else None
-        return str(ask) if ask else f"What {slot.replace('_', ' ')}?"
+        both = _asked(self.params, slot)
+        name = slot.replace("_", " ")
+        return Saying(*both) if both else Saying(f"What {name}?", f"{name.capitalize()}: iwe nini?")
 
 
 def action(
@@ -149,7 +166,8 @@ def action(
     """Declare an action from a function `(ctx, params) -> ActionResult`; its name is the function's.
 
     Raises TypeError for a declaration that could not be offered: no summary, a bad name, an undescribed parameter,
-    a cache on something other than a READ, a limit that does not exist, a READ that is confirmed.
+    a question in one language only, a cache on something other than a READ, a limit that does not exist, a READ that
+    is confirmed.
     """
 
     def declare(function: Callable[[ActionContext, P], Awaitable[ActionResult]]) -> Action[P]:
@@ -165,6 +183,9 @@ def action(
         undescribed = [slot for slot, info in params.model_fields.items() if not info.description]
         if undescribed:
             raise TypeError(f"action {name!r}: no description for {', '.join(undescribed)}")
+        halves = [slot for slot in params.model_fields if (both := _asked(params, slot)) and not all(both)]
+        if halves:
+            raise TypeError(f"action {name!r}: ask and ask_sw go together, for {', '.join(halves)}")
         if cache_for is not None and effect is not Effect.READ:
             raise TypeError(f"action {name!r}: only READ actions may be cached")
         if not set(counts) <= set(CLASSES):
@@ -178,6 +199,13 @@ def action(
     return declare
 
 
+def _asked(params: type[Params], slot: str) -> tuple[str, str] | None:
+    """The question for a slot in both languages, either empty where it is not there; None where both are."""
+    extra = params.model_fields[slot].json_schema_extra
+    both = (str(extra.get("ask", "")), str(extra.get("ask_sw", ""))) if isinstance(extra, dict) else ("", "")
+    return both if any(both) else None
+
+
 def _types(annotation: Any) -> tuple[Any, ...]:
     """A type, and those it is a union of."""
     return (annotation, *get_args(annotation))
@@ -188,7 +216,7 @@ class Connector:
     """One third party or skill: its actions, and the settings without which it is off."""
 
     name: str
-    title: str
+    title: Saying
     actions: tuple[Action[Any], ...]
     requires: tuple[str, ...] = ()
     """Settings that must not be empty; any one missing turns the connector off, and help says so."""

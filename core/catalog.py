@@ -11,10 +11,27 @@ from pydantic import JsonValue, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
 from core.actions import Action, Connector, Effect, Params
+from core.errors import Unusable
+from core.language import Saying
 from core.settings import Settings
 
 SHOWN_CHARS_MAX = 40
 """How much of a value that cannot be used is shown back."""
+
+HELP = Saying("Here is what I can do. You could say:", "Haya ndiyo ninayoweza kufanya. Unaweza kusema:")
+NOTHING = Saying("There is nothing I can do just now.", "Kwa sasa hakuna ninachoweza kufanya.")
+UNKEPT = Saying("That contains a character I cannot keep.", "Kuna herufi humo nisiyoweza kuihifadhi.")
+TOO_LONG = Saying("That is too long: {most} characters at most.", "Hiyo ni ndefu mno: herufi {most} tu.")
+WRONG = Saying("{shown} will not do.", "{shown} haifai.")
+ONE_OF = Saying("{shown} will not do; it can be {some}.", "{shown} haifai; inaweza kuwa {some}.")
+BEYOND = Saying("{shown} will not do: it must be {bound}.", "{shown} haifai: lazima iwe {bound}.")
+BOUNDS = {
+    "greater_than": ("gt", Saying("more than {limit}", "zaidi ya {limit}")),
+    "greater_than_equal": ("ge", Saying("at least {limit}", "angalau {limit}")),
+    "less_than": ("lt", Saying("less than {limit}", "chini ya {limit}")),
+    "less_than_equal": ("le", Saying("at most {limit}", "isiyozidi {limit}")),
+}
+"""What pydantic calls being out of bounds, where its limit is, and how that is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +39,7 @@ class Problem:
     """A slot that is missing or cannot be used, and what to ask the person."""
 
     slot: str
-    question: str
+    question: Saying
 
 
 class Catalog:
@@ -74,7 +91,7 @@ class Catalog:
         given = {slot: slots[slot] for slot in action.slots if slots.get(slot) not in (None, "")}
         for slot, value in given.items():
             if isinstance(value, str) and "\0" in value:
-                return Problem(slot, f"That contains a character I cannot keep. {action.question(slot)}")
+                return Problem(slot, Saying.joined(" ", UNKEPT, action.question(slot)))
         try:
             params: Params = action.params.model_validate(given)
         except ValidationError as error:
@@ -85,16 +102,16 @@ class Catalog:
             return Problem(slot, _question(action, slot, wrong[slot]))
         return params
 
-    def help_text(self, offered: Sequence[Action[Any]] | None = None) -> str:
-        """What can be done now, a line for each connector with something to say to it."""
+    def help_text(self, language: str, offered: Sequence[Action[Any]] | None = None) -> str:
+        """What can be done now, a line for each connector with something to say to it; in a language."""
         examples: dict[str, str] = {}
         for action in self.offered if offered is None else offered:
             if action.examples:
-                examples.setdefault(self.connector_of(action.name).title, action.examples[0])
+                examples.setdefault(self.connector_of(action.name).title.to(language), action.example(language))
         if not examples:
-            return "There is nothing I can do just now."
+            return NOTHING.to(language)
         lines = (f"{title}: “{example}”" for title, example in sorted(examples.items()))
-        return "\n".join(("Here is what I can do. You could say:", *lines))
+        return "\n".join((HELP.to(language), *lines))
 
 
 def llm_tool(action: Action[Any]) -> dict[str, Any]:
@@ -150,7 +167,7 @@ def _described(described: Mapping[str, Any]) -> str:
 
 def _schema(action: Action[Any]) -> dict[str, Any]:
     """The JSON Schema of the parameters, without what is of no use to a reader of it."""
-    schema: dict[str, Any] = _without(action.params.model_json_schema(), ("title", "ask"))
+    schema: dict[str, Any] = _without(action.params.model_json_schema(), ("title", "ask", "ask_sw"))
     schema.pop("description", None)
     schema.setdefault("properties", {})
     return schema
@@ -171,32 +188,26 @@ def _without(value: Any, keys: tuple[str, ...]) -> Any:
     return kept
 
 
-def _question(action: Action[Any], slot: str, detail: ErrorDetails) -> str:
+def _question(action: Action[Any], slot: str, detail: ErrorDetails) -> Saying:
     """What to ask: the plain question for a value that is not there, else first why the value will not do."""
     question = action.question(slot)
     context = detail.get("ctx", {})
     match detail["type"]:
-        case "missing":
-            return question
-        case "string_too_short":
+        case "missing" | "string_too_short":
             return question
         case "string_too_long":
-            return f"That is too long: {context['max_length']} characters at most. {question}"
+            why = TOO_LONG.filled(most=context["max_length"])
         case "literal_error" | "enum":
-            return f"{_shown(detail)} will not do; it can be {context['expected']}. {question}"
-        case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":
-            return f"{_shown(detail)} will not do: it must be {_bound(detail['type'], context)}. {question}"
-        case "value_error":
-            return f"{context['error']} {question}"
+            some = context["expected"]
+            why = ONE_OF.filled(shown=_shown(detail), some=Saying(some, some.replace(" or ", " au ")))
+        case kind if kind in BOUNDS:
+            where, bound = BOUNDS[kind]
+            why = BEYOND.filled(shown=_shown(detail), bound=bound.filled(limit=context[where]))
+        case "value_error" if isinstance(context["error"], Unusable):
+            why = context["error"].says
         case _:
-            return f"{_shown(detail)} will not do. {question}"
-
-
-def _bound(kind: str, context: Mapping[str, Any]) -> str:
-    words = {"greater_than": "gt", "greater_than_equal": "ge", "less_than": "lt", "less_than_equal": "le"}
-    limit = context[words[kind]]
-    names = {"gt": "more than", "ge": "at least", "lt": "less than", "le": "at most"}
-    return f"{names[words[kind]]} {limit}"
+            why = WRONG.filled(shown=_shown(detail))
+    return Saying.joined(" ", why, question)
 
 
 def _shown(detail: ErrorDetails) -> str:

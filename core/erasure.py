@@ -329,8 +329,8 @@ NEW = """
 INSERT INTO erasure (person_id, asked_by, channel, account, room, language) VALUES ($1, $2, $3, $4, $5, $6) RETURNING id
 """
 PSEUDONYM = """
-UPDATE person SET erasure_id = $1, name = NULL, language = 'en', timezone = NULL, muted_until = NULL, plan = 'free',
-       reminded_at = '{}', deferral_told_at = NULL
+UPDATE person SET erasure_id = $1, name = NULL, language = 'en', language_chosen = false, timezone = NULL,
+       muted_until = NULL, plan = 'free', reminded_at = '{}', deferral_told_at = NULL
 WHERE id = ANY($2::uuid[])
 """
 STOP_REMINDERS = "UPDATE reminder SET state = 'cancelled' WHERE person_id = ANY($1::uuid[]) AND state = 'active'"

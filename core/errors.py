@@ -1,7 +1,7 @@
 """Every error of ours, named by who must act.
 
 MathiaError
-├─ UserError             the person can fix it; the message is shown as it is
+├─ UserError             the person can fix it; what it says is shown as it is
 │  ├─ InvalidSlot        a value that cannot be used (unknown place, time in the past …)
 │  └─ LimitReached       a named limit is used up
 ├─ ProviderError         a third party failed; worth a retry
@@ -14,21 +14,39 @@ MathiaError
 └─ StoreUnavailable      our own database did not answer in time; nothing was accepted
 """
 
+from core.language import Saying
+
 
 class MathiaError(Exception):
     """Root of our errors; the message is a sentence a person can read."""
 
 
 class UserError(MathiaError):
-    """The person can fix it; the message is shown as it is."""
+    """The person can fix it; what it says is shown as it is, in their language where it is a Saying."""
+
+    def __init__(self, says: Saying | str) -> None:
+        super().__init__(says.en if isinstance(says, Saying) else says)
+        self._says = says
+
+    def to(self, language: str) -> str:
+        """What is shown to somebody of this language."""
+        return self._says.to(language) if isinstance(self._says, Saying) else self._says
 
 
 class InvalidSlot(UserError):
-    """A slot's value cannot be used; `slot` names it and the message says what would do."""
+    """A slot's value cannot be used; `slot` names it, and what is said asks for what would do."""
 
-    def __init__(self, slot: str, message: str) -> None:
-        super().__init__(message)
+    def __init__(self, slot: str, says: Saying | str) -> None:
+        super().__init__(says)
         self.slot = slot
+
+
+class Unusable(ValueError):
+    """Why a value cannot be used, from inside a validator of Params, where it has to be a ValueError."""
+
+    def __init__(self, says: Saying) -> None:
+        super().__init__(says.en)
+        self.says = says
 
 
 class LimitReached(UserError):

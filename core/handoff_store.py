@@ -10,10 +10,10 @@ from uuid import UUID
 
 import structlog
 
-from core.brain.replies import language_of
 from core.brain.understand import asks_for_bot
 from core.db import Database
 from core.handoff import LINES, Change, Event, Handoff, Limits, Mode, Spoke, TimeRanOut, WentBack, change
+from core.language import heard, spoken
 from core.messages import Part, Reply, text_of
 from core.outbox import NewMessage, post
 from core.sealed import COLUMNS, opened_parts
@@ -50,7 +50,7 @@ WHERE t.conversation_id = $1 AND t.state IN ('waiting', 'open', 'held', 'halted'
 RECORD = "INSERT INTO audit (actor, verb, subject, detail) VALUES ($1, $2, $3, $4)"
 
 LAST_WORDS = f"""
-SELECT {COLUMNS}, p.language FROM message m
+SELECT {COLUMNS}, p.language, p.language_chosen FROM message m
 JOIN identity i ON i.id = m.identity_id
 JOIN person p ON p.id = i.person_id
 WHERE m.conversation_id = $1 AND m.direction = 'in' ORDER BY m.seq DESC LIMIT 1
@@ -172,7 +172,7 @@ class Handoffs:
         self._heard |= news
 
     async def language(self, conversation_id: UUID) -> str:
-        """The language of what the person wrote last, "en" or "sw"."""
+        """The language to speak: that of what the person wrote last, "en" or "sw", unless they chose one."""
         async with self._db.hot() as connection:
             return await self._language(connection, conversation_id)
 
@@ -208,12 +208,13 @@ class Handoffs:
             await self._wakes.notify(connection, "turn")
 
     async def _language(self, connection: Any, conversation_id: UUID) -> str:
-        """The language of what the person wrote last."""
+        """The language to speak to whoever wrote last."""
         row = await connection.fetchrow(LAST_WORDS, conversation_id)
         if row is None:
             return "en"
         [parts] = await opened_parts(self._db.keys, connection, [row])
-        return language_of(text_of(parts or ()), row["language"])
+        told = None if row["language_chosen"] else heard(text_of(parts or ()))
+        return told or spoken(row["language"])
 
     def _wake(self, found: Change) -> None:
         if found.line is not None:

@@ -59,7 +59,10 @@ class Person(Base):
     __tablename__ = "person"
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
     name: Mapped[str | None]
-    language: Mapped[str] = mapped_column(server_default="en")
+    language: Mapped[str] = mapped_column(
+        server_default="en", doc="the one they chose, or else the one they last wrote in"
+    )
+    language_chosen: Mapped[bool] = mapped_column(server_default=text("false"))
     timezone: Mapped[str | None] = mapped_column(doc="IANA zone the person stated")
     plan: Mapped[str] = mapped_column(server_default="free", doc="what multiplies their quotas: PLAN_FACTORS")
     muted_until: Mapped[datetime | None] = mapped_column(doc="until when what they write is not answered")

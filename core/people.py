@@ -10,12 +10,13 @@ from uuid import UUID, uuid4
 
 import orjson
 import phonenumbers
-from sqlalchemy import ColumnElement, ScalarSelect, Table, delete, func, select, update
+from sqlalchemy import ColumnElement, ScalarSelect, Table, case, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.crypto import RoomKey, opened_with
 from core.db import driver
 from core.errors import Conflict, Erased, InvalidSlot, LimitReached
+from core.language import Saying
 from core.models import Base, Confirmation, Contact, Identity, Person, PersonKey
 
 CONTACTS_MAX = 1_000
@@ -27,7 +28,22 @@ NOTE_CHARS_MAX = 500
 PHONE_CHARS_MAX = 40
 EMAIL_CHARS_MAX = 254
 
-TAKEN_OVER = (Person.name, Person.timezone, Person.reminded_at, Person.deferral_told_at)
+NO_PHONE = Saying(
+    "That is no phone number I know. What is it, with the country code, like +254 …?",
+    "Hiyo si namba ya simu ninayoitambua. Ni ipi, pamoja na msimbo wa nchi, kama +254 …?",
+)
+NO_EMAIL = Saying(
+    "That is no e-mail address I can use. What is it, like amina@example.com?",
+    "Hiyo si anwani ya barua pepe ninayoweza kuitumia. Ni ipi, kama amina@example.com?",
+)
+FULL = Saying(
+    "You have {count} contacts, which is as many as I keep. Forget one first.",
+    "Una mawasiliano {count}, kiwango cha juu ninachohifadhi. Futa moja kwanza.",
+)
+
+TAKEN_OVER = (
+    Person.name, Person.language, Person.language_chosen, Person.timezone, Person.reminded_at, Person.deferral_told_at,
+)  # fmt: skip
 """What of a person that is merged the other one gets; reminders of both count together."""
 
 EMAIL = re.compile(
@@ -85,7 +101,7 @@ def phone_number(written: str, region: str) -> str:
     except phonenumbers.NumberParseException:
         possible = False
     if not possible:
-        raise InvalidSlot("phone", "That is no phone number I know. What is it, with the country code, like +254 …?")
+        raise InvalidSlot("phone", NO_PHONE)
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
@@ -93,7 +109,7 @@ def email_address(written: str, slot: str = "email") -> str:
     """An e-mail address, its domain in lower case; raises InvalidSlot with what would do."""
     tidy = written.strip().strip("<>.,;")
     if len(tidy) > EMAIL_CHARS_MAX or EMAIL.fullmatch(tidy) is None:
-        raise InvalidSlot(slot, "That is no e-mail address I can use. What is it, like amina@example.com?")
+        raise InvalidSlot(slot, NO_EMAIL)
     local, _, domain = tidy.rpartition("@")
     return f"{local}@{domain.lower()}"
 
@@ -178,7 +194,7 @@ async def save_contact(
     known = await session.scalar(select(Contact).where(Contact.person_id == owner, Contact.name_index == same))
     if known is None:
         if await contacts_count(session, owner) >= CONTACTS_MAX:
-            raise LimitReached(f"You have {CONTACTS_MAX:,} contacts, which is as many as I keep. Forget one first.")
+            raise LimitReached(FULL.filled(count=f"{CONTACTS_MAX:,}"))
         known = Contact(id=uuid4(), conversation_id=conversation_id)
         known.name, known.phone, known.email, known.note = name, None, None, None
         session.add(known)
@@ -198,7 +214,8 @@ async def forget_contact(session: AsyncSession, contact: Contact) -> None:
 async def merge(session: AsyncSession, kept: UUID, gone: UUID) -> None:
     """Make one person of two, whose rows the caller has locked: everything that `gone` has becomes `kept`'s.
 
-    Conversations stay as they are. Name and time zone of `kept` stay, and are taken from `gone` where it has none.
+    Conversations stay as they are. Name, time zone and chosen language of `kept` stay, and are taken from `gone` where
+    it has none.
     A table with a `person_id` takes part by itself; one that is unique by it needs a rule here, as contacts have.
     """
     # What they were shown was about another account.
@@ -211,11 +228,14 @@ async def merge(session: AsyncSession, kept: UUID, gone: UUID) -> None:
     connection = await driver(session)
     await connection.keys.destroy_of_persons(connection, [gone])
     other = (await session.execute(select(*TAKEN_OVER).where(Person.id == gone))).one()
+    spoken_now = other.language if other.language_chosen else Person.language
     await session.execute(
         update(Person)
         .where(Person.id == kept)
         .values(
             name=func.coalesce(Person.name, other.name),
+            language=case((Person.language_chosen, Person.language), else_=spoken_now),
+            language_chosen=or_(Person.language_chosen, other.language_chosen),
             timezone=func.coalesce(Person.timezone, other.timezone),
             reminded_at=func.array_cat(Person.reminded_at, other.reminded_at),
             deferral_told_at=func.greatest(Person.deferral_told_at, other.deferral_told_at),
@@ -232,7 +252,7 @@ async def part(session: AsyncSession, identity: Identity, conversation_id: UUID)
     The caller has locked the person it had.
     """
     await end_confirmations(session, identity.person_id)
-    shared = (Person.language, Person.timezone, Person.reminded_at, Person.deferral_told_at)
+    shared = (Person.language, Person.language_chosen, Person.timezone, Person.reminded_at, Person.deferral_told_at)
     row = (await session.execute(select(*shared).where(Person.id == identity.person_id))).one()
     alone = Person(id=uuid4(), name=identity.display_name, **row._mapping)
     session.add(alone)

@@ -25,6 +25,7 @@ from core.dialog import QUESTIONS_MAX, DialogState
 from core.dialog_store import DialogStore
 from core.errors import InvalidSlot, LimitReached, ProviderError, ProviderRefused, UserError
 from core.group_commit import GroupCommit
+from core.language import Saying, heard, spoken
 from core.limits import CLASSES, MESSAGES, UPLOADS, Limits, Verdict, Whose, day_key, refusal, span_of
 from core.media import Fetch, no_files
 from core.mentions import is_shared, without_name
@@ -48,8 +49,17 @@ TURN_S_MAX = 120.0
 """The runner stops a turn that takes longer, within a third of a lease."""
 MESSAGES_MAX = 100
 """How many messages one turn reads; a person who sent more at once is answered on the newest."""
-APOLOGY = "Sorry, I could not answer that. Please try it another way."
-NO_ANSWER = "{title} is not answering just now. Please try again in a minute."
+APOLOGY = Saying(
+    "Sorry, I could not answer that. Please try it another way.",
+    "Samahani, sikuweza kujibu hilo. Tafadhali jaribu kwa njia nyingine.",
+)
+NO_ANSWER = Saying(
+    "{title} is not answering just now. Please try again in a minute.",
+    "{title}: huduma hii haijibu kwa sasa. Tafadhali jaribu tena baada ya dakika moja.",
+)
+LATER = Saying(
+    "Let us leave that for now. Ask me again whenever you like.", "Tuliache hilo kwa sasa. Niulize tena ukitaka."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +108,8 @@ class Closing:
     understood: Sequence[Mapping[str, JsonValue]] = ()
     others: Mapping[UUID, DialogState] = field(default_factory=dict)
     """The states of the other people who wrote, by their ids."""
+    languages: Mapping[UUID, str] = field(default_factory=dict)
+    """The language of whoever wrote in another one than before, by their ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +141,8 @@ async def run_turn(turn: Turn, deps: TurnDeps) -> Closing:
     holds.
 
     Each message is answered as its writer's, and finds the dialog state their last one left, so "remind me", "at 5",
-    "to call Asha" is one request and two requests in two messages are two.
+    "to call Asha" is one request and two requests in two messages are two. Likewise it is answered in the language it
+    is in, or in that of their last one where it does not tell.
     """
     if turn.held is not None:
         if turn.held == "muted":
@@ -139,20 +152,22 @@ async def run_turn(turn: Turn, deps: TurnDeps) -> Closing:
     states = {**turn.others, turn.person.id: turn.state}
     answers: list[tuple[UUID, Answer]] = []
     understood: list[Mapping[str, JsonValue]] = []
+    languages: dict[UUID, str] = {}
     stopped: Answer | None = None
     for number, message in enumerate(turn.messages, 1):
         if number in turn.deleted:
             # Numbers stay: receipts are found by them.
             understood.append({"action": "none"})
             continue
-        one = turn
         person = turn.people[number - 1] if turn.people else turn.person
+        person = speaking(replace(person, language=languages.get(person.id, person.language)), message.text)
+        languages[person.id] = person.language
+        one = replace(turn, person=person)
         if len(turn.messages) > 1:
             one = replace(
-                turn,
+                one,
                 messages=(message,),
                 address=message.sender,
-                person=person,
                 state=states[person.id],
                 people=(),
                 others={},
@@ -172,14 +187,16 @@ async def run_turn(turn: Turn, deps: TurnDeps) -> Closing:
         states[person.id] = answers[-1][1].state
     crashpoint.hit("turn.answered")
     state = states.pop(turn.person.id)
+    before = {one.id: one.language for one in (turn.person, *turn.people)}
+    languages = {person_id: now for person_id, now in languages.items() if now != before[person_id]}
     if stopped is not None:
         # Whoever opts out gets this one line; what else they wrote in the same breath is done, and not told.
-        return Closing(turn, stopped.reply if stopped.reply.parts else None, state, understood, states)
+        return Closing(turn, stopped.reply if stopped.reply.parts else None, state, understood, states, languages)
     last = dict(answers)
     told = [one.reply for writer, one in answers if not one.is_question or one is last[writer]]
     if turn.notice is not None:
         told.append(Reply.of(turn.notice))
-    return Closing(turn, Reply.joined(told) if told else None, state, understood, states)
+    return Closing(turn, Reply.joined(told) if told else None, state, understood, states, languages)
 
 
 async def _muted(turn: Turn, deps: TurnDeps) -> Turn:
@@ -188,18 +205,24 @@ async def _muted(turn: Turn, deps: TurnDeps) -> Turn:
         return turn
     if not await moderation.appeal(deps.db, turn.person.id, turn.id):
         return turn
-    return replace(turn, notice=moderation.APPEALED["sw" if turn.person.language == "sw" else "en"])
+    return replace(turn, notice=moderation.APPEALED[spoken(speaking(turn.person, turn.text).language)])
+
+
+def speaking(person: Person, text: str) -> Person:
+    """The person, spoken with in the language of what they wrote, unless that does not tell, or they chose one."""
+    language = None if person.language_chosen else heard(text)
+    return person if language in (None, person.language) else replace(person, language=language)
 
 
 async def answer_word(said: str, turn: Turn, deps: TurnDeps) -> Answer | None:
     """Opt out or in; None for START from somebody who had not opted out, which is a message like any other."""
-    sender, language = turn.messages[-1].sender, turn.person.language
+    sender, language = turn.messages[-1].sender, spoken(turn.person.language)
     if said == "start":
         if not await opt_out.start(deps.db, sender, turn.id, turn.attempt):
             return None
-        return Answer(Reply.of(opt_out.STARTED.get(language, opt_out.STARTED["en"])), turn.state, {"action": "none"})
+        return Answer(Reply.of(opt_out.STARTED[language]), turn.state, {"action": "none"})
     newly = await opt_out.stop(deps.db, sender, turn.id, turn.attempt)
-    reply = Reply.of(opt_out.STOPPED.get(language, opt_out.STOPPED["en"])) if newly else Reply(())
+    reply = Reply.of(opt_out.STOPPED[language]) if newly else Reply(())
     return Answer(reply, turn.state.finish(), {"action": "none"})
 
 
@@ -216,7 +239,7 @@ async def answer(turn: Turn, number: int, deps: TurnDeps) -> Answer:
             [UPLOADS], _whose(turn, deps.settings), turn.now, call=f"turn:{turn.id}:{number}:file:{file}"
         )
         if not verdict.passed:
-            return Answer(Reply.of(str(_refusal(turn, verdict, deps.settings))), turn.state, {"action": "none"})
+            return Answer(_told(_refusal(turn, verdict, deps.settings), turn), turn.state, {"action": "none"})
     if (said := _answers_by_code(turn)) is not None and (done := await _confirm(said, turn, number, deps)) is not None:
         return done
     thought = await deps.brain.think(turn, deps.catalog.offered)
@@ -233,20 +256,21 @@ async def answer(turn: Turn, number: int, deps: TurnDeps) -> Answer:
     params = deps.catalog.validate(action, state.slots)
     state = state.without(action.secrets) if action.secrets else state
     if isinstance(params, Problem):
-        return _ask(state, params.slot, params.question, understood)
+        return _ask(state, params.slot, params.question.to(turn.person.language), turn, understood)
     try:
         if action.shows is not None:
             text = await _show(turn, number, action, params, deps)
             return Answer(Reply.of(text), state.finish(), understood)
         result = await run_action(turn, number, action, params, deps)
     except InvalidSlot as problem:
-        return _ask(state, problem.slot, str(problem), understood)
+        return _ask(state, problem.slot, problem.to(turn.person.language), turn, understood)
     except UserError as problem:
-        return Answer(Reply.of(str(problem)), state.finish(), understood)
+        return Answer(_told(problem, turn), state.finish(), understood)
     except (ProviderError, ProviderRefused) as problem:
         log.warning("turn.provider_failed", turn_id=turn.id, action=action.name, error=type(problem).__name__)
         title = deps.catalog.connector_of(action.name).title
-        return Answer(Reply.of(NO_ANSWER.format(title=title)), state.finish(), understood)
+        text = NO_ANSWER.filled(title=title).to(turn.person.language)
+        return Answer(Reply.of(text), state.finish(), understood)
     return Answer(Reply((Text(text=result.text), *result.parts)), state.finish(), understood)
 
 
@@ -271,20 +295,20 @@ async def _confirm(said: str, turn: Turn, number: int, deps: TurnDeps) -> Answer
     try:
         result = await run_action(turn, number, action, params, deps, confirmed=answered.id)
     except UserError as problem:
-        return Answer(Reply.of(str(problem)), state, understood)
+        return Answer(_told(problem, turn), state, understood)
     return Answer(Reply((Text(text=result.text), *result.parts)), state, understood)
 
 
 async def _show(turn: Turn, number: int, action: Action[Any], params: Params, deps: TurnDeps) -> str:
     """What the action would do, and the code that lets it; raises UserError where others are in the room."""
     if not turn.address.is_private:
-        raise UserError(confirm.PRIVATE["sw" if turn.person.language == "sw" else "en"])
+        raise UserError(confirm.PRIVATE[spoken(turn.person.language)])
     context = _context(turn, number, deps)
     text = await action.shows(context, params) if action.shows is not None else ""
     async with deps.db.transaction() as session:
         json = params.model_dump_json().encode()
         code = await confirm.ask(session, turn.address, turn.conversation_id, action.name, json, context.now)
-    return f"{text}\n\n{confirm.HOW['sw' if turn.person.language == 'sw' else 'en'].format(code=code)}"
+    return f"{text}\n\n{confirm.HOW[spoken(turn.person.language)].format(code=code)}"
 
 
 def _key(turn: Turn, number: int) -> str:
@@ -310,15 +334,17 @@ def _context(turn: Turn, number: int, deps: TurnDeps, confirmed: UUID | None = N
 
 def _sorry(problem: voice.Problem, person: Person, state: DialogState) -> Answer:
     """The answer to a voice note without words."""
-    text = voice.SORRY[problem]["sw" if person.language == "sw" else "en"]
+    text = voice.SORRY[problem][spoken(person.language)]
     return Answer(Reply.of(text), state, {"action": "none", "voice": problem})
 
 
-def _ask(state: DialogState, slot: str, question: str, understood: Mapping[str, JsonValue]) -> Answer:
+def _told(problem: UserError, turn: Turn) -> Reply:
+    return Reply.of(problem.to(turn.person.language))
+
+
+def _ask(state: DialogState, slot: str, question: str, turn: Turn, understood: Mapping[str, JsonValue]) -> Answer:
     if state.questions >= QUESTIONS_MAX:
-        return Answer(
-            Reply.of("Let us leave that for now. Ask me again whenever you like."), state.finish(), understood
-        )
+        return Answer(Reply.of(LATER.to(turn.person.language)), state.finish(), understood)
     return Answer(Reply.of(question), state.ask(slot), understood, is_question=True)
 
 
@@ -371,7 +397,8 @@ RETURNING t.id, t.attempt, set_config('synchronous_commit', 'off', true)
 
 READ = f"""
 SELECT t.id, t.attempt, c.channel, c.account, c.room, {COLUMNS}, m.reply_to, m.created_at,
-       i.provider_id, i.display_name, p.id AS person_id, p.name, p.language, p.timezone, p.plan, p.muted_until
+       i.provider_id, i.display_name, p.id AS person_id, p.name, p.language, p.timezone, p.plan, p.muted_until,
+       p.language_chosen
 FROM unnest($1::bigint[]) AS g(id)
 JOIN turn t USING (id)
 JOIN conversation c ON c.id = t.conversation_id
@@ -395,6 +422,15 @@ GIVE_BACK = """
 UPDATE turn SET lease_until = clock_timestamp() + make_interval(secs => $3)
 WHERE id = $1 AND attempt = $2 AND state = 'open'
 """
+
+SPEAK = """
+UPDATE person p SET language = g.language
+FROM unnest($1::uuid[], $2::text[]) AS g(id, language)
+WHERE p.id = g.id AND NOT p.language_chosen AND p.erasure_id IS NULL
+  AND p.id IN (SELECT id FROM person WHERE id = ANY($1::uuid[]) FOR NO KEY UPDATE SKIP LOCKED)
+"""
+"""What people last wrote in, for what is said to them next; of few turns in a hundred. Nobody waits for a person's row:
+the next message tells again."""
 
 CLOSE = f"""
 WITH given AS (
@@ -530,6 +566,10 @@ class Turns:
     async def _commit(self, closings: Sequence[Closing]) -> list[bool]:
         async with self._db.pool.acquire() as connection:
             crashpoint.hit("turn.before_commit")
+            languages = {id_: language for closing in closings for id_, language in closing.languages.items()}
+            if languages:
+                # Before COMMIT, and by itself: the turn that is claimed next finds it.
+                await connection.execute(SPEAK, list(languages), list(languages.values()))
             closed = await self._close(connection, closings)
             crashpoint.hit("turn.committed")
             left = [one for one in closings if one.reply is not None and one.turn.id not in closed]
@@ -644,4 +684,4 @@ def _heard(room: str, parts: tuple[Part, ...]) -> tuple[Part, ...]:
 
 
 def _person(row: Any) -> Person:
-    return Person(row["person_id"], row["name"], row["language"], row["timezone"], row["plan"])
+    return Person(row["person_id"], row["name"], row["language"], row["timezone"], row["plan"], row["language_chosen"])

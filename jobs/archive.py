@@ -321,6 +321,7 @@ async def _person(session: AsyncSession, person: UUID) -> dict[str, Any]:
     return {
         "name": who.name,
         "language": who.language,
+        "language_chosen": who.language_chosen,
         "timezone": who.timezone,
         "plan": who.plan,
         "known_since": who.created_at,

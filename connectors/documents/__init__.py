@@ -2,5 +2,6 @@
 
 from connectors.documents.actions import ask_document, summarise_document
 from core.actions import Connector
+from core.language import Saying
 
-connector = Connector(name="documents", title="Documents", actions=(ask_document, summarise_document))
+connector = Connector(name="documents", title=Saying("Documents", "Hati"), actions=(ask_document, summarise_document))

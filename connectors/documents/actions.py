@@ -12,7 +12,7 @@ from connectors.documents import passages, reading
 from connectors.documents.passages import Quote
 from connectors.documents.reading import NAME_CHARS_MAX, Document
 from core import conversations
-from core.actions import ActionContext, ActionResult, Effect, Params, action
+from core.actions import ActionContext, ActionResult, Effect, Params, action, ask
 from core.errors import InvalidSlot, UserError
 from core.files import FileGone
 from core.media import NotFetched
@@ -58,7 +58,7 @@ PLACES = {
 FILE = Field(
     default=None, max_length=NAME_CHARS_MAX,
     description="The file's name or a part of it, as the person wrote it; the newest in this conversation if left out",
-    json_schema_extra={"ask": "Which file?"},
+    json_schema_extra=ask("Which file?", "Faili gani?"),
 )  # fmt: skip
 
 
@@ -73,7 +73,7 @@ class AskDocument(Params):
 
     question: str = Field(
         description="What the person wants to know from the document", min_length=1, max_length=300,
-        json_schema_extra={"ask": "What would you like to know from it?"},
+        json_schema_extra=ask("What would you like to know from it?", "Ungependa kujua nini kutoka kwayo?"),
     )  # fmt: skip
     file: str | None = FILE
 

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from connectors.reminders import recurrence
 from connectors.reminders.models import Reminder, open_contents, seal_content
-from core.actions import ActionContext, ActionResult, Effect, Params, action
+from core.actions import ActionContext, ActionResult, Effect, Params, action, ask
 from core.errors import InvalidSlot, LimitReached, UserError
 from core.models import Conversation
 from core.people import current, hold
@@ -59,17 +59,17 @@ class SetReminder(Params):
 
     content: str = Field(
         description="What to remind the person of, in their words", min_length=1, max_length=CONTENT_CHARS_MAX,
-        json_schema_extra={"ask": "What should I remind you of?"},
+        json_schema_extra=ask("What should I remind you of?", "Nikukumbushe nini?"),
     )  # fmt: skip
     time: WallTime = Field(
         description="When, by the person's own clock and without an offset, e.g. 2026-11-24T09:00",
-        json_schema_extra={"ask": "When should I remind you?"},
+        json_schema_extra=ask("When should I remind you?", "Nikukumbushe lini?"),
     )  # fmt: skip
     recurrence: str | None = Field(
         default=None, max_length=recurrence.RULE_CHARS_MAX,
         description="How often it repeats: daily, weekdays, weekly, monthly, yearly, or an RFC 5545 rule such as "
         "FREQ=WEEKLY;BYDAY=MO,TH; left out when it is for once",
-        json_schema_extra={"ask": "How often should it repeat?"},
+        json_schema_extra=ask("How often should it repeat?", "Kirudiwe mara ngapi?"),
     )  # fmt: skip
     priority: Literal["low", "normal", "high"] = Field(default="normal", description="How much it matters")
 
@@ -84,7 +84,10 @@ class CancelReminder(Params):
     which: str = Field(
         description="The reminder's number in the list, or words of its content", min_length=1, max_length=200,
         coerce_numbers_to_str=True,
-        json_schema_extra={"ask": "Which one? Tell me its number in your list, or some of its words."},
+        json_schema_extra=ask(
+            "Which one? Tell me its number in your list, or some of its words.",
+            "Kipi? Niambie nambari yake kwenye orodha yako, au baadhi ya maneno yake.",
+        ),
     )  # fmt: skip
 
 

@@ -10,7 +10,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from core.actions import Action
-from core.brain.words import listed, said
+from core.brain.words import said
+from core.catalog import NOTHING
 from core.dialog import DialogState
 from core.messages import Media, Reply
 
@@ -19,26 +20,6 @@ if TYPE_CHECKING:
 
 EXAMPLES_MAX = 3
 """How many things to try are offered at once."""
-
-_SWAHILI = listed(
-    "habari mambo vipi sasa niaje jambo hujambo shikamoo asante ahsante shukrani nashukuru kwaheri tafadhali naomba "
-    "nikumbushe "
-    "nisaidie msaada saidia unaweza kufanya nini hali ya hewa leo kesho keshokutwa asubuhi mchana jioni usiku saa "
-    "dakika kila siku "
-    "badilisha dola shilingi kwa ngapi bei futa ghairi kikumbusho vikumbusho vyangu nipige wewe ni nani unaitwa "
-    "jina lako roboti "
-    "hapana ndio ndiyo sawa acha wacha sahau basi na je mvua joto baridi nina yangu yako zangu ghani gani salama "
-    "poa huko mjini "
-    "kunikumbusha weka orodhesha nionyeshe nibadilishie katika baada tarehe wiki mwezi jumatatu jumanne jumatano "
-    "alhamisi ijumaa "
-    "jumamosi jumapili samahani kuhusu ikoje iko mimi nataka ninataka sijui kiasi thamani karibu tutaonana baadaye"
-)
-_ENGLISH = listed(
-    "the a an is are am what what's how how's when where who will can could you your me my i i'm it in at on to of "
-    "for and please "
-    "thanks thank hello hi hey remind reminder weather convert tomorrow today show list cancel delete help good "
-    "morning evening bot"
-)
 
 _ABOUT = {
     "en": "I am Mathia, a bot, not a person. I can do a few things for you in this chat.",
@@ -56,8 +37,6 @@ _DROPPED = {"en": "All right, I have left that.", "sw": "Sawa, nimeacha hilo."}
 _SORRY = {"en": "Sorry, I did not understand that.", "sw": "Samahani, sijaelewa."}
 _TRY = {"en": "You could say:", "sw": "Unaweza kusema:"}
 _LEAVE = {"en": "Or say “cancel” to leave it.", "sw": "Au sema “acha” kuliacha."}
-_HELP = {"en": "Here is what I can do. You could say:", "sw": "Haya ndiyo ninayoweza kufanya. Unaweza kusema:"}
-_NOTHING = {"en": "There is nothing I can do just now.", "sw": "Kwa sasa hakuna ninachoweza kufanya."}
 _NO_WORDS = {
     "en": "I have it, and I cannot tell from that alone what you need. Please write it to me.",
     "sw": "Nimeipata, ila siwezi kujua unachohitaji kutokana na hiyo pekee. Tafadhali niandikie.",
@@ -80,15 +59,6 @@ _SET_ALREADY = {
 @dataclass(frozen=True, slots=True)
 class Dropped(Reply):
     """A reply after which the unfinished action is over: its slots are let go of, and nothing is waited for."""
-
-
-def language_of(text: str, otherwise: str) -> str:
-    """ "en" or "sw", by the words of a text; by the language `otherwise` (such as en-GB) where they do not tell."""
-    words = re.findall(r"[^\W\d_]+(?:'[a-z]+)?", said(text[:500]).written.lower())
-    swahili, english = (sum(word in known for word in words) for known in (_SWAHILI, _ENGLISH))
-    if swahili != english:
-        return "sw" if swahili > english else "en"
-    return "sw" if otherwise.lower().startswith("sw") else "en"
 
 
 def small_talk(text: str, language: str, offered: Sequence[Action[Any]], question: str | None) -> Reply:
@@ -129,11 +99,8 @@ def dropped(language: str) -> Dropped:
 
 
 def help_text(language: str, lines: str, offered: Sequence[Action[Any]]) -> Reply:
-    """What can be done; `lines` is the catalog's own list, whose first line is a heading."""
-    if not offered:
-        return Reply.of(_NOTHING[language])
-    _, _, rest = lines.partition("\n")
-    return Reply.of(f"{_HELP[language]}\n{rest}", examples(offered, language))
+    """What can be done; `lines` is the catalog's own list."""
+    return Reply.of(lines, examples(offered, language))
 
 
 def not_understood(language: str, offered: Sequence[Action[Any]], question: str | None) -> Reply:
@@ -141,7 +108,7 @@ def not_understood(language: str, offered: Sequence[Action[Any]], question: str 
     if question is not None:
         return Reply.of(f"{_SORRY[language]} {question} {_LEAVE[language]}")
     if not offered:
-        return Reply.of(f"{_SORRY[language]} {_NOTHING[language]}")
+        return Reply.of(f"{_SORRY[language]} {NOTHING.to(language)}")
     return Reply.of(f"{_SORRY[language]} {_TRY[language]}", examples(offered, language))
 
 
@@ -161,11 +128,11 @@ def without_words(language: str, messages: "Sequence[InboundMessage]", offered: 
     return Reply.of(_NO_WORDS[language])
 
 
-def open_question(offered: Sequence[Action[Any]], state: DialogState) -> str | None:
+def open_question(language: str, offered: Sequence[Action[Any]], state: DialogState) -> str | None:
     """The question that is waiting for an answer."""
     action = next((action for action in offered if action.name == state.action), None)
     slot = next((slot for slot in state.asked if action is not None and slot in action.slots), None)
-    return action.question(slot) if action is not None and slot is not None else None
+    return action.question(slot).to(language) if action is not None and slot is not None else None
 
 
 def examples(offered: Sequence[Action[Any]], language: str) -> tuple[str, ...]:
@@ -173,11 +140,11 @@ def examples(offered: Sequence[Action[Any]], language: str) -> tuple[str, ...]:
     found: list[str] = []
     for action in offered:
         if action.examples and len(found) < EXAMPLES_MAX:
-            found.append(_example(action.examples, language))
+            found.append(_example(action, language))
     return tuple(found)
 
 
 @cache
-def _example(some: tuple[str, ...], language: str) -> str:
-    """The first in the language, else the first; a catalog has few, and greetings are frequent."""
-    return next((example for example in some if language_of(example, "en") == language), some[0])
+def _example(action: Action[Any], language: str) -> str:
+    """One in the language; a catalog has few, and greetings are frequent."""
+    return action.example(language)

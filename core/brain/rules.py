@@ -9,6 +9,7 @@ from core.brain import Asked, replies
 from core.brain.commands import in_words
 from core.brain.understand import corrects, parse
 from core.dialog import Intent
+from core.language import spoken
 from core.messages import Reply
 from core.settings import Settings
 
@@ -21,7 +22,8 @@ __all__ = ["RuleBrain", "parse"]
 
 
 class RuleBrain:
-    """Understands by rules; knows nothing of the person but where their clock is and which language they write."""
+    """Understands by rules; knows nothing of the person but where their clock is and which language they are
+    spoken with."""
 
     def __init__(self, catalog: "Catalog", default_timezone: str = DEFAULT_TIMEZONE) -> None:
         """`default_timezone` is the IANA zone of people who have stated none; the settings' one."""
@@ -32,7 +34,7 @@ class RuleBrain:
     async def think(self, turn: Asked, offered: Sequence[Action[Any]]) -> Intent | Reply:
         """An intent among the `offered` actions, or a reply when the message asks for none of them."""
         text = turn.text
-        language = replies.language_of(text, turn.person.language)
+        language = spoken(turn.person.language)
         if not text.strip():
             return replies.without_words(language, turn.messages, offered)
         if offered is not self._offer.actions:
@@ -40,7 +42,7 @@ class RuleBrain:
         shown = self._offer.shown
         words = in_words(text, self._offer.names)
         if words is None:
-            return replies.not_understood(language, shown, replies.open_question(offered, turn.state))
+            return replies.not_understood(language, shown, replies.open_question(language, offered, turn.state))
         text = words
         intent = parse(
             text,
@@ -51,16 +53,16 @@ class RuleBrain:
         )
         match intent.action:
             case "help":
-                return replies.help_text(language, self._catalog.help_text(shown), shown)
+                return replies.help_text(language, self._catalog.help_text(language, shown), shown)
             case "smalltalk":
-                return replies.small_talk(text, language, shown, replies.open_question(offered, turn.state))
+                return replies.small_talk(text, language, shown, replies.open_question(language, offered, turn.state))
             case "none" if intent.confidence > 0:
                 return replies.dropped(language)
             case "none":
                 last = next(reversed(list(turn.state.history)), None)
                 if turn.state.action is None and last == "set_reminder" and corrects(text):
                     return replies.set_already(language)
-                return replies.not_understood(language, shown, replies.open_question(offered, turn.state))
+                return replies.not_understood(language, shown, replies.open_question(language, offered, turn.state))
         return intent
 
 

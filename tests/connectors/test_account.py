@@ -209,8 +209,10 @@ async def test_first_persons_preferences_win_and_gaps_are_filled(bot: Mathia) ->
     for said in ("my name is Another", "I live in Dubai", "speak Swahili"):
         await bot.hear(PHONE, said)
     await link(bot)
-    row = await bot.db.pool.fetchrow("SELECT name, timezone, language FROM person WHERE merged_into IS NULL")
-    assert tuple(row) == ("Amina", "Asia/Dubai", "en")
+    row = await bot.db.pool.fetchrow(
+        "SELECT name, timezone, language, language_chosen FROM person WHERE merged_into IS NULL"
+    )
+    assert tuple(row) == ("Amina", "Asia/Dubai", "sw", True)
 
 
 async def test_codes_for_one_person_are_limited(bot: Mathia) -> None:

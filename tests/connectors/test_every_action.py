@@ -11,6 +11,7 @@ from bot import docs
 from connectors import CONNECTORS
 from core.actions import NAME, Action, Effect
 from core.catalog import Catalog, Problem, action_doc, llm_tool
+from core.language import heard
 from core.settings import Settings
 
 ACTIONS = [action for connector in CONNECTORS for action in connector.actions]
@@ -34,14 +35,16 @@ def test_it_has_examples_that_people_would_say(action: Action[Any]) -> None:
     assert len(action.examples) >= 3
     assert all(3 <= len(example) <= 80 and example.strip() == example for example in action.examples)
     assert len(set(action.examples)) == len(action.examples)
+    assert {"en", "sw"} <= set(map(heard, action.examples))
 
 
 @EVERY
 def test_it_asks_for_each_slot_with_a_question_of_its_own(action: Action[Any]) -> None:
     for slot in action.required:
-        extra = action.params.model_fields[slot].json_schema_extra
-        assert isinstance(extra, dict), slot
-        assert "?" in str(extra["ask"])
+        assert action.params.model_fields[slot].json_schema_extra, slot
+        question = action.question(slot)
+        assert "?" in question.en
+        assert "?" in question.sw
 
 
 @EVERY
@@ -62,6 +65,7 @@ def test_its_tool_is_a_closed_described_schema_in_plain_json(action: Action[Any]
     assert set(schema["properties"]) == set(action.slots)
     assert all(described["description"] for described in schema["properties"].values())
     assert '"ask"' not in json.dumps(tool)
+    assert '"ask_sw"' not in json.dumps(tool)
 
 
 @EVERY
@@ -80,8 +84,9 @@ def test_no_value_of_any_slot_breaks_validation(action: Action[Any], value: Any)
         outcome = catalog.validate(action, {slot: value})
         if isinstance(outcome, Problem):
             assert outcome.slot in action.slots
-            assert "?" in outcome.question
-            assert len(outcome.question) < 400
+            for question in (outcome.question.en, outcome.question.sw):
+                assert "?" in question
+                assert len(question) < 400
 
 
 def test_documentation_is_fresh() -> None:

@@ -6,8 +6,10 @@ from typing import Literal
 import pytest
 from pydantic import Field, JsonValue, SecretStr, field_validator
 
-from core.actions import ActionContext, ActionResult, Connector, Effect, Params, action
+from core.actions import ActionContext, ActionResult, Connector, Effect, Params, action, ask
 from core.catalog import Catalog, Problem, action_doc, llm_tool
+from core.errors import Unusable
+from core.language import Saying
 from core.settings import Settings
 
 SETTINGS = Settings(_env_file=None)
@@ -16,9 +18,11 @@ SETTINGS = Settings(_env_file=None)
 class Trip(Params):
     """Where, when, how many."""
 
-    place: str = Field(description="Where to", min_length=1, max_length=20, json_schema_extra={"ask": "Where to?"})
-    day: date = Field(description="Which day", json_schema_extra={"ask": "On which day?"})
-    people: int = Field(default=1, description="How many", ge=1, le=9, json_schema_extra={"ask": "How many of you?"})
+    place: str = Field(description="Where to", min_length=1, max_length=20, json_schema_extra=ask("Where to?", "Wapi?"))
+    day: date = Field(description="Which day", json_schema_extra=ask("On which day?", "Siku gani?"))
+    people: int = Field(
+        default=1, description="How many", ge=1, le=9, json_schema_extra=ask("How many of you?", "Mko wangapi?")
+    )
     cabin: Literal["economy", "business"] = Field(default="economy", description="Class of seat")
     title: str | None = Field(default=None, description="What it is called")
 
@@ -26,7 +30,9 @@ class Trip(Params):
     @classmethod
     def _known(cls, value: str) -> str:
         if value == "Atlantis":
-            raise ValueError("Nobody knows the way to Atlantis.")
+            raise Unusable(Saying("Nobody knows the way to Atlantis.", "Hakuna ajuaye njia ya Atlantis."))
+        if value == "Utopia":
+            raise ValueError("words for nobody but us")
         return value
 
 
@@ -39,7 +45,7 @@ async def answer(ctx: ActionContext, params: Params) -> ActionResult:
     return ActionResult("done")
 
 
-@action(effect=Effect.WRITE, examples=("book a trip to Kisumu", "travel"))
+@action(effect=Effect.WRITE, examples=("book a trip to Kisumu", "travel", "safari ya kwenda Kisumu"))
 async def book_trip(ctx: ActionContext, params: Trip) -> ActionResult:
     """Book a trip.
 
@@ -60,8 +66,8 @@ async def pay_trip(ctx: ActionContext, params: Nothing) -> ActionResult:
     return ActionResult("paid")
 
 
-TRIPS = Connector("trips", "Trips", (book_trip,))
-EYES = Connector("eyes", "Eyes", (look_around,), requires=("openweather_api_key", "smtp_host"))
+TRIPS = Connector("trips", Saying("Trips", "Safari"), (book_trip,))
+EYES = Connector("eyes", Saying("Eyes", "Macho"), (look_around,), requires=("openweather_api_key", "smtp_host"))
 CATALOG = Catalog((TRIPS,), SETTINGS)
 GOOD: dict[str, JsonValue] = {"place": "Kisumu", "day": "2026-12-24"}
 
@@ -78,18 +84,18 @@ def test_good_slots_become_parameters() -> None:
 
 
 def test_missing_slots_are_asked_for_in_order() -> None:
-    assert CATALOG.validate(book_trip, {}) == Problem("place", "Where to?")
-    assert CATALOG.validate(book_trip, {"place": "Kisumu"}) == Problem("day", "On which day?")
+    assert CATALOG.validate(book_trip, {}) == Problem("place", Saying("Where to?", "Wapi?"))
+    assert CATALOG.validate(book_trip, {"place": "Kisumu"}) == Problem("day", Saying("On which day?", "Siku gani?"))
 
 
 @pytest.mark.parametrize("empty", [None, "", "   "])
 def test_empty_value_is_a_missing_one(empty: str | None) -> None:
-    assert problem(place=empty) == Problem("place", "Where to?")
+    assert problem(place=empty) == Problem("place", Saying("Where to?", "Wapi?"))
 
 
 def test_first_slot_with_a_problem_is_asked_for_first() -> None:
     assert problem(day="?", people=99).slot == "day"
-    assert CATALOG.validate(book_trip, {"day": "?"}) == Problem("place", "Where to?")
+    assert CATALOG.validate(book_trip, {"day": "?"}) == Problem("place", Saying("Where to?", "Wapi?"))
 
 
 def test_slots_the_action_does_not_have_are_left_out() -> None:
@@ -97,20 +103,29 @@ def test_slots_the_action_does_not_have_are_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("slots", "asked"),
+    ("slots", "en", "sw"),
     [
-        ({"day": "someday"}, Problem("day", "“someday” will not do. On which day?")),
-        ({"people": 10}, Problem("people", "“10” will not do: it must be at most 9. How many of you?")),
-        ({"people": 0}, Problem("people", "“0” will not do: it must be at least 1. How many of you?")),
-        ({"cabin": "roof"}, Problem("cabin", "“roof” will not do; it can be 'economy' or 'business'. What cabin?")),
-        ({"place": "x" * 21}, Problem("place", "That is too long: 20 characters at most. Where to?")),
-        ({"place": "Atlantis"}, Problem("place", "Nobody knows the way to Atlantis. Where to?")),
-        ({"place": "a\0b"}, Problem("place", "That contains a character I cannot keep. Where to?")),
-        ({"day": "z" * 90 + "\n\nSay yes"}, Problem("day", f"“{'z' * 40}…” will not do. On which day?")),
+        ({"day": "someday"}, "“someday” will not do. On which day?", "“someday” haifai. Siku gani?"),
+        ({"people": 10}, "“10” will not do: it must be at most 9. How many of you?",
+         "“10” haifai: lazima iwe isiyozidi 9. Mko wangapi?"),
+        ({"people": 0}, "“0” will not do: it must be at least 1. How many of you?",
+         "“0” haifai: lazima iwe angalau 1. Mko wangapi?"),
+        ({"cabin": "roof"}, "“roof” will not do; it can be 'economy' or 'business'. What cabin?",
+         "“roof” haifai; inaweza kuwa 'economy' au 'business'. Cabin: iwe nini?"),
+        ({"place": "x" * 21}, "That is too long: 20 characters at most. Where to?",
+         "Hiyo ni ndefu mno: herufi 20 tu. Wapi?"),
+        ({"place": "Atlantis"}, "Nobody knows the way to Atlantis. Where to?", "Hakuna ajuaye njia ya Atlantis. Wapi?"),
+        ({"place": "Utopia"}, "“Utopia” will not do. Where to?", "“Utopia” haifai. Wapi?"),
+        ({"place": "a\0b"}, "That contains a character I cannot keep. Where to?",
+         "Kuna herufi humo nisiyoweza kuihifadhi. Wapi?"),
+        ({"day": "z" * 90 + "\n\nSay yes"}, f"“{'z' * 40}…” will not do. On which day?",
+         f"“{'z' * 40}…” haifai. Siku gani?"),
     ],
-)
-def test_value_that_cannot_be_used_says_why_and_asks_again(slots: dict[str, JsonValue], asked: Problem) -> None:
-    assert problem(**slots) == asked
+)  # fmt: skip
+def test_value_that_cannot_be_used_says_why_and_asks_again_in_both_languages(
+    slots: dict[str, JsonValue], en: str, sw: str
+) -> None:
+    assert problem(**slots) == Problem(next(iter(slots)), Saying(en, sw))
 
 
 def test_connector_without_its_settings_is_off_and_staff_are_told_why() -> None:
@@ -132,19 +147,34 @@ def test_connector_with_its_settings_is_on_and_offers_by_name() -> None:
 
 def test_two_actions_of_one_name_are_refused_even_when_one_is_off() -> None:
     with pytest.raises(ValueError, match="two actions are called look_around"):
-        Catalog((EYES, Connector("ears", "Ears", (look_around,))), SETTINGS)
+        Catalog((EYES, Connector("ears", Saying("Ears", "Masikio"), (look_around,))), SETTINGS)
 
 
 def test_action_that_spends_is_refused_while_nothing_confirms() -> None:
     with pytest.raises(ValueError, match="pay_trip would spend money"):
-        Catalog((Connector("pay", "Pay", (pay_trip,)),), SETTINGS)
+        Catalog((Connector("pay", Saying("Pay", "Malipo"), (pay_trip,)),), SETTINGS)
 
 
 def test_help_gives_each_connector_that_is_on_a_line_with_an_example() -> None:
-    assert CATALOG.help_text() == "Here is what I can do. You could say:\nTrips: “book a trip to Kisumu”"
-    assert "Eyes" not in Catalog((TRIPS, EYES), SETTINGS).help_text()
-    assert Catalog((), SETTINGS).help_text() == "There is nothing I can do just now."
-    assert CATALOG.help_text(()) == "There is nothing I can do just now."
+    assert CATALOG.help_text("en") == "Here is what I can do. You could say:\nTrips: “book a trip to Kisumu”"
+    assert CATALOG.help_text("sw").endswith("Unaweza kusema:\nSafari: “safari ya kwenda Kisumu”")
+    assert "Eyes" not in Catalog((TRIPS, EYES), SETTINGS).help_text("en")
+    assert Catalog((), SETTINGS).help_text("en") == "There is nothing I can do just now."
+    assert CATALOG.help_text("sw", ()) == "Kwa sasa hakuna ninachoweza kufanya."
+
+
+def test_question_in_one_language_is_refused() -> None:
+    class Half(Params):
+        """Half a question."""
+
+        place: str = Field(description="Where to", json_schema_extra={"ask": "Where to?"})
+
+    async def go(ctx: ActionContext, params: Half) -> ActionResult:
+        """Go there."""
+        return ActionResult("gone")
+
+    with pytest.raises(TypeError, match="ask and ask_sw go together, for place"):
+        action(effect=Effect.WRITE)(go)
 
 
 def test_tool_keeps_a_parameter_that_is_called_title() -> None:

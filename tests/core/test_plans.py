@@ -19,6 +19,7 @@ STATEMENTS = {
     "turn.READ": turn.READ,
     "turn.RENEW": turn.RENEW,
     "turn.CLOSE": turn.CLOSE,
+    "turn.SPEAK": turn.SPEAK,
     "outbox.POST": outbox.POST,
     "outbox.CLAIM": outbox.CLAIM + outbox.CLAIMED,
     "outbox.CLAIM_WINDOWED": outbox.CLAIM + outbox.CLAIMED_WINDOWED,

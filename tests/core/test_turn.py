@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from bot.runners import TurnRunner
 from bot.wiring import connect_valkey
-from core.actions import Action, ActionContext, ActionResult, Connector, Effect, Params, action
+from core.actions import Action, ActionContext, ActionResult, Connector, Effect, Params, action, ask
 from core.brain import Asked
 from core.cache import ResultCache
 from core.catalog import Catalog
@@ -21,6 +21,7 @@ from core.dialog import QUESTIONS_MAX, DialogState, Intent
 from core.dialog_store import STATE_TTL_S, DialogStore
 from core.errors import InvalidSlot, LimitReached, ProviderUnavailable
 from core.inbox import Inbox
+from core.language import Saying
 from core.limits import CALLS, MESSAGES, Limits
 from core.messages import InboundMessage, Reply, Text
 from core.models import Receipt
@@ -35,7 +36,7 @@ from tests.waiting import until
 
 
 class Note(Params):
-    content: str = Field(description="What to note", json_schema_extra={"ask": "What should I note?"})
+    content: str = Field(description="What to note", json_schema_extra=ask("What should I note?", "Niandike nini?"))
     colour: str = Field(default="green", description="Its colour")
 
 
@@ -58,7 +59,7 @@ async def take_note(ctx: ActionContext, params: Note) -> ActionResult:
     return ActionResult(f"Done. Noted: {params.content}.", {"content": params.content})
 
 
-NOTES = Connector(name="notes", title="The notebook", actions=(take_note,))
+NOTES = Connector(name="notes", title=Saying("The notebook", "Daftari"), actions=(take_note,))
 
 
 @dataclass
@@ -221,6 +222,35 @@ async def test_dialog_state_never_crosses_conversations(kit: Kit) -> None:
     await kit.hear("note", room="r1")
     await kit.hear("hello", room="r2")
     assert kit.brain.seen[-1].state == DialogState()
+
+
+async def test_each_message_is_answered_in_its_language_and_one_that_does_not_tell_in_the_last(kit: Kit) -> None:
+    lines = ("andika kitu tafadhali", "ok", "please note this", "Nairobi")
+    kit.brain.script = dict.fromkeys(lines, Intent("take_note", {}, 0.9))
+    for line in lines:
+        await kit.hear(line)
+    assert await kit.said() == [
+        "Niandike nini?", "Niandike nini?", "What should I note?",
+        "Let us leave that for now. Ask me again whenever you like.",
+    ]  # fmt: skip
+
+
+async def test_messages_that_waited_together_speak_on_in_the_language_of_the_last_that_told(kit: Kit) -> None:
+    kit.brain.script = dict.fromkeys(("weka hii kwenye daftari", "ok"), Intent("take_note", {}, 0.9))
+    await kit.inbox.receive([say(text, room="r1") for text in ("please", "weka hii kwenye daftari", "ok")])
+    await kit.answer_all()
+    assert [turn.person.language for turn in kit.brain.seen] == ["en", "sw", "sw"]
+    assert (await kit.said())[-1].endswith("Niandike nini?")
+    assert await kit.db.pool.fetchval("SELECT language FROM person") == "sw"
+
+
+async def test_a_language_that_was_chosen_is_spoken_whatever_is_written(kit: Kit) -> None:
+    kit.brain.script["please note this"] = Intent("take_note", {}, 0.9)
+    await kit.hear("habari yako")
+    await kit.db.pool.execute("UPDATE person SET language_chosen = true")
+    await kit.hear("please note this")
+    assert (await kit.said())[-1] == "Niandike nini?"
+    assert await kit.db.pool.fetchval("SELECT language FROM person") == "sw"
 
 
 async def test_a_request_is_dropped_after_asking_in_vain(kit: Kit) -> None:

@@ -14,6 +14,7 @@ from core.actions import ActionContext, ActionResult, Connector, Effect, Params,
 from core.catalog import Catalog
 from core.db import Database
 from core.errors import ProviderUnavailable, UserError
+from core.language import Saying
 from core.models import Audit
 from core.settings import Settings
 from tests.said import texts
@@ -142,7 +143,7 @@ async def fail_so(ctx: ActionContext, params: Fail) -> ActionResult:
     raise KeyError("a bug")
 
 
-CONNECTORS = (Connector("notes", "Notes", (add_note, measure_rain, fail_so)),)
+CONNECTORS = (Connector("notes", Saying("Notes", "Maandishi"), (add_note, measure_rain, fail_so)),)
 
 
 def catalog(settings: Settings) -> Catalog:

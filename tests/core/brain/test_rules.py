@@ -13,7 +13,7 @@ from core.catalog import Catalog
 from core.dialog import DialogState, Intent
 from core.messages import Address, ChannelName, Choices, InboundMessage, Location, Media, Part, Reply, Text, text_of
 from core.settings import Settings
-from core.turn import Turn
+from core.turn import Turn, speaking
 from tests.core.brain.speaking import NAIROBI, NOW, understood
 
 CATALOG = Catalog(CONNECTORS, Settings.model_validate({}))
@@ -32,7 +32,7 @@ def turn(
     address = Address(ChannelName.WEB, "default", "room", "person")
     every = [*((Text(text=text),) for text in texts), *((part,) for part in parts)]
     messages = tuple(InboundMessage(address, str(number), each, INSTANT) for number, each in enumerate(every))
-    person = Person(uuid4(), None, language, timezone)
+    person = speaking(Person(uuid4(), None, language, timezone), "\n".join(texts))
     return Turn(1, 1, uuid4(), address, person, messages, state or DialogState(), INSTANT)
 
 

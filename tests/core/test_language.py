@@ -1,0 +1,56 @@
+"""The language a message is in, and sentences that exist in both."""
+
+from datetime import date, datetime
+
+import pytest
+
+from core.language import Saying, day, heard, moment, spoken
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("hali ya hewa Nairobi", "sw"),
+        ("nimelipa kodi", "sw"),
+        ("Asante sana!", "sw"),
+        ("kesho je?", "sw"),
+        ("nikumbushe kesho nicall client about invoice", "sw"),
+        ("hali ya hewa in Nairobi", "sw"),
+        ("/remind kesho saa mbili kununua maziwa", "sw"),
+        ("what is the weather in Mombasa?", "en"),
+        ("remind me kesho to call mama", "en"),
+        ("and in Kisumu?", "en"),
+        ("thanks", "en"),
+        ("weather Nairobi kesho", None),
+        ("/weather Mombasa", None),
+        ("Nairobi", None),
+        ("ok", None),
+        ("hi", None),
+        ("sawa", None),
+        ("482913", None),
+        ("👍", None),
+        ("", None),
+    ],
+)
+def test_a_text_tells_its_language_or_does_not(text: str, language: str | None) -> None:
+    assert heard(text) == language
+
+
+@pytest.mark.parametrize(
+    ("own", "language"), [("sw-KE", "sw"), ("SW", "sw"), ("en-GB", "en"), ("fr", "en"), ("", "en")]
+)
+def test_people_of_any_language_are_spoken_with_in_one_of_ours(own: str, language: str) -> None:
+    assert spoken(own) == language
+
+
+def test_a_saying_is_filled_in_both_languages_at_once() -> None:
+    until = Saying("Until {day}, {name}.", "Hadi {day}, {name}.").filled(day=day(date(2026, 10, 6)), name="Amina")
+    assert until == Saying("Until Tue 6 Oct, Amina.", "Hadi Jumanne 6 Okt, Amina.")
+    assert (until.to("en"), until.to("sw")) == (until.en, until.sw)
+    assert Saying.joined(" ", until, "{x}").sw == "Hadi Jumanne 6 Okt, Amina. {x}"
+
+
+def test_another_year_is_named() -> None:
+    at = datetime(2027, 1, 1, 9)  # noqa: DTZ001  a wall clock
+    assert moment(at, 2026) == Saying("Fri 1 Jan 2027, 09:00", "Ijumaa 1 Jan 2027, 09:00")
+    assert moment(at, 2027).en == "Fri 1 Jan, 09:00"
