@@ -37,7 +37,7 @@ PATHS = {"twilio": "/Messages.json$", "whatsapp": "/messages$", "telegram": "sen
 UPLOADS = "/media$"
 PDF = b"%PDF-1.7\n1 0 obj\n<<>>\nendobj\ntrailer\n<<>>\n%%EOF\n"
 
-_people = itertools.count(os.getpid() * 10_000)
+_people = itertools.count(os.getpid() * 10_000 + 5_000)
 
 
 def picture(side: int = 64) -> bytes:
