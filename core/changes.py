@@ -26,6 +26,8 @@ EMOJI_MAX = 16
 """How many reactions of one person under one message are kept."""
 BEGUN_MAX = 3
 """A turn that was begun this often is answered as it is, so that editing without end cannot exhaust its attempts."""
+REACTIONS = ("👍", "❤️", "😂", "😮", "😢", "🙏")
+"""What may be put under any message of the web; besides these, what somebody put there."""
 STEPS_MAX = 100
 """How many messages of a turn have actions: as many as it reads."""
 
@@ -36,6 +38,9 @@ State = Literal["applied", "overtaken", "refused", "unknown"]
 @dataclass(frozen=True, slots=True)
 class Change:
     """One change by `author`, in `author.room`. `parts` are what an edit leaves, `emoji` what a reaction leaves.
+
+    Where a reaction is a `step`, its `emoji` is put beside what the person put there before, or taken back; then the
+    order of arrival counts, and the message is known by its number `seq`.
 
     `target` is the event id of the message; where a provider numbers events and messages apart, a colon and the
     message's own id, in which its event id ends. `sent_at` is by the provider's clock.
@@ -48,13 +53,16 @@ class Change:
     sent_at: datetime
     parts: tuple[Part, ...] = ()
     emoji: tuple[str, ...] = ()
+    step: Literal["add", "take"] | None = None
+    seq: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Changed:
     """What became of a change. `new` is False for an event id seen before, `seq` the number of the message it named.
 
-    overtaken: a later change of the provider's was here first. refused: not the author's. unknown: no such message.
+    overtaken: a later change of the provider's was here first, or it was so already. refused: not the author's, or no
+    reaction for this message. unknown: no such message.
     """
 
     state: State
@@ -87,6 +95,10 @@ SELECT m.id, m.seq, m.identity_id, m.turn_id, m.deleted_at
 FROM outbox o JOIN message m ON m.id = o.id
 WHERE o.provider_message_id = ltrim($2, ':') AND o.conversation_id = $1
 ORDER BY m.seq DESC LIMIT 1
+"""
+
+FIND_NUMBERED = """
+SELECT m.id, m.seq, m.identity_id, m.turn_id, m.deleted_at FROM message m WHERE m.conversation_id = $1 AND m.seq = $2
 """
 
 OVERTAKEN = """
@@ -197,6 +209,8 @@ async def apply(db: Database, change: Change) -> Changed:
 
 async def _find(connection: Any, conversation_id: UUID, change: Change) -> Any:
     """The message that changed, or None. Nobody but us changes what we said; people only react to it."""
+    if change.seq is not None:
+        return await connection.fetchrow(FIND_NUMBERED, conversation_id, change.seq)
     found = await connection.fetchrow(FIND_INBOUND, conversation_id, change.target, LOOK_BACK_MAX)
     if found is None and change.kind == "reaction":
         found = await connection.fetchrow(FIND_OUTBOUND, conversation_id, change.target)
@@ -207,14 +221,13 @@ async def _carry_out(connection: Any, change: Change, message: Any, identity_id:
     if identity_id is None or (change.kind != "reaction" and message["identity_id"] != identity_id):
         return "refused"
     key = message["id"], change.kind, identity_id, change.sent_at, change.event_id
-    if await connection.fetchval(OVERTAKEN, *key):
+    if change.step is None and await connection.fetchval(OVERTAKEN, *key):
+        return "overtaken"
+    if message["deleted_at"] is not None:
         return "overtaken"
     match change.kind:
         case "reaction":
-            await _react(connection, change, message["id"], identity_id)
-            return "applied"
-        case _ if message["deleted_at"] is not None:
-            return "overtaken"
+            return await _react(connection, change, message["id"], identity_id)
         case "edit":
             await _let_go_of_files(connection, message, change.parts)
             await fetching.note(connection, [(message["conversation_id"], message["seq"], change.parts)])
@@ -232,6 +245,7 @@ async def _carry_out(connection: Any, change: Change, message: Any, identity_id:
                 message["id"],
                 change.sent_at,
             )
+            await connection.execute("DELETE FROM reaction WHERE message_id = $1", message["id"])
             # What was understood of it would repeat its words to staff.
             await connection.execute("UPDATE turn SET intent = NULL, slots = NULL WHERE id = $1", message["turn_id"])
     begun = [f"turn:{message['turn_id']}:{number}" for number in range(1, STEPS_MAX + 1)]
@@ -247,17 +261,31 @@ async def _let_go_of_files(connection: Any, message: Any, left: tuple[Part, ...]
         await connection.fetch(GONE, list(gone))
 
 
-async def _react(connection: Any, change: Change, message_id: int, identity_id: UUID) -> None:
-    if not change.emoji:
+async def _react(connection: Any, change: Change, message_id: int, identity_id: UUID) -> State:
+    rows = await connection.fetch("SELECT identity_id, emoji FROM reaction WHERE message_id = $1", message_id)
+    mine: list[str] = next((row["emoji"] for row in rows if row["identity_id"] == identity_id), [])
+    left = list(change.emoji)
+    match change.step:
+        case "add":
+            known = {*REACTIONS, *(one for row in rows for one in row["emoji"])}
+            left = [*mine, *(one for one in change.emoji if one not in mine)]
+            if not known.issuperset(change.emoji) or len(left) > EMOJI_MAX:
+                return "refused"
+        case "take":
+            left = [one for one in mine if one not in change.emoji]
+    if change.step is not None and left == mine:
+        return "overtaken"
+    if not left:
         await connection.execute(
             "DELETE FROM reaction WHERE message_id = $1 AND identity_id = $2", message_id, identity_id
         )
-        return
+        return "applied"
     await connection.execute(
         "INSERT INTO reaction (message_id, identity_id, emoji, reacted_at) VALUES ($1, $2, $3, $4)"
-        " ON CONFLICT (message_id, identity_id) DO UPDATE SET emoji = excluded.emoji, reacted_at = excluded.reacted_at",
+        " ON CONFLICT (message_id, identity_id) DO UPDATE SET emoji = excluded.emoji",
         message_id,
         identity_id,
-        list(change.emoji),
+        left,
         change.sent_at,
     )
+    return "applied"

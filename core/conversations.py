@@ -27,7 +27,11 @@ THREAD_MAX = 1_000
 READ_TIMEOUT_S = 4.0
 """A read that takes longer is given up: somebody is waiting for it."""
 
-MESSAGE = f"m.seq, m.direction, {COLUMNS}, m.created_at, m.reply_to, m.edited_at, m.deleted_at, m.turn_id"
+REACTED = """(SELECT jsonb_agg(jsonb_build_array(r.emoji, r.identity_id, i.provider_id)
+                          ORDER BY r.reacted_at, r.identity_id)
+        FROM (SELECT * FROM reaction r WHERE r.message_id = m.id OFFSET 0) r
+        CROSS JOIN LATERAL (SELECT provider_id FROM identity i WHERE i.id = r.identity_id OFFSET 0) i) AS reacted"""
+MESSAGE = f"m.seq, m.direction, {COLUMNS}, m.created_at, m.reply_to, m.edited_at, m.deleted_at, m.turn_id, {REACTED}"
 
 HISTORY = f"""
 SELECT {MESSAGE} FROM message m WHERE m.conversation_id = $1 AND m.seq > $2 ORDER BY m.seq LIMIT $3
@@ -81,7 +85,7 @@ WHERE channel = $1 AND account = $2 AND room = ANY($3::text[])
 
 
 CHANGES = f"""
-SELECT c.number, {MESSAGE}
+SELECT c.number, c.kind, {MESSAGE}
 FROM (SELECT * FROM change WHERE conversation_id = $1 AND number > $2 ORDER BY number LIMIT $3) c
 CROSS JOIN LATERAL (SELECT * FROM message m WHERE m.id = c.message_id OFFSET 0) m
 ORDER BY c.number
@@ -89,11 +93,20 @@ ORDER BY c.number
 
 
 @dataclass(frozen=True, slots=True)
+class Reaction:
+    """An emoji that somebody put under a message: by their identity, and their id at the provider."""
+
+    emoji: str
+    identity_id: UUID
+    provider_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class StoredMessage:
     """One message as it is stored; `inbound` ones are the person's and carry the provider's `event_id`.
 
     `author` is the member of staff who wrote it, `identity_id` the person. A deleted one has no parts any more. One
-    that is not `to_bot` was said to the others in the room.
+    that is not `to_bot` was said to the others in the room. Whoever reacted first comes first.
     """
 
     seq: int
@@ -107,6 +120,7 @@ class StoredMessage:
     deleted_at: datetime | None = None
     identity_id: UUID | None = None
     to_bot: bool = True
+    reactions: tuple[Reaction, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,12 +187,12 @@ async def thread(db: Database, conversation_id: UUID, seq: int) -> list[StoredMe
 
 async def changed(
     db: Database, conversation_id: UUID, *, since: int, limit: int = HISTORY_PAGE
-) -> list[tuple[int, StoredMessage]]:
-    """The changes after number `since`, oldest first: each with its message as it is now. Raises StoreUnavailable."""
+) -> list[tuple[int, str, StoredMessage]]:
+    """The changes after number `since`, oldest first: number, kind, message as it is now. Raises StoreUnavailable."""
     async with reading(db) as connection:
         rows = await connection.fetch(CHANGES, conversation_id, since, min(limit, HISTORY_PAGE))
         messages = await _stored(db, connection, rows)
-    return [(row["number"], message) for row, message in zip(rows, messages, strict=True)]
+    return [(row["number"], row["kind"], message) for row, message in zip(rows, messages, strict=True)]
 
 
 async def _stored(db: Database, connection: Any, rows: Sequence[Any]) -> list[StoredMessage]:
@@ -197,6 +211,11 @@ async def _stored(db: Database, connection: Any, rows: Sequence[Any]) -> list[St
             row["created_at"] if parts is None and row["deleted_at"] is None else row["deleted_at"],
             row["identity_id"],
             row["turn_id"] is not None,
+            tuple(
+                Reaction(emoji, UUID(identity), provider_id)
+                for put, identity, provider_id in row["reacted"] or ()
+                for emoji in put
+            ),
         )
         for row, parts in zip(rows, said, strict=True)
     ]

@@ -537,7 +537,7 @@ class Reaction(Base):
     message_id: Mapped[int] = mapped_column(ForeignKey("message.id"), primary_key=True)
     identity_id: Mapped[UUID] = mapped_column(ForeignKey("identity.id"), primary_key=True)
     emoji: Mapped[list[Any]] = mapped_column(doc="texts, in the order the provider gives them")
-    reacted_at: Mapped[datetime]
+    reacted_at: Mapped[datetime] = mapped_column(doc="when they put the first there")
 
 
 class Outbox(Base):

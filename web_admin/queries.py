@@ -33,6 +33,7 @@ from core.models import (
     OptOut,
     Outbox,
     Person,
+    Reaction,
     Turn,
 )
 
@@ -45,6 +46,8 @@ SEALED_AS = frozenset({"conversation_id", "sealed", "event_id", "dedup_key", "id
 ERASED = "This note was erased."
 STEPS_MAX = 2_000
 """Of what providers said of the messages of one page: a few for each piece."""
+REACTIONS_MAX = 2_000
+"""Of people who reacted to the messages of one page."""
 NOTES_MAX = 200
 """Notes of staff shown with one page of a conversation, the newest."""
 SHOWN = ("", "waiting", "mine", "trouble")
@@ -542,6 +545,15 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Reacted:
+    """An emoji under a message: how many put it there, and what those are called whose name is known."""
+
+    emoji: str
+    count: int
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Stored:
     """One message as stored, and how its delivery or its turn stands."""
 
@@ -568,6 +580,7 @@ class Stored:
     pieces: int = 1
     """How many messages of the provider's it was, as far as they have been sent."""
     steps: tuple[Step, ...] = ()
+    reactions: tuple[Reacted, ...] = ()
 
 
 def _messages(conversation_id: UUID, upto: int | None) -> Select[*tuple[Any, ...]]:
@@ -603,7 +616,9 @@ async def thread_state(session: AsyncSession, conversation_id: UUID) -> str:
     rows = await session.execute(_messages(conversation_id, None).limit(THREAD_PAGE))
     newest_note = select(func.max(Note.id)).where(Note.conversation_id == conversation_id).scalar_subquery()
     # With the room's keys its words may be gone, and with them what the page shows.
-    kept = await session.execute(select(newest_note, Conversation.epoch).where(Conversation.id == conversation_id))
+    kept = await session.execute(
+        select(newest_note, Conversation.epoch, Conversation.changes).where(Conversation.id == conversation_id)
+    )
     return "\n".join("|".join(str(value) for value in row) for row in [*rows, *kept])
 
 
@@ -639,7 +654,8 @@ async def thread(session: AsyncSession, conversation_id: UUID, upto: int | None)
         connection, [(conversation_id, sealed.as_slots(row["turn_id"] or 0), row["slots"]) for row in rows]
     )
     steps = await _steps(session, [row["id"] for row in rows])
-    found = [_stored(*one, steps) for one in zip(rows, said, slots, strict=True)]
+    reactions = await _reactions(session, [row["id"] for row in rows])
+    found = [_stored(*one, steps, reactions) for one in zip(rows, said, slots, strict=True)]
     return found[::-1]
 
 
@@ -660,6 +676,25 @@ async def _steps(session: AsyncSession, ids: Sequence[int]) -> dict[int, tuple[S
         step = Step(one.piece, one.status, one.at, one.error)
         found[one.outbox_id] = (*found.get(one.outbox_id, ()), step)
     return found
+
+
+async def _reactions(session: AsyncSession, ids: Sequence[int]) -> dict[int, tuple[Reacted, ...]]:
+    """What people put under these messages, each emoji of a message once, the first first."""
+    statement = (
+        select(Reaction.message_id, Reaction.emoji, func.coalesce(Person.name, Identity.display_name))
+        .join(Identity, Identity.id == Reaction.identity_id)
+        .join(Person, Person.id == Identity.person_id)
+        .where(Reaction.message_id.in_(ids))
+        .order_by(Reaction.message_id, Reaction.reacted_at, Reaction.identity_id)
+        .limit(REACTIONS_MAX)
+    )
+    found: dict[int, dict[str, Reacted]] = {}
+    for message_id, put, name in await session.execute(statement):
+        under = found.setdefault(message_id, {})
+        for emoji in put:
+            so_far = under.get(emoji, Reacted(emoji, 0, ()))
+            under[emoji] = Reacted(emoji, so_far.count + 1, (*so_far.names, *([name] if name else [])))
+    return {message_id: tuple(under.values()) for message_id, under in found.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -716,11 +751,18 @@ async def canned_replies(session: AsyncSession) -> Sequence[CannedReply]:
     return (await session.scalars(select(CannedReply).order_by(CannedReply.shortcut))).all()
 
 
-def _stored(row: RowMapping, json: bytes | None, slots: bytes | None, steps: Mapping[int, tuple[Step, ...]]) -> Stored:
+def _stored(
+    row: RowMapping,
+    json: bytes | None,
+    slots: bytes | None,
+    steps: Mapping[int, tuple[Step, ...]],
+    reactions: Mapping[int, tuple[Reacted, ...]],
+) -> Stored:
     """A message from its row; its parts are None for kinds that this version does not know, and none once erased."""
     shown = {name: value for name, value in row.items() if name not in (*SEALED_AS, "told")}
     shown["pieces"] = row["pieces"] or 1
     shown["steps"] = steps.get(row["id"], ())
+    shown["reactions"] = reactions.get(row["id"], ())
     shown["intent"] = sealed.with_slots(row["intent"], slots)
     if json is None:
         return Stored(**shown | {"parts": (), "deleted_at": row["deleted_at"] or row["created_at"]})

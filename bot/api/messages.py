@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Annotated, Literal
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import orjson
 from aiohttp import hdrs, web
@@ -13,7 +13,7 @@ from bot.api.endpoint import SECURITY, Answer, Asked, Call, Endpoint, Given, Ref
 from bot.api.rooms import ROOM
 from bot.api.rooms import told as room_told
 from channels.web import frames
-from channels.web.frames import CID, FILE, FILES_MAX, SEQ_MAX
+from channels.web.frames import CID, EMOJI_CHARS_MAX, FILE, FILES_MAX, SEQ_MAX
 from core import conversations, rooms
 from core.conversations import HISTORY_PAGE, THREAD_MAX, StoredMessage
 from core.messages import TEXT_CHARS_MAX, Choices, Part, Text, text_of
@@ -84,6 +84,15 @@ class Format(Asked):
     format: Literal["md", "json"] = "md"
 
 
+class Reaction(Told):
+    """An emoji under a message: how many put it there, whether you did, and the names of the first ten."""
+
+    emoji: str
+    count: int
+    mine: bool
+    names: list[str]
+
+
 class Message(Told):
     """A message; a deleted one has no parts."""
 
@@ -99,6 +108,7 @@ class Message(Told):
     at: datetime
     edited: bool
     deleted: bool
+    reactions: list[Reaction]
 
 
 class Messages(Told):
@@ -147,6 +157,7 @@ class _Here:
                 "seq": frame["seq"], "id": frame["cid"], "from": frame["from"], "member": frame.get("member"),
                 "author": frame.get("author"), "parts": frame["parts"] + choices, "reply_to": frame["reply_to"],
                 "at": frame["at"], "edited": frame.get("edited", False), "deleted": frame.get("deleted", False),
+                "reactions": frame.get("reactions", []),
             }
         )  # fmt: skip
 
@@ -237,6 +248,26 @@ async def _change(call: Call, kind: Literal["edit", "delete"], parts: tuple[Part
     cid = f"api-{kind}-{call.seq}-{int(call.now.timestamp() * 1_000_000)}"
     await channel.change(rooms.name_of(call.room_id), call.place.visitor, cid, call.seq, kind, parts)
     here = await _here(call)
+    return 200, here.told(await _message(call, here))
+
+
+async def react(call: Call) -> Answer:
+    """Put an emoji under a message."""
+    return await _react(call, on=True)
+
+
+async def take_back(call: Call) -> Answer:
+    """Take an emoji of the caller's back."""
+    return await _react(call, on=False)
+
+
+async def _react(call: Call, *, on: bool) -> Answer:
+    here = await _here(call)
+    emoji = call.request.match_info["emoji"]
+    if len(emoji) > EMOJI_CHARS_MAX:
+        raise Refuse(422, "emoji", "That is no emoji.")
+    cid, visitor = f"api-reaction-{uuid4().hex}", call.place.visitor
+    await call.services.web.react(here.name, visitor, cid, call.seq, emoji, on=on)
     return 200, here.told(await _message(call, here))
 
 
@@ -344,12 +375,15 @@ def markdown(message: Message, parts: tuple[Part, ...]) -> str:
 
 MESSAGES = f"{ROOM}messages/"
 MESSAGE = f"{MESSAGES}{{msg_id}}/"
+REACTION = f"{MESSAGE}reactions/{{emoji}}/"
 
 ENDPOINTS = (
     Endpoint("GET", MESSAGES, "A page of messages, oldest first", page, Messages, query=Paging),
     Endpoint("POST", MESSAGES, "Post a message; 200 where it was posted before", post, Message, NewMessage, status=201),
     Endpoint("PATCH", MESSAGE, "Edit your own message", edit, Message, NewWords),
     Endpoint("DELETE", MESSAGE, "Delete your own message", delete, status=204),
+    Endpoint("PUT", REACTION, "Put an emoji under a message; once, however often", react, Message),
+    Endpoint("DELETE", REACTION, "Take an emoji of yours back", take_back, Message),
     Endpoint("GET", f"{MESSAGE}replies/", "What answers a message directly", replies, Messages, query=After),
     Endpoint("POST", f"{MESSAGE}replies/", "Answer a message", reply, Message, NewReply, status=201),
     Endpoint("GET", f"{MESSAGE}thread/", "The thread a message is in", thread, Thread),

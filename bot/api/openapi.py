@@ -64,7 +64,8 @@ def describe(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
 
 
 def _operation(one: Endpoint, known: Any, schemas: dict[str, Any]) -> dict[str, Any]:
-    kinds = {"id": {"type": "string", "format": "uuid"}, "member": {"type": "string", "format": "uuid"}}
+    id_ = {"type": "string", "format": "uuid"}
+    kinds: dict[str, dict[str, Any]] = {"id": id_, "member": id_, "emoji": {"type": "string"}}
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": kinds.get(name, {"type": "integer", "minimum": 1})}
         for name in re.findall(r"\{(\w+)\}", one.path)

@@ -12,7 +12,7 @@ from uuid import UUID
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from core.conversations import StoredMessage
+from core.conversations import Reaction, StoredMessage
 from core.errors import UserError
 from core.files import file_id
 from core.mentions import SHARED
@@ -26,6 +26,9 @@ FILES_MAX = 10
 FILE = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 """The id that an upload was answered with."""
 SEQ_MAX = 2**53 - 1
+EMOJI_CHARS_MAX = 64
+NAMES_MAX = 10
+"""How many of those who put an emoji under a message are named."""
 CID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """A client id: chosen by the browser, the same for every try of one message."""
 
@@ -107,6 +110,16 @@ class Delete(Frame):
     seq: Annotated[int, Field(ge=1, le=SEQ_MAX)]
 
 
+class React(Frame):
+    """An emoji under message `seq`: put there, or with `on` false taken back; the same `cid` again is the same."""
+
+    type: Literal["react"]
+    cid: Annotated[str, Field(pattern=f"^{CID.pattern}$")]
+    seq: Annotated[int, Field(ge=1, le=SEQ_MAX)]
+    emoji: Annotated[str, Field(min_length=1, max_length=EMOJI_CHARS_MAX)]
+    on: bool = True
+
+
 class Logout(Frame):
     """This browser's token opens nothing from now on."""
 
@@ -133,7 +146,7 @@ class Ack(Frame):
     seq: Seq
 
 
-Said = Hello | Send | Edit | Delete | Older | Logout | Typing | Ack
+Said = Hello | Send | Edit | Delete | React | Older | Logout | Typing | Ack
 FRAMES: dict[str, type[Said]] = {str(get_args(one.model_fields["type"].annotation)[0]): one for one in get_args(Said)}
 
 
@@ -271,7 +284,34 @@ def msg(
         frame["deleted"] = True
     elif message.edited_at is not None:
         frame["edited"] = True
+    if message.reactions:
+        frame["reactions"] = _reactions(message, visitor or room, roster)
     return frame
+
+
+def reactions(number: int, message: StoredMessage, visitor: str, roster: Roster | None = None) -> dict[str, Any]:
+    """What is under a message now; `change` is the number of the change that made it so."""
+    return {
+        "type": "reactions", "seq": message.seq, "reactions": _reactions(message, visitor, roster), "change": number
+    }  # fmt: skip
+
+
+def _reactions(message: StoredMessage, visitor: str, roster: Roster | None) -> list[dict[str, Any]]:
+    """Each emoji once, the first first: how many put it there, the visitor too or not, and in a room who."""
+    if message.deleted_at is not None:
+        return []
+    found: dict[str, list[Reaction]] = {}
+    for one in message.reactions:
+        found.setdefault(one.emoji, []).append(one)
+    return [
+        {
+            "emoji": emoji,
+            "count": len(by),
+            "mine": any(one.provider_id == visitor for one in by),
+            "names": [roster.name(one.identity_id) for one in by[:NAMES_MAX]] if roster else [],
+        }
+        for emoji, by in found.items()
+    ]
 
 
 def older(messages: Sequence[dict[str, Any]], *, more: bool) -> dict[str, Any]:
@@ -289,7 +329,7 @@ def change(number: int, message: StoredMessage, link: Link | None = None) -> dic
 
 
 def is_shown(message: StoredMessage) -> bool:
-    """Whether a change of this message may be one that a browser shows: reactions are not."""
+    """Whether a change of this message's words may be one that a browser shows."""
     words = any(isinstance(part, Voice) and part.transcript is not None for part in message.parts)
     return message.deleted_at is not None or message.edited_at is not None or words
 

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import orjson
@@ -21,12 +21,12 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from channels.web import frames, pages
-from channels.web.frames import Ack, BadFrame, Delete, Edit, Hello, Identify, Logout, Older, Said, Send, Typing
+from channels.web.frames import Ack, BadFrame, Delete, Edit, Hello, Identify, Logout, Older, React, Said, Send, Typing
 from channels.web.origins import Origins
 from channels.web.presence import SAY_EVERY_S, Presence
 from channels.web.uploads import Uploads
 from core import proof, rooms, sites
-from core.changes import Change, Kind
+from core.changes import REACTIONS, Change, Kind
 from core.conversations import HISTORY_PAGE, Standing, StoredMessage, before, changed, history, one, standings
 from core.crypto import Forged, KeysMissing
 from core.db import Database
@@ -319,19 +319,7 @@ class WebChannel:
     ) -> None:
         """Edit or delete a visitor's own message; the room is told. Raises BadFrame or StoreUnavailable."""
         start = frames.prefix(room, str(visitor))
-        if is_shared(room):
-            speaker = await rooms.speaker(self.db, Place(site, visitor), room)
-            if speaker is None:
-                raise BadFrame("room", NO_ROOM, cid=cid)
-            if speaker.muted and kind == "edit":
-                raise BadFrame("muted", MUTED, cid=cid)
-            conversation_id: UUID | None = speaker.conversation_id
-        else:
-            found = await standings(self.db, self.name, site, [room])
-            conversation_id = found[room].conversation_id if room in found else None
-        message = await one(self.db, conversation_id, seq) if conversation_id else None
-        if message is None:
-            raise BadFrame("message", "There is no such message here.", cid=cid)
+        message = await self._message(room, visitor, cid, seq, site, speaks=kind == "edit")
         if message.event_id is None or not message.event_id.startswith(start):
             raise BadFrame("not_yours", "Only whoever wrote a message can change it.", cid=cid)
         author = Address(self.name, site, room, str(visitor))
@@ -340,6 +328,40 @@ class WebChannel:
             # Deleted already, or so long ago that it is not looked for.
             raise BadFrame("too_late", "That message cannot be changed any more.", cid=cid)
         await self.tell(room)
+
+    async def react(
+        self, room: str, visitor: UUID, cid: str, seq: int, emoji: str, *, on: bool, site: str = SITE
+    ) -> None:
+        """Put an emoji under a message, or take it back; the room is told. Raises BadFrame or StoreUnavailable."""
+        message = await self._message(room, visitor, cid, seq, site, speaks=on)
+        if message.deleted_at is not None:
+            raise BadFrame("too_late", "That message was deleted.", cid=cid)
+        author = Address(self.name, site, room, str(visitor))
+        event_id = f"{frames.prefix(room, str(visitor))}{cid}"
+        step: Literal["add", "take"] = "add" if on else "take"
+        done = await self.inbox.change(
+            Change(author, event_id, "reaction", "", self.now(), emoji=(emoji,), step=step, seq=seq)
+        )
+        if done.state == "refused":
+            raise BadFrame("emoji", f"Put one of these there: {' '.join(REACTIONS)}", cid=cid)
+        await self.tell(room)
+
+    async def _message(self, room: str, visitor: UUID, cid: str, seq: int, site: str, *, speaks: bool) -> StoredMessage:
+        """A message that the visitor sees; whoever is muted does nothing that `speaks`. Raises BadFrame."""
+        if is_shared(room):
+            speaker = await rooms.speaker(self.db, Place(site, visitor), room)
+            if speaker is None:
+                raise BadFrame("room", NO_ROOM, cid=cid)
+            if speaker.muted and speaks:
+                raise BadFrame("muted", MUTED, cid=cid)
+            conversation_id: UUID | None = speaker.conversation_id
+        else:
+            found = await standings(self.db, self.name, site, [room])
+            conversation_id = found[room].conversation_id if room in found else None
+        message = await one(self.db, conversation_id, seq) if conversation_id else None
+        if message is None:
+            raise BadFrame("message", "There is no such message here.", cid=cid)
+        return message
 
     def admit(self) -> None:
         """Count a new visitor; raises BadFrame when there were too many just now."""
@@ -708,7 +730,7 @@ class Socket:
             if kind is not WSMsgType.TEXT:
                 raise BadFrame("bad_frame", "Frames are text; binary ones are not understood.")
             frame = frames.parse(data)
-            if isinstance(frame, Send | Edit | Delete):
+            if isinstance(frame, Send | Edit | Delete | React):
                 cid = frame.cid
             await self._answer(frame)
         except BadFrame as bad:
@@ -723,7 +745,7 @@ class Socket:
             case Hello():
                 raise BadFrame("hello", "You have said hello already.")
             case _ if self.room is None or self.visitor is None:
-                cid = frame.cid if isinstance(frame, Send | Edit | Delete) else None
+                cid = frame.cid if isinstance(frame, Send | Edit | Delete | React) else None
                 raise BadFrame("hello", "Say hello first.", cid=cid)
             case Send():
                 await self._receive(self.room, self.visitor, frame)
@@ -731,6 +753,13 @@ class Socket:
                 await self._change(self.room, self.visitor, frame, "edit", (Text(text=frame.text),))
             case Delete():
                 await self._change(self.room, self.visitor, frame, "delete")
+            case React():
+                wait_s = self.room.take(self.visitor)
+                if wait_s:
+                    raise BadFrame("rate", "That was a lot at once. Wait a moment.", retry_s=wait_s, cid=frame.cid)
+                await self._channel.react(
+                    self.room.key, self.visitor, frame.cid, frame.seq, frame.emoji, on=frame.on, site=self.room.site
+                )
             case Typing():
                 # Nobody on our side watches a person type in their own room.
                 if self.member is not None and self._typed.take() == 0.0:
@@ -894,8 +923,10 @@ class Socket:
                 break
         while self.changes < self.changes_due:
             news = await changed(channel.db, room.conversation_id, since=self.changes)
-            for number, message in news:
-                if frames.is_shown(message):
+            for number, kind, message in news:
+                if kind == "reaction":
+                    await self._say(frames.reactions(number, message, str(self.visitor), room.roster))
+                elif frames.is_shown(message):
                     await self._say(frames.change(number, message, channel.link))
                 self.changes = number
             if not news:

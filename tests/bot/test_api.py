@@ -163,6 +163,27 @@ async def test_a_thread_is_its_root_and_all_that_answers_it_with_its_tombstones(
     assert (await amina.call("PATCH", f"{path}/{first['seq']}/", {"text": "back"}))[0] == 409
 
 
+async def test_a_reaction_is_put_once_and_taken_back(api: Api) -> None:
+    amina, brian = await api.guest(), await api.guest()
+    room = await amina.make()
+    await amina.bring(room, brian, "Brian")
+    await amina.post(room, "lunch?")
+    under = f"chatrooms/{room}/messages/1/reactions"
+    for who, count in ((amina, 1), (amina, 1), (brian, 2)):
+        status, message = await who.call("PUT", f"{under}/❤️/")
+        told = {"emoji": "❤️", "count": count, "mine": True, "names": ["Amina", "Brian"][:count]}
+        assert (status, message["reactions"]) == (200, [told])
+    for _ in range(2):
+        status, message = await amina.call("DELETE", f"{under}/❤️/")
+        assert (status, message["reactions"]) == (200, [told | {"count": 1, "mine": False, "names": ["Brian"]}])
+    for emoji, code in (("🦄", "emoji"), ("x" * 65, "emoji"), ("%00", "emoji")):
+        status, answer = await amina.call("PUT", f"{under}/{emoji}/")
+        assert (status, answer["error"]["code"]) == (422, code)
+    assert (await amina.call("PUT", f"chatrooms/{room}/messages/2/reactions/❤️/"))[0] == 404
+    _, page = await amina.call("GET", f"chatrooms/{room}/messages/")
+    assert page["messages"] == [message]
+
+
 async def test_nobody_changes_what_somebody_else_said(api: Api) -> None:
     amina, brian = await api.guest(), await api.guest()
     room = await amina.make()
@@ -261,6 +282,7 @@ async def test_anothers_room_answers_as_one_that_is_not_there(api: Api) -> None:
 
     async def answers(who: Api, endpoint: Endpoint, id_: str) -> tuple[int, bytes]:
         path = endpoint.path.replace("{id}", id_).replace("{msg_id}", "1").replace("{member}", member)
+        path = path.replace("{emoji}", "👍")
         body: Json | None = None
         if endpoint.method == "PATCH":
             body = {"text": "x"} if "messages" in path else {"title": "x"}

@@ -243,3 +243,53 @@ async def test_a_muted_person_is_not_heard_by_the_others(site: Site, db: Databas
     async with AsyncExitStack() as stack:
         browser = await enter(stack, site, amina, room)
         assert await browser.refused({"type": "send", "cid": "m", "text": "abuse"}) == "muted"
+        assert await browser.refused({"type": "react", "cid": "r", "seq": 1, "emoji": "👍"}) == "muted"
+
+
+async def test_a_reaction_is_told_to_everybody_in_every_process_and_there_when_they_come_back(
+    site: Site, other: Site, db: Database
+) -> None:
+    amina, brian, stranger = await guest(db), await guest(db), await guest(db)
+    room = await make_room(db, amina, brian)
+
+    def react(cid: str, emoji: str = "👍", **more: object) -> dict[str, object]:
+        return {"type": "react", "cid": cid, "seq": 1, "emoji": emoji, **more}
+
+    def seen(count: int, mine: bool, *names: str) -> list[dict[str, object]]:
+        return [{"emoji": "👍", "count": count, "mine": mine, "names": list(names)}]
+
+    async with AsyncExitStack() as stack:
+        one, two = await enter(stack, site, amina, room), await enter(stack, other, brian, room)
+        assert "reactions" not in await one.send("lunch?")
+        await two.say(react("up"))
+        await two.say(react("up"))
+        told = {"type": "reactions", "seq": 1, "change": 1}
+        assert await one.hear("reactions") == told | {"reactions": seen(1, False, "Brian")}
+        assert await two.hear("reactions") == told | {"reactions": seen(1, True, "Brian")}
+        await one.say(react("up"))
+        assert (await two.hear("reactions"))["reactions"] == seen(2, True, "Brian", "Amina")
+        await two.say(react("down", on=False))
+        # What the copy of the first would have told comes first, if there was anything to tell.
+        assert (await two.hear("reactions"))["reactions"] == seen(1, False, "Amina")
+        assert await one.refused(react("no", "🦄")) == "emoji"
+        assert await one.refused(react("nul", "\0")) == "emoji"
+        assert await one.refused(react("none", "")) == "bad_frame"
+        assert await one.refused(react("nine") | {"seq": 9}) == "message"
+        assert await one.refused(react("far") | {"seq": 2**60}) == "bad_frame"
+        alone = await stack.enter_async_context(site.browser())
+        await alone.hello(stranger.token)
+        assert await alone.refused(react("up")) == "message"
+    async with AsyncExitStack() as stack:
+        again = await stack.enter_async_context(other.browser())
+        welcome = await again.hello(amina.token, 0, room)
+        assert (welcome["changes"], (await again.hear("msg"))["reactions"]) == (3, seen(1, True, "Amina"))
+        since = await stack.enter_async_context(other.browser())
+        await since.say({"type": "hello", "token": brian.token, "since": 1, "changes": 1, "room": room})
+        await since.hear("welcome")
+        numbers = [(await since.hear("reactions"))["change"] for _ in range(2)]
+        assert numbers == [2, 3]
+        await again.say({"type": "delete", "cid": "gone", "seq": 1})
+        assert (await since.hear("delete"))["seq"] == 1
+        assert await since.refused(react("late")) == "too_late"
+    assert await db.pool.fetchval("SELECT count(*) FROM reaction") == 0
+    assert await db.pool.fetchval("SELECT count(*) FROM turn") == 0

@@ -5,7 +5,7 @@ import itertools
 import random
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -136,6 +136,45 @@ async def test_within_a_second_ids_that_are_no_numbers_leave_it_to_the_order_of_
     late = Change(AMINA, "wamid.zzz", "reaction", "e1", NOW - timedelta(seconds=1), emoji=("💩",))
     assert (await inbox.change(late)).state == "overtaken"
     assert await db.pool.fetchval("SELECT array_agg(emoji) FROM reaction") == [["❤"]]
+
+
+async def test_steps_count_once_whatever_is_delivered_again_and_each_person_alone(db: Database, inbox: Inbox) -> None:
+    brian = "whatsapp:+254700000001"
+    await inbox.receive([say(event_id="e1"), say(event_id="e2", room=brian)])
+    guest = Address(ChannelName.WHATSAPP, ACCOUNT, ROOM, brian)
+
+    def step(emoji: str, what: Literal["add", "take"] = "add", author: Address = AMINA, seq: int = 1) -> Change:
+        return Change(author, f"step{next(_events)}", "reaction", "", NOW, emoji=(emoji,), step=what, seq=seq)
+
+    async def under() -> dict[str, list[str]]:
+        rows = await db.pool.fetch(
+            "SELECT i.provider_id, r.emoji FROM reaction r JOIN identity i ON i.id = r.identity_id"
+        )
+        return {row["provider_id"]: sorted(row["emoji"]) for row in rows}
+
+    first = step("👍")
+    # Steps and copies of one at the same time; the same emoji again is no second one.
+    at_once = [first, step("🙏"), first, step("👍"), step("👍", author=guest)]
+    await asyncio.gather(*map(inbox.change, at_once))
+    assert await under() == {ROOM: ["👍", "🙏"], brian: ["👍"]}
+    assert await db.pool.fetchval("SELECT changes FROM conversation WHERE room = $1", ROOM) == 3
+    await inbox.change(step("👍", "take"))
+    # What was added before it was taken back is delivered late once more.
+    assert not (await inbox.change(first)).new
+    assert (await inbox.change(step("👍", "take"))).state == "overtaken"
+    assert await under() == {ROOM: ["🙏"], brian: ["👍"]}
+    # None of ours, until somebody put it there; nobody who never wrote; no such message.
+    assert (await inbox.change(step("🦄"))).state == "refused"
+    await inbox.change(change("reaction", author=guest, emoji=("🦄",), at=1))
+    assert (await inbox.change(step("🦄"))).state == "applied"
+    nobody = Address(ChannelName.WHATSAPP, ACCOUNT, ROOM, "nobody")
+    assert (await inbox.change(step("👍", author=nobody))).state == "refused"
+    assert (await inbox.change(step("👍", seq=9))).state == "unknown"
+    turns = await db.pool.fetchval("SELECT array_agg((state, attempt)::text) FROM turn")
+    assert turns == ["(waiting,0)"] * 2
+    await inbox.change(change("delete", at=2))
+    assert await under() == {}
+    assert (await inbox.change(step("👍"))).state == "overtaken"
 
 
 def some_changes(dice: random.Random) -> list[Change]:

@@ -178,7 +178,7 @@ async def test_what_has_no_key_is_a_tombstone_everywhere_and_never_an_error(one:
 
     assert await one.said(conversation) == ["(deleted)"] * 4
     assert await one.said(bystander) == ["somebody else"]
-    [(_, edited)] = await changed(one.db, conversation, since=0)
+    [(*_, edited)] = await changed(one.db, conversation, since=0)
     assert shown(edited) == "(deleted)"
     async with one.db.transaction() as session:
         thread = await queries.thread(session, conversation, None)

@@ -133,6 +133,21 @@ async def test_two_people_and_the_bot(people: tuple[Member, Member], deployment:
     await own.get_by_role("button", name="Delete").click()
     await baraka.hears("This message was deleted.")
 
+    answer = baraka.page.locator("mathia-chat .row", has_text="KES").last
+    await answer.locator(".bubble").tap()
+    await answer.get_by_role("button", name="React", exact=True).tap()
+    await answer.get_by_role("button", name="React 👍").tap()
+    under = amina.page.get_by_role("button", name="👍 1, Baraka")
+    await under.click()
+    mine = amina.page.get_by_role("button", name="👍 2, Baraka, Amina")
+    await expect(mine).to_have_attribute("aria-pressed", "true")
+    await expect(mine).to_be_focused()
+    await baraka.page.reload()
+    await expect(baraka.page.get_by_role("button", name="👍 2, Baraka, Amina")).to_be_visible()
+    await mine.press("Enter")
+    await expect(baraka.page.get_by_role("button", name="👍 1, Baraka")).to_be_visible()
+    await expect(amina.page.locator("mathia-chat .group.bot .bubble")).to_have_count(1)
+
     for member in people:
         found = await Axe().run(member.page)
         assert found.violations_count == 0, found.generate_report()

@@ -108,7 +108,7 @@ async def test_a_picture_is_fetched_drawn_anew_and_shown(scene: Scene) -> None:
     assert (file.conversation_id, file.size) == (place[0], part.size)
     assert Image.open(BytesIO(await scene.hands.files.read(file))).size == (40, 30)
     # Screens are told by a change with a number.
-    [(number, changed)] = await conversations.changed(scene.db, place[0], since=0)
+    [(number, _, changed)] = await conversations.changed(scene.db, place[0], since=0)
     assert (number, changed.parts) == (1, (part,))
 
 

@@ -120,7 +120,7 @@ async def test_words_of_a_note_reach_whoever_shows_the_room_as_a_change(
         await scene.speak("habari")
         await scene.write_down()
         conversation_id = await db.pool.fetchval("SELECT id FROM conversation")
-        [(number, message)] = await conversations.changed(db, conversation_id, since=0)
+        [(number, _, message)] = await conversations.changed(db, conversation_id, since=0)
         assert number == 1
         assert message.edited_at is None
         assert [part.transcript for part in message.parts if isinstance(part, Voice)] == ["habari"]

@@ -405,6 +405,28 @@ async def test_how_a_message_came_to_the_person_is_shown_and_followed(site: Site
     assert "&lt;b&gt;Not&lt;/b&gt; on WhatsApp." in page[page.index("Queued here") :]
 
 
+async def test_reactions_stand_under_the_message_and_are_followed(site: Site, owner: Browser) -> None:
+    caller = Caller("<Amina>")
+    conversation, _ = await say(site.db, caller, "hello")
+    await answer(site.db, conversation, "Good morning.")
+    await delivered(site.db, conversation, 2)
+    await site.db.pool.execute("UPDATE outbox SET provider_message_id = 'wamid.1'")
+    inbox = Inbox(site.db, Wakes(site.db))
+    before = await _thread_state(site.db, conversation)
+    page = (await owner.get(f"/admin/conversations/{conversation}")).text
+    assert "Reactions" not in page
+    at = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
+    for number, emoji in enumerate((("👍",), ("🙏", "👍")), 1):
+        said = Change(caller.address, f"r{number}", "reaction", ":wamid.1", at + timedelta(seconds=number), emoji=emoji)
+        assert (await inbox.change(said)).seq == 2
+        after = await _thread_state(site.db, conversation)
+        assert after != before
+        before = after
+    page = (await owner.get(f"/admin/conversations/{conversation}")).text
+    under = page[page.index('id="m-2"') :]
+    assert '<li title="&lt;Amina&gt;">🙏</li><li title="&lt;Amina&gt;">👍</li></ul>' in under
+
+
 async def _thread_state(db: Database, conversation: UUID) -> str:
     async with db.transaction() as session:
         return await thread_state(session, conversation)

@@ -41,6 +41,7 @@
   const FILE_BYTES_MAX = 50 * 1024 * 1024
   const PICTURE_PX = 320
   const VOICE_KINDS = ['audio/webm;codecs=opus', 'audio/mp4', 'audio/ogg;codecs=opus']
+  const REACTIONS = ['👍', '❤️', '😂', '😮', '😢', '🙏']
   const CID = /^[\w-]{1,64}$/
 
   const WORDS = {
@@ -51,7 +52,7 @@
       choose: 'Suggested replies', hello: (name) => `Hello. I am ${name}, an assistant.`, first: 'Ask me something, or start with one of these.', file: 'File', voice: 'Voice note',
       edited: 'edited', deleted: 'This message was deleted.',
       mic: 'Record a voice note', allow: 'Allow the microphone, and speak.', blocked: 'The microphone is blocked. Allow it in the browser’s settings.', drop: 'Discard the voice note',
-      erase: 'Delete', sure: 'Delete this message for everybody?', gone: 'You are not in this room any more.', wiped: 'Everything you wrote here is erased. This is a new chat.', quiet: 'Nobody has written here yet.', call: 'Write @mathia to ask the assistant.', within: 'Reply in thread', thread: 'Thread', replies: (n) => (n === 1 ? '1 reply' : `${n} replies`), fresh: 'new', long: 'Only the first 1,000 messages are shown.', attach: 'Attach files', files: 'Files to send', remove: 'Remove', lost: 'The file did not get through.', large: 'A file may have at most 50 MB.',
+      erase: 'Delete', sure: 'Delete this message for everybody?', gone: 'You are not in this room any more.', wiped: 'Everything you wrote here is erased. This is a new chat.', quiet: 'Nobody has written here yet.', call: 'Write @mathia to ask the assistant.', react: 'React', reactions: 'Reactions', within: 'Reply in thread', thread: 'Thread', replies: (n) => (n === 1 ? '1 reply' : `${n} replies`), fresh: 'new', long: 'Only the first 1,000 messages are shown.', attach: 'Attach files', files: 'Files to send', remove: 'Remove', lost: 'The file did not get through.', large: 'A file may have at most 50 MB.',
     },
     sw: {
       open: 'Fungua mazungumzo', close: 'Funga mazungumzo', log: 'Ujumbe', box: 'Andika ujumbe', send: 'Tuma', you: 'Wewe', unread: 'hazijasomwa',
@@ -60,7 +61,7 @@
       choose: 'Majibu yaliyopendekezwa', hello: (name) => `Habari. Mimi ni ${name}, msaidizi.`, first: 'Niulize kitu, au anza na mojawapo ya haya.', file: 'Faili', voice: 'Ujumbe wa sauti',
       edited: 'umehaririwa', deleted: 'Ujumbe huu umefutwa.',
       mic: 'Rekodi ujumbe wa sauti', allow: 'Ruhusu maikrofoni, kisha ongea.', blocked: 'Maikrofoni imezuiwa. Iruhusu kwenye mipangilio ya kivinjari.', drop: 'Tupa ujumbe wa sauti',
-      erase: 'Futa', sure: 'Futa ujumbe huu kwa wote?', gone: 'Huko kwenye chumba hiki tena.', wiped: 'Yote uliyoandika hapa yamefutwa. Hili ni gumzo jipya.', quiet: 'Hakuna aliyeandika hapa bado.', call: 'Andika @mathia kumuuliza msaidizi.', within: 'Jibu kwenye mjadala', thread: 'Mjadala', replies: (n) => (n === 1 ? 'Jibu 1' : `Majibu ${n}`), fresh: 'mapya', long: 'Ujumbe 1,000 wa kwanza tu ndio unaonyeshwa.', attach: 'Ambatisha faili', files: 'Faili za kutuma', remove: 'Ondoa', lost: 'Faili haikufika.', large: 'Faili isizidi MB 50.',
+      erase: 'Futa', sure: 'Futa ujumbe huu kwa wote?', gone: 'Huko kwenye chumba hiki tena.', wiped: 'Yote uliyoandika hapa yamefutwa. Hili ni gumzo jipya.', quiet: 'Hakuna aliyeandika hapa bado.', call: 'Andika @mathia kumuuliza msaidizi.', react: 'Weka hisia', reactions: 'Hisia', within: 'Jibu kwenye mjadala', thread: 'Mjadala', replies: (n) => (n === 1 ? 'Jibu 1' : `Majibu ${n}`), fresh: 'mapya', long: 'Ujumbe 1,000 wa kwanza tu ndio unaonyeshwa.', attach: 'Ambatisha faili', files: 'Faili za kutuma', remove: 'Ondoa', lost: 'Faili haikufika.', large: 'Faili isizidi MB 50.',
       codes: { type: 'Faili ya aina hii haipokelewi.', empty: 'Faili haina kitu.', picture: 'Picha hii haisomeki.', pixels: 'Picha ni kubwa mno.', hidden: 'Faili hii haipokelewi.', limit: 'Umetuma faili nyingi leo. Tuma nyingine kesho.', busy: 'Jaribu tena baada ya muda mfupi.' },
     },
   }
@@ -72,6 +73,7 @@
     send: 'M12 19V5M6 11l6-6 6 6', reply: 'M9 14L4 9l5-5M4 9h9a6 6 0 0 1 6 6v4', tick: 'M5 12.5l4.5 4.5L19 7.5',
     pen: 'M4 20h4L19 9l-4-4L4 16zM13 7l4 4', bin: 'M5 7h14M9 7V4h6v3M7 7l1 13h8l1-13', down: 'M12 5v14M6 13l6 6 6-6', mark: 'M6 17V8l6 6 6-6v9',
     clip: 'M20 11.5l-8.2 8.2a5 5 0 0 1-7-7l8.5-8.6a3.4 3.4 0 0 1 4.8 4.8l-8.5 8.5a1.7 1.7 0 0 1-2.4-2.4l7.8-7.8',
+    face: 'M12 3.5a8.5 8.5 0 1 0 0 17a8.5 8.5 0 1 0 0-17zM8.5 14.5a4.5 4.5 0 0 0 7 0M9 9.5v.5M15 9.5v.5',
     thread: 'M4 5h16v9H9l-5 4zM8 9.5h8',
     mic: 'M12 3a3 3 0 0 0-3 3v5a3 3 0 0 0 6 0V6a3 3 0 0 0-3-3zM6 11a6 6 0 0 0 12 0M12 17v4',
   }
@@ -122,9 +124,14 @@ h1,h2{margin:0;font-size:16px;line-height:1.3;font-weight:600;overflow:hidden;te
 .row .bubble{max-width:min(calc(100% - 46px),560px)}
 .row{position:relative}
 .own{position:absolute;top:-36px;left:0;z-index:1;display:none;background:var(--bg);border:1px solid var(--line);border-radius:8px}
-.row:is(:hover,:focus-within,.tap) .own{display:flex}
+.row:is(:hover,:focus-within,.tap) .own:not(:empty){display:flex}
 .me .own{left:auto;right:8px}
 .me .bubble{background:var(--own)}
+.chips{display:flex;flex-wrap:wrap;gap:4px}
+.me .chips{justify-content:flex-end}
+.chips button{min-width:44px;min-height:44px;padding:0 10px;border:1px solid var(--line);border-radius:22px;font-size:14px;font-variant-numeric:tabular-nums;background:var(--bg)}
+.chips [aria-pressed=true]{background:var(--own);border-color:var(--ink)}
+.own button{font-size:20px}
 .thread{min-height:44px;padding:0 8px;font-size:14px;font-weight:500;color:var(--ink);text-decoration:underline}
 .thread.fresh{font-weight:600}
 .bot .row:last-of-type .bubble{border-bottom-left-radius:6px}
@@ -725,7 +732,7 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
       socket.onclose = ({ code }) => (code === REMOVED ? this.#out() : this.#lost())
       socket.onmessage = (event) => {
         const frame = JSON.parse(event.data)
-        if (['msg', 'edit', 'delete'].includes(frame.type)) this.#waiting ? this.#waiting.push(frame) : this.#hear(frame)
+        if (['msg', 'edit', 'delete', 'reactions'].includes(frame.type)) this.#waiting ? this.#waiting.push(frame) : this.#hear(frame)
         else if (frame.type === 'welcome') this.#welcome(frame)
         else if (frame.type === 'older') this.#receiveOlder(frame)
         else if (frame.type === 'typing' && frame.name) this.#writes(frame.name)
@@ -736,7 +743,11 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
       }
     }
 
-    #hear(frame) { frame.type === 'msg' ? this.#receive(frame) : this.#change(frame) }
+    #hear(frame) {
+      if (frame.type === 'msg') this.#receive(frame)
+      else if (frame.type === 'reactions') { this.#changes = frame.change; this.#chips(frame.seq, frame.reactions) }
+      else this.#change(frame)
+    }
 
     #hello() {
       this.#token = this.store.get('token')
@@ -995,9 +1006,43 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
       if (quote && type === 'edit') bubble.prepend(quote)
       this.#texts.set(seq, type === 'edit' ? parts.map(plain).join(' ').slice(0, 280) : words.deleted)
       old.replaceWith(bubble)
-      if (type === 'delete' && this.#answers.has(seq)) this.#answers.get(seq).deleted = true
+      if (type === 'delete') {
+        this.#chips(seq, [])
+        for (const node of this.log.querySelectorAll(`[data-seq="${seq}"] .own :not([data-tool=thread])[data-tool]`)) node.remove()
+        if (this.#answers.has(seq)) this.#answers.get(seq).deleted = true
+      }
       this.#tally()
       this.#follow()
+    }
+
+    #react(seq, emoji, on) { if (this.#ready) this.#say({ type: 'react', cid: newCid(), seq, emoji, on }) }
+
+    // What stands under a message; pressed again, one's own is taken back.
+    #chips(seq, reactions) {
+      const bar = this.log.querySelector(`[data-under="${seq}"]`)
+      if (!bar) return
+      const focus = bar.contains(this.shadowRoot.activeElement) && this.shadowRoot.activeElement.dataset.emoji
+      bar.replaceChildren(...reactions.map(({ emoji, count, mine, names }) => make('button', {
+        'data-emoji': emoji, 'aria-pressed': String(mine), 'aria-label': [`${emoji} ${count}`, ...names].join(', '), title: names.join(', '), onclick: () => this.#react(seq, emoji, !mine),
+      }, `${emoji} ${count}`)))
+      bar.hidden = !reactions.length
+      if (focus) (bar.querySelector(`[data-emoji="${focus}"]`) || bar.previousSibling.querySelector('.icon')).focus()
+      this.#follow()
+    }
+
+    // The tools of a message make room for the emoji until one is chosen.
+    #pick(seq, own) {
+      const tools = [...own.childNodes]
+      const back = (focus) => {
+        if (!own.contains(tools[0])) own.replaceChildren(...tools)
+        own.onkeydown = own.onmousedown = own.onfocusout = null
+        if (focus) tools[0].focus()
+      }
+      own.replaceChildren(...REACTIONS.map((emoji) => make('button', { class: 'icon', 'aria-label': `${words.react} ${emoji}`, onclick: () => { back(true); this.#react(seq, emoji, true) } }, emoji)))
+      own.firstChild.focus()
+      own.onkeydown = (event) => { if (event.key === 'Escape') { event.stopPropagation(); back(true) } }
+      own.onmousedown = (event) => event.preventDefault() // Not every browser gives a button that is pressed the focus.
+      own.onfocusout = ({ relatedTarget }) => { if (!own.contains(relatedTarget)) back() }
     }
 
     // The thread that the page shows beside us, whose answers are read as they come; null for none.
@@ -1033,7 +1078,7 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
           if (read) known.read[top] = read
           const fresh = seqs.filter((seq) => seq > Math.max(known.base || 0, read)).length
           let node = this.log.querySelector(`[data-thread="${top}"]`)
-          if (!node) this.log.querySelector(`[data-seq="${top}"]`).after(node = make('button', { class: 'thread', 'data-thread': top, onclick: () => this.#tell('thread', top) }))
+          if (!node) this.log.querySelector(`[data-under="${top}"]`).after(node = make('button', { class: 'thread', 'data-thread': top, onclick: () => this.#tell('thread', top) }))
           node.hidden = !seqs.length
           node.textContent = words.replies(seqs.length) + (fresh ? ` · ${fresh} ${words.fresh}` : '')
           node.classList.toggle('fresh', fresh > 0)
@@ -1057,7 +1102,7 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
       return bubble
     }
 
-    #draw({ seq, from, parts, reply_to: replyTo, at, edited, deleted, author = title }, top) {
+    #draw({ seq, from, parts, reply_to: replyTo, at, edited, deleted, author = title, reactions = [] }, top) {
       if (from === 'me') author = words.you
       const date = new Date(at)
       const last = this.#last
@@ -1078,12 +1123,15 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
           if (touch.clientX - start.clientX > SWIPE_PX && Math.abs(touch.clientY - start.clientY) < SWIPE_PX / 2) this.#reply(seq)
         },
       }
-      const tool = (name, label, run) => make('button', { class: 'icon', 'aria-label': label, title: label, onclick: run }, icon(name))
+      const tool = (name, label, run) => make('button', { class: 'icon', 'data-tool': name, 'aria-label': label, title: label, onclick: run }, icon(name))
       const tools = [
+        ...(deleted ? [] : [tool('face', words.react, () => this.#pick(seq, own))]),
         ...(this.shared && !this.thread ? [tool('thread', words.within, () => this.#tell('thread', this.#tops().get(seq) ?? seq))] : []),
         ...(from === 'me' && !deleted ? [tool('pen', words.edit, () => this.#edit(seq)), tool('bin', words.erase, () => this.#erase(seq))] : []),
       ]
-      meta.before(make('div', { class: 'row', 'data-seq': seq, ...swipe }, this.#bubble(parts, replyTo, deleted ? 'delete' : edited && 'edit', top), reply, tools.length ? make('div', { class: 'own' }, ...tools) : null))
+      const own = make('div', { class: 'own' }, ...tools)
+      meta.before(make('div', { class: 'row', 'data-seq': seq, ...swipe }, this.#bubble(parts, replyTo, deleted ? 'delete' : edited && 'edit', top), reply, own), make('div', { class: 'chips', role: 'group', 'aria-label': words.reactions, 'data-under': seq, hidden: true }))
+      if (reactions.length) this.#chips(seq, reactions)
       if (replyTo && replyTo < seq) this.#answers.set(seq, { to: replyTo, own: from === 'me', deleted })
       this.#tally()
       meta.replaceChildren(make('time', { datetime: at }, clock(date)), ...(from === 'me' ? [icon('tick'), make('span', { class: 'sr' }, words.sent)] : []))
