@@ -86,7 +86,9 @@ async def services(settings: Settings, *, runners_elsewhere: bool = False) -> As
     web = WebChannel(settings, db, inbox, valkey, wakes, files, limits)
     telegram = None
     if settings.telegram_bot_token.get_secret_value():
-        telegram = TelegramChannel(settings, inbox, files=files, commands=menu(catalog.offered))
+        telegram = TelegramChannel(
+            settings, inbox, files=files, commands={code: menu(catalog.offered, code or "en") for code in ("", "sw")}
+        )
     channels: dict[ChannelName, Channel] = {ChannelName.WEB: web}
     if settings.twilio_account_sid or settings.meta_phone_number_id:
         channels[ChannelName.WHATSAPP] = WhatsAppChannel(settings, files)

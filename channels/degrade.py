@@ -18,7 +18,7 @@ from core.files import file_id
 from core.messages import TEXT_CHARS_MAX, Card, Choices, Contact, Location, Media, Part, Table, Text, Voice
 from core.sniff import DOCX, PDF, PPTX, XLSX
 
-CUT = "The rest of this message was too long and was left out."
+CUT = "The rest of this message was too long and was left out. / Ujumbe huu ulikuwa mrefu mno; uliosalia umeachwa."
 """Said in a second part when an inbound text was cut at TEXT_CHARS_MAX, and at the end of PIECES_MAX pieces."""
 PIECES_MAX = 20
 """As many pieces as one message may become; the last resort, after which the last piece says CUT."""

@@ -25,8 +25,8 @@ IMPLICIT_TLS_PORT = 465
 SUBJECT_UNITS_MAX = 78
 ATTACHED_BYTES_MAX = 7 * 1024 * 1024
 """Of all files of one mail together: written for the way that is under 10 MB, the lowest limit in common use."""
-SUBJECT = "A message from Mathia"
-"""When a message has no words to make a subject of."""
+SUBJECT = "A message from Mathia / Ujumbe kutoka Mathia"
+"""When a message has no words to make a subject of; which language the person reads is not known here."""
 
 _MAILBOX = re.compile(r"(?!.*=\?)[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
 """What we take for an address, its domain in ASCII. `=?` begins an encoded word, which the library would decode."""

@@ -5,9 +5,10 @@ import random
 import re
 import ssl
 import time
-from collections.abc import Collection, Coroutine, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import httpx
@@ -89,6 +90,7 @@ ASIDE_MAX = 1_000
 """Calls on their way that nobody waits for; beyond it a button's spinner stops by itself, and nobody sees us type."""
 COMMANDS_MAX = 100
 DESCRIPTION_CHARS_MAX = 256
+NO_COMMANDS: Mapping[str, Sequence[tuple[str, str]]] = MappingProxyType({})
 
 NOT_SENT = (
     httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.WriteTimeout, httpx.UnsupportedProtocol,
@@ -454,10 +456,10 @@ class TelegramChannel:
         *,
         files: Files | None = None,
         timeout_s: float = READ_TIMEOUT_S,
-        commands: Sequence[tuple[str, str]] = (),
+        commands: Mapping[str, Sequence[tuple[str, str]]] = NO_COMMANDS,
     ) -> None:
         """`files` are those it sends; `timeout_s` is how long Telegram has to answer once it has the request;
-        `commands` are the bot's menu."""
+        `commands` are the bot's menus, by the language of the app, and under "" for all others."""
         token = settings.telegram_bot_token.get_secret_value()
         base_url = settings.telegram_base_url.rstrip("/")
         self.account = token.partition(":")[0]
@@ -480,7 +482,7 @@ class TelegramChannel:
         )
         self._username: str | None = None
         self._limited_until: dict[str, float] = {}
-        self._commands = commands[:COMMANDS_MAX]
+        self._commands = commands
         self._aside: set[asyncio.Task[None]] = set()
 
     async def fetch(self, account: str, ref: str, egress: Egress) -> Fetched:
@@ -642,9 +644,9 @@ class TelegramChannel:
 
     async def run(self) -> None:
         """Have updates brought to our webhook where Telegram can reach it, else poll until cancelled."""
-        if self._commands:
-            menu = [BotCommand(name, words[:DESCRIPTION_CHARS_MAX]) for name, words in self._commands]
-            self._do_aside(self._bot.set_my_commands(menu), "telegram.menu_refused")
+        for code, commands in self._commands.items():
+            menu = [BotCommand(name, words[:DESCRIPTION_CHARS_MAX]) for name, words in commands[:COMMANDS_MAX]]
+            self._do_aside(self._bot.set_my_commands(menu, language_code=code or None), "telegram.menu_refused")
         if self._by_webhook and self._secret:
             await self._register()
             return

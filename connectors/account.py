@@ -29,7 +29,20 @@ THAT = {
     "en": {"web": "your web chat", "whatsapp": "your WhatsApp number", "telegram": "your Telegram account"},
     "sw": {"web": "gumzo lako la wavuti", "whatsapp": "namba yako ya WhatsApp", "telegram": "akaunti yako ya Telegram"},
 }
-CHANNELS = {"web": "web chat", "whatsapp": "WhatsApp", "telegram": "Telegram", "email": "e-mail"}
+CHANNELS = {
+    "web": Saying("web chat", "gumzo la wavuti"), "whatsapp": Saying("WhatsApp", "WhatsApp"),
+    "telegram": Saying("Telegram", "Telegram"), "email": Saying("e-mail", "barua pepe"),
+}  # fmt: skip
+BY_WRITING = Saying("That can only be done by writing to me.", "Hilo hufanyika kwa kuniandikia tu.")
+NO_MAIL = Saying(
+    "I cannot send e-mail here: no mail server is set up.",
+    "Siwezi kutuma barua pepe hapa: hakuna seva ya barua iliyowekwa.",
+)
+UNKNOWN_ZONE = Saying(
+    "I do not know that place's time. Which larger town near you has the same time?",
+    "Sijui saa za mahali hapo. Ni mji gani mkubwa karibu nawe wenye saa zile zile?",
+)
+NAME = Saying("What is your name?", "Jina lako ni nani?")
 
 SAYINGS = {
     "en": {
@@ -122,7 +135,7 @@ class SetName(Params):
 
     name: str = Field(
         description="The person's own name", min_length=1, max_length=NAME_CHARS_MAX,
-        json_schema_extra=ask("What is your name?", "Jina lako ni nani?"),
+        json_schema_extra=ask(NAME.en, NAME.sw),
     )  # fmt: skip
 
 
@@ -197,7 +210,7 @@ async def set_timezone(ctx: ActionContext, params: SetTimezone) -> ActionResult:
     """Set the time zone the person lives by, from a town, a country with one clock, or an IANA name."""
     zone = zones.find(params.zone)
     if zone is None:
-        raise InvalidSlot("zone", "I do not know that place's time. Which larger town near you has the same time?")
+        raise InvalidSlot("zone", UNKNOWN_ZONE)
     await _change(ctx, timezone=zone)
     time = f"{ctx.now.astimezone(ZoneInfo(zone)):%H:%M}"
     return ActionResult(_say(ctx, "zone", zone=zone, time=time), {"zone": zone})
@@ -208,7 +221,7 @@ async def set_name(ctx: ActionContext, params: SetName) -> ActionResult:
     """Remember the person's own name."""
     name = people.one_line(params.name)
     if not name:
-        raise InvalidSlot("name", "What is your name?")
+        raise InvalidSlot("name", NAME)
     await _change(ctx, name=name)
     return ActionResult(_say(ctx, "name", name=name), {"name": name})
 
@@ -268,7 +281,7 @@ async def my_profile(ctx: ActionContext, params: Nothing) -> ActionResult:
         told = await facts.known(session, person.id)
         where = await facts.places(session, told)
     words = PROFILE[_language(ctx)]
-    chats = [_chat(row.channel, row.provider_id) for row in identities if row.channel != ChannelName.EMAIL]
+    chats = [_chat(ctx, row.channel, row.provider_id) for row in identities if row.channel != ChannelName.EMAIL]
     mails = [row.provider_id for row in identities if row.channel == ChannelName.EMAIL and row.verified_at]
     lines = [
         words["head"],
@@ -305,21 +318,21 @@ async def _change(ctx: ActionContext, **values: str | bool) -> None:
 
 def _sender(ctx: ActionContext) -> Address:
     if ctx.sender is None:
-        raise UserError("That can only be done by writing to me.")
+        raise UserError(BY_WRITING)
     return ctx.sender
 
 
 def _mailbox(ctx: ActionContext) -> str:
     """Our own e-mail address; raises UserError where there is no mail server."""
     if not ctx.settings.smtp_host:
-        raise UserError("I cannot send e-mail here: no mail server is set up.")
+        raise UserError(NO_MAIL)
     return parseaddr(ctx.settings.mail_from)[1]
 
 
-def _chat(channel: str, provider_id: str) -> str:
+def _chat(ctx: ActionContext, channel: str, provider_id: str) -> str:
     """A chat as its owner knows it."""
     number = f" {provider_id.partition(':')[2]}" if channel == ChannelName.WHATSAPP and ":" in provider_id else ""
-    return CHANNELS.get(channel, channel) + number
+    return ctx.say(CHANNELS[channel]) + number
 
 
 def _linked(language: str, here: str, there: str) -> str:

@@ -11,7 +11,22 @@ from core.models import Contact
 SHOWN_MAX = 30
 REGION = "KE"
 """Where a number without a country code is from, when nothing else tells."""
-PRIVATE = "Let us keep that between us: ask me in private, not in a group."
+PRIVATE = Saying(
+    "Let us keep that between us: ask me in private, not in a group.",
+    "Hilo libaki kati yetu: niulize faraghani, si kwenye kikundi.",
+)
+WHOSE = Saying("Whose is it? Tell me a name.", "Ni ya nani? Niambie jina.")
+WHICH_PHONE = Saying("What is {name}'s phone number?", "Namba ya simu ya {name} ni ipi?")
+SAVED = Saying("Done. Saved {contact}.", "Sawa. Nimehifadhi {contact}.")
+FORGOTTEN = Saying("Done. I have forgotten {name}.", "Sawa. Nimemsahau {name}.")
+UNKNOWN = Saying("“{name}” is not among your contacts.", "“{name}” hayumo kwenye mawasiliano yako.")
+NONE = Saying(
+    "You have no contacts. You could say: “save Amina's number +254 712 345 678”.",
+    "Huna mawasiliano. Unaweza kusema: “hifadhi namba ya Asha 0712345678”.",
+)
+ONE = Saying("Your contact:", "Mwasiliani wako:")
+MANY = Saying("Your {count} contacts:", "Mawasiliano yako {count}:")
+MORE = Saying("… and {count} more. Ask for one by name.", "… na wengine {count}. Niulize mmoja kwa jina.")
 
 
 class SaveContact(Params):
@@ -19,7 +34,7 @@ class SaveContact(Params):
 
     name: str = Field(
         description="The contact's name", min_length=1, max_length=people.CONTACT_NAME_CHARS_MAX,
-        json_schema_extra=ask("Whose is it? Tell me a name.", "Ni ya nani? Niambie jina."),
+        json_schema_extra=ask(WHOSE.en, WHOSE.sw),
     )  # fmt: skip
     phone: str | None = Field(
         default=None, max_length=people.PHONE_CHARS_MAX, coerce_numbers_to_str=True,
@@ -64,17 +79,17 @@ async def save_contact(ctx: ActionContext, params: SaveContact) -> ActionResult:
     _in_private(ctx)
     name = people.one_line(params.name)
     if not name:
-        raise InvalidSlot("name", "Whose is it? Tell me a name.")
+        raise InvalidSlot("name", WHOSE)
     phone = people.phone_number(params.phone, zones.country_of(ctx.zone.key) or REGION) if params.phone else None
     email = people.email_address(params.email) if params.email else None
     note = people.one_line(params.note) if params.note else None
     if phone is None and email is None and note is None:
-        raise InvalidSlot("phone", f"What is {name}'s phone number?")
+        raise InvalidSlot("phone", WHICH_PHONE.filled(name=name))
     async with ctx.db.transaction() as session:
         saved = await people.save_contact(
             session, ctx.person.id, ctx.conversation_id, name, phone=phone, email=email, note=note
         )
-    return ActionResult(f"Done. Saved {_line(saved)}.", _data(saved))
+    return ActionResult(ctx.say(SAVED, contact=_line(saved)), _data(saved))
 
 
 @action(
@@ -92,13 +107,11 @@ async def list_contacts(ctx: ActionContext, params: ListContacts) -> ActionResul
         known = await people.contacts(session, ctx.person.id, limit=SHOWN_MAX)
         count = await people.contacts_count(session, ctx.person.id)
     if not known:
-        return ActionResult(
-            "You have no contacts. You could say: “save Amina's number +254 712 345 678”.", {"count": 0}
-        )
+        return ActionResult(ctx.say(NONE), {"count": 0})
     lines = [_line(contact) for contact in known]
     if count > len(known):
-        lines.append(f"… and {count - len(known)} more. Ask for one by name.")
-    head = "Your contact:" if count == 1 else f"Your {count:,} contacts:"
+        lines.append(ctx.say(MORE, count=f"{count - len(known):,}"))
+    head = ctx.say(ONE if count == 1 else MANY, count=f"{count:,}")
     return ActionResult("\n".join((head, *lines)), {"count": count, "contacts": [_data(contact) for contact in known]})
 
 
@@ -112,7 +125,7 @@ async def forget_contact(ctx: ActionContext, params: ForgetContact) -> ActionRes
         if found is None:
             raise UserError(_unknown(params.name))
         await people.forget_contact(session, found)
-    return ActionResult(f"Done. I have forgotten {found.name}.")
+    return ActionResult(ctx.say(FORGOTTEN, name=found.name))
 
 
 connector = Connector(
@@ -126,8 +139,8 @@ def _in_private(ctx: ActionContext) -> None:
         raise UserError(PRIVATE)
 
 
-def _unknown(name: str) -> str:
-    return f"“{people.one_line(name)}” is not among your contacts."
+def _unknown(name: str) -> Saying:
+    return UNKNOWN.filled(name=people.one_line(name))
 
 
 def _line(contact: Contact) -> str:

@@ -13,9 +13,21 @@ from urllib.parse import quote
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from core.actions import ActionContext, ActionResult, Connector, Effect, Params, action, ask
-from core.errors import InvalidSlot, ProviderUnavailable
-from core.language import Saying
+from core.errors import InvalidSlot, ProviderUnavailable, Unusable
+from core.language import Saying, month
 from core.providers import Provider, Refused
+
+UNKNOWN = Saying(
+    "I do not know a currency called {code}; its code has three letters, such as KES or USD.",
+    "Siijui sarafu inayoitwa {code}; msimbo wake una herufi tatu, kama KES au USD.",
+)
+TOO_LITTLE = Saying("The amount must be more than zero.", "Kiasi lazima kizidi sifuri.")
+TO_WHICH = Saying("To which currency?", "Kwenda sarafu gani?")
+SAME = Saying("{code} stays {code}.", "{code} hubaki {code}.")
+ALREADY = Saying("The amount is in {code} already.", "Kiasi hicho tayari ni {code}.")
+NO_RATE = Saying("There is no rate from {base} to {target}.", "Hakuna kiwango cha kubadilisha {base} kuwa {target}.")
+IS = Saying("{amount} is {result} (rate {rate} of {day}).", "{amount} ni {result} (kiwango {rate} cha {day}).")
+LESS = Saying("less than {amount}", "chini ya {amount}")
 
 AMOUNT = r"^[0-9]{1,15}(\.[0-9]{1,6})?$"
 PRECISION = 60
@@ -43,13 +55,13 @@ DECIMALS: dict[str, int] = {
 def _code(value: str) -> str:
     code = value.upper()
     if code not in DECIMALS:
-        raise ValueError(f"I do not know a currency called {value}; its code has three letters, such as KES or USD.")
+        raise Unusable(UNKNOWN.filled(code=value))
     return code
 
 
 def _positive(value: str) -> str:
     if not value.strip("0."):
-        raise ValueError("The amount must be more than zero.")
+        raise Unusable(TOO_LITTLE)
     return value
 
 
@@ -70,7 +82,7 @@ class ConvertCurrency(Params):
     )  # fmt: skip
     to_currency: Code | None = Field(
         default=None, description="ISO 4217 code to convert to; the local currency when left out",
-        json_schema_extra=ask("To which currency?", "Kwenda sarafu gani?"),
+        json_schema_extra=ask(TO_WHICH.en, TO_WHICH.sw),
     )  # fmt: skip
 
 
@@ -91,8 +103,8 @@ async def convert_currency(ctx: ActionContext, params: ConvertCurrency) -> Actio
     settings = ctx.settings
     base, target = params.from_currency, params.to_currency or settings.default_currency
     if base == target:
-        why = f"{base} stays {base}." if params.to_currency else f"The amount is in {base} already."
-        raise InvalidSlot("to_currency", f"{why} To which currency?")
+        why = (SAME if params.to_currency else ALREADY).filled(code=base)
+        raise InvalidSlot("to_currency", Saying.joined(" ", why, TO_WHICH))
     key = settings.exchangerate_api_key.get_secret_value()
     if key:
         base_url = settings.exchangerate_base_url
@@ -103,9 +115,10 @@ async def convert_currency(ctx: ActionContext, params: ConvertCurrency) -> Actio
     amount = Decimal(params.amount)
     result = convert(amount, rate.rate, target)
     smallest = Decimal(1).scaleb(-DECIMALS[target])
-    shown = f"{_money(result, target)}" if result else f"less than {_money(smallest, target)}"
+    shown = _money(result, target) if result else LESS.filled(amount=_money(smallest, target))
+    day = Saying.joined(" ", str(rate.date.day), month(rate.date.month))
     text = (
-        f"{_money(amount, base)} is {shown} (rate {_rate(rate.rate)} of {rate.date.day} {rate.date:%b})."
+        ctx.say(IS, amount=_money(amount, base), result=shown, rate=_rate(rate.rate), day=day)
         + (" · sandbox" if settings.is_sandbox(base_url) else "")
     )  # fmt: skip
     data = {
@@ -147,7 +160,7 @@ def _read(kind: type[T], body: object, provider: Provider) -> T:
 
 
 def _no_rate(base: str, target: str) -> InvalidSlot:
-    return InvalidSlot("to_currency", f"There is no rate from {base} to {target}. To which currency?")
+    return InvalidSlot("to_currency", Saying.joined(" ", NO_RATE.filled(base=base, target=target), TO_WHICH))
 
 
 class FrankfurterRate(BaseModel):

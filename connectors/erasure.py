@@ -6,10 +6,8 @@ from core.erasure_words import shown
 from core.errors import UserError
 from core.language import Saying
 
-DONE = {
-    "en": "Everything I knew about you is being erased.",
-    "sw": "Kila nilichojua kukuhusu kinafutwa.",
-}
+DONE = Saying("Everything I knew about you is being erased.", "Kila nilichojua kukuhusu kinafutwa.")
+BY_WRITING = Saying("That can only be done by writing to me.", "Hilo hufanyika kwa kuniandikia tu.")
 
 
 class Nothing(Params):
@@ -29,12 +27,12 @@ async def show_erasure(ctx: ActionContext, params: Nothing) -> str:
 async def erase_my_data(ctx: ActionContext, params: Nothing) -> ActionResult:
     """Erase everything known about the person, for good: messages, reminders, contacts, files, name and addresses."""
     if ctx.sender is None:
-        raise UserError("That can only be done by writing to me.")
+        raise UserError(BY_WRITING)
     person = ctx.person
     await erasure.begin(
         ctx.db, person.id, asked_by=f"person:{person.id}", last_word_to=ctx.sender, language=person.language
     )
-    return ActionResult(DONE["sw" if person.language == "sw" else "en"])
+    return ActionResult(ctx.say(DONE))
 
 
 connector = Connector(name="erasure", title=Saying("Your data", "Data yako"), actions=(erase_my_data,))

@@ -7,6 +7,8 @@ from core.handoff_store import Handoffs
 from core.language import Saying
 from core.wake import Wakes
 
+HERE = Saying("A person is with you already.", "Tayari kuna mtu pamoja nawe.")
+
 
 class TalkToHuman(Params):
     """Nothing to say: who asks is known, and where."""
@@ -22,7 +24,7 @@ async def talk_to_human(ctx: ActionContext, params: TalkToHuman) -> ActionResult
     after = await handoffs.apply(ctx.conversation_id, Asked(), f"person:{ctx.person.id}")
     if after.mode is Mode.HUMAN:
         # Somebody of the staff was faster, this turn is halted, and nobody will read what it says.
-        raise UserError("A person is with you already.")
+        raise UserError(HERE)
     language = await handoffs.language(ctx.conversation_id)
     return ActionResult(ACKNOWLEDGED[language], {"mode": after.mode.value})
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, JsonValue, TypeAdapter, ValidationError
 
 from core.actions import ActionContext, ActionResult, Connector, Effect, Params, action, ask
 from core.errors import InvalidSlot, ProviderUnavailable
-from core.language import Saying
+from core.language import Saying, day, weekday_short
 from core.messages import Table
 from core.providers import Provider
 
@@ -26,7 +26,15 @@ OUTLOOK_DAYS = 4
 PLACES_MAX = 10
 """How many places of a name are looked at when a country or region was named too."""
 OPENWEATHER_PLACES = 5
-UNKNOWN_CITY = "I do not know a place called {city}. Which city?"
+UNKNOWN_CITY = Saying("I do not know a place called {city}. Which city?", "Sijui mahali panapoitwa {city}. Mji gani?")
+PAST = Saying(
+    "{day} is past, and I only look ahead. For which day?", "{day} imepita, nami naangalia mbele tu. Kwa siku gani?"
+)
+TOO_FAR = Saying("I can only see as far as {day}. For which day?", "Naweza kuona hadi {day} tu. Kwa siku gani?")
+DAY = Saying("{place}, {day}: {sky}, {low} to {high} °C{rain}.", "{place}, {day}: {sky}, {low} hadi {high} °C{rain}.")
+RAIN = Saying(", rain {percent} %", ", uwezekano wa mvua {percent} %")
+NOW = Saying(" Now {degrees} °C, {sky}, wind {wind} km/h.", " Sasa {degrees} °C, {sky}, upepo {wind} km/h.")
+COLUMNS = (Saying("Day", "Siku"), Saying("Sky", "Anga"), Saying("°C", "°C"), Saying("Rain", "Mvua"))
 
 
 class Sky(StrEnum):
@@ -47,6 +55,20 @@ class Sky(StrEnum):
 
 SEVERITY = tuple(Sky)
 """From the kindest to the worst."""
+SKIES = {
+    Sky.CLEAR: "anga safi",
+    Sky.MAINLY_CLEAR: "mawingu machache",
+    Sky.PARTLY_CLOUDY: "mawingu kiasi",
+    Sky.OVERCAST: "mawingu mengi",
+    Sky.FOG: "ukungu",
+    Sky.DRIZZLE: "manyunyu",
+    Sky.RAIN: "mvua",
+    Sky.SHOWERS: "mvua za vipindi",
+    Sky.FREEZING_RAIN: "mvua ya barafu",
+    Sky.SNOW: "theluji",
+    Sky.THUNDERSTORM: "mvua ya radi",
+}
+"""The same in Swahili."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +133,10 @@ async def get_weather(ctx: ActionContext, params: GetWeather) -> ActionResult:
             ctx.providers.client("Open-Meteo places", settings.open_meteo_geo_base_url),
             params.city,
         )
-    day = pick(forecast, params.date)
-    text = describe(forecast, day)
-    ahead = () if params.date else outlook(forecast)
-    return ActionResult(text + (" · sandbox" if settings.is_sandbox(base_url) else ""), _data(forecast, day), ahead)
+    asked = pick(forecast, params.date)
+    text = ctx.say(describe(forecast, asked))
+    ahead = () if params.date else outlook(forecast, ctx.person.language)
+    return ActionResult(text + (" · sandbox" if settings.is_sandbox(base_url) else ""), _data(forecast, asked), ahead)
 
 
 def pick(forecast: Forecast, date: Date | None) -> Day:
@@ -123,36 +145,42 @@ def pick(forecast: Forecast, date: Date | None) -> Day:
     if date is None:
         return first
     if date < first.date:
-        raise InvalidSlot("date", f"{_on(date)} is past, and I only look ahead. For which day?")
-    found = next((day for day in forecast.days if day.date == date), None)
+        raise InvalidSlot("date", PAST.filled(day=day(date)))
+    found = next((one for one in forecast.days if one.date == date), None)
     if found is None:
-        raise InvalidSlot("date", f"I can only see as far as {_on(last.date)}. For which day?")
+        raise InvalidSlot("date", TOO_FAR.filled(day=day(last.date)))
     return found
 
 
-def describe(forecast: Forecast, day: Day) -> str:
+def describe(forecast: Forecast, of: Day) -> Saying:
     """The day in a sentence, and the conditions now in a second one when the day is today."""
-    rain = "" if day.rain_percent is None else f", rain {day.rain_percent} %"
-    text = f"{forecast.place}, {_on(day.date)}: {day.sky}, {round(day.low_c)} to {round(day.high_c)} °C{rain}."
-    if day is forecast.days[0]:
-        now = forecast.now
-        text += f" Now {round(now.temperature_c)} °C, {now.sky}, wind {round(now.wind_kmh)} km/h."
-    return text
+    rain = "" if of.rain_percent is None else RAIN.filled(percent=of.rain_percent)
+    low, high = round(of.low_c), round(of.high_c)
+    told = DAY.filled(place=forecast.place, day=day(of.date), sky=_sky(of.sky), low=low, high=high, rain=rain)
+    if of is not forecast.days[0]:
+        return told
+    now = forecast.now
+    degrees, wind = round(now.temperature_c), round(now.wind_kmh)
+    return Saying.joined("", told, NOW.filled(degrees=degrees, sky=_sky(now.sky), wind=wind))
 
 
-def outlook(forecast: Forecast) -> tuple[Table, ...]:
+def outlook(forecast: Forecast, language: str) -> tuple[Table, ...]:
     """The days after today as a table, for whoever named no day; nothing when there are none."""
     days = forecast.days[1 : 1 + OUTLOOK_DAYS]
     rows = tuple(
         (
-            f"{day.date:%a} {day.date.day}",
-            day.sky.value.capitalize(),
-            f"{round(day.low_c)}–{round(day.high_c)}",
-            "" if day.rain_percent is None else f"{day.rain_percent} %",
+            f"{weekday_short(one.date.weekday()).to(language)} {one.date.day}",
+            _sky(one.sky).to(language).capitalize(),
+            f"{round(one.low_c)}–{round(one.high_c)}",
+            "" if one.rain_percent is None else f"{one.rain_percent} %",
         )
-        for day in days
+        for one in days
     )
-    return (Table(columns=("Day", "Sky", "°C", "Rain"), rows=rows),) if rows else ()
+    return (Table(columns=tuple(column.to(language) for column in COLUMNS), rows=rows),) if rows else ()
+
+
+def _sky(sky: Sky) -> Saying:
+    return Saying(sky.value, SKIES[sky])
 
 
 def _data(forecast: Forecast, day: Day) -> Mapping[str, JsonValue]:
@@ -161,10 +189,6 @@ def _data(forecast: Forecast, day: Day) -> Mapping[str, JsonValue]:
     if day is forecast.days[0]:
         data["now"] = {**asdict(forecast.now), "sky": forecast.now.sky.value}
     return data
-
-
-def _on(date: Date) -> str:
-    return f"{date:%a} {date.day} {date:%b}"
 
 
 T = TypeVar("T")
@@ -236,7 +260,7 @@ async def ask_open_meteo(weather: Provider, places: Provider, city: str) -> Fore
     found = _read(MeteoPlaces, await places.get_json("/v1/search", search), places).results
     place = next((place for place in found if not region or place.lies_in(region)), None)
     if place is None:
-        raise InvalidSlot("city", UNKNOWN_CITY.format(city=city))
+        raise InvalidSlot("city", UNKNOWN_CITY.filled(city=city))
     body = await weather.get_json(
         "/v1/forecast",
         {
@@ -368,7 +392,7 @@ async def ask_openweather(provider: Provider, key: str, city: str) -> Forecast:
     """The forecast for the best-known place of that name; InvalidSlot when there is none."""
     place = await _openweather_place(provider, key, city)
     if place is None:
-        raise InvalidSlot("city", UNKNOWN_CITY.format(city=city))
+        raise InvalidSlot("city", UNKNOWN_CITY.filled(city=city))
     where: dict[str, str | int] = {"lat": str(place.lat), "lon": str(place.lon), "units": "metric", "appid": key}
     current = _read(OwNow, await provider.get_json("/data/2.5/weather", where), provider)
     steps = _read(OwForecast, await provider.get_json("/data/2.5/forecast", where), provider)

@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core import audit, people
 from core.db import driver
 from core.errors import LimitReached
+from core.language import Saying, spoken
 from core.linking import find_identity
 from core.messages import Address
 from core.models import Confirmation
@@ -38,6 +39,10 @@ SHOWN_WITHIN = timedelta(hours=1)
 CODE = re.compile(rf"[0-9]{{{CODE_DIGITS}}}")
 NO = re.compile(r"(?:cancel|no|stop|don't|acha|hapana|ghairi|sitisha)[.!]?", re.IGNORECASE)
 
+OFTEN: Final = Saying(
+    "You have asked for that often within an hour. Ask again in a while.",
+    "Umeomba hilo mara nyingi ndani ya saa moja. Omba tena baada ya muda.",
+)
 HOW: Final = {
     "en": "To go on, type this code here within 10 minutes: {code}\nTo leave everything as it is, say “cancel”.",
     "sw": "Kuendelea, andika nambari hii hapa ndani ya dakika 10: {code}\nKuacha kila kitu kilivyo, sema “ghairi”.",
@@ -103,7 +108,7 @@ async def ask(
         Confirmation.identity_id == identity, Confirmation.created_at > now - SHOWN_WITHIN
     )
     if (await session.scalar(shown) or 0) >= SHOWN_MAX:
-        raise LimitReached("You have asked for that often within an hour. Ask again in a while.")
+        raise LimitReached(OFTEN)
     await people.end_confirmations(session, person)
     code = f"{secrets.randbelow(10**CODE_DIGITS):0{CODE_DIGITS}}"
     made = uuid4()
@@ -162,7 +167,7 @@ async def answer(session: AsyncSession, sender: Address, said: str, now: datetim
 
 def say(outcome: Outcome, language: str) -> str:
     """What a person is told of an outcome that is not yet the thing done."""
-    return SAID["sw" if language == "sw" else "en"][outcome]
+    return SAID[spoken(language)][outcome]
 
 
 async def _confirmed(session: AsyncSession, confirmation: Confirmation) -> Answered | None:

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core import audit, people
 from core.db import driver
 from core.errors import LimitReached, UserError
+from core.language import Saying
 from core.messages import ChannelName, Text
 from core.models import Conversation, EmailCode, Identity
 from core.outbox import NewMessage, post
@@ -25,6 +26,13 @@ MAILS_MAX = 5
 """Codes mailed for one person, and to one address, within MAILS_WITHIN: guesses and unwanted mails stay few."""
 MAILS_WITHIN = timedelta(days=1)
 
+ENOUGH = Saying(
+    "That is enough codes for one day. Try again tomorrow.", "Nambari hizo zinatosha kwa leo. Jaribu tena kesho."
+)
+NONE_WAITS = Saying(
+    "I am not waiting for a code. Tell me your e-mail address first, like: my e-mail is …",
+    "Singoji nambari yoyote. Niambie anwani yako ya barua pepe kwanza, kama: barua pepe yangu ni …",
+)
 MAIL = {
     "en": "Your code for Mathia is {code}\n\nSend it to me in our chat within 30 minutes. If you did not ask for it, "
     "somebody mistyped their address: you need not do anything.",
@@ -47,7 +55,7 @@ async def mail_code(
     for mine in (EmailCode.person_id == owner, func.lower(EmailCode.address) == address.lower()):
         recent = select(func.count()).select_from(EmailCode).where(mine, EmailCode.created_at > now - MAILS_WITHIN)
         if (await session.scalar(recent) or 0) >= MAILS_MAX:
-            raise LimitReached("That is enough codes for one day. Try again tomorrow.")
+            raise LimitReached(ENOUGH)
     await session.execute(
         update(EmailCode).where(EmailCode.person_id == owner, EmailCode.ended_at.is_(None)).values(ended_at=now)
     )
@@ -92,7 +100,7 @@ async def confirm(
         .with_for_update()
     )
     if waiting is None:
-        raise UserError("I am not waiting for a code. Tell me your e-mail address first, like: my e-mail is …")
+        raise UserError(NONE_WAITS)
     if waiting.expires_at <= now or not hmac.compare_digest(waiting.code_hash, _hash(waiting.id, code)):
         waiting.tries += 1
         if waiting.tries >= TRIES_MAX or waiting.expires_at <= now:

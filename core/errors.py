@@ -26,11 +26,11 @@ class UserError(MathiaError):
 
     def __init__(self, says: Saying | str) -> None:
         super().__init__(says.en if isinstance(says, Saying) else says)
-        self._says = says
+        self.says = says
 
     def to(self, language: str) -> str:
         """What is shown to somebody of this language."""
-        return self._says.to(language) if isinstance(self._says, Saying) else self._says
+        return self.says.to(language) if isinstance(self.says, Saying) else self.says
 
 
 class InvalidSlot(UserError):

@@ -111,9 +111,9 @@ _COMMAND = re.compile(r"^\s*/\w+(?:@\w+)?")
 """A command is English for everybody, and tells nothing."""
 _SWAHILI_VERB = re.compile(
     r"(?:ni(?:na|me|li|ta|ki|nge)|si(?:ja|ta|ku)|tu(?:na|me|ta|li)|wa(?:na|me|ta|li)|hatu|hawa)[a-z]{2,}[aeiu]"
-    r"|ku[bcdfghjklmnpstvwyz][a-z]{2,}a"
+    r"|ni[a-z]{3,}(?:ie|she)|ku[bcdfghjklmnpstvwyz][a-z]{2,}a"
 )
-"""I, we or they do, did or will do something; to do it."""
+"""I, we or they do, did or will do something; do something for me; to do it."""
 _SWAHILI = _listed(
     "habari mambo vipi niaje jambo hujambo shikamoo asante ahsante shukrani nashukuru kwaheri tafadhali naomba "
     "nikumbushe nisaidie msaada saidia unaweza kufanya nini hali ya hewa leo kesho keshokutwa asubuhi mchana jioni "
@@ -125,12 +125,15 @@ _SWAHILI = _listed(
     "kama lakini pia sana kabisa hivi sisi yeye hapa hapo wapi lini kwenye kutoka mpaka hadi jana juzi watu kazi pesa "
     "nyumba moja mbili tatu nne tano saba nane tisa kumi nusu robo mwaka niambie nipe nitumie nisahaulishe napendelea "
     "naishi naitwa lengo malengo inasema fupisha hifadhi namba nambari simu anwani barua tenganisha unganisha ongea "
-    "zungumza kiswahili za wa ndani kuna hakuna mtu binadamu nilipe nimpigie"
+    "zungumza kiswahili za wa ndani kuna hakuna mtu binadamu nilipe zote yote wote malipo safari "
+    "ratiba ankara lipa tuma ondoa ongeza andika toa nyumbani onyesha pata mpango salio hoteli ujumbe mwambie tafuta "
+    "ile hizo hizi haya hiyo huyu"
 )
 _ENGLISH = _listed(
     "the a an is are am what what's how how's when where who will can could you your my i i'm i'd i'll it it's in at "
     "on to of for and please thanks thank remind reminder reminders weather convert tomorrow today show list cancel "
     "delete help good morning evening have has had do does did not this that from with about be was if then there "
     "which me them need want make tell give forget remember every everyday weekday tonight next please don't can't "
-    "much many rain goodbye bye undo know language speak number contacts save"
+    "much many rain goodbye bye undo know language speak number contacts save send any "
+    "see still available new message open add we she he they our"
 )

@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 
 from core.errors import LimitReached
 from core.group_commit import GroupCommit
+from core.language import Saying
 
 log = structlog.get_logger()
 
@@ -94,10 +95,10 @@ API_ANONYMOUS = Limit(
      "sw": "Kumekuwa na maombi zaidi ya {count} kutoka anwani hii kwa dakika moja. Jaribu tena {when}."},
     by_plan=False,
 )  # fmt: skip
-UNSURE = {
-    "en": "I cannot do that just now. Try again in a few minutes.",
-    "sw": "Siwezi kufanya hivyo kwa sasa. Jaribu tena baada ya dakika chache.",
-}
+UNSURE = Saying(
+    "I cannot do that just now. Try again in a few minutes.",
+    "Siwezi kufanya hivyo kwa sasa. Jaribu tena baada ya dakika chache.",
+)
 REMINDERS_MAX = 10
 """Reminders sent to a person within REMINDERS_WITHIN, times the factor of their plan; more wait, and none is dropped.
 
@@ -303,13 +304,12 @@ def day_key(limit: Limit, id_: object, now: datetime, zone: ZoneInfo) -> str:
     return f"limit:{limit.name}:{id_}:{now.astimezone(zone).date().isoformat()}"
 
 
-def refusal(verdict: Verdict, language: str, now: datetime, zone: ZoneInfo) -> LimitReached:
+def refusal(verdict: Verdict, now: datetime, zone: ZoneInfo) -> LimitReached:
     """The error that tells a person which limit is used up and when it resets."""
-    language = language if language in verdict.limit.told else "en"
     if verdict.unsure:
-        return LimitReached(UNSURE[language])
-    when = when_of(verdict.resets_at, language, now, zone)
-    return LimitReached(verdict.limit.told[language].format(count=f"{verdict.allowed:,}", when=when))
+        return LimitReached(UNSURE)
+    when = Saying(*(when_of(verdict.resets_at, language, now, zone) for language in ("en", "sw")))
+    return LimitReached(Saying(**verdict.limit.told).filled(count=f"{verdict.allowed:,}", when=when))
 
 
 def when_of(moment: datetime, language: str, now: datetime, zone: ZoneInfo) -> str:

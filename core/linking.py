@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core import audit, people
 from core.codes import new_code
 from core.errors import Conflict, Erased, LimitReached, UserError
+from core.language import Saying
 from core.messages import Address, ChannelName
 from core.models import Identity, LinkCode, LinkTry, Person
 
@@ -36,6 +37,16 @@ LOCKS_MAX = 5
 """How often the persons to lock are looked up anew because somebody changed them meanwhile."""
 KEPT_FOR = timedelta(days=1)
 """How long ended codes and wrong tries are kept."""
+
+ENOUGH_CODES = Saying(
+    "I have shown you {count} codes within an hour. Ask again in a while.",
+    "Nimekuonyesha nambari {count} ndani ya saa moja. Omba tena baada ya muda.",
+)
+ENOUGH_CHATS = Saying(
+    "One account joins at most {count} chats. Unlink one first.",
+    "Akaunti moja huunganisha magumzo {count} tu. Tenganisha moja kwanza.",
+)
+UNKNOWN = Saying("I do not know this chat yet. Write to me first.", "Bado silijui gumzo hili. Niandikie kwanza.")
 
 
 class Outcome(StrEnum):
@@ -72,7 +83,7 @@ async def show_code(session: AsyncSession, sender: Address, conversation_id: UUI
     await session.execute(delete(LinkCode).where(LinkCode.identity_id.in_(mine), LinkCode.created_at < now - KEPT_FOR))
     recent = select(func.count()).where(LinkCode.identity_id.in_(mine), LinkCode.created_at > now - TRIES_WITHIN)
     if (await session.scalar(recent) or 0) >= CODES_MAX:
-        raise LimitReached(f"I have shown you {CODES_MAX} codes within an hour. Ask again in a while.")
+        raise LimitReached(ENOUGH_CODES.filled(count=CODES_MAX))
     await _end(session, [held[identity]], now)
     code = new_code(secrets.choice)
     session.add(
@@ -113,7 +124,7 @@ async def use_code(session: AsyncSession, sender: Address, code: str, now: datet
     if kept != gone:
         counted = select(func.count()).where(or_(Identity.person_id == kept, Identity.person_id == gone))
         if (await session.scalar(counted) or 0) > IDENTITIES_MAX:
-            raise LimitReached(f"One account joins at most {IDENTITIES_MAX} chats. Unlink one first.")
+            raise LimitReached(ENOUGH_CHATS.filled(count=IDENTITIES_MAX))
     shown.ended_at, shown.used_key = now, key
     await session.flush()
     await _end(session, [kept, gone], now)
@@ -180,7 +191,7 @@ async def find_identity(session: AsyncSession, sender: Address) -> UUID:
         )
     )
     if found is None:
-        raise UserError("I do not know this chat yet. Write to me first.")
+        raise UserError(UNKNOWN)
     return found
 
 

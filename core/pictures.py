@@ -11,6 +11,7 @@ import os
 import sys
 from dataclasses import dataclass
 
+from core.language import Saying
 from core.sniff import FileRefused
 
 PIXELS_MAX = 50_000_000
@@ -24,6 +25,14 @@ CPU_S = 15
 WAIT_S = 20.0
 AT_ONCE = 2
 QUALITY = 88
+
+TOO_SLOW = Saying(
+    "The picture takes too long to read. Send a smaller one.", "Picha inachukua muda mrefu kusomwa. Tuma ndogo zaidi."
+)
+TOO_LARGE = Saying(
+    "The picture is too large. Send one with fewer pixels.", "Picha ni kubwa mno. Tuma yenye pikseli chache zaidi."
+)
+BROKEN = Saying("The picture is damaged and cannot be read.", "Picha imeharibika na haisomeki.")
 
 _places = asyncio.Semaphore(AT_ONCE)
 
@@ -50,7 +59,7 @@ async def redraw(data: bytes) -> Picture:
             async with asyncio.timeout(WAIT_S):
                 out, _ = await child.communicate(data)
         except TimeoutError as error:
-            raise FileRefused("picture", "The picture takes too long to read. Send a smaller one.") from error
+            raise FileRefused("picture", TOO_SLOW) from error
         finally:
             if child.returncode is None:
                 child.kill()
@@ -58,12 +67,7 @@ async def redraw(data: bytes) -> Picture:
     head, _, drawn = out.partition(b"\n")
     if child.returncode != 0 or not drawn:
         code = json.loads(head)["refused"] if child.returncode == 3 and head else "picture"
-        raise FileRefused(
-            code,
-            "The picture is too large. Send one with fewer pixels."
-            if code == "pixels"
-            else "The picture is damaged and cannot be read.",
-        )
+        raise FileRefused(code, TOO_LARGE if code == "pixels" else BROKEN)
     said = json.loads(head)
     return Picture(drawn, said["media_type"], said["width"], said["height"])
 

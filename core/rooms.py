@@ -21,6 +21,7 @@ from core.conversations import reading
 from core.crypto import RoomKey
 from core.db import Database, driver
 from core.errors import InvalidSlot, LimitReached, UserError
+from core.language import Saying
 from core.mentions import SHARED
 from core.messages import ChannelName, Text
 from core.models import Conversation, Identity, Member, RoomInvitation
@@ -51,6 +52,27 @@ MAIL = {
     "sw": "{name} anakualika kwenye mazungumzo ya Mathia. Fungua kiungo hiki ndani ya siku 7 ujiunge; kinafanya kazi "
     "mara moja:\n\n{link}\n\nKama humjui {name}, huna haja ya kufanya lolote.",
 }
+
+SLOTS = {"title": Saying("title", "jina la chumba"), "name": Saying("name", "jina")}
+EMPTY = Saying("The {slot} is empty.", "Hakuna {slot}.")
+TOO_LONG = Saying(
+    "The {slot} may have at most {most} characters.", "Kuna herufi nyingi mno kwenye {slot}: zisizidi {most}."
+)
+ENOUGH_INVITATIONS = Saying(
+    "You have sent {count} invitations today, which is the most for one day.",
+    "Umetuma mialiko {count} leo, kiwango cha juu cha siku.",
+)
+INVITED_OFTEN = Saying(
+    "That address was invited often enough for one day.", "Anwani hiyo imealikwa mara za kutosha kwa leo."
+)
+FULL = Saying(
+    "The room has {count} members, which is as many as it can have.",
+    "Chumba kina watu {count}, kiwango cha juu kinachowezekana.",
+)
+ENOUGH_ROOMS = Saying(
+    "You are in {count} rooms, which is the most. Leave one first.",
+    "Uko kwenye vyumba {count}, kiwango cha juu. Ondoka kwenye kimoja kwanza.",
+)
 
 SPEAKER = """
 SELECT c.id, m.identity_id, m.role, p.muted_until > clock_timestamp() AS muted,
@@ -123,28 +145,35 @@ class NoSuchRoom(UserError):
     """There is no such room, as far as this visitor is concerned."""
 
     def __init__(self) -> None:
-        super().__init__("There is no such room.")
+        super().__init__(Saying("There is no such room.", "Hakuna chumba kama hicho."))
 
 
 class NoSuchMember(UserError):
     """There is no such member in the room."""
 
     def __init__(self) -> None:
-        super().__init__("There is no such member in this room.")
+        super().__init__(Saying("There is no such member in this room.", "Hakuna mtu kama huyo kwenye chumba hiki."))
 
 
 class NoSuchInvitation(UserError):
     """The token opens nothing: mistyped, used, revoked or late."""
 
     def __init__(self) -> None:
-        super().__init__("This invitation is no longer good. Ask whoever sent it for a new one.")
+        super().__init__(
+            Saying(
+                "This invitation is no longer good. Ask whoever sent it for a new one.",
+                "Mwaliko huu haufanyi kazi tena. Mwombe aliyeutuma akutumie mwingine.",
+            )
+        )
 
 
 class NotOwner(UserError):
     """Only the room's owner may do that."""
 
     def __init__(self) -> None:
-        super().__init__("Only the owner of the room can do that.")
+        super().__init__(
+            Saying("Only the owner of the room can do that.", "Ni mwenye chumba tu anayeweza kufanya hivyo.")
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,9 +255,9 @@ def tidy(words: str, slot: str, chars_max: int) -> str:
     """A title or name as it is shown, on one line; raises InvalidSlot where nothing can be seen, or too much."""
     line = people.one_line(words)
     if not line:
-        raise InvalidSlot(slot, f"The {slot} is empty.")
+        raise InvalidSlot(slot, EMPTY.filled(slot=SLOTS[slot]))
     if len(line) > chars_max:
-        raise InvalidSlot(slot, f"The {slot} may have at most {chars_max} characters.")
+        raise InvalidSlot(slot, TOO_LONG.filled(slot=SLOTS[slot], most=chars_max))
     return line
 
 
@@ -369,9 +398,9 @@ async def invite(
     mine = select(Identity.id).where(Identity.person_id == person)
     sent = select(func.count()).select_from(RoomInvitation).where(RoomInvitation.created_at > since)
     if (await session.scalar(sent.where(RoomInvitation.identity_id.in_(mine))) or 0) >= INVITATIONS_MAX:
-        raise LimitReached(f"You have sent {INVITATIONS_MAX} invitations today, which is the most for one day.")
+        raise LimitReached(ENOUGH_INVITATIONS.filled(count=INVITATIONS_MAX))
     if address and (await session.scalar(sent.where(RoomInvitation.address == address)) or 0) >= TO_ADDRESS_MAX:
-        raise LimitReached("That address was invited often enough for one day.")
+        raise LimitReached(INVITED_OFTEN)
     token = secrets.token_urlsafe(TOKEN_BYTES)
     made = uuid4()
     session.add(
@@ -420,7 +449,7 @@ async def accept(session: AsyncSession, place: Place, token: str, name: str, *, 
     await _within_rooms(session, identity)
     here = select(func.count()).select_from(Member).where(Member.conversation_id == room.id, Member.left_at.is_(None))
     if (await session.scalar(here) or 0) >= MEMBERS_MAX:
-        raise LimitReached(f"The room has {MEMBERS_MAX} members, which is as many as it can have.")
+        raise LimitReached(FULL.filled(count=MEMBERS_MAX))
     sealed = await _sealed(session, room.id, _name(identity), name)
     if member is None:
         # Whoever comes in has read nothing, and may read what was said before.
@@ -546,7 +575,7 @@ async def _within_rooms(session: AsyncSession, identity: UUID) -> None:
         .where(Identity.person_id == person, Member.left_at.is_(None), Conversation.title.is_not(None))
     )
     if (count or 0) >= ROOMS_MAX:
-        raise LimitReached(f"You are in {ROOMS_MAX} rooms, which is the most. Leave one first.")
+        raise LimitReached(ENOUGH_ROOMS.filled(count=ROOMS_MAX))
 
 
 async def _conversation(session: AsyncSession, channel: ChannelName, account: str, room: str) -> UUID:

@@ -11,6 +11,7 @@ import zipfile
 from dataclasses import dataclass
 
 from core.errors import UserError
+from core.language import Saying
 
 FILE_BYTES_MAX = 50 * 1024 * 1024
 NAME_CHARS_MAX = 120
@@ -50,11 +51,34 @@ _REPEATED_SPACE = re.compile(r"\s+")
 _PATH = re.compile(r"[\\/:*?\"<>|]+")
 
 
+EMPTY = Saying("The file is empty.", "Faili haina kitu.")
+TOO_LARGE = Saying("A file may have at most {most} MB.", "Faili isizidi MB {most}.").filled(
+    most=FILE_BYTES_MAX // 2**20
+)
+TYPE = Saying(
+    "Files of this type are not taken. Send a picture, a recording, a film, a PDF, or an Office file.",
+    "Faili ya aina hii haipokelewi. Tuma picha, sauti, video, PDF au faili ya Office.",
+)
+HIDDEN = Saying(
+    "The file has an archive hidden in it, so it is not taken.",
+    "Faili hii ina kumbukumbu iliyofichwa ndani yake, kwa hiyo haipokelewi.",
+)
+BROKEN = Saying("The file is damaged and cannot be read.", "Faili imeharibika na haisomeki.")
+BOMB = Saying(
+    "The file unpacks to far more than it seems, so it is not taken.",
+    "Faili hii ikifunguliwa ni kubwa kuliko inavyoonekana, kwa hiyo haipokelewi.",
+)
+MACROS = Saying(
+    "The document contains macros. Save it without them and send it again.",
+    "Hati hii ina makro. Ihifadhi bila makro kisha uitume tena.",
+)
+
+
 class FileRefused(UserError):
     """A file that is not taken; `code` is for programs, the message for people."""
 
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
+    def __init__(self, code: str, says: Saying) -> None:
+        super().__init__(says)
         self.code = code
 
 
@@ -72,14 +96,12 @@ def sniff(name: str, data: bytes, said: str = "") -> Sniffed:
     Raises FileRefused.
     """
     if not data:
-        raise FileRefused("empty", "The file is empty.")
+        raise FileRefused("empty", EMPTY)
     if len(data) > FILE_BYTES_MAX:
-        raise FileRefused("too_large", f"A file may have at most {FILE_BYTES_MAX // 2**20} MB.")
+        raise FileRefused("too_large", TOO_LARGE)
     media_type = _media_type(name, data, said.partition(";")[0].strip().lower())
     if media_type is None:
-        raise FileRefused(
-            "type", "Files of this type are not taken. Send a picture, a recording, a film, a PDF, or an Office file."
-        )
+        raise FileRefused("type", TYPE)
     return Sniffed(clean_name(name, EXTENSIONS[media_type]), media_type)
 
 
@@ -96,7 +118,7 @@ def _media_type(name: str, data: bytes, said: str) -> str | None:
     if head[:4] == b"PK\x03\x04":
         return _office(data)
     if b"PK\x05\x06" in data[-TAIL:]:
-        raise FileRefused("hidden", "The file has an archive hidden in it, so it is not taken.")
+        raise FileRefused("hidden", HIDDEN)
     if head.startswith(b"%PDF-"):
         return PDF
     if guessed == "video/webm" and said == "audio/webm":
@@ -131,15 +153,15 @@ def _office(data: bytes) -> str | None:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = archive.infolist()
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
-        raise FileRefused("broken", "The file is damaged and cannot be read.") from error
+        raise FileRefused("broken", BROKEN) from error
     if len(entries) > ENTRIES_MAX or sum(entry.file_size for entry in entries) > UNPACKED_BYTES_MAX:
-        raise FileRefused("bomb", "The file unpacks to far more than it seems, so it is not taken.")
+        raise FileRefused("bomb", BOMB)
     for entry in entries:
         if entry.file_size > UNPACKED_FREE and entry.file_size > RATIO_MAX * max(entry.compress_size, 1):
-            raise FileRefused("bomb", "The file unpacks to far more than it seems, so it is not taken.")
+            raise FileRefused("bomb", BOMB)
     names = [entry.filename for entry in entries]
     if any(name.lower().endswith("vbaproject.bin") for name in names):
-        raise FileRefused("macros", "The document contains macros. Save it without them and send it again.")
+        raise FileRefused("macros", MACROS)
     if "[Content_Types].xml" not in names:
         return None
     return next((kind for prefix, kind in _OFFICE.items() if any(name.startswith(prefix) for name in names)), None)

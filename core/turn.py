@@ -378,7 +378,7 @@ def _whose(turn: Turn, settings: Settings) -> Whose:
 
 def _refusal(turn: Turn, verdict: Verdict, settings: Settings) -> LimitReached:
     zone = ZoneInfo(turn.person.timezone or settings.default_timezone)
-    return refusal(verdict, turn.person.language, turn.now, zone)
+    return refusal(verdict, turn.now, zone)
 
 
 CLAIM = """
@@ -541,7 +541,9 @@ class Turns:
         before = used - turn.written
         zone = ZoneInfo(turn.person.timezone or self._zone)
         verdict = Verdict(MESSAGES, allowed, span_of("day", turn.now, zone).ends_at, passed=False)
-        notice = str(refusal(verdict, turn.person.language, turn.now, zone)) if before <= allowed else None
+        notice = None
+        if before <= allowed:
+            notice = refusal(verdict, turn.now, zone).to(speaking(turn.person, turn.text).language)
         others = [one for one in read if one[0]["person_id"] != turn.person.id]
         if others:
             return replace(_turn(others, turn.now), notice=notice)

@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 import structlog
 
 from core.db import Database
+from core.language import Saying
 from core.messages import ChannelName, Text
 from core.outbox import ERASED, NewMessage, post
 from core.sealed import COLUMNS, opened_parts
@@ -23,7 +24,14 @@ log = structlog.get_logger()
 
 FOLLOW_UPS_MAX = 5
 """Tries of one follow-up; more mean that it kills its worker, and staff should look."""
-NAMES = {"whatsapp": "WhatsApp", "telegram": "Telegram", "web": "the web page", "email": "e-mail"}
+NAMES = {
+    "whatsapp": Saying("WhatsApp", "WhatsApp"), "telegram": Saying("Telegram", "Telegram"),
+    "web": Saying("the web page", "ukurasa wa wavuti"), "email": Saying("e-mail", "barua pepe"),
+}  # fmt: skip
+UNREACHED = Saying(
+    "We could not reach you on {channel}, so this comes by e-mail.",
+    "Hatukuweza kukupata kwa {channel}, kwa hiyo ujumbe huu unakuja kwa barua pepe.",
+)
 
 BEGIN = """
 UPDATE outbox SET follow_ups = follow_ups + 1
@@ -50,9 +58,9 @@ OWNER = {
 }
 
 ADDRESS = """
-SELECT id, account, provider_id FROM identity
-WHERE person_id = $1 AND channel = 'email' AND verified_at IS NOT NULL
-ORDER BY verified_at DESC, id LIMIT 1
+SELECT i.id, i.account, i.provider_id, p.language FROM identity i JOIN person p ON p.id = i.person_id
+WHERE i.person_id = $1 AND i.channel = 'email' AND i.verified_at IS NOT NULL
+ORDER BY i.verified_at DESC, i.id LIMIT 1
 """
 
 OPEN_ROOM = """
@@ -109,9 +117,8 @@ async def _reroute(connection: Any, outbox_id: int, row: Any, *, can_mail: bool)
         conversation_id,
         address["id"],
     )
-    channel = NAMES.get(row["channel"], row["channel"])
-    preface = Text(text=f"We could not reach you on {channel}, so this comes by e-mail.")
-    parts = (*said, preface)
+    why = UNREACHED.filled(channel=NAMES[row["channel"]]).to(address["language"])
+    parts = (*said, Text(text=why))
     await post(connection, [NewMessage(conversation_id, parts, "rerouted", f"reroute:{outbox_id}")])
     return None
 

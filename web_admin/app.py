@@ -325,7 +325,7 @@ class Admin:
         if verdict.unsure:
             reason = "Valkey, which counts the tries, does not answer. Start it, then try again; the link stays good."
             return self._door(request, 503, "Nobody can sign in just now", reason)
-        response = self._door(request, 429, "Too many tries", str(refusal(verdict, "en", now, self._zone)))
+        response = self._door(request, 429, "Too many tries", str(refusal(verdict, now, self._zone)))
         wait_s = max(1, int((verdict.resets_at - now).total_seconds()) + 1)
         response.headers[hdrs.RETRY_AFTER] = str(wait_s)
         return response

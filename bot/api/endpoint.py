@@ -19,9 +19,10 @@ from aiohttp.typedefs import Handler
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bot.wiring import Services
-from channels.web.frames import SEQ_MAX, BadFrame
+from channels.web.frames import AWAY, SEQ_MAX, BadFrame
 from core.db import is_away
 from core.errors import InvalidSlot, LimitReached, StoreUnavailable, UserError
+from core.language import Saying
 from core.limits import API, API_ANONYMOUS, Limit, Whose, refusal
 from core.rooms import NoSuchInvitation, NoSuchMember, NoSuchRoom, NotOwner, Place
 from core.visitors import find_visitor
@@ -69,6 +70,9 @@ class Refusal(Told):
     retry_s: float | None = None
 
 
+NO_MESSAGE = Saying("There is no such message in this room.", "Hakuna ujumbe kama huo kwenye chumba hiki.")
+
+
 class Refused(Told):
     """The one shape of every error."""
 
@@ -78,8 +82,8 @@ class Refused(Told):
 class Refuse(UserError):
     """Refused with this HTTP status."""
 
-    def __init__(self, status: int, code: str, message: str, *, retry_s: float | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, status: int, code: str, says: Saying | str, *, retry_s: float | None = None) -> None:
+        super().__init__(says)
         self.status = status
         self.code = code
         self.retry_s = retry_s
@@ -140,7 +144,7 @@ class Endpoint:
 
 def no_message() -> Refuse:
     """There is no such message in the room."""
-    return Refuse(404, "message", "There is no such message in this room.")
+    return Refuse(404, "message", NO_MESSAGE)
 
 
 def serve(services: Services, endpoint: Endpoint) -> Handler:
@@ -156,7 +160,7 @@ def serve(services: Services, endpoint: Endpoint) -> Handler:
         except web.HTTPException:
             raise
         except Exception as error:
-            return refused(_refusal(error))
+            return refused(_refusal(error), request.headers.get(hdrs.ACCEPT_LANGUAGE, ""))
         if isinstance(answer, web.StreamResponse):
             return answer
         status, told = answer
@@ -170,14 +174,14 @@ def serve(services: Services, endpoint: Endpoint) -> Handler:
     return handle
 
 
-def refused(refuse: Refuse) -> web.Response:
-    """The answer that tells why."""
+def refused(refuse: Refuse, language: str = "en") -> web.Response:
+    """The answer that tells why, to somebody of this language."""
     headers = dict(SECURITY)
     if refuse.retry_s is not None:
         headers[hdrs.RETRY_AFTER] = str(max(1, round(refuse.retry_s)))
     if refuse.status == 401:
         headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
-    said = Refused(error=Refusal(code=refuse.code, message=str(refuse), retry_s=refuse.retry_s))
+    said = Refused(error=Refusal(code=refuse.code, message=refuse.to(language), retry_s=refuse.retry_s))
     return web.Response(
         status=refuse.status, body=said.model_dump_json().encode(), content_type="application/json", headers=headers
     )
@@ -200,7 +204,7 @@ async def _take(services: Services, limit: Limit, whose: str, now: datetime) -> 
     verdict = await services.limits.take([limit], Whose(whose, UTC_ZONE), now)
     if not verdict.passed:
         wait_s = max(1, int((verdict.resets_at - now).total_seconds()) + 1)
-        raise Refuse(429, "rate", str(refusal(verdict, "en", now, UTC_ZONE)), retry_s=wait_s)
+        raise Refuse(429, "rate", refusal(verdict, now, UTC_ZONE).says, retry_s=wait_s)
 
 
 def _query(request: web.Request, model: type[BaseModel] | None) -> BaseModel | None:
@@ -242,24 +246,24 @@ def _refusal(error: Exception) -> Refuse:
         case Refuse():
             return error
         case NoSuchRoom():
-            return Refuse(404, "room", str(error))
+            return Refuse(404, "room", error.says)
         case NoSuchMember():
-            return Refuse(404, "member", str(error))
+            return Refuse(404, "member", error.says)
         case NoSuchInvitation():
-            return Refuse(404, "invitation", str(error))
+            return Refuse(404, "invitation", error.says)
         case NotOwner():
-            return Refuse(403, "not_owner", str(error))
+            return Refuse(403, "not_owner", error.says)
         case InvalidSlot():
-            return Refuse(422, "bad_body", str(error))
+            return Refuse(422, "bad_body", error.says)
         case LimitReached():
-            return Refuse(409, "limit", str(error))
+            return Refuse(409, "limit", error.says)
         case BadFrame():
-            return Refuse(FRAME_STATUS.get(error.code, 422), error.code, str(error), retry_s=error.retry_s)
+            return Refuse(FRAME_STATUS.get(error.code, 422), error.code, error.says, retry_s=error.retry_s)
         case StoreUnavailable():
-            return Refuse(503, "unavailable", str(error), retry_s=RETRY_S)
+            return Refuse(503, "unavailable", AWAY, retry_s=RETRY_S)
         case _ if is_away(error):
             log.warning("api.store_away", error=type(error).__name__)
-            return Refuse(503, "unavailable", "The database did not answer. Try again in a moment.", retry_s=RETRY_S)
+            return Refuse(503, "unavailable", AWAY, retry_s=RETRY_S)
         case _:
             raise error
 

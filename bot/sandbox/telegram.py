@@ -101,7 +101,7 @@ class Telegram:
         self._sent: dict[tuple[int, int], JsonObject] = {}
         self._webhook: JsonObject = {}
         self._allowed: list[str] = []
-        self._commands: list[JsonObject] = []
+        self._commands: dict[str, list[JsonObject]] = {}
         self._fates: dict[int, str] = {}
         self._queries: dict[str, float] = {}
         self._poll: asyncio.Future[None] | None = None
@@ -136,7 +136,7 @@ class Telegram:
             "getfile": self._get_file,
             "getchat": self._get_chat,
             "setmycommands": self._set_my_commands,
-            "getmycommands": lambda _: self._commands,
+            "getmycommands": lambda params: self._commands.get(params.get("language_code") or "", []),
         }
 
     def _read_back(self) -> None:
@@ -212,7 +212,7 @@ class Telegram:
         self._born.clear()
         self._sent.clear()
         self._queries.clear()
-        self._commands, self._allowed, self._webhook, self._last_error = [], [], {}, None
+        self._commands, self._allowed, self._webhook, self._last_error = {}, [], {}, None
         self._state.append({"reset": True})
         self._screen.waiting("telegram", "")
 
@@ -578,8 +578,9 @@ class Telegram:
                 raise Refused(400, "Bad Request: BOT_COMMAND_INVALID")
             if not 1 <= len(str(entry.get("description") or "")) <= 256:
                 raise Refused(400, "Bad Request: BOT_COMMAND_DESCRIPTION_INVALID")
-        self._commands = given
-        self._did("commands", {"commands": given})
+        language = params.get("language_code") or ""
+        self._commands[language] = given
+        self._did("commands", {"commands": given, "language_code": language})
         return True
 
     # Updates: polled, or pushed to a webhook.

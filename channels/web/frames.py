@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from core.conversations import Reaction, StoredMessage
 from core.errors import UserError
 from core.files import file_id
+from core.language import Saying
 from core.mentions import SHARED
 from core.messages import TEXT_CHARS_MAX, Choices, Media, Voice
 from core.rooms import Roster
@@ -32,17 +33,35 @@ NAMES_MAX = 10
 CID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """A client id: chosen by the browser, the same for every try of one message."""
 
+TOO_LONG = Saying("A frame may have at most {most}.", "Ujumbe ni mkubwa mno: usizidi {most}.")
+LONG = Saying(
+    "A message may have at most {most} characters. Please shorten it.",
+    "Ujumbe usizidi herufi {most}. Tafadhali ufupishe.",
+)
+EMPTY = Saying("The message is empty. Please write something.", "Ujumbe hauna kitu. Tafadhali andika kitu.")
+AWAY = Saying(
+    "The database did not answer. Try again in a moment.", "Hifadhi haijibu. Jaribu tena baada ya muda mfupi."
+)
+UNKEPT = Saying(
+    "The message contains a NUL character, which cannot be stored.",
+    "Ujumbe una herufi ya NUL, ambayo haiwezi kuhifadhiwa.",
+)
+
 Seq = Annotated[int, Field(ge=0, le=SEQ_MAX)]
 
 
 class BadFrame(UserError):
     """A frame that is refused. `code` is for programs, the message for people; `cid` names the message it was about."""
 
-    def __init__(self, code: str, message: str, *, retry_s: float | None = None, cid: str | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, code: str, says: Saying | str, *, retry_s: float | None = None, cid: str | None = None) -> None:
+        super().__init__(says)
         self.code = code
         self.retry_s = retry_s
         self.cid = cid
+
+    def about(self, cid: str) -> "BadFrame":
+        """The same, of this message."""
+        return BadFrame(self.code, self.says, retry_s=self.retry_s, cid=cid)
 
 
 class Frame(BaseModel):
@@ -66,11 +85,13 @@ class Hello(Frame):
 
     `changes` is the number of the last change it has been told of. Whoever has nothing may ask for no more than the
     `last` messages. `room` is the id of a shared room; without it, it is the visitor's own. `identity` is who the
-    embedding page says the visitor is, with its proof.
+    embedding page says the visitor is, with its proof. `language` is the page's, such as sw-KE; without it, the
+    browser's.
     """
 
     type: Literal["hello"]
     identity: Identify | None = None
+    language: Annotated[str, Field(max_length=64)] | None = None
     room: Annotated[str, Field(max_length=64)] | None = None
     token: Annotated[str, Field(max_length=256)] | None = None
     since: Seq = 0
@@ -153,7 +174,7 @@ FRAMES: dict[str, type[Said]] = {str(get_args(one.model_fields["type"].annotatio
 def parse(data: bytes) -> Said:
     """One text frame to its type; raises BadFrame."""
     if len(data) > FRAME_BYTES_MAX:
-        raise BadFrame("too_long", f"A frame may have at most {FRAME_BYTES_MAX // 1024} KiB.")
+        raise BadFrame("too_long", TOO_LONG.filled(most=f"{FRAME_BYTES_MAX // 1024} KiB"))
     try:
         # Refuses lone surrogates, invalid UTF-8, numbers beyond a double, and nesting beyond 1,024.
         value = orjson.loads(data)
@@ -182,13 +203,11 @@ def parse(data: bytes) -> Said:
 def check_text(text: str, cid: str) -> None:
     """Raises BadFrame for a text that is no message."""
     if not text.strip():
-        raise BadFrame("empty", "The message is empty. Please write something.", cid=cid)
+        raise BadFrame("empty", EMPTY, cid=cid)
     if len(text) > TEXT_CHARS_MAX:
-        raise BadFrame(
-            "too_long", f"A message may have at most {TEXT_CHARS_MAX:,} characters. Please shorten it.", cid=cid
-        )
+        raise BadFrame("too_long", LONG.filled(most=f"{TEXT_CHARS_MAX:,}"), cid=cid)
     if "\0" in text:
-        raise BadFrame("bad_text", "The message contains a NUL character, which cannot be stored.", cid=cid)
+        raise BadFrame("bad_text", UNKEPT, cid=cid)
 
 
 def prefix(room: str, visitor: str) -> str:
@@ -347,7 +366,7 @@ def _shown(message: StoredMessage, link: Link | None) -> list[dict[str, Any]]:
     return shown
 
 
-def error(bad: BadFrame) -> dict[str, Any]:
+def error(bad: BadFrame, language: str = "en") -> dict[str, Any]:
     """What was refused and what to do about it; `retry_s` None means that trying again will not help."""
-    frame = {"type": "error", "code": bad.code, "message": str(bad), "retry_s": bad.retry_s}
+    frame = {"type": "error", "code": bad.code, "message": bad.to(language), "retry_s": bad.retry_s}
     return frame | {"cid": bad.cid} if bad.cid else frame

@@ -21,7 +21,21 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from channels.web import frames, pages
-from channels.web.frames import Ack, BadFrame, Delete, Edit, Hello, Identify, Logout, Older, React, Said, Send, Typing
+from channels.web.frames import (
+    AWAY,
+    Ack,
+    BadFrame,
+    Delete,
+    Edit,
+    Hello,
+    Identify,
+    Logout,
+    Older,
+    React,
+    Said,
+    Send,
+    Typing,
+)
 from channels.web.origins import Origins
 from channels.web.presence import SAY_EVERY_S, Presence
 from channels.web.uploads import Uploads
@@ -33,6 +47,7 @@ from core.db import Database
 from core.errors import StoreUnavailable
 from core.files import Files
 from core.inbox import Inbox, Received
+from core.language import Saying
 from core.limits import Limits
 from core.mentions import SHARED, calls_bot, is_shared
 from core.messages import Address, ChannelName, InboundMessage, Media, OutboundMessage, Part, Text, Voice
@@ -100,10 +115,36 @@ FANOUT_PAUSE_S = 5.0
 RECONNECT_S = 1.0
 
 
-ERASED = "Everything that was written here is erased. Say hello without a token to begin anew."
-UNKNOWN = "This chat is not known here any more. Say hello without a token."
-NO_ROOM = str(rooms.NoSuchRoom())
-MUTED = "You are muted for a while, so the others do not see what you write."
+ERASED = Saying(
+    "Everything that was written here is erased. Say hello without a token to begin anew.",
+    "Yote yaliyoandikwa hapa yamefutwa. Anza gumzo jipya.",
+)
+UNKNOWN = Saying(
+    "This chat is not known here any more. Say hello without a token.", "Gumzo hili halijulikani tena. Anza jipya."
+)
+NO_ROOM = Saying("There is no such room.", "Hakuna chumba kama hicho.")
+MUTED = Saying(
+    "You are muted for a while, so the others do not see what you write.",
+    "Umenyamazishwa kwa muda, kwa hiyo wengine hawaoni unachoandika.",
+)
+NO_FILE = Saying("One of these files is not here. Choose it again.", "Mojawapo ya faili hizi haipo hapa. Ichague tena.")
+TOO_MANY_PLACES = Saying(
+    "This chat is open in too many places. Close one of them and try again.",
+    "Gumzo hili limefunguliwa mahali pengi mno. Funga moja kisha ujaribu tena.",
+)
+NOT_ANSWERED = Saying(
+    "The message that this answers is not in the room.", "Ujumbe unaojibiwa haumo kwenye chumba hiki."
+)
+NO_MESSAGE = Saying("There is no such message here.", "Hakuna ujumbe kama huo hapa.")
+NOT_YOURS = Saying("Only whoever wrote a message can change it.", "Aliyeandika ujumbe tu ndiye anayeweza kuubadilisha.")
+TOO_LATE = Saying("That message cannot be changed any more.", "Ujumbe huo hauwezi kubadilishwa tena.")
+DELETED = Saying("That message was deleted.", "Ujumbe huo umefutwa.")
+ONE_OF = Saying("Put one of these there: {emoji}", "Weka mojawapo ya hizi: {emoji}")
+BUSY = Saying(
+    "Many people are arriving just now. Try again in a moment.",
+    "Watu wengi wanaingia kwa sasa. Jaribu tena baada ya muda mfupi.",
+)
+A_LOT = Saying("That was a lot at once. Wait a moment.", "Umetuma mengi kwa mara moja. Subiri kidogo.")
 
 
 class WebChannel:
@@ -163,7 +204,7 @@ class WebChannel:
         place = await self._uploads.place(site, visitor, room)
         found = await self.files.find([UUID(one) for one in ids]) if place else []
         if place is None or len(found) < len(ids) or any((f.conversation_id, f.identity_id) != place for f in found):
-            raise BadFrame("files", "One of these files is not here. Choose it again.")
+            raise BadFrame("files", NO_FILE)
         return tuple(
             Voice(media_type=file.media_type, ref=file.ref, size=file.size)
             if voice and file.media_type in SOUND
@@ -239,9 +280,7 @@ class WebChannel:
         """Put a visitor's socket into a room; raises BadFrame when they have too many there."""
         room = self._rooms.get(key) or self._left.pop(key, None) or Room(key, self._burst, site)
         if sum(other.visitor == visitor for other in room.sockets) >= SOCKETS_PER_VISITOR:
-            raise BadFrame(
-                "sockets", "This chat is open in too many places. Close one of them and try again.", retry_s=15.0
-            )
+            raise BadFrame("sockets", TOO_MANY_PLACES, retry_s=15.0)
         socket.visitor = visitor
         room.sockets.add(socket)
         room.version += 1
@@ -296,7 +335,7 @@ class WebChannel:
             if speaker.muted:
                 raise BadFrame("muted", MUTED, cid=cid)
             if not speaker.answers_message:
-                raise BadFrame("reply_to", "The message that this answers is not in the room.", cid=cid)
+                raise BadFrame("reply_to", NOT_ANSWERED, cid=cid)
             to_bot = speaker.answers_bot or calls_bot(parts)
         [received] = await self.inbox.receive(
             [
@@ -321,12 +360,12 @@ class WebChannel:
         start = frames.prefix(room, str(visitor))
         message = await self._message(room, visitor, cid, seq, site, speaks=kind == "edit")
         if message.event_id is None or not message.event_id.startswith(start):
-            raise BadFrame("not_yours", "Only whoever wrote a message can change it.", cid=cid)
+            raise BadFrame("not_yours", NOT_YOURS, cid=cid)
         author = Address(self.name, site, room, str(visitor))
         done = await self.inbox.change(Change(author, f"{start}{cid}", kind, message.event_id, self.now(), parts))
         if done.new and done.state != "applied":
             # Deleted already, or so long ago that it is not looked for.
-            raise BadFrame("too_late", "That message cannot be changed any more.", cid=cid)
+            raise BadFrame("too_late", TOO_LATE, cid=cid)
         await self.tell(room)
 
     async def react(
@@ -335,7 +374,7 @@ class WebChannel:
         """Put an emoji under a message, or take it back; the room is told. Raises BadFrame or StoreUnavailable."""
         message = await self._message(room, visitor, cid, seq, site, speaks=on)
         if message.deleted_at is not None:
-            raise BadFrame("too_late", "That message was deleted.", cid=cid)
+            raise BadFrame("too_late", DELETED, cid=cid)
         author = Address(self.name, site, room, str(visitor))
         event_id = f"{frames.prefix(room, str(visitor))}{cid}"
         step: Literal["add", "take"] = "add" if on else "take"
@@ -343,7 +382,7 @@ class WebChannel:
             Change(author, event_id, "reaction", "", self.now(), emoji=(emoji,), step=step, seq=seq)
         )
         if done.state == "refused":
-            raise BadFrame("emoji", f"Put one of these there: {' '.join(REACTIONS)}", cid=cid)
+            raise BadFrame("emoji", ONE_OF.filled(emoji=" ".join(REACTIONS)), cid=cid)
         await self.tell(room)
 
     async def _message(self, room: str, visitor: UUID, cid: str, seq: int, site: str, *, speaks: bool) -> StoredMessage:
@@ -360,14 +399,14 @@ class WebChannel:
             conversation_id = found[room].conversation_id if room in found else None
         message = await one(self.db, conversation_id, seq) if conversation_id else None
         if message is None:
-            raise BadFrame("message", "There is no such message here.", cid=cid)
+            raise BadFrame("message", NO_MESSAGE, cid=cid)
         return message
 
     def admit(self) -> None:
         """Count a new visitor; raises BadFrame when there were too many just now."""
         wait_s = self._newcomers.take()
         if wait_s:
-            raise BadFrame("busy", "Many people are arriving just now. Try again in a moment.", retry_s=wait_s)
+            raise BadFrame("busy", BUSY, retry_s=wait_s)
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         origins: list[str] = list(request.headers.getall("Origin", ()))
@@ -392,7 +431,8 @@ class WebChannel:
             decode_text=False,
         )
         await connection.prepare(request)
-        socket = Socket(self, connection, request.transport, None if ours else origins[0])
+        language = request.headers.get("Accept-Language", "")
+        socket = Socket(self, connection, request.transport, None if ours else origins[0], language)
         self._sockets.add(socket)
         try:
             await socket.run()
@@ -662,8 +702,10 @@ class Socket:
         connection: web.WebSocketResponse,
         transport: asyncio.Transport | None,
         origin: str | None,
+        language: str,
     ) -> None:
-        """`origin` is the page's, where a site has to list it; None for our own and those in the settings."""
+        """`origin` is the page's, where a site has to list it; None for our own and those in the settings. `language`
+        is the browser's own."""
         self.room: Room | None = None
         self.visitor: UUID | None = None
         self.member: UUID | None = None
@@ -682,6 +724,7 @@ class Socket:
         self._murmurs: deque[dict[str, Any]] = deque(maxlen=MURMURS_MAX)
         self._typed = Window(1, TYPING_EVERY_S)
         self._origin = origin
+        self._language = language
         self._token = ""
         self._olders = Window(OLDER_MAX, MESSAGES_WINDOW_S)
 
@@ -712,7 +755,7 @@ class Socket:
 
     async def part(self) -> None:
         """Tell the browser that its visitor is erased, so that it begins as somebody new; then send it away."""
-        await self._say(frames.error(BadFrame("erased", ERASED)))
+        await self._say(frames.error(BadFrame("erased", ERASED), self._language))
         await self.close(SIGNED_OUT, b"erased")
 
     def may_open(self, site: sites.Look | None) -> bool:
@@ -734,9 +777,9 @@ class Socket:
                 cid = frame.cid
             await self._answer(frame)
         except BadFrame as bad:
-            await self._say(frames.error(bad))
-        except StoreUnavailable as away:
-            await self._say(frames.error(BadFrame("unavailable", str(away), retry_s=RETRY_S, cid=cid)))
+            await self._say(frames.error(bad, self._language))
+        except StoreUnavailable:
+            await self._say(frames.error(BadFrame("unavailable", AWAY, retry_s=RETRY_S, cid=cid), self._language))
 
     async def _answer(self, frame: Said) -> None:
         match frame:
@@ -756,7 +799,7 @@ class Socket:
             case React():
                 wait_s = self.room.take(self.visitor)
                 if wait_s:
-                    raise BadFrame("rate", "That was a lot at once. Wait a moment.", retry_s=wait_s, cid=frame.cid)
+                    raise BadFrame("rate", A_LOT, retry_s=wait_s, cid=frame.cid)
                 await self._channel.react(
                     self.room.key, self.visitor, frame.cid, frame.seq, frame.emoji, on=frame.on, site=self.room.site
                 )
@@ -776,6 +819,7 @@ class Socket:
 
     async def _hello(self, hello: Hello) -> None:
         channel = self._channel
+        self._language = hello.language or self._language
         site = await sites.find_site(channel.db, hello.site)
         if site is None:
             raise BadFrame("site", "There is no such site here. Check the site in mathiaSettings.")
@@ -849,7 +893,7 @@ class Socket:
         """What was said before a message, for whoever scrolls up."""
         wait_s = self._olders.take()
         if wait_s:
-            raise BadFrame("rate", "That was a lot at once. Wait a moment.", retry_s=wait_s)
+            raise BadFrame("rate", A_LOT, retry_s=wait_s)
         if room.conversation_id is None or self.sent_away:
             await self._say(frames.older((), more=False))
             return
@@ -865,14 +909,14 @@ class Socket:
     async def _receive(self, room: Room, visitor: UUID, send: Send) -> None:
         wait_s = room.take(visitor)
         if wait_s:
-            raise BadFrame("rate", "That was a lot at once. Wait a moment.", retry_s=wait_s, cid=send.cid)
+            raise BadFrame("rate", A_LOT, retry_s=wait_s, cid=send.cid)
         parts: tuple[Part, ...] = (Text(text=send.text),) if send.text.strip() else ()
         if send.files:
             try:
                 files = list(dict.fromkeys(send.files))
                 parts += await self._channel.attached(room.key, visitor, files, voice=send.voice, site=room.site)
             except BadFrame as bad:
-                raise BadFrame(bad.code, str(bad), cid=send.cid) from bad
+                raise bad.about(send.cid) from bad
         received = await self._channel.receive(room.key, visitor, send.cid, parts, send.reply_to, room.site)
         room.conversation_id = received.conversation_id
         if not received.new and received.seq <= self.seq:
@@ -884,7 +928,7 @@ class Socket:
     ) -> None:
         wait_s = room.take(visitor)
         if wait_s:
-            raise BadFrame("rate", "That was a lot at once. Wait a moment.", retry_s=wait_s, cid=frame.cid)
+            raise BadFrame("rate", A_LOT, retry_s=wait_s, cid=frame.cid)
         await self._channel.change(room.key, visitor, frame.cid, frame.seq, kind, parts, room.site)
 
     async def _again(self, conversation_id: UUID, room: Room, seq: int) -> None:

@@ -16,20 +16,22 @@ from zoneinfo import ZoneInfo
 import structlog
 from aiohttp import BodyPartReader, hdrs, web
 
+from channels.web.frames import AWAY
 from channels.web.origins import Origins
 from core import sites
 from core.conversations import reading
 from core.db import Database
-from core.errors import Erased, LimitReached, StoreUnavailable
+from core.errors import Erased, LimitReached, StoreUnavailable, UserError
 from core.files import DAY_BYTES_MAX, PIECE_BYTES, FileGone, Files, StoredFile
 from core.inbox import Inbox
 from core.intake import keep
+from core.language import Saying
 from core.limits import UPLOADS, Limits, Whose, refusal
 from core.mentions import SHARED, is_shared
 from core.messages import Address, ChannelName
 from core.rooms import Place, speaker
 from core.settings import Settings
-from core.sniff import FILE_BYTES_MAX, SHOWN_INLINE, FileRefused, sniff
+from core.sniff import FILE_BYTES_MAX, SHOWN_INLINE, TOO_LARGE, FileRefused, sniff
 from core.visitors import find_visitor
 
 log = structlog.get_logger()
@@ -45,17 +47,34 @@ FORM_BYTES = 16 * 1024
 RETRY_S = 5
 NAME_HEADER = "X-File-Name"
 
-WHO = "SELECT p.id, p.plan, p.timezone, p.language FROM identity i JOIN person p ON p.id = i.person_id WHERE i.id = $1"
+BUSY = Saying(
+    "Many files are arriving just now. Try again in a moment.",
+    "Faili nyingi zinaingia kwa sasa. Jaribu tena baada ya muda mfupi.",
+)
+NO_ROOM = Saying("There is no such room here.", "Hakuna chumba kama hicho hapa.")
+OLD_LINK = Saying(
+    "This link is not good any more. Open the chat again and take a new one.",
+    "Kiungo hiki hakifanyi kazi tena. Fungua gumzo tena uchukue kipya.",
+)
+GONE = Saying("This file is gone.", "Faili hii haipo tena.")
+NOT_KEPT = Saying("The file could not be kept. Send it again.", "Faili haikuweza kuhifadhiwa. Itume tena.")
+SLOW = Saying("The file did not arrive in time. Try again.", "Faili haikufika kwa wakati. Jaribu tena.")
+ENOUGH = Saying(
+    "You have sent {most} MB within a day, which is all I take. Send more tomorrow.",
+    "Umetuma MB {most} ndani ya siku, kiwango changu cha juu. Tuma nyingine kesho.",
+).filled(most=DAY_BYTES_MAX // 2**20)
+
+WHO = "SELECT p.id, p.plan, p.timezone FROM identity i JOIN person p ON p.id = i.person_id WHERE i.id = $1"
 
 _BEARER = re.compile(r"Bearer +([A-Za-z0-9_-]{1,256})", re.IGNORECASE)
 _RANGE = re.compile(r"bytes=([0-9]{1,12})?-([0-9]{1,12})?")
 
 
-class _Refused(Exception):
+class _Refused(UserError):
     """An answer to an upload that is not taken."""
 
-    def __init__(self, status: int, code: str, message: str, retry_s: int | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, status: int, code: str, says: Saying | str, retry_s: int | None = None) -> None:
+        super().__init__(says)
         self.status = status
         self.code = code
         self.retry_s = retry_s
@@ -106,7 +125,8 @@ class Uploads:
         try:
             file = await self._take(request)
         except _Refused as refused:
-            body: dict[str, object] = {"error": {"code": refused.code, "message": str(refused)}}
+            told = refused.to(request.headers.get(hdrs.ACCEPT_LANGUAGE, ""))
+            body: dict[str, object] = {"error": {"code": refused.code, "message": told}}
             if refused.retry_s is not None:
                 headers[hdrs.RETRY_AFTER] = str(refused.retry_s)
             response = web.json_response(body, status=refused.status, headers=headers)
@@ -118,7 +138,7 @@ class Uploads:
     async def _take(self, request: web.Request) -> StoredFile:
         bearer = _BEARER.fullmatch(request.headers.get(hdrs.AUTHORIZATION, ""))
         if request.content_length is not None and request.content_length > FILE_BYTES_MAX + FORM_BYTES:
-            raise _Refused(413, "too_large", f"A file may have at most {FILE_BYTES_MAX // 2**20} MB.")
+            raise _Refused(413, "too_large", TOO_LARGE)
         try:
             if hdrs.ORIGIN in request.headers and not await self._allows(request):
                 raise _Refused(403, "origin", "This page may not send files here.")
@@ -126,25 +146,27 @@ class Uploads:
             if visitor is None:
                 raise _Refused(401, "token", "Say hello first, and send the chat's token with the file.")
             if self._places.locked():
-                raise _Refused(503, "busy", "Many files are arriving just now. Try again in a moment.", RETRY_S)
+                raise _Refused(503, "busy", BUSY, RETRY_S)
             async with self._places:
                 name, said, data = await _body(request)
                 found = sniff(name, data, said)
                 room = request.query.get("room")
                 place = await self.place(visitor.site, visitor.id, f"{SHARED}{room}" if room else str(visitor.id))
                 if place is None:
-                    raise _Refused(404, "room", "There is no such room here.")
+                    raise _Refused(404, "room", NO_ROOM)
                 conversation_id, identity_id = place
                 await self._admit(identity_id, len(data))
                 return await keep(self._files, conversation_id, found, data, identity_id)
         except Erased as error:
             raise _Refused(401, "token", "Say hello first, and send the chat's token with the file.") from error
         except FileRefused as error:
-            raise _Refused(413 if error.code == "too_large" else 422, error.code, str(error)) from error
+            raise _Refused(413 if error.code == "too_large" else 422, error.code, error.says) from error
         except LimitReached as error:
-            raise _Refused(429, "limit", str(error)) from error
-        except (StoreUnavailable, FileGone) as error:
-            raise _Refused(503, "unavailable", str(error), RETRY_S) from error
+            raise _Refused(429, "limit", error.says) from error
+        except FileGone as error:
+            raise _Refused(503, "unavailable", NOT_KEPT, RETRY_S) from error
+        except StoreUnavailable as error:
+            raise _Refused(503, "unavailable", AWAY, RETRY_S) from error
 
     async def place(self, site: str, visitor: UUID, room: str) -> tuple[UUID, UUID] | None:
         """The (conversation, identity) of a visitor in a room: their own, or a shared one that they are in."""
@@ -158,15 +180,11 @@ class Uploads:
         async with reading(self._db) as connection:
             who = await connection.fetchrow(WHO, identity_id)
         if await self._files.used(identity_id) + size > DAY_BYTES_MAX:
-            raise LimitReached(
-                "Umetuma faili nyingi leo. Tuma nyingine kesho."
-                if who["language"] == "sw"
-                else f"You have sent {DAY_BYTES_MAX // 2**20} MB within a day, which is all I take. Send more tomorrow."
-            )
+            raise LimitReached(ENOUGH)
         now, zone = self._now(), ZoneInfo(who["timezone"] or self._zone)
         verdict = await self._limits.take([UPLOADS], Whose(str(who["id"]), zone, who["plan"]), now)
         if not verdict.passed:
-            raise refusal(verdict, who["language"], now, zone)
+            raise refusal(verdict, now, zone)
 
     def _told(self, file: StoredFile) -> dict[str, object]:
         return {
@@ -180,18 +198,19 @@ class Uploads:
             ref = UUID(request.match_info["id"])
         except ValueError:
             raise web.HTTPNotFound from None
+        language = request.headers.get(hdrs.ACCEPT_LANGUAGE, "")
         proof = request.query.get("proof", "")
         if not self._files.is_link(ref, request.query.get("until", ""), proof, self._now()):
-            raise web.HTTPNotFound(text="This link is not good any more. Open the chat again and take a new one.")
+            raise web.HTTPNotFound(text=OLD_LINK.to(language))
         try:
             found = await self._files.find([ref])
             if not found:
                 raise FileGone
             return await self._give(request, found[0])
         except FileGone:
-            raise web.HTTPNotFound(text="This file is gone.") from None
+            raise web.HTTPNotFound(text=GONE.to(language)) from None
         except StoreUnavailable as away:
-            raise web.HTTPServiceUnavailable(text=str(away), headers={hdrs.RETRY_AFTER: str(RETRY_S)}) from away
+            raise web.HTTPServiceUnavailable(text=AWAY.to(language), headers={hdrs.RETRY_AFTER: str(RETRY_S)}) from away
 
     async def _give(self, request: web.Request, file: StoredFile) -> web.StreamResponse:
         start, end, status = 0, file.size, 200
@@ -262,7 +281,7 @@ async def _body(request: web.Request) -> tuple[str, str, bytes]:
                     return name[:1024], part.headers.get(hdrs.CONTENT_TYPE, ""), await _read(part.read_chunk)
                 raise _Refused(400, "form", "Send the file as the form's first field, named file.")
     except TimeoutError as error:
-        raise _Refused(408, "slow", "The file did not arrive in time. Try again.") from error
+        raise _Refused(408, "slow", SLOW) from error
     except (ValueError, AssertionError) as error:
         raise _Refused(400, "form", "The form cannot be read.") from error
     raise _Refused(400, "form", "Send the file as the form's first field, named file.")
@@ -277,4 +296,4 @@ async def _read(read: Callable[[int], Awaitable[bytes]]) -> bytes:
             return bytes(data)
         data += chunk
         if len(data) > FILE_BYTES_MAX:
-            raise _Refused(413, "too_large", f"A file may have at most {FILE_BYTES_MAX // 2**20} MB.")
+            raise _Refused(413, "too_large", TOO_LARGE)

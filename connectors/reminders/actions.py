@@ -15,7 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from connectors.reminders import recurrence
 from connectors.reminders.models import Reminder, open_contents, seal_content
 from core.actions import ActionContext, ActionResult, Effect, Params, action, ask
-from core.errors import InvalidSlot, LimitReached, UserError
+from core.errors import InvalidSlot, LimitReached, Unusable, UserError
+from core.language import Saying, moment
 from core.models import Conversation
 from core.people import current, hold
 
@@ -33,18 +34,64 @@ CONTENT_SHOWN_CHARS = 80
 
 _WALL = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2})?")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_NUMBER = re.compile(r"(?:the |number |no\.? ?|nr\.? ?|#)*([0-9]{1,4})\.?", re.IGNORECASE)
-CHANNELS = {"web": "the web chat", "whatsapp": "WhatsApp", "telegram": "Telegram", "email": "e-mail"}
+_NUMBER = re.compile(r"(?:the |number |no\.? ?|nr\.? ?|nambari |namba |cha |#)*([0-9]{1,4})\.?", re.IGNORECASE)
+CHANNELS = {
+    "web": Saying("the web chat", "gumzo la wavuti"), "whatsapp": Saying("WhatsApp", "WhatsApp"),
+    "telegram": Saying("Telegram", "Telegram"), "email": Saying("e-mail", "barua pepe"),
+}  # fmt: skip
+WHAT = Saying("What should I remind you of?", "Nikukumbushe nini?")
+WHEN = Saying("When should I remind you?", "Nikukumbushe lini?")
+HOW_OFTEN = Saying("How often should it repeat?", "Kirudiwe mara ngapi?")
+NO_TIME = Saying("You named a day but no time.", "Umetaja siku bila saa.")
+WRONG_TIME = Saying("I did not understand that time.", "Sijaelewa wakati huo.")
+TOO_FAR = Saying("That is more than 10 years away.", "Hiyo ni zaidi ya miaka 10 kutoka sasa.")
+PAST = Saying("That is in the past: {when}.", "Wakati huo umepita: {when}.")
+LONG_PAST = Saying(
+    "That is more than a year ago. From when should I remind you?",
+    "Hiyo ni zaidi ya mwaka uliopita. Nikukumbushe kuanzia lini?",
+)
+NOT_SO = Saying("I cannot repeat it like that: {why}.", "Siwezi kukirudia hivyo: {why}.")
+WRONG_RULE = "kanuni hiyo ya kurudia siifahamu"
+"""What is told in Swahili of a rule that no person writes; in English it is said exactly what is wrong with it."""
+NEVER = Saying("That would never come round again.", "Hicho hakitarudi tena.")
+FULL = Saying(
+    "You have {count} reminders, which is as many as I keep. Cancel one first.",
+    "Una vikumbusho {count}, kiwango cha juu ninachohifadhi. Futa kimoja kwanza.",
+)
+DENSE = Saying(
+    "You have {count} reminders that come several times a day, as many as I keep. Cancel one first.",
+    "Una vikumbusho {count} vinavyorudi mara kadhaa kwa siku, kiwango cha juu ninachohifadhi. Futa kimoja kwanza.",
+)
+NONE = Saying("You have no reminders.", "Huna vikumbusho.")
+UNKNOWN = Saying(
+    "You have no reminder called “{which}”. Ask me for your reminders to see them all.",
+    "Huna kikumbusho kiitwacho “{which}”. Niulize vikumbusho vyako uvione vyote.",
+)
+WHICH = Saying("Which one? Tell me its number.", "Kipi? Niambie nambari yake.")
+MORE = Saying("… and {count} more.", "… na vingine {count}.")
+ONE = Saying("Your reminder ({city} time):", "Kikumbusho chako (saa za {city}):")
+MANY = Saying("Your {count} reminders ({city} time):", "Vikumbusho vyako {count} (saa za {city}):")
+WAITS = Saying(", waits until {when}", ", kinasubiri hadi {when}")
+ELSEWHERE = Saying(" (on {where})", " (kwenye {where})")
+SET = Saying("Done. Reminder set for {when}.", "Sawa. Nimeweka kikumbusho: {when}.")
+SET_OFTEN = Saying(
+    "Done. Reminder set {often}; the next is {when}.", "Sawa. Nimeweka kikumbusho {often}; kinachofuata ni {when}."
+)
+CANCELLED = Saying("Done. Cancelled “{what}”.", "Sawa. Nimefuta “{what}”.")
+GONE_OFF = Saying(
+    "“{what}” has just gone off, so there is nothing to cancel.",
+    "“{what}” kimeshakuja sasa hivi, kwa hiyo hakuna cha kufuta.",
+)
 _ONCE = ("none", "once", "never")
 
 
 def _wall_time(value: object) -> datetime:
-    """A local date and time as written, without an offset; ValueError says what is missing."""
+    """A local date and time as written, without an offset; Unusable says what is missing."""
     if isinstance(value, str) and _WALL.fullmatch(value):
         return datetime.fromisoformat(value)
     if isinstance(value, str) and _DAY.fullmatch(value):
-        raise ValueError("You named a day but no time.")
-    raise ValueError("I did not understand that time.")
+        raise Unusable(NO_TIME)
+    raise Unusable(WRONG_TIME)
 
 
 WallTime = Annotated[
@@ -59,17 +106,17 @@ class SetReminder(Params):
 
     content: str = Field(
         description="What to remind the person of, in their words", min_length=1, max_length=CONTENT_CHARS_MAX,
-        json_schema_extra=ask("What should I remind you of?", "Nikukumbushe nini?"),
+        json_schema_extra=ask(WHAT.en, WHAT.sw),
     )  # fmt: skip
     time: WallTime = Field(
         description="When, by the person's own clock and without an offset, e.g. 2026-11-24T09:00",
-        json_schema_extra=ask("When should I remind you?", "Nikukumbushe lini?"),
+        json_schema_extra=ask(WHEN.en, WHEN.sw),
     )  # fmt: skip
     recurrence: str | None = Field(
         default=None, max_length=recurrence.RULE_CHARS_MAX,
         description="How often it repeats: daily, weekdays, weekly, monthly, yearly, or an RFC 5545 rule such as "
         "FREQ=WEEKLY;BYDAY=MO,TH; left out when it is for once",
-        json_schema_extra=ask("How often should it repeat?", "Kirudiwe mara ngapi?"),
+        json_schema_extra=ask(HOW_OFTEN.en, HOW_OFTEN.sw),
     )  # fmt: skip
     priority: Literal["low", "normal", "high"] = Field(default="normal", description="How much it matters")
 
@@ -104,7 +151,7 @@ async def set_reminder(ctx: ActionContext, params: SetReminder) -> ActionResult:
         earlier = await session.scalar(_own(ctx).where(Reminder.key == ctx.idempotency_key))
         if earlier is not None:
             await open_contents(session, [earlier])
-            return _confirmed(earlier)
+            return _confirmed(earlier, ctx)
         rrule, wall, due = plan(params.time, params.recurrence, ctx.zone.key, ctx.now)
         await _check_limits(session, ctx, rrule)
         reminder_id = uuid4()
@@ -116,7 +163,7 @@ async def set_reminder(ctx: ActionContext, params: SetReminder) -> ActionResult:
         )  # fmt: skip
         reminder.content = params.content
         session.add(reminder)
-    return _confirmed(reminder)
+    return _confirmed(reminder, ctx)
 
 
 @action(effect=Effect.READ, examples=("what are my reminders?", "list my reminders", "nionyeshe vikumbusho vyangu"))
@@ -127,12 +174,11 @@ async def list_reminders(ctx: ActionContext, params: ListReminders) -> ActionRes
         count = await session.scalar(select(func.count()).select_from(_shown(ctx).subquery())) or 0
         elsewhere = await _elsewhere(session, reminders, ctx)
     if not reminders:
-        return ActionResult("You have no reminders.", {"count": 0, "reminders": []})
+        return ActionResult(ctx.say(NONE), {"count": 0, "reminders": []})
     lines = [_line(number, reminder, ctx, elsewhere) for number, reminder in enumerate(reminders, 1)]
     if count > len(reminders):
-        lines.append(f"… and {count - len(reminders)} more.")
-    head = "Your reminder" if count == 1 else f"Your {count} reminders"
-    text = "\n".join((f"{head} ({_city(ctx.zone.key)} time):", *lines))
+        lines.append(ctx.say(MORE, count=count - len(reminders)))
+    text = "\n".join((ctx.say(ONE if count == 1 else MANY, count=count, city=_city(ctx.zone.key)), *lines))
     return ActionResult(text, {"count": count, "reminders": [_data(reminder) for reminder in reminders]})
 
 
@@ -145,7 +191,7 @@ async def cancel_reminder(ctx: ActionContext, params: CancelReminder) -> ActionR
         earlier = await session.scalar(_own(ctx).where(Reminder.cancel_key == ctx.idempotency_key))
         if earlier is not None:
             await open_contents(session, [earlier])
-            return _cancelled(earlier)
+            return _cancelled(earlier, ctx)
         reminders = await open_contents(session, (await session.scalars(_shown(ctx).limit(ACTIVE_MAX))).all())
         reminder = _chosen(reminders, params.which, ctx)
         cancelled = await session.scalar(
@@ -155,44 +201,42 @@ async def cancel_reminder(ctx: ActionContext, params: CancelReminder) -> ActionR
             .returning(Reminder.id)
         )
         if cancelled is None:
-            raise UserError(f"“{_short(reminder.content)}” has just gone off, so there is nothing to cancel.")
-    return _cancelled(reminder)
+            raise UserError(GONE_OFF.filled(what=_short(reminder.content)))
+    return _cancelled(reminder, ctx)
 
 
 def plan(wall: datetime, repeats: str | None, zone: str, now: datetime) -> tuple[str | None, datetime, datetime]:
     """The rule in full, the first wall time after `now` and its instant; InvalidSlot for what cannot be planned."""
     local = now.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
     if wall > local + AHEAD_MAX:
-        raise InvalidSlot("time", "That is more than 10 years away. When should I remind you?")
+        raise InvalidSlot("time", Saying.joined(" ", TOO_FAR, WHEN))
     if repeats is None or repeats.casefold() in _ONCE:
         due = None if wall < local - BEHIND_MAX else recurrence.resolve(wall, zone)
         if due is None or due <= now:
-            past = f"{_when(wall, local.year)} ({_city(zone)})"
-            raise InvalidSlot("time", f"That is in the past: {past}. When should I remind you?")
+            raise InvalidSlot("time", Saying.joined(" ", PAST.filled(when=_when(wall, local.year, zone)), WHEN))
         return None, wall, due
     if wall < local - BEHIND_MAX:
-        raise InvalidSlot("time", "That is more than a year ago. From when should I remind you?")
+        raise InvalidSlot("time", LONG_PAST)
     try:
         # A rule with a COUNT counts from the first time that is still to come.
         rule, first = recurrence.settle(repeats, wall, zone, now) or (None, None)
     except ValueError as error:
-        raise InvalidSlot("recurrence", f"I cannot repeat it like that: {error}. How often should it repeat?") from None
+        why = error.says if isinstance(error, Unusable) else Saying(str(error), WRONG_RULE)
+        raise InvalidSlot("recurrence", Saying.joined(" ", NOT_SO.filled(why=why), HOW_OFTEN)) from None
     if rule is None or first is None:
-        raise InvalidSlot("recurrence", "That would never come round again. How often should it repeat?")
+        raise InvalidSlot("recurrence", Saying.joined(" ", NEVER, HOW_OFTEN))
     return rule, first, recurrence.resolve(first, zone)
 
 
 async def _check_limits(session: AsyncSession, ctx: ActionContext, rrule: str | None) -> None:
     active = await session.scalar(select(func.count()).select_from(_active(ctx).subquery())) or 0
     if active >= ACTIVE_MAX:
-        raise LimitReached(f"You have {ACTIVE_MAX} reminders, which is as many as I keep. Cancel one first.")
+        raise LimitReached(FULL.filled(count=ACTIVE_MAX))
     if rrule is None or not recurrence.parse(rrule, ctx.zone.key).within_day:
         return
     dense = _active(ctx).where(Reminder.rrule.op("~")("^FREQ=(HOURLY|MINUTELY)"))
     if (await session.scalar(select(func.count()).select_from(dense.subquery())) or 0) >= DENSE_MAX:
-        raise LimitReached(
-            f"You have {DENSE_MAX} reminders that come several times a day, as many as I keep. Cancel one first."
-        )
+        raise LimitReached(DENSE.filled(count=DENSE_MAX))
 
 
 def _own(ctx: ActionContext) -> Select[Reminder]:
@@ -211,19 +255,19 @@ def _shown(ctx: ActionContext) -> Select[Reminder]:
     return _active(ctx).where(Reminder.conversation_id == ctx.conversation_id)
 
 
-async def _elsewhere(session: AsyncSession, reminders: Sequence[Reminder], ctx: ActionContext) -> Mapping[UUID, str]:
+async def _elsewhere(session: AsyncSession, reminders: Sequence[Reminder], ctx: ActionContext) -> Mapping[UUID, Saying]:
     """Where reminders speak that were set in other chats, by their conversations."""
     others = {reminder.conversation_id for reminder in reminders} - {ctx.conversation_id}
     if not others:
         return {}
     rows = await session.execute(select(Conversation.id, Conversation.channel).where(Conversation.id.in_(others)))
-    return {row.id: CHANNELS.get(row.channel, row.channel) for row in rows}
+    return {row.id: CHANNELS[row.channel] for row in rows}
 
 
 def _chosen(reminders: Sequence[Reminder], which: str, ctx: ActionContext) -> Reminder:
     """The one reminder that was meant; a question when several could be, a sentence when none is."""
     if not reminders:
-        raise UserError("You have no reminders.")
+        raise UserError(NONE)
     number = _NUMBER.fullmatch(which)
     if number and 1 <= int(number[1]) <= len(reminders):
         return reminders[int(number[1]) - 1]
@@ -234,45 +278,46 @@ def _chosen(reminders: Sequence[Reminder], which: str, ctx: ActionContext) -> Re
         if words and set(words) <= set(re.findall(r"\w+", reminder.content.casefold()))
     ]
     if not found:
-        raise UserError(f"You have no reminder called “{_short(which)}”. Ask me for your reminders to see them all.")
+        raise UserError(UNKNOWN.filled(which=_short(which)))
     if len(found) > 1:
         lines = [_line(place, reminder, ctx) for place, reminder in found[:SHOWN_MAX]]
-        more = f"\n… and {len(found) - SHOWN_MAX} more." if len(found) > SHOWN_MAX else ""
-        raise InvalidSlot("which", "Which one? Tell me its number.\n" + "\n".join(lines) + more)
+        if len(found) > SHOWN_MAX:
+            lines.append(ctx.say(MORE, count=len(found) - SHOWN_MAX))
+        raise InvalidSlot("which", "\n".join((ctx.say(WHICH), *lines)))
     return found[0][1]
 
 
-def _confirmed(reminder: Reminder) -> ActionResult:
+def _confirmed(reminder: Reminder, ctx: ActionContext) -> ActionResult:
     """The sentence of a reminder that is set; the same however often it is asked for."""
     year = reminder.created_at.astimezone(ZoneInfo(reminder.zone)).year
     due = recurrence.next_after(reminder.wall_time, reminder.zone, reminder.rrule, reminder.created_at)
     local = (due[1] if due else reminder.due_at).astimezone(ZoneInfo(reminder.zone))
-    when = f"{_when(local, year)} ({_city(reminder.zone)})"
+    when = _when(local, year, reminder.zone)
     if reminder.rrule is None:
-        return ActionResult(f"Done. Reminder set for {when}.", _data(reminder))
+        return ActionResult(ctx.say(SET, when=when), _data(reminder))
     often = recurrence.describe(reminder.rrule, reminder.wall_time, reminder.zone)
-    return ActionResult(f"Done. Reminder set {often}; the next is {when}.", _data(reminder))
+    return ActionResult(ctx.say(SET_OFTEN, often=often, when=when), _data(reminder))
 
 
-def _cancelled(reminder: Reminder) -> ActionResult:
-    text = f"Done. Cancelled “{_short(reminder.content)}”."
+def _cancelled(reminder: Reminder, ctx: ActionContext) -> ActionResult:
+    text = ctx.say(CANCELLED, what=_short(reminder.content))
     return ActionResult(text, {"id": str(reminder.id), "state": "cancelled"})
 
 
 def _line(
-    number: int, reminder: Reminder, ctx: ActionContext, elsewhere: Mapping[UUID, str] = MappingProxyType({})
+    number: int, reminder: Reminder, ctx: ActionContext, elsewhere: Mapping[UUID, Saying] = MappingProxyType({})
 ) -> str:
-    local = reminder.due_at.astimezone(ZoneInfo(reminder.zone))
-    text = f"{number}. {_when(local, ctx.now.astimezone(ctx.zone).year)}"
-    if reminder.zone != ctx.zone.key:
-        text += f" ({_city(reminder.zone)})"
+    this_year = ctx.now.astimezone(ctx.zone).year
+    there = "" if reminder.zone == ctx.zone.key else reminder.zone
+    text = ctx.say(_when(reminder.due_at.astimezone(ZoneInfo(reminder.zone)), this_year, there))
     if reminder.rrule is not None:
-        text += f", {recurrence.describe(reminder.rrule, reminder.wall_time, reminder.zone)}"
+        text += f", {ctx.say(recurrence.describe(reminder.rrule, reminder.wall_time, reminder.zone))}"
     if reminder.deferred_until is not None:
         again = reminder.deferred_until.astimezone(ZoneInfo(reminder.zone))
-        text += f", waits until {_when(again, ctx.now.astimezone(ctx.zone).year)}"
-    where = f" (on {elsewhere[reminder.conversation_id]})" if reminder.conversation_id in elsewhere else ""
-    return f"{text}: {_short(reminder.content)}{where}"
+        text += ctx.say(WAITS, when=moment(again, this_year))
+    chat = elsewhere.get(reminder.conversation_id)
+    where = ctx.say(ELSEWHERE, where=chat) if chat else ""
+    return f"{number}. {text}: {_short(reminder.content)}{where}"
 
 
 def _data(reminder: Reminder) -> dict[str, JsonValue]:
@@ -283,10 +328,10 @@ def _data(reminder: Reminder) -> dict[str, JsonValue]:
     }  # fmt: skip
 
 
-def _when(local: datetime, this_year: int) -> str:
-    """A local time as people read it, with the year when it is another one."""
-    year = "" if local.year == this_year else f" {local.year}"
-    return f"{local:%a} {local.day} {local:%b}{year}, {local:%H:%M}"
+def _when(local: datetime, this_year: int, zone: str) -> Saying:
+    """A local time as people read it, with the year when it is another one, and the place of a zone that is named."""
+    when = moment(local, this_year)
+    return Saying.joined(" ", when, f"({_city(zone)})") if zone else when
 
 
 def _city(zone: str) -> str:

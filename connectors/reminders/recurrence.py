@@ -14,8 +14,7 @@ any of its occurrences may serve as the anchor.
 
 import heapq
 import re
-from calendar import month_abbr
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -24,6 +23,9 @@ from typing import Literal
 from zoneinfo import ZoneInfo
 
 from dateutil import rrule as dateutil
+
+from core.errors import Unusable
+from core.language import Saying, month, weekday
 
 WORDS = {
     "daily": "FREQ=DAILY",
@@ -44,16 +46,23 @@ CANDIDATES_MAX = 200
 
 _STEPS = {"MINUTELY": timedelta(minutes=1), "HOURLY": timedelta(hours=1), "DAILY": timedelta(days=1)}
 _WEEKDAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
-_DAY_NAMES = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _UNITS = {
-    "MINUTELY": "minute",
-    "HOURLY": "hour",
-    "DAILY": "day",
-    "WEEKLY": "week",
-    "MONTHLY": "month",
-    "YEARLY": "year",
+    "MINUTELY": (Saying("minute", "dakika"), Saying("minutes", "dakika")),
+    "HOURLY": (Saying("hour", "saa"), Saying("hours", "saa")),
+    "DAILY": (Saying("day", "siku"), Saying("days", "siku")),
+    "WEEKLY": (Saying("week", "wiki"), Saying("weeks", "wiki")),
+    "MONTHLY": (Saying("month", "mwezi"), Saying("months", "miezi")),
+    "YEARLY": (Saying("year", "mwaka"), Saying("years", "miaka")),
 }
-_PLACES = {1: "first", 2: "second", 3: "third", 4: "fourth", -1: "last"}
+EVERY = Saying("every {unit}", "kila {unit}")
+EVERY_SO = Saying("every {count} {unit}", "kila baada ya {unit} {count}")
+WEEKDAYS = Saying("every weekday", "kila siku ya kazi")
+ON_THE = Saying("{often} on the {days}", "{often}, {days}")
+UNTIL = Saying("{often} until {until}", "{often} hadi {until}")
+SHORTEST = Saying("the shortest interval is {minutes} minutes", "muda mfupi zaidi ni dakika {minutes}")
+_PLACES = {
+    1: ("first", "kwanza"), 2: ("second", "pili"), 3: ("third", "tatu"), 4: ("fourth", "nne"), -1: ("last", "mwisho"),
+}  # fmt: skip
 _LAST_YEAR = 9000
 """Where every rule ends, well before dates do."""
 _LONGEST_MONTH = 31
@@ -167,32 +176,38 @@ def resolve(wall: datetime, zone: str) -> datetime:
     return high
 
 
-def describe(rrule: str, wall: datetime, zone: str) -> str:
+def describe(rrule: str, wall: datetime, zone: str) -> Saying:
     """The rule in words, as in "every weekday" or "every 2 weeks on Mon and Thu until 24 Dec 2026"."""
     rule = _whole(parse(rrule, zone), wall)
-    unit = _UNITS[rule.freq]
-    often = f"every {unit}" if rule.interval == 1 else f"every {rule.interval} {unit}s"
+    once, many = _UNITS[rule.freq]
+    often = EVERY.filled(unit=once) if rule.interval == 1 else EVERY_SO.filled(count=rule.interval, unit=many)
     if rule.freq == "WEEKLY":
         days = [day for _, day in rule.days]
         if days == [0, 1, 2, 3, 4] and rule.interval == 1:
-            often = "every weekday"
+            often = WEEKDAYS
         elif len(days) < len(_WEEKDAYS):
-            often += " on " + _joined([_DAY_NAMES[day] for day in days])
+            names = _joined([weekday(day) for day in days])
+            on = Saying(f"{often.en} on {names.en}", f"{often.sw}, {names.sw}")
+            often = replace(on, sw=f"kila {names.sw}") if rule.interval == 1 else on
     elif rule.freq == "MONTHLY" and rule.days:
-        often += " on the " + _joined([f"{_PLACES[place]} {_DAY_NAMES[day]}" for place, day in rule.days])
+        often = ON_THE.filled(often=often, days=_joined([_place(place, day) for place, day in rule.days]))
     elif rule.freq == "MONTHLY":
         days = sorted(rule.month_days, key=lambda day: (day < 0, day))
-        often += " on the " + _joined([_ordinal(day) for day in days])
+        often = ON_THE.filled(often=often, days=_joined([_ordinal(day) for day in days]))
     elif rule.freq == "YEARLY":
-        often += f" on {rule.month_days[0]} {month_abbr[rule.month or 1]}"
-    return often if rule.until is None else f"{often} until {rule.until.day} {rule.until:%b %Y}"
+        of = month(rule.month or 1)
+        often = Saying(f"{often.en} on {rule.month_days[0]} {of.en}", f"{often.sw} tarehe {rule.month_days[0]} {of.sw}")
+    if rule.until is None:
+        return often
+    until = Saying.joined(" ", str(rule.until.day), month(rule.until.month), str(rule.until.year))
+    return UNTIL.filled(often=often, until=until)
 
 
 def _check(rule: Rule) -> None:
     if rule.freq not in _UNITS:
         raise ValueError("FREQ must be one of " + ", ".join(_UNITS))
     if rule.freq == "MINUTELY" and rule.interval < MINUTES_MIN:
-        raise ValueError(f"the shortest interval is {MINUTES_MIN} minutes")
+        raise Unusable(SHORTEST.filled(minutes=MINUTES_MIN))
     if rule.days and rule.freq not in ("WEEKLY", "MONTHLY"):
         raise ValueError("BYDAY goes with FREQ=WEEKLY or FREQ=MONTHLY")
     if rule.freq == "WEEKLY" and any(place for place, _ in rule.days):
@@ -323,12 +338,21 @@ def _until(value: str, zone: str) -> datetime:
         raise wrong from None
 
 
-def _ordinal(day: int) -> str:
+def _place(place: int, day: int) -> Saying:
+    """A weekday's place in the month: "first Mon"."""
+    en, sw = _PLACES[place]
+    return Saying(f"{en} {weekday(day).en}", f"{weekday(day).sw} ya {sw}")
+
+
+def _ordinal(day: int) -> Saying:
+    """A day of the month: "3rd"."""
     if day < 0:
-        return "last day"
+        return Saying("last day", "siku ya mwisho")
     suffix = "th" if 10 <= day % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(day % 10, "th")
-    return f"{day}{suffix}"
+    return Saying(f"{day}{suffix}", f"tarehe {day}")
 
 
-def _joined(words: list[str]) -> str:
-    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
+def _joined(words: Sequence[Saying]) -> Saying:
+    if len(words) == 1:
+        return words[0]
+    return Saying.joined("", Saying.joined(", ", *words[:-1]), Saying(" and ", " na "), words[-1])

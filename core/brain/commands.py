@@ -9,11 +9,15 @@ from typing import Any
 
 from core.actions import Action
 from core.codes import code_in
+from core.language import Saying, spoken
 
 COMMAND = re.compile(r"/([A-Za-z][A-Za-z0-9_]{0,31})(?:@\w+)?(?:\s+(.*))?", re.DOTALL)
 
 HELP = ("start", "help")
 """What `/start` carries is a code to link by (core/codes.py), or no words of anybody."""
+
+WHAT_I_CAN = Saying("What I can do", "Ninachoweza kufanya")
+FOR_EXAMPLE = "Kwa mfano: {}"
 
 SHORT = {
     "weather": ("get_weather", "weather"),
@@ -47,7 +51,10 @@ def in_words(text: str, actions: Collection[str]) -> str | None:
     return f"{words} {rest}".strip()
 
 
-def menu(offered: Sequence[Action[Any]]) -> list[tuple[str, str]]:
-    """The commands to offer, help first: each action once, by its short name where it has one, with its summary."""
+def menu(offered: Sequence[Action[Any]], language: str) -> list[tuple[str, str]]:
+    """The commands to offer in a language, help first: each action once, by its short name where it has one, with what
+    it does. That is its summary in English, and in Swahili what one may say for it."""
     short = {action: name for name, (action, _) in SHORT.items()}
-    return [("help", "What I can do"), *((short.get(one.name, one.name), one.summary) for one in offered)]
+    said = [one.summary if spoken(language) == "en" else FOR_EXAMPLE.format(one.example("sw")) for one in offered]
+    names = [short.get(one.name, one.name) for one in offered]
+    return [("help", WHAT_I_CAN.to(language)), *zip(names, said, strict=True)]

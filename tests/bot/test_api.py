@@ -105,6 +105,15 @@ async def test_a_room_from_its_making_to_its_end(api: Api) -> None:
     assert (await amina.call("GET", "chatrooms/"))[1] == {"rooms": []}
 
 
+async def test_a_refusal_is_told_in_the_language_of_the_browser(api: Api) -> None:
+    amina = await api.guest()
+    headers = {"Authorization": f"Bearer {amina.token}", "Accept-Language": "sw-KE,sw;q=0.9,en;q=0.8"}
+    body = {"title": " ", "name": "Amina"}
+    async with api.session.post(f"{api.url}/api/chatrooms/", headers=headers, json=body) as answer:
+        assert (answer.status, (await answer.json())["error"]["message"]) == (422, "Hakuna jina la chumba.")
+    assert (await amina.call("POST", "chatrooms/", body))[1]["error"]["message"] == "The title is empty."
+
+
 async def test_the_same_client_id_is_the_same_message(api: Api) -> None:
     amina = await api.guest()
     room, other = await amina.make(), await amina.make()

@@ -235,7 +235,12 @@ async def test_by_webhook_presses_and_edits_are_taken_once_in_whatever_order(db:
 @asynccontextmanager
 async def polling(sandbox: Sandbox, inbox: Inbox) -> AsyncIterator[TelegramChannel]:
     polled = settings(f"{sandbox.url}/telegram", telegram_bot_token=SecretStr(SANDBOX_BOT_TOKEN))
-    channel = TelegramChannel(polled, inbox, timeout_s=5.0, commands=[("help", "What I can do")])
+    channel = TelegramChannel(
+        polled,
+        inbox,
+        timeout_s=5.0,
+        commands={"": [("help", "What I can do")], "sw": [("help", "Ninachoweza kufanya")]},
+    )
     task = asyncio.create_task(channel.run())
     try:
         yield channel
@@ -289,9 +294,14 @@ async def test_what_a_phone_does_arrives_by_polling(sandbox: Sandbox, db: Databa
         await until(says(db, 2, "Weather"), what="the press")
 
         async def answered() -> bool:
-            return len(await truth(sandbox, "answer")) == answers + 1 and len(await truth(sandbox, "commands")) > menus
+            return (
+                len(await truth(sandbox, "answer")) == answers + 1
+                and len(await truth(sandbox, "commands")) == menus + 2
+            )
 
-        await until(answered, what="the spinner stopped and the menu set")
+        await until(answered, what="the spinner stopped and the menus set")
+        told = {row["language_code"]: row["commands"] for row in (await truth(sandbox, "commands"))[menus:]}
+        assert told["sw"] == [{"command": "help", "description": "Ninachoweza kufanya"}]
         for state, wanted in (("blocked", 1), ("member", 0)):
             await api(sandbox, "/telegram/_chats", {"id": person, "state": state})
             count = "SELECT count(*) FROM conversation WHERE unreachable_at IS NOT NULL"

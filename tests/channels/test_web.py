@@ -234,6 +234,19 @@ async def test_a_frame_that_is_not_the_protocol_is_answered_with_an_error(site: 
         assert (await browser.send("still here"))["seq"] == 1
 
 
+async def test_an_error_is_told_in_the_language_of_the_page_or_else_of_the_browser(site: Site) -> None:
+    empty = {"type": "send", "cid": "c", "text": " "}
+    for header, page, begins in (("en-GB", None, "The message"), ("sw-KE,sw;q=0.9", None, "Ujumbe"),
+                                 ("sw", "en", "The message"), ("en", "sw-TZ", "Ujumbe")):  # fmt: skip
+        headers = {"Origin": site.url, "Accept-Language": header}
+        async with site.session.ws_connect(f"{site.url}/ws", headers=headers) as socket:
+            browser = Browser(socket)
+            await browser.say({"type": "hello", "token": None, "since": 0, "language": page})
+            await browser.hear("welcome")
+            await browser.say(empty)
+            assert (await browser.hear("error"))["message"].startswith(begins), (header, page)
+
+
 async def test_text_that_is_not_utf8_and_binary_frames_are_answered_with_an_error(site: Site) -> None:
     async with site.browser() as browser:
         await browser.hello()

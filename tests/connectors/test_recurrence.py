@@ -15,6 +15,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from connectors.reminders.recurrence import COUNT_MAX, describe, next_after, parse, resolve, settle
+from core.language import Saying
 
 ZONES = (
     "Africa/Nairobi", "Africa/Cairo", "Africa/Casablanca", "Europe/London", "Europe/Berlin", "America/New_York",
@@ -203,22 +204,30 @@ def test_until_in_utc_is_read_on_the_wall() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "words"),
+    ("rule", "en", "sw"),
     [
-        ("daily", "every day"),
-        ("weekdays", "every weekday"),
-        ("weekly", "every week on Tue"),
-        ("FREQ=WEEKLY;INTERVAL=2;BYDAY=MO,TH", "every 2 weeks on Mon and Thu"),
-        ("monthly", "every month on the 24th"),
-        ("FREQ=MONTHLY;BYMONTHDAY=1,15,-1", "every month on the 1st, 15th and last day"),
-        ("FREQ=MONTHLY;BYDAY=-1FR", "every month on the last Fri"),
-        ("yearly", "every year on 24 Nov"),
-        ("FREQ=HOURLY;INTERVAL=3", "every 3 hours"),
-        ("FREQ=DAILY;UNTIL=20261224", "every day until 24 Dec 2026"),
+        ("daily", "every day", "kila siku"),
+        ("weekdays", "every weekday", "kila siku ya kazi"),
+        ("weekly", "every week on Tue", "kila Jumanne"),
+        (
+            "FREQ=WEEKLY;INTERVAL=2;BYDAY=MO,TH",
+            "every 2 weeks on Mon and Thu",
+            "kila baada ya wiki 2, Jumatatu na Alhamisi",
+        ),
+        ("monthly", "every month on the 24th", "kila mwezi, tarehe 24"),
+        (
+            "FREQ=MONTHLY;BYMONTHDAY=1,15,-1",
+            "every month on the 1st, 15th and last day",
+            "kila mwezi, tarehe 1, tarehe 15 na siku ya mwisho",
+        ),
+        ("FREQ=MONTHLY;BYDAY=-1FR", "every month on the last Fri", "kila mwezi, Ijumaa ya mwisho"),
+        ("yearly", "every year on 24 Nov", "kila mwaka tarehe 24 Nov"),
+        ("FREQ=HOURLY;INTERVAL=3", "every 3 hours", "kila baada ya saa 3"),
+        ("FREQ=DAILY;UNTIL=20261224", "every day until 24 Dec 2026", "kila siku hadi 24 Des 2026"),
     ],
 )
-def test_rules_read_as_people_say_them(rule: str, words: str) -> None:
-    assert describe(rule, datetime(2026, 11, 24, 9), "UTC") == words  # noqa: DTZ001
+def test_rules_read_as_people_say_them(rule: str, en: str, sw: str) -> None:
+    assert describe(rule, datetime(2026, 11, 24, 9), "UTC") == Saying(en, sw)  # noqa: DTZ001
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from connectors.weather import (
 )
 from core.actions import ActionContext
 from core.errors import InvalidSlot, ProviderError, ProviderRefused, ProviderUnavailable, RateLimited
+from core.language import Saying
 from core.messages import Table
 from core.settings import Settings
 from tests.conftest import Sandbox
@@ -147,10 +148,14 @@ async def test_wrong_key_is_refused_and_not_tried_again(
 
 
 def test_sentence_as_it_should_read() -> None:
-    assert describe(FORECAST, FORECAST.days[0]) == (
-        "Nairobi, Tue 24 Nov: partly cloudy, 16 to 25 °C, rain 20 %. Now 21 °C, rain, wind 10 km/h."
+    assert describe(FORECAST, FORECAST.days[0]) == Saying(
+        "Nairobi, Tue 24 Nov: partly cloudy, 16 to 25 °C, rain 20 %. Now 21 °C, rain, wind 10 km/h.",
+        "Nairobi, Jumanne 24 Nov: mawingu kiasi, 16 hadi 25 °C, uwezekano wa mvua 20 %. Sasa 21 °C, mvua,"
+        " upepo 10 km/h.",
     )
-    assert describe(FORECAST, FORECAST.days[1]) == "Nairobi, Wed 25 Nov: clear, 0 to 24 °C."
+    assert describe(FORECAST, FORECAST.days[1]) == Saying(
+        "Nairobi, Wed 25 Nov: clear, 0 to 24 °C.", "Nairobi, Jumatano 25 Nov: anga safi, 0 hadi 24 °C."
+    )
 
 
 def test_no_day_is_the_first_day() -> None:

@@ -1,10 +1,14 @@
 """The language a message is in, and sentences that exist in both."""
 
 from datetime import date, datetime
+from pathlib import Path
 
 import pytest
 
+import core.brain
 from core.language import Saying, day, heard, moment, spoken
+
+UTTERANCES = Path(core.brain.__file__).parent / "utterances"
 
 
 @pytest.mark.parametrize(
@@ -54,3 +58,17 @@ def test_another_year_is_named() -> None:
     at = datetime(2027, 1, 1, 9)  # noqa: DTZ001  a wall clock
     assert moment(at, 2026) == Saying("Fri 1 Jan 2027, 09:00", "Ijumaa 1 Jan 2027, 09:00")
     assert moment(at, 2027).en == "Fri 1 Jan, 09:00"
+
+
+def test_no_line_that_the_brain_learns_from_is_taken_for_the_other_language() -> None:
+    told = {"en": 0, "sw": 0}
+    for path in sorted(UTTERANCES.glob("*.txt")):
+        language = ""
+        for line in path.read_text("utf-8").splitlines():
+            if line.startswith("# "):
+                language = line[2:]
+            elif line and language in told:
+                assert heard(line) in (language, None), (path.name, line)
+                told[language] += heard(line) == language
+    assert told["en"] > 2_000
+    assert told["sw"] > 800

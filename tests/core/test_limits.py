@@ -61,7 +61,7 @@ async def test_a_call_is_counted_by_all_its_limits_or_by_none(valkey_url: str) -
         uses = await limits.uses(ASHA, NOW)
         assert uses is not None
         assert {use.limit.name: use.used for use in uses}["calls"] == PAID.count
-        assert str(refusal(refused, "en", NOW, NAIROBI)) == (
+        assert str(refusal(refused, NOW, NAIROBI)) == (
             "You have used all 50 requests of this kind for today. Ask again tomorrow at 00:00."
         )
         assert (await limits.take([PAID], Whose("juma", NAIROBI), NOW)).passed, "another person's quota is their own"

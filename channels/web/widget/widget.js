@@ -66,7 +66,7 @@
     },
   }
   const words = locale.startsWith('sw') ? WORDS.sw : WORDS.en
-  const PROMPTS = ["What's the weather in Nairobi?", 'Remind me in 10 minutes to stretch', '100 USD in KES']
+  const PROMPTS = words === WORDS.sw ? ['Hali ya hewa Nairobi', 'Nikumbushe baada ya dakika 10 ninyooshe mgongo', 'Badilisha dola 100 kuwa shilingi'] : ["What's the weather in Nairobi?", 'Remind me in 10 minutes to stretch', '100 USD in KES']
 
   const ICONS = {
     chat: 'M20.5 11.5a8 8 0 0 1-11.7 7.1L4 20l1.4-4.6a8 8 0 1 1 15.1-3.9z', close: 'M6 6l12 12M18 6L6 18',
@@ -753,7 +753,7 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
       this.#token = this.store.get('token')
       this.#asked = this.#outbox.some((one) => one.tried) ? null : this.#identity
       const asked = this.#asked && { identity: this.#asked }
-      this.#say({ type: 'hello', token: this.#token, since: asked ? 0 : this.#seq, last: this.thread ? 1 : PAGE, changes: this.#changes, site, room: this.shared, ...asked })
+      this.#say({ type: 'hello', token: this.#token, since: asked ? 0 : this.#seq, last: this.thread ? 1 : PAGE, changes: this.#changes, site, language: locale, room: this.shared, ...asked })
     }
 
     // The room is not there for us, or not any more.

@@ -55,10 +55,13 @@ def test_an_action_that_is_not_offered_is_no_command() -> None:
 
 def test_the_menu_names_every_action_once_and_each_entry_is_a_command() -> None:
     catalog = Catalog(CONNECTORS, Settings(_env_file=None))
-    names = [name for name, _ in menu(catalog.offered)]
+    names = [name for name, _ in menu(catalog.offered, "en")]
+    swahili = dict(menu(catalog.offered, "sw"))
+    assert list(swahili) == names
+    assert swahili["weather"] == "Kwa mfano: hali ya hewa Kisumu leo"
     assert len(names) == len(set(names)) == len(catalog.offered) + 1
     offered = [action.name for action in catalog.offered]
-    for name, summary in menu(catalog.offered):
+    for name, summary in menu(catalog.offered, "en"):
         assert COMMAND.fullmatch(f"/{name}")
         assert len(name) <= 32
         assert name == name.lower()
