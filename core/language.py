@@ -135,5 +135,6 @@ _ENGLISH = _listed(
     "delete help good morning evening have has had do does did not this that from with about be was if then there "
     "which me them need want make tell give forget remember every everyday weekday tonight next please don't can't "
     "much many rain goodbye bye undo know language speak number contacts save send any "
-    "see still available new message open add we she he they our"
+    "see still available new message open add we she he they our pay "
+    "book check search"
 )

@@ -128,6 +128,6 @@ def said_in(node: ast.Call) -> ast.AST | None:
 )
 def test_no_text_for_people_is_written_out_in_one_language(path: str) -> None:
     for node in ast.walk(ast.parse((ROOT / path).read_text("utf-8"))):
-        said = said_in(node) if isinstance(node, ast.Call) else None
-        for text in spelled(said) if said is not None else ():
-            assert text in SAME or not WORD.search(text), f"{path}:{node.lineno}: {text!r}"
+        if isinstance(node, ast.Call) and (said := said_in(node)) is not None:
+            for text in spelled(said):
+                assert text in SAME or not WORD.search(text), f"{path}:{node.lineno}: {text!r}"
