@@ -26,6 +26,7 @@ from core.mentions import SHARED
 from core.messages import ChannelName, Text
 from core.models import Conversation, Identity, Member, RoomInvitation
 from core.outbox import NewMessage, post
+from core.sites import DEFAULT
 
 MEMBERS_MAX = 100
 """Of one room."""
@@ -410,7 +411,7 @@ async def invite(
         )
     )  # fmt: skip
     await session.flush()
-    link = f"{base_url}/rooms/join/{token}"
+    link = f"{base_url}/rooms/join/{token}" + ("" if place.account == DEFAULT else f"?site={place.account}")
     if address and mailbox:
         connection = await driver(session)
         [called] = await connection.keys.opened(connection, [(room_id, _name(member.identity_id), member.name)])

@@ -1,7 +1,7 @@
 """What every endpoint of the JSON API shares: who calls, how often, what they may send, and how it is refused.
 
-Whoever calls is known by the visitor token in the Authorization header. It is never a cookie, so no other site's page
-can make a browser call us.
+Whoever calls is known by the visitor token in the Authorization header, and so is the site whose rooms they see. It is
+never a cookie, so no other site's page can make a browser call us.
 """
 
 import hashlib
@@ -25,6 +25,7 @@ from core.errors import InvalidSlot, LimitReached, StoreUnavailable, UserError
 from core.language import Saying
 from core.limits import API, API_ANONYMOUS, Limit, Whose, refusal
 from core.rooms import NoSuchInvitation, NoSuchMember, NoSuchRoom, NotOwner, Place
+from core.sites import DEFAULT, find_site
 from core.visitors import find_visitor
 from web_admin.auth import address_of
 
@@ -70,6 +71,10 @@ class Refusal(Told):
     retry_s: float | None = None
 
 
+SIGNED_IN = Saying(
+    "The rooms of this site are for people who are signed in there.",
+    "Vyumba vya tovuti hii ni vya watu walioingia kwenye tovuti hiyo.",
+)
 NO_MESSAGE = Saying("There is no such message in this room.", "Hakuna ujumbe kama huo kwenye chumba hiki.")
 
 
@@ -151,6 +156,12 @@ def serve(services: Services, endpoint: Endpoint) -> Handler:
     """The endpoint as aiohttp wants it."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
+        answer = await _answer(request)
+        if not answer.prepared and hdrs.ORIGIN in request.headers:
+            answer.headers.update(await services.web.cors(request))
+        return answer
+
+    async def _answer(request: web.Request) -> web.StreamResponse:
         try:
             now = datetime.now(UTC)
             place = await _caller(services, endpoint, request, now)
@@ -188,16 +199,23 @@ def refused(refuse: Refuse, language: str = "en") -> web.Response:
 
 
 async def _caller(services: Services, endpoint: Endpoint, request: web.Request, now: datetime) -> Place:
-    """Whose token the request carries; raises Refuse for nobody's, and for whoever calls too often."""
+    """Whose token the request carries; raises Refuse for nobody's, and for whoever calls too often.
+
+    The visitors of a site other than our own pages' have rooms once the site has proved who they are.
+    """
     scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
     visitor = None
     if scheme.lower() == "bearer" and token:
-        visitor = await find_visitor(services.db, token.strip(), services.web.account)
+        visitor = await find_visitor(services.db, token.strip(), None)
+    if visitor is not None and visitor.site != DEFAULT and await find_site(services.db, visitor.site) is None:
+        visitor = None
     if visitor is None:
         await _take(services, API_ANONYMOUS, f"{endpoint.name}:{address_of(request)}", now)
         raise Refuse(401, "token", "Send the visitor token of your chat: Authorization: Bearer …")
     await _take(services, API, f"{endpoint.name}:{hashlib.sha256(visitor.id.bytes).hexdigest()[:32]}", now)
-    return Place(services.web.account, visitor.id)
+    if visitor.site != DEFAULT and visitor.user_id is None:
+        raise Refuse(403, "signed_in", SIGNED_IN)
+    return Place(visitor.site, visitor.id)
 
 
 async def _take(services: Services, limit: Limit, whose: str, now: datetime) -> None:

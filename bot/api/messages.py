@@ -16,6 +16,7 @@ from channels.web import frames
 from channels.web.frames import CID, EMOJI_CHARS_MAX, FILE, FILES_MAX, SEQ_MAX
 from core import conversations, rooms
 from core.conversations import HISTORY_PAGE, THREAD_MAX, StoredMessage
+from core.language import Saying
 from core.messages import TEXT_CHARS_MAX, Choices, Part, Text, text_of
 from core.rooms import NoSuchRoom, Roster
 from core.transcript import escaped, quoted
@@ -32,6 +33,9 @@ ClientId = Annotated[
 ]
 FileId = Annotated[str, Field(pattern=f"^{FILE}$")]
 Words = Annotated[str, Field(min_length=1, max_length=TEXT_CHARS_MAX)]
+
+
+NO_EMOJI = Saying("That is no emoji.", "Hiyo si emoji.")
 
 
 class NewReply(Given):
@@ -213,11 +217,12 @@ async def _post(call: Call, reply_to: int | None) -> Answer:
     if parts or not given.files:
         frames.check_text(given.text, given.id)
     channel, name = call.services.web, rooms.name_of(call.room_id)
+    site, visitor = call.place.account, call.place.visitor
     if given.files:
         await _here(call)
         files = list(dict.fromkeys(given.files))
-        parts += await channel.attached(name, call.place.visitor, files, voice=given.voice)
-    received = await channel.receive(name, call.place.visitor, given.id, parts, reply_to)
+        parts += await channel.attached(name, visitor, files, voice=given.voice, site=site)
+    received = await channel.receive(name, visitor, given.id, parts, reply_to, site)
     await channel.tell(name)
     here = await _here(call)
     stored = await conversations.one(call.services.db, here.conversation_id, received.seq)
@@ -246,7 +251,8 @@ async def _change(call: Call, kind: Literal["edit", "delete"], parts: tuple[Part
     channel = call.services.web
     # Each request is a change of its own: the same words again leave the message as it is.
     cid = f"api-{kind}-{call.seq}-{int(call.now.timestamp() * 1_000_000)}"
-    await channel.change(rooms.name_of(call.room_id), call.place.visitor, cid, call.seq, kind, parts)
+    name, site = rooms.name_of(call.room_id), call.place.account
+    await channel.change(name, call.place.visitor, cid, call.seq, kind, parts, site)
     here = await _here(call)
     return 200, here.told(await _message(call, here))
 
@@ -265,9 +271,9 @@ async def _react(call: Call, *, on: bool) -> Answer:
     here = await _here(call)
     emoji = call.request.match_info["emoji"]
     if len(emoji) > EMOJI_CHARS_MAX:
-        raise Refuse(422, "emoji", "That is no emoji.")
+        raise Refuse(422, "emoji", NO_EMOJI)
     cid, visitor = f"api-reaction-{uuid4().hex}", call.place.visitor
-    await call.services.web.react(here.name, visitor, cid, call.seq, emoji, on=on)
+    await call.services.web.react(here.name, visitor, cid, call.seq, emoji, on=on, site=call.place.account)
     return 200, here.told(await _message(call, here))
 
 
@@ -326,6 +332,7 @@ async def export(call: Call) -> Answer:
     answer = web.StreamResponse(
         headers={
             **SECURITY,
+            **(await call.services.web.cors(call.request) if hdrs.ORIGIN in call.request.headers else {}),
             hdrs.CONTENT_TYPE: f"{kind}; charset=utf-8",
             hdrs.CONTENT_DISPOSITION: f'attachment; filename="room-{room.id}.{call.query.format}"',
         }

@@ -17,7 +17,8 @@ POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 REFUSED = {
-    "401": "No token, or nobody's", "404": "There is no such thing, or you may not know of it",
+    "401": "No token, or nobody's", "403": "You may not do that, or your site has not proved who you are",
+    "404": "There is no such thing, or you may not know of it",
     "422": "Something that was sent is not as it should be", "429": "Too many requests; see Retry-After",
     "503": "The database is away; see Retry-After",
 }  # fmt: skip

@@ -194,6 +194,10 @@ class WebChannel:
         """Where a browser finds a file of ours."""
         return self.files.link(ref, self.now())
 
+    async def cors(self, request: web.Request) -> dict[str, str]:
+        """The headers that let a page read the answer which is ours, or may embed any site's chat."""
+        return await self._uploads.cors(request)
+
     async def attached(
         self, room: str, visitor: UUID, ids: Sequence[str], *, voice: bool, site: str = SITE
     ) -> tuple[Part, ...]:

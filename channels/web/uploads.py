@@ -112,7 +112,7 @@ class Uploads:
         ]
 
     async def _preflight(self, request: web.Request) -> web.Response:
-        headers = await self._cors(request) | {
+        headers = await self.cors(request) | {
             hdrs.ACCESS_CONTROL_ALLOW_METHODS: "POST",
             hdrs.ACCESS_CONTROL_ALLOW_HEADERS: f"Authorization, Content-Type, {NAME_HEADER}",
             hdrs.ACCESS_CONTROL_MAX_AGE: "600",
@@ -121,7 +121,7 @@ class Uploads:
 
     async def _upload(self, request: web.Request) -> web.Response:
         """A file as a form's `file`, or as the whole body with its name, percent-encoded, in X-File-Name."""
-        headers = await self._cors(request)
+        headers = await self.cors(request)
         try:
             file = await self._take(request)
         except _Refused as refused:
@@ -260,7 +260,8 @@ class Uploads:
             return True
         return len(origins) == 1 and await sites.is_listed(self._db, origins[0])
 
-    async def _cors(self, request: web.Request) -> dict[str, str]:
+    async def cors(self, request: web.Request) -> dict[str, str]:
+        """What lets a page read the answer that is ours, or may embed any site's chat."""
         headers: dict[str, str] = {hdrs.VARY: "Origin", hdrs.CACHE_CONTROL: "no-store"}
         with suppress(StoreUnavailable):
             if await self._allows(request):

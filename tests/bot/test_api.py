@@ -5,24 +5,30 @@ import json
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import jsonschema
 import pytest
-from aiohttp import ClientSession, web
+from aiohttp import ClientSession, FormData, web
 
 from bot.api import ENDPOINTS
 from bot.api.endpoint import Endpoint
 from bot.api.openapi import describe
 from bot.app import make_app
 from bot.wiring import Services, services
+from core import sites
 from core.messages import Text
+from core.proof import Proven
 from core.settings import Settings
-from core.visitors import create_visitor, find_visitor
+from core.sites import Draft
+from core.visitors import create_visitor, find_visitor, sign_in
 
 Json = dict[str, Any]
 MISSING = str(uuid4())
+SHOP = "https://shop.example"
 
 
 @dataclass
@@ -344,6 +350,59 @@ async def test_a_body_that_is_not_what_is_asked_changes_nothing(api: Api) -> Non
     async with api.session.post(f"{api.url}/api/chatrooms/", data=b'{"title":"x","name":"x"}', headers=plain) as answer:
         assert answer.status == 415
     assert await api.wired.db.pool.fetchval("SELECT count(*) FROM conversation") == 0
+
+
+async def test_a_site_has_rooms_of_its_own_for_those_it_has_proved(api: Api) -> None:
+    db = api.wired.db
+    async with db.transaction() as session:
+        lines = {"name": "Shop", "title": "Duka", "colour": "#ffd54a", "position": "left", "origins": SHOP}
+        shop, blog = [await sites.create_site(session, Draft.parse(lines)) for _ in range(2)]
+
+    async def signed_in(site: str, user_id: str) -> Api:
+        _, token = await sign_in(db, site, Proven(user_id, None), None, datetime.now(UTC))
+        return Api(api.url, api.session, api.wired, token)
+
+    # One and the same user of two sites is two people, and neither is one of our own pages' visitors.
+    amina, brian, elsewhere = await signed_in(shop, "42"), await signed_in(shop, "43"), await signed_in(blog, "42")
+    _, anonymous = await create_visitor(db, shop)
+    status, answer = await Api(api.url, api.session, api.wired, anonymous).call("GET", "chatrooms/")
+    assert (status, answer["error"]["code"]) == (403, "signed_in")
+    room = await amina.make()
+    _, invitation = await amina.call("POST", f"chatrooms/{room}/invite/", {})
+    address = urlsplit(invitation["link"])
+    assert address.query == f"site={shop}"
+    acceptance = {"token": address.path.rpartition("/")[2], "name": "Brian"}
+    for other in (elsewhere, await api.guest()):
+        assert (await other.call("POST", "invitations/accept", acceptance))[0] == 404
+    assert (await brian.call("POST", "invitations/accept", acceptance))[0] == 200
+    data = FormData()
+    data.add_field("file", b"plan", filename="plan.txt", content_type="text/plain")
+    status, raw, _ = await brian.raw("POST", f"/upload-file/?room={room}", data=data)
+    assert status == 201
+    body = {"id": "one", "text": "hello", "files": [json.loads(raw)["id"]]}
+    status, message = await brian.call("POST", f"chatrooms/{room}/messages/", body)
+    assert (status, [part["kind"] for part in message["parts"]]) == (201, ["text", "media"])
+    at = f"chatrooms/{room}/messages/1/"
+    assert (await amina.call("PUT", f"{at}reactions/👍/"))[1]["reactions"][0]["names"] == ["Amina"]
+    assert (await brian.call("PATCH", at, {"text": "hi"}))[0] == 200
+    for other in (elsewhere, await api.guest()):
+        assert (await other.call("GET", "chatrooms/"))[1] == {"rooms": []}
+        for path in (f"chatrooms/{room}/", at, f"{at}thread/"):
+            there = await other.raw("GET", f"/api/{path}")
+            missing = await other.raw("GET", f"/api/{path.replace(room, MISSING)}")
+            assert there[:2] == missing[:2]
+            assert there[0] in (404, 405)
+    # A page that the site lists may call with its people's token; nobody else's page may read the answer.
+    for origin, allowed in ((SHOP, SHOP), ("https://other.example", None)):
+        asks = {"Origin": origin, "Access-Control-Request-Method": "PUT"}
+        async with api.session.options(f"{api.url}/api/{at}", headers=asks) as told:
+            assert told.headers.get("Access-Control-Allow-Origin") == allowed
+        bearer = {"Authorization": f"Bearer {amina.token}", "Origin": origin}
+        async with api.session.get(f"{api.url}/api/{at}thread/", headers=bearer) as got:
+            assert (got.status, got.headers.get("Access-Control-Allow-Origin")) == (200, allowed)
+    async with db.transaction() as session:
+        await sites.delete_site(session, shop)
+    assert (await amina.call("GET", "chatrooms/"))[0] == 401
 
 
 async def test_a_cookie_is_no_token(api: Api) -> None:

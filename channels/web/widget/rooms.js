@@ -1,8 +1,16 @@
 // Shared rooms: a list, a room drawn by the chat component, and dialogs for the rest. Who one is, is the chat's token.
-const KEY = `mathia:${location.origin}:default:token`
+// /rooms?site=<key> shows the rooms of a site. It links there with a proof of who is signed in, in the fragment, which no
+// server and no log sees: #jwt=… or #user_id=…&hash=…&name=…
+const SITE = /^[a-z0-9_]{1,40}$/.exec(new URLSearchParams(location.search).get('site') ?? '')?.[0] || 'default'
+const STORE = `mathia:${location.origin}:${SITE}:`
+const KEY = `${STORE}token`
 const NAME = 'mathia:name'
 const LOOK_AGAIN_MS = 15000
 const HELLO_MS = 10000
+const proof = Object.fromEntries(new URLSearchParams(location.hash.slice(1)))
+let identity = proof.jwt || proof.hash ? { user_id: proof.user_id ?? null, hash: proof.hash ?? null, jwt: proof.jwt ?? null, name: proof.name ?? null } : null
+if (identity) history.replaceState(null, '', location.pathname + location.search)
+const at = (path) => path + (SITE === 'default' ? '' : `?site=${SITE}`)
 const sw = navigator.language.startsWith('sw')
 const WORDS = {
   rooms: ['Rooms', 'Vyumba'], make: ['New room', 'Chumba kipya'], alone: ['Chat with Mathia alone', 'Ongea na Mathia peke yako'],
@@ -17,7 +25,8 @@ const WORDS = {
   newest: ['Only the newest 5,000 messages were looked at.', 'Ujumbe 5,000 wa karibuni tu ndio uliotafutwa.'],
   save: ['Save', 'Hifadhi'], invited: ['You are invited to a room.', 'Umealikwa kwenye chumba.'],
   empty: ['Rooms are conversations of several people, and of Mathia when somebody writes @mathia.', 'Vyumba ni mazungumzo ya watu kadhaa, na Mathia anapoandikiwa @mathia.'],
-  gone: ['This room is not there for you any more.', 'Chumba hiki hakipo kwako tena.'], away: ['The server does not answer. Try again.', 'Seva haijibu. Jaribu tena.'],
+  gone: ['This room is not there for you any more.', 'Chumba hiki hakipo kwako tena.'], signin: ['Sign in on the site that has these rooms, and open them from there.', 'Ingia kwenye tovuti yenye vyumba hivi, kisha uvifungue kutoka huko.'],
+  away: ['The server does not answer. Try again.', 'Seva haijibu. Jaribu tena.'],
   thread: ['Thread', 'Mjadala'], back: ['Back', 'Rudi'], here: ['here now', 'wapo sasa'], unread: ['unread', 'hazijasomwa'], bot: ['Mathia', 'Mathia'], remove: ['Remove', 'Ondoa'],
 }
 const t = Object.fromEntries(Object.entries(WORDS).map(([key, words]) => [key, words[Number(sw)]]))
@@ -28,6 +37,7 @@ const dialog = document.querySelector('dialog')
 let room = null
 let here = []
 let chat = null
+let hello = null
 
 const make = (tag, attributes = {}, ...children) => {
   const node = document.createElement(tag)
@@ -40,23 +50,32 @@ const make = (tag, attributes = {}, ...children) => {
   return node
 }
 
-// A browser that is new here says hello once, and is somebody from then on.
+// A browser that is new here says hello once, and is somebody from then on; on a site, whom it has proved.
 const token = () => {
   const known = localStorage.getItem(KEY)
-  if (known) return Promise.resolve(known)
-  return new Promise((resolve, reject) => {
+  if (known && !identity) return Promise.resolve(known)
+  if (!identity && SITE !== 'default') return Promise.reject(new Error(t.signin))
+  return (hello ||= new Promise((resolve, reject) => {
     const socket = new WebSocket(`${location.origin.replace(/^http/, 'ws')}/ws`)
     const late = setTimeout(() => socket.close(), HELLO_MS)
-    socket.onopen = () => socket.send(JSON.stringify({ type: 'hello', token: null, since: 0, site: 'default' }))
+    socket.onopen = () => socket.send(JSON.stringify({ type: 'hello', token: known, since: 0, last: 1, language: navigator.language, site: SITE, ...(identity && { identity }) }))
     socket.onmessage = ({ data }) => {
       const frame = JSON.parse(data)
+      if (frame.type === 'error') reject(new Error(frame.message))
       if (frame.type !== 'welcome') return socket.close()
+      if (identity && known !== frame.token) {
+        // What somebody else who was signed in here had begun to write is not sent by this one.
+        if (localStorage.getItem(`${STORE}signed`)) for (const key of Object.keys(localStorage)) if (key.startsWith(STORE)) localStorage.removeItem(key)
+        localStorage.setItem(KEY, frame.token)
+        localStorage.setItem(`${STORE}signed`, 1)
+      }
       if (!localStorage.getItem(KEY)) localStorage.setItem(KEY, frame.token)
+      identity = null
       resolve(localStorage.getItem(KEY))
       socket.close()
     }
-    socket.onclose = () => { clearTimeout(late); reject(new Error(t.away)) }
-  })
+    socket.onclose = () => { clearTimeout(late); hello = null; reject(new Error(t.away)) }
+  }))
 }
 
 const call = async (method, path, body) => {
@@ -65,7 +84,8 @@ const call = async (method, path, body) => {
   const response = await fetch(`/api/${path}`, { method, headers, body: body && JSON.stringify(body) }).catch(() => { throw new Error(t.away) })
   if (!response.ok) {
     const told = await response.json().catch(() => ({}))
-    throw Object.assign(new Error(told.error?.message || t.away), { status: response.status })
+    const message = SITE !== 'default' && response.status === 401 ? t.signin : told.error?.message || t.away
+    throw Object.assign(new Error(message), { status: response.status })
   }
   return response
 }
@@ -89,18 +109,18 @@ const open = (title, fields, label, done, ...more) => {
   dialog.replaceChildren(form)
   if (!dialog.open) dialog.showModal()
 }
-const myName = () => ({ name: 'name', words: t.name, required: true, maxlength: 80, value: localStorage.getItem(NAME) || '' })
+const myName = () => ({ name: 'name', words: t.name, required: true, maxlength: 80, value: localStorage.getItem(NAME) || proof.name || '' })
 
 const showList = async () => {
   const { rooms } = await ask('GET', 'chatrooms/')
-  list.replaceChildren(...rooms.map((one) => make('li', {}, make('a', { href: `/rooms/${one.id}`, 'aria-current': one.id === room?.id ? 'page' : null },
+  list.replaceChildren(...rooms.map((one) => make('li', {}, make('a', { href: at(`/rooms/${one.id}`), 'aria-current': one.id === room?.id ? 'page' : null },
     make('span', {}, one.title), one.unread && one.id !== room?.id ? make('span', { class: 'count', 'aria-label': `${one.unread} ${t.unread}` }, one.unread > 99 ? '99+' : one.unread) : null))))
   return rooms
 }
 
 const newRoom = () => open(t.make, [{ name: 'title', words: t.title, required: true, maxlength: 120 }, myName()], t.create, async ({ title, name }) => {
   localStorage.setItem(NAME, name)
-  location.assign(`/rooms/${(await ask('POST', 'chatrooms/', { title, name })).id}`)
+  location.assign(at(`/rooms/${(await ask('POST', 'chatrooms/', { title, name })).id}`))
 })
 
 const invite = () => open(t.invite, [{ name: 'email', type: 'email', words: t.email, maxlength: 254 }], t.send, async ({ email }) => {
@@ -126,7 +146,7 @@ const save = async () => {
 
 const leave = () => open(t.leave, [], t.leave, async () => {
   await call('POST', `chatrooms/${room.id}/leave/`)
-  location.assign('/rooms')
+  location.assign(at('/rooms'))
 }, make('p', {}, t.sure))
 
 const showWho = (who) => {
@@ -165,7 +185,7 @@ const showThread = () => {
 const gone = () => {
   room = null
   showThread()
-  main.replaceChildren(make('div', { class: 'center' }, make('p', {}, t.gone), make('a', { href: '/rooms' }, t.rooms)))
+  main.replaceChildren(make('div', { class: 'center' }, make('p', {}, t.gone), make('a', { href: at('/rooms') }, t.rooms)))
 }
 
 const showRoom = async (id) => {
@@ -175,7 +195,7 @@ const showRoom = async (id) => {
   const who = make('p', { class: 'who' })
   chat = make('mathia-chat', { full: true, room: id })
   const act = (words, run) => make('button', { class: 'plain', onclick: run }, words)
-  main.replaceChildren(make('div', { class: 'top' }, make('a', { class: 'back', href: '/rooms' }, `‹ ${t.rooms}`), title, act(t.invite, invite), act(t.search, search), act(t.save, save), act(t.leave, leave), who),
+  main.replaceChildren(make('div', { class: 'top' }, make('a', { class: 'back', href: at('/rooms') }, `‹ ${t.rooms}`), title, act(t.invite, invite), act(t.search, search), act(t.save, save), act(t.leave, leave), who),
     make('div', { class: 'place' }, chat))
   showWho(who)
   chat.addEventListener('mathia:room', ({ detail }) => { room = { ...room, ...detail }; title.textContent = document.title = room.title; showWho(who) })
@@ -186,29 +206,37 @@ const showRoom = async (id) => {
   document.head.append(make('script', { src: '/widget.js', onload: showThread }))
 }
 
-const joinRoom = (secret) => {
+const joinRoom = async (secret) => {
+  await token()
   // The secret leaves the address bar: it is good once, and nobody should find it in a history.
-  history.replaceState(null, '', '/rooms')
+  history.replaceState(null, '', at('/rooms'))
   open(t.invited, [myName()], t.join, async ({ name }) => {
     localStorage.setItem(NAME, name)
-    location.assign(`/rooms/${(await ask('POST', 'invitations/accept', { token: secret, name })).id}`)
+    location.assign(at(`/rooms/${(await ask('POST', 'invitations/accept', { token: secret, name })).id}`))
   })
 }
 
 document.documentElement.lang = sw ? 'sw' : 'en'
 document.querySelector('[data-do=new]').textContent = t.make
-document.querySelector('aside a[href="/chat"]').textContent = t.alone
+document.querySelector('.brand').href = at('/rooms')
+const alone = document.querySelector('aside a[href="/chat"]')
+alone.textContent = t.alone
+alone.hidden = SITE !== 'default'
+window.mathiaSettings = { site: SITE }
 document.querySelector('[data-do=new]').addEventListener('click', newRoom)
 side.setAttribute('aria-label', t.thread)
 side.addEventListener('keydown', (event) => { if (event.key === 'Escape') closeThread() })
 addEventListener('popstate', showThread)
+addEventListener('hashchange', () => { if (/[#&](jwt|hash)=/.test(location.hash)) location.reload() })
 const [, , first, second] = location.pathname.split('/')
-main.replaceChildren(make('p', { class: 'center' }, t.empty))
+const say = (words, alert) => main.replaceChildren(make('div', { class: 'center' }, make('h1', {}, t.rooms), make('p', alert ? { class: 'bad', role: 'alert' } : {}, words)))
+say(t.empty)
 try {
-  if (first === 'join' && second) joinRoom(second)
+  if (first === 'join' && second) await joinRoom(second)
   else if (first) await showRoom(first)
   await showList()
 } catch (error) {
-  main.replaceChildren(make('p', { class: 'center bad', role: 'alert' }, error.message))
+  document.body.classList.add('inside') // A phone shows one or the other.
+  say(error.message, true)
 }
 setInterval(() => { if (!document.hidden) showList().catch(() => {}) }, LOOK_AGAIN_MS)
