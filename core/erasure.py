@@ -90,6 +90,30 @@ FROM gone g JOIN numbered n ON n.id = g.conversation_id
 """
 
 
+REACTIONS = f"""
+WITH batch AS (
+    SELECT r.message_id, r.identity_id, m.conversation_id FROM reaction r JOIN message m ON m.id = r.message_id
+    WHERE r.identity_id IN {THEM} LIMIT $2
+), locked AS MATERIALIZED (
+    SELECT id FROM conversation WHERE id IN (SELECT conversation_id FROM batch) ORDER BY id FOR NO KEY UPDATE
+), gone AS (
+    DELETE FROM reaction r USING batch JOIN locked ON locked.id = batch.conversation_id
+    WHERE r.message_id = batch.message_id AND r.identity_id = batch.identity_id
+    RETURNING r.message_id, batch.conversation_id
+), numbered AS (
+    UPDATE conversation c SET changes = c.changes + g.reactions
+    FROM (SELECT conversation_id, count(*) AS reactions FROM gone GROUP BY conversation_id) g
+    WHERE c.id = g.conversation_id AND c.erasure_id IS NULL
+    RETURNING c.id, c.channel, c.account, c.changes - g.reactions AS before
+)
+INSERT INTO change (channel, account, event_id, kind, state, conversation_id, number, message_id, sent_at)
+SELECT n.channel, n.account, 'erased:reaction:' || gen_random_uuid(), 'reaction', 'applied', n.id,
+       n.before + row_number() OVER (PARTITION BY n.id ORDER BY g.message_id), g.message_id, clock_timestamp()
+FROM gone g JOIN numbered n ON n.id = g.conversation_id
+"""
+"""Takes what they put under messages away, and lets whoever shows the rooms of others hear of it."""
+
+
 def _removed(table: str, key: str, chosen: str) -> str:
     """A statement that removes at most $2 of the rows that `chosen` (what follows SELECT) names by their `key`."""
     return f"DELETE FROM {table} WHERE {key} IN (SELECT {chosen} LIMIT $2)"
@@ -147,8 +171,7 @@ TABLES: Final[Mapping[str, Fate]] = {
     "reaction": Fate(
         "removed: theirs everywhere, and everybody's in their own rooms",
         (
-            "DELETE FROM reaction WHERE (message_id, identity_id) IN (SELECT message_id, identity_id FROM reaction"
-            f" WHERE identity_id IN {THEM} LIMIT $2)",
+            REACTIONS,
             "DELETE FROM reaction WHERE (message_id, identity_id) IN (SELECT r.message_id, r.identity_id"
             f" FROM message m JOIN reaction r ON r.message_id = m.id WHERE m.conversation_id IN {OWN} LIMIT $2)",
         ),

@@ -63,3 +63,16 @@ async def test_a_browser_that_was_away_learns_how_it_ended(site: Site) -> None:
         first, second = await browser.hear("msg"), await browser.hear("msg")
         assert (first["parts"][0]["text"], first["edited"]) == ("at 6", True)
         assert (second["parts"], second["deleted"]) == ([], True)
+
+
+async def test_what_the_bot_says_is_reacted_to_before_it_is_delivered_and_no_answer_comes(site: Site) -> None:
+    async with site.browser() as browser:
+        room = (await browser.hello())["conversation"]
+        await browser.send("hello")
+        await site.post(room, "Habari")
+        await browser.say({"type": "react", "cid": "r", "seq": 2, "emoji": "🙏"})
+        told = await browser.hear("reactions")
+        assert (told["seq"], told["reactions"]) == (2, [{"emoji": "🙏", "count": 1, "mine": True, "names": []}])
+        await browser.say({"type": "react", "cid": "r2", "seq": 2, "emoji": "🙏", "on": False})
+        assert (await browser.hear("reactions"))["reactions"] == []
+    assert await site.db.pool.fetchval("SELECT count(*) FROM turn") == 1

@@ -92,11 +92,16 @@ async def test_shared_room_goes_on_without_them(site: Site) -> None:
         await two.hello(names["Baraka"]["token"], room=str(room))
         sent = await one.send("canaryword")
         assert (await two.hear("msg"))["seq"] == sent["seq"]
+        lunch = (await two.send("lunch?"))["seq"]
+        await one.say({"type": "react", "cid": "r", "seq": lunch, "emoji": "👍"})
+        assert [one["names"] for one in (await two.hear("reactions"))["reactions"]] == [["Canaryname"]]
         await erase(site, str(mine.visitor))
+        assert (await two.hear("reactions"))["reactions"] == []
         assert (await two.hear("delete"))["seq"] == sent["seq"]
         assert (await two.send("are you there?"))["type"] == "msg"
     async with site.browser() as two:
         await two.hello(names["Baraka"]["token"], room=str(room))
-        told = [await two.hear("msg") for _ in range(2)]
-        assert [one["parts"] for one in told] == [[], [{"kind": "text", "text": "are you there?"}]]
+        told = [await two.hear("msg") for _ in range(3)]
+        assert [one["parts"] for one in told[:2]] == [[], [{"kind": "text", "text": "lunch?"}]]
+        assert not any("reactions" in one for one in told)
     assert await left(site.db, ["canaryword", "Canaryname", str(mine.visitor)]) == []

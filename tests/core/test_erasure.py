@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import pytest
@@ -288,7 +289,7 @@ async def test_in_shared_rooms_they_have_left_without_a_name(bot: Mathia) -> Non
             base_url="http://here", language="en", now=datetime.now(UTC),
         )  # fmt: skip
     async with bot.db.transaction() as session:
-        await rooms.accept(session, yours, link.rpartition("/")[2], "Baraka", now=datetime.now(UTC))
+        await rooms.accept(session, yours, urlsplit(link).path.rpartition("/")[2], "Baraka", now=datetime.now(UTC))
     shared = f"room:{room}"
     for place, text in ((mine, "canaryword"), (yours, "I agree")):
         sender = Address(WEB, "ours", shared, str(place.visitor))

@@ -176,6 +176,7 @@ const showThread = () => {
   if (top) {
     const thread = make('mathia-chat', { full: true, room: room.id, thread: top })
     thread.addEventListener('mathia:gone', closeThread)
+    thread.addEventListener('mathia:top', ({ detail }) => thread.isConnected && chat.watch(detail))
     side.append(make('div', { class: 'top' }, make('button', { class: 'plain back', onclick: closeThread }, `‹ ${t.back}`), make('h2', {}, t.thread),
       make('button', { class: 'plain', onclick: closeThread }, t.close)), make('div', { class: 'place' }, thread))
   }

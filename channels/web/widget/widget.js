@@ -845,6 +845,7 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
         for (const one of messages) this.#draw({ ...one, parts: one.parts.filter(({ kind }) => kind !== 'choices'), author: one.author ?? undefined }, root)
         if (!complete) this.#before.before(make('div', { class: 'day' }, words.long))
         this.top = root
+        this.#tell('top', root)
       } catch (wrong) {
         if (this.#socket === socket) wrong.status === 404 ? this.#out() : this.#lost()
         return
