@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, SecretStr
 from sqlalchemy import select, update
 
-from core import emails, facts, linking, people, zones
+from core import emails, facts, linking, mailboxes, people, zones
 from core.actions import ActionContext, ActionResult, Connector, Effect, Params, action, ask
 from core.codes import code_in, grouped
 from core.db import driver
@@ -16,6 +16,7 @@ from core.language import Saying
 from core.linking import Outcome
 from core.messages import Address, ChannelName, Text
 from core.models import Identity, Person
+from core.names import names_of
 from core.outbox import NewMessage, post
 
 NAME_CHARS_MAX = 80
@@ -222,7 +223,10 @@ async def set_name(ctx: ActionContext, params: SetName) -> ActionResult:
     name = people.one_line(params.name)
     if not name:
         raise InvalidSlot("name", NAME)
-    await _change(ctx, name=name)
+    async with ctx.db.transaction() as session:
+        names = await names_of(await driver(session))
+        called = {"name": names.seal(name), "name_index": names.index(name)}
+        await session.execute(update(Person).where(Person.id == people.current(ctx.person.id)).values(called))
     return ActionResult(_say(ctx, "name", name=name), {"name": name})
 
 
@@ -280,23 +284,27 @@ async def my_profile(ctx: ActionContext, params: Nothing) -> ActionResult:
         known = await people.contacts_count(session, person.id)
         told = await facts.known(session, person.id)
         where = await facts.places(session, told)
+        connection = await driver(session)
+        name = (await names_of(connection)).open(person.name)
+        addresses = await mailboxes.addresses(
+            connection, [row.provider_id for row in identities if row.channel == ChannelName.EMAIL and row.verified_at]
+        )
     words = PROFILE[_language(ctx)]
     chats = [_chat(ctx, row.channel, row.provider_id) for row in identities if row.channel != ChannelName.EMAIL]
-    mails = [row.provider_id for row in identities if row.channel == ChannelName.EMAIL and row.verified_at]
     lines = [
         words["head"],
-        f"{words['name']}: {person.name or words['no_name']}",
+        f"{words['name']}: {name or words['no_name']}",
         f"{words['language']}: {LANGUAGES.get(person.language, person.language)}",
         f"{words['zone']}: {person.timezone or words['guess'].format(zone=ctx.settings.default_timezone)}",
         f"{words['currency']}: {ctx.settings.default_currency}",
         f"{words['chats']}: {', '.join(chats)}",
-        f"{words['email']}: {', '.join(mails) or words['no_email']}",
+        f"{words['email']}: {', '.join(addresses.values()) or words['no_email']}",
         f"{words['contacts']}: {known}",
     ]
     described = facts.described(told, where, language=_language(ctx), zone=ctx.zone, now=ctx.now)
     return ActionResult(
         "\n".join([*lines, described] if described else lines),
-        {"name": person.name, "language": person.language, "zone": person.timezone, "contacts": known,
+        {"name": name, "language": person.language, "zone": person.timezone, "contacts": known,
          "facts": [{"kind": fact.kind, "words": fact.words} for fact in told]},
     )  # fmt: skip
 

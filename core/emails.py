@@ -10,7 +10,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core import audit, people
+from core import audit, mailboxes, people
 from core.db import driver
 from core.errors import LimitReached, UserError
 from core.language import Saying
@@ -52,33 +52,36 @@ async def mail_code(
     owner = await people.hold(session, person_id)
     if await session.scalar(select(EmailCode.id).where(EmailCode.key == key)) is not None:
         return
-    for mine in (EmailCode.person_id == owner, func.lower(EmailCode.address) == address.lower()):
+    connection = await driver(session)
+    mailbox = await mailboxes.name_of(connection, address)
+    for mine in (EmailCode.person_id == owner, EmailCode.address == mailbox):
         recent = select(func.count()).select_from(EmailCode).where(mine, EmailCode.created_at > now - MAILS_WITHIN)
         if (await session.scalar(recent) or 0) >= MAILS_MAX:
             raise LimitReached(ENOUGH)
     await session.execute(
         update(EmailCode).where(EmailCode.person_id == owner, EmailCode.ended_at.is_(None)).values(ended_at=now)
     )
+    await mailboxes.keep(connection, address)
     code = f"{secrets.randbelow(10**CODE_DIGITS):0{CODE_DIGITS}}"
     made = uuid4()
     session.add(
         EmailCode(
-            id=made, person_id=owner, conversation_id=conversation_id, address=address, code_hash=_hash(made, code),
+            id=made, person_id=owner, conversation_id=conversation_id, address=mailbox, code_hash=_hash(made, code),
             created_at=now, expires_at=now + CODE_LIFE, key=key,
         )
     )  # fmt: skip
     await session.flush()
-    room = insert(Conversation).values(id=uuid4(), channel=ChannelName.EMAIL, account=account, room=address)
+    room = insert(Conversation).values(id=uuid4(), channel=ChannelName.EMAIL, account=account, room=mailbox)
     await session.execute(room.on_conflict_do_nothing())
     mail = (
         await session.execute(
             select(Conversation.id).where(
-                Conversation.channel == ChannelName.EMAIL, Conversation.account == account, Conversation.room == address
+                Conversation.channel == ChannelName.EMAIL, Conversation.account == account, Conversation.room == mailbox
             )
         )
     ).scalar_one()
     text = MAIL[language if language in MAIL else "en"].format(code=code)
-    await post(await driver(session), [NewMessage(mail, (Text(text=text),), "code", f"email_code:{made}")])
+    await post(connection, [NewMessage(mail, (Text(text=text),), "code", f"email_code:{made}")])
 
 
 async def confirm(
@@ -91,7 +94,7 @@ async def confirm(
     owner = await people.hold(session, person_id)
     earlier = await session.scalar(select(EmailCode).where(EmailCode.used_key == key))
     if earlier is not None:
-        return earlier.address
+        return await _address(session, earlier)
     waiting = await session.scalar(
         select(EmailCode)
         .where(EmailCode.person_id == owner, EmailCode.ended_at.is_(None))
@@ -118,7 +121,12 @@ async def confirm(
         ).returning(Identity.id)
     )
     await audit.record(session, f"person:{owner}", "email.verified", f"identity:{identity}", {"person": str(owner)})
-    return waiting.address
+    return await _address(session, waiting)
+
+
+async def _address(session: AsyncSession, code: EmailCode) -> str:
+    """The address a code was mailed to, which is kept as long as the code is."""
+    return (await mailboxes.addresses(await driver(session), [code.address]))[code.address]
 
 
 def _hash(salt: UUID, code: str) -> bytes:

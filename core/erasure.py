@@ -16,7 +16,7 @@ from uuid import UUID, uuid4
 
 import structlog
 
-from core import crashpoint
+from core import crashpoint, mailboxes
 from core.crypto import CHANNEL, FORGET
 from core.db import Database
 from core.errors import Conflict
@@ -328,6 +328,7 @@ TABLES: Final[Mapping[str, Fate]] = {
         "made by it, for some days: names from which nobody without our keys can tell an address",
         at_last=(_removed("erased_address", "name", "name FROM erased_address WHERE erasure_id = $1"),),
     ),
+    "mailbox": Fate("removed at once, but for an address that others gave or were given too"),
     "person": Fate("stays as a pseudonym, which a ledger can point to: no name, language, zone or mute"),
     "identity": Fate("stays, without address or name, for what still points to it"),
     "conversation": Fate("their own stay without address, title and key, so that nothing can be stored in them"),
@@ -352,7 +353,8 @@ NEW = """
 INSERT INTO erasure (person_id, asked_by, channel, account, room, language) VALUES ($1, $2, $3, $4, $5, $6) RETURNING id
 """
 PSEUDONYM = """
-UPDATE person SET erasure_id = $1, name = NULL, language = 'en', language_chosen = false, timezone = NULL,
+UPDATE person SET erasure_id = $1, name = NULL, name_index = NULL, language = 'en', language_chosen = false,
+       timezone = NULL,
        muted_until = NULL, plan = 'free', reminded_at = '{}', deferral_told_at = NULL
 WHERE id = ANY($2::uuid[])
 """
@@ -439,7 +441,8 @@ WHERE v.id = ANY($1::uuid[])
 """
 INVITED = "UPDATE room_invitation SET address = NULL WHERE address = ANY($1::text[])"
 NAMELESS = """
-UPDATE identity SET provider_id = 'erased:' || id, display_name = NULL, verified_at = NULL, conversation_id = NULL
+UPDATE identity SET provider_id = 'erased:' || id, display_name = NULL, name_index = NULL, verified_at = NULL,
+       conversation_id = NULL
 WHERE id = ANY($1::uuid[])
 """
 REMEMBER = """
@@ -495,6 +498,8 @@ async def begin(
         erasure_id: int = await connection.fetchval(
             NEW, current, asked_by, *((to.channel.value, to.account, to.room) if to else (None, None, None)), language
         )
+        # Before rooms are looked up and locked, as whoever mails a code or an invitation does it.
+        mailed = await mailboxes.hold_of(connection, everyone)
         own = [row["id"] for row in await connection.fetch(OWN_ROOMS, everyone)]
         shared = [row[0] for row in await connection.fetch(SHARED_ROOMS, them) if row[0] not in set(own)]
         await connection.execute(PSEUDONYM, erasure_id, everyone)
@@ -508,11 +513,13 @@ async def begin(
         await _close_own(connection, erasure_id, own)
         await _leave_shared(connection, shared, them)
         await connection.execute(VISITORS, _visitors(identities))
-        mails = [row["provider_id"].lower() for row in identities if row["channel"] == ChannelName.EMAIL]
+        theirs = [row["provider_id"] for row in identities if row["channel"] == ChannelName.EMAIL]
+        mails = [name.partition(mailboxes.VARIANT)[0] for name in theirs]
         await connection.execute(INVITED, mails)
         names = [address_names(db.keys, row["channel"], row["account"], row["provider_id"])[0] for row in identities]
         await connection.execute(REMEMBER, names, erasure_id)
         await connection.execute(NAMELESS, them)
+        await mailboxes.forget(connection, mailed, everyone)
         await connection.execute(AUDIT, asked_by, f"person:{current}", {"erasure": erasure_id})
         await connection.execute("SELECT pg_notify($1, name) FROM unnest($2::text[]) AS g(name)", CHANNEL, list(WOKEN))
         crashpoint.hit("erasure.before_commit")

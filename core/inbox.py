@@ -27,6 +27,7 @@ from core.errors import Erased, StoreUnavailable
 from core.group_commit import ANSWER_S, GroupCommit
 from core.messages import Address, ChannelName, InboundMessage
 from core.metrics import INBOUND
+from core.names import names_of
 from core.wake import Name, Wakes
 
 log = structlog.get_logger()
@@ -100,17 +101,18 @@ STORE_ASIDE = _store("", "NULL", "")
 
 MEET = """
 WITH given AS (
-    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
-        AS g(channel, account, room, provider_id, name, language)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::text[], $7::text[])
+        AS g(channel, account, room, provider_id, name, name_index, language)
 ), identities AS (
-    INSERT INTO identity (id, person_id, channel, account, provider_id, display_name)
-    SELECT gen_random_uuid(), gen_random_uuid(), channel, account, provider_id, max(name)
+    INSERT INTO identity (id, person_id, channel, account, provider_id, display_name, name_index)
+    SELECT gen_random_uuid(), gen_random_uuid(), channel, account, provider_id,
+           (array_agg(name ORDER BY name))[1], (array_agg(name_index ORDER BY name))[1]
     FROM given GROUP BY channel, account, provider_id ORDER BY channel, account, provider_id
     ON CONFLICT (channel, account, provider_id) DO NOTHING
-    RETURNING person_id, channel, account, provider_id, display_name
+    RETURNING person_id, channel, account, provider_id, display_name, name_index
 ), people AS (
-    INSERT INTO person (id, name, language)
-    SELECT i.person_id, i.display_name,
+    INSERT INTO person (id, name, name_index, language)
+    SELECT i.person_id, i.display_name, i.name_index,
            coalesce((SELECT max(language) FROM given g
                      WHERE (g.channel, g.account, g.provider_id) = (i.channel, i.account, i.provider_id)), 'en')
     FROM identities i
@@ -358,9 +360,11 @@ class Inbox:
         if unknown:
             strangers = list(unknown)
             channels, accounts, rooms, people = (list(column) for column in zip(*strangers, strict=True))
+            known = await names_of(connection)
             names = [unknown[place].display_name for place in strangers]
+            sealed_names, indexes = [known.seal(name) for name in names], [known.index(name) for name in names]
             languages = [_language(unknown[place].language) for place in strangers]
-            await connection.execute(MEET, channels, accounts, rooms, people, names, languages)
+            await connection.execute(MEET, channels, accounts, rooms, people, sealed_names, indexes, languages)
             rows = await connection.fetch(FIND, channels, accounts, rooms, people)
             for row in rows:
                 place = strangers[row["n"] - 1]

@@ -58,7 +58,8 @@ class Person(Base):
 
     __tablename__ = "person"
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
-    name: Mapped[str | None]
+    name: Mapped[bytes | None] = mapped_column(doc="sealed: core/names.py")
+    name_index: Mapped[str | None] = mapped_column(doc="keyed hashes of its words, to find it by")
     language: Mapped[str] = mapped_column(
         server_default="en", doc="the one they chose, or else the one they last wrote in"
     )
@@ -76,6 +77,7 @@ class Person(Base):
     erasure_id: Mapped[int | None] = mapped_column(doc="what erased them; nothing is known of them any more")
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     __table_args__ = (
+        CheckConstraint("(name IS NULL) = (name_index IS NULL)", name="name_is_found"),
         Index("ix_person_merged_into", "merged_into", postgresql_where=text("merged_into IS NOT NULL")),
         Index("ix_person_erasure_id", "erasure_id", postgresql_where=text("erasure_id IS NOT NULL")),
         Index("ix_person_created_at", text("created_at DESC"), text("id DESC")),
@@ -83,7 +85,10 @@ class Person(Base):
 
 
 class Identity(Base):
-    """One way a person is known to a provider: (channel, our account there, the provider's id of the person)."""
+    """One way a person is known to a provider: (channel, our account there, the provider's id of the person).
+
+    Of an e-mail address that id is the name of its Mailbox.
+    """
 
     __tablename__ = "identity"
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
@@ -91,7 +96,8 @@ class Identity(Base):
     channel: Mapped[str]
     account: Mapped[str]
     provider_id: Mapped[str]
-    display_name: Mapped[str | None]
+    display_name: Mapped[bytes | None] = mapped_column(doc="as the provider tells it, sealed: core/names.py")
+    name_index: Mapped[str | None] = mapped_column(doc="keyed hashes of its words, to find it by")
     verified_at: Mapped[datetime | None] = mapped_column(
         doc="of an e-mail address: when its owner sent back the code mailed to it"
     )
@@ -99,7 +105,18 @@ class Identity(Base):
         ForeignKey("conversation.id"), doc="of an e-mail address: where it was given"
     )
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    __table_args__ = (UniqueConstraint("channel", "account", "provider_id"),)
+    __table_args__ = (
+        CheckConstraint("(display_name IS NULL) = (name_index IS NULL)", name="name_is_found"),
+        UniqueConstraint("channel", "account", "provider_id"),
+    )
+
+
+class Mailbox(Base):
+    """An e-mail address, sealed; wherever else it would stand is `name`, made of it with a key (core/mailboxes.py)."""
+
+    __tablename__ = "mailbox"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    sealed: Mapped[bytes]
 
 
 class LinkCode(Base):
@@ -136,7 +153,7 @@ class EmailCode(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
     person_id: Mapped[UUID] = mapped_column(ForeignKey("person.id"))
     conversation_id: Mapped[UUID] = mapped_column(ForeignKey("conversation.id"), doc="where the address was given")
-    address: Mapped[str] = mapped_column(index=True)
+    address: Mapped[str] = mapped_column(index=True, doc="the name of its Mailbox")
     code_hash: Mapped[bytes]
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
@@ -199,7 +216,10 @@ class Fact(Base):
 
 
 class Conversation(Base):
-    """One room on one of our accounts. `next_seq` numbers its messages, both ways, without gaps."""
+    """One room on one of our accounts. `next_seq` numbers its messages, both ways, without gaps.
+
+    Of an e-mail address `room` is the name of its Mailbox.
+    """
 
     __tablename__ = "conversation"
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
@@ -300,7 +320,7 @@ class RoomInvitation(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
     conversation_id: Mapped[UUID] = mapped_column(ForeignKey("conversation.id"))
     identity_id: Mapped[UUID] = mapped_column(ForeignKey("identity.id"), doc="who invites")
-    address: Mapped[str | None] = mapped_column(doc="where it was mailed to")
+    address: Mapped[str | None] = mapped_column(doc="the name of the Mailbox it was mailed to")
     token_hash: Mapped[bytes] = mapped_column(unique=True)
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
@@ -768,9 +788,11 @@ class CannedReply(Base):
     """A text that staff put into the composer by its shortcut."""
 
     __tablename__ = "canned_reply"
+    text = ""
+    """What it says, once core/canned.py opened it; no column."""
     id: Mapped[int] = mapped_column(GeneratedId(always=True), primary_key=True)
     shortcut: Mapped[str] = mapped_column(unique=True)
-    text: Mapped[str]
+    sealed: Mapped[bytes]
     changed_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
 
 

@@ -16,7 +16,7 @@ from uuid import UUID
 
 import orjson
 
-from core import crashpoint
+from core import crashpoint, mailboxes
 from core.crypto import RoomKeys
 from core.db import Database, is_away
 from core.errors import StoreUnavailable
@@ -450,21 +450,24 @@ class Outbox:
 
     async def _claim(self, statement: str, channel: ChannelName, limit: int) -> list[Delivery]:
         """Claim, and open what is to be said. What has no words any more is neither sent nor asked after."""
+        by_mail = channel is ChannelName.EMAIL
         async with self._db.pool.acquire() as connection:
             rows = await connection.fetch(statement, channel.value, limit, self._lease)
             if not rows:
                 return []
             crashpoint.hit("outbox.sending")
             said = await opened_parts(self._db.keys, connection, rows)
+            mailed = await mailboxes.addresses(connection, [row["room"] for row in rows]) if by_mail else {}
             filled = await self._filled(connection, rows)
-        for row, parts in zip(rows, said, strict=True):
-            if parts is None:
+        rooms = [mailed.get(row["room"]) if by_mail else row["room"] for row in rows]
+        for row, parts, room in zip(rows, said, rooms, strict=True):
+            if parts is None or room is None:
                 state: State = "unknown" if row["asked"] else "refused"
                 await self.settle(Outcome(row["id"], row["attempt"], state, error=ERASED))
         return [
-            _delivery(channel, row, parts, filled.get(row["id"]))
-            for row, parts in zip(rows, said, strict=True)
-            if parts is not None
+            _delivery(channel, row, room, parts, filled.get(row["id"]))
+            for row, parts, room in zip(rows, said, rooms, strict=True)
+            if parts is not None and room is not None
         ]
 
     async def _filled(self, connection: Any, rows: Sequence[Any]) -> dict[int, dict[str, Any]]:
@@ -608,8 +611,10 @@ class Outbox:
         return (ids | set(past or ())) - {None}
 
 
-def _delivery(channel: ChannelName, row: Any, parts: tuple[Part, ...], filled: Mapping[str, Any] | None) -> Delivery:
-    recipient = Address(channel, row["account"], row["room"], row["room"])
+def _delivery(
+    channel: ChannelName, row: Any, room: str, parts: tuple[Part, ...], filled: Mapping[str, Any] | None
+) -> Delivery:
+    recipient = Address(channel, row["account"], room, room)
     message = OutboundMessage(
         row["id"],
         row["attempt"],

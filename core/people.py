@@ -42,7 +42,8 @@ FULL = Saying(
 )
 
 TAKEN_OVER = (
-    Person.name, Person.language, Person.language_chosen, Person.timezone, Person.reminded_at, Person.deferral_told_at,
+    Person.name, Person.name_index, Person.language, Person.language_chosen, Person.timezone, Person.reminded_at,
+    Person.deferral_told_at,
 )  # fmt: skip
 """What of a person that is merged the other one gets; reminders of both count together."""
 
@@ -234,6 +235,7 @@ async def merge(session: AsyncSession, kept: UUID, gone: UUID) -> None:
         .where(Person.id == kept)
         .values(
             name=func.coalesce(Person.name, other.name),
+            name_index=func.coalesce(Person.name_index, other.name_index),
             language=case((Person.language_chosen, Person.language), else_=spoken_now),
             language_chosen=or_(Person.language_chosen, other.language_chosen),
             timezone=func.coalesce(Person.timezone, other.timezone),
@@ -254,7 +256,7 @@ async def part(session: AsyncSession, identity: Identity, conversation_id: UUID)
     await end_confirmations(session, identity.person_id)
     shared = (Person.language, Person.language_chosen, Person.timezone, Person.reminded_at, Person.deferral_told_at)
     row = (await session.execute(select(*shared).where(Person.id == identity.person_id))).one()
-    alone = Person(id=uuid4(), name=identity.display_name, **row._mapping)
+    alone = Person(id=uuid4(), name=identity.display_name, name_index=identity.name_index, **row._mapping)
     session.add(alone)
     await session.flush()
     for table in owned():

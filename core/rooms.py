@@ -16,7 +16,7 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core import people
+from core import mailboxes, people
 from core.conversations import reading
 from core.crypto import RoomKey
 from core.db import Database, driver
@@ -400,25 +400,28 @@ async def invite(
     sent = select(func.count()).select_from(RoomInvitation).where(RoomInvitation.created_at > since)
     if (await session.scalar(sent.where(RoomInvitation.identity_id.in_(mine))) or 0) >= INVITATIONS_MAX:
         raise LimitReached(ENOUGH_INVITATIONS.filled(count=INVITATIONS_MAX))
-    if address and (await session.scalar(sent.where(RoomInvitation.address == address)) or 0) >= TO_ADDRESS_MAX:
+    connection = await driver(session)
+    to = await mailboxes.name_of(connection, address) if address is not None else None
+    if to and (await session.scalar(sent.where(RoomInvitation.address == to)) or 0) >= TO_ADDRESS_MAX:
         raise LimitReached(INVITED_OFTEN)
+    if address is not None:
+        await mailboxes.keep(connection, address)
     token = secrets.token_urlsafe(TOKEN_BYTES)
     made = uuid4()
     session.add(
         RoomInvitation(
-            id=made, conversation_id=room_id, identity_id=member.identity_id, address=address, token_hash=_hash(token),
+            id=made, conversation_id=room_id, identity_id=member.identity_id, address=to, token_hash=_hash(token),
             created_at=now, expires_at=now + INVITATION_LIFE,
         )
     )  # fmt: skip
     await session.flush()
     link = f"{base_url}/rooms/join/{token}" + ("" if place.account == DEFAULT else f"?site={place.account}")
-    if address and mailbox:
-        connection = await driver(session)
+    if to and mailbox:
         [called] = await connection.keys.opened(connection, [(room_id, _name(member.identity_id), member.name)])
         name = MAIL_NAME.sub(" ", called.decode() if called else "").strip() or NAMELESS
         words = MAIL.get(language, MAIL["en"]).format(name=name, link=link)
-        mail = await _conversation(session, ChannelName.EMAIL, mailbox, address)
-        await post(await driver(session), [NewMessage(mail, (Text(text=words),), "invitation", f"invitation:{made}")])
+        mail = await _conversation(session, ChannelName.EMAIL, mailbox, to)
+        await post(connection, [NewMessage(mail, (Text(text=words),), "invitation", f"invitation:{made}")])
     return link
 
 

@@ -30,6 +30,7 @@ from core.limits import CLASSES, MESSAGES, UPLOADS, Limits, Verdict, Whose, day_
 from core.media import Fetch, no_files
 from core.mentions import is_shared, without_name
 from core.messages import Address, ChannelName, InboundMessage, Media, Part, Reply, Text
+from core.names import names_of
 from core.outbox import COUNTED, WRITE
 from core.providers import Providers
 from core.receipts import once
@@ -494,6 +495,8 @@ class Turns:
         async with self._db.pool.acquire() as connection:
             rows = await connection.fetch(READ, [row["id"] for row in claimed], MESSAGES_MAX)
             said = await opened_parts(self._db.keys, connection, rows)
+            names = await names_of(connection)
+        rows = [row | {name: names.open(row[name]) for name in ("name", "display_name")} for row in map(dict, rows)]
         grouped: dict[int, list[Read]] = {}
         for read in zip(rows, said, strict=True):
             grouped.setdefault(read[0]["id"], []).append(read)

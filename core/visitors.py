@@ -19,10 +19,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core import linking
 from core.conversations import reading
-from core.db import Database, is_away
+from core.db import Database, driver, is_away
 from core.errors import Conflict, StoreUnavailable
 from core.messages import ChannelName
 from core.models import Identity, SiteUser, WebVisitor
+from core.names import names_of
 from core.proof import Proven
 
 TOKEN_BYTES = 32
@@ -151,16 +152,16 @@ async def _identity(session: AsyncSession, site: str, visitor: UUID) -> UUID | N
 async def _call(session: AsyncSession, user: SiteUser, proven: Proven) -> None:
     """What the site calls its user is what they are called here, where they have been heard."""
     if proven.name is not None:
-        await session.execute(
-            update(Identity)
-            .where(
-                Identity.channel == ChannelName.WEB.value,
-                Identity.account == user.site,
-                Identity.provider_id == str(user.visitor_id),
-                Identity.display_name.is_distinct_from(proven.name),
-            )
-            .values(display_name=proven.name)
+        names = await names_of(await driver(session))
+        statement = select(Identity.id, Identity.display_name).where(
+            Identity.channel == ChannelName.WEB.value,
+            Identity.account == user.site,
+            Identity.provider_id == str(user.visitor_id),
         )
+        known = (await session.execute(statement)).one_or_none()
+        if known is not None and names.open(known.display_name) != proven.name:
+            called = {"display_name": names.seal(proven.name), "name_index": names.index(proven.name)}
+            await session.execute(update(Identity).where(Identity.id == known.id).values(called))
 
 
 def _hash(token: str) -> bytes:

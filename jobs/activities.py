@@ -17,6 +17,7 @@ from core.catalog import Catalog, Problem
 from core.db import Database, is_away
 from core.errors import ProviderError, ProviderRefused, StoreUnavailable, UserError
 from core.messages import TEXT_CHARS_MAX, Part, Text
+from core.names import names_of
 from core.outbox import NewMessage, post
 from core.providers import Providers
 from core.receipts import once
@@ -180,6 +181,7 @@ class Activities:
         async with self._db.hot() as connection:
             place = await self._place(connection, call.workflow_id)
             step = await connection.fetchrow(START_STEP, call.workflow_id, call.step_id)
+            name = (await names_of(connection)).open(place["name"])
             what = as_workflow("result", call.workflow_id, call.step_id)
             [known] = await definitions.read(connection, [(place["conversation_id"], what, step["result"])])
         if step["state"] == "done":
@@ -190,7 +192,7 @@ class Activities:
         action = self._action(call.action)
         params = self._params(action, call.params)
         context = ActionContext(
-            Person(place["id"], place["name"], place["language"], place["timezone"]),
+            Person(place["id"], name, place["language"], place["timezone"]),
             place["conversation_id"],
             self._db,
             self._providers,

@@ -19,7 +19,7 @@ from sqlalchemy import Text, cast, func, literal, select, tuple_, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from connectors.reminders.models import Reminder, open_contents
-from core import conversations, facts, people, receipts
+from core import conversations, facts, mailboxes, people, receipts
 from core.conversations import StoredMessage
 from core.db import Database, driver
 from core.files import FileGone, Files, StoredFile
@@ -41,6 +41,7 @@ from core.models import (
     WorkflowRun,
     WorkflowStep,
 )
+from core.names import names_of
 from core.rooms import memberships
 from core.sealed import as_workflow
 from core.sniff import PICTURES
@@ -84,6 +85,7 @@ TABLES: Final[Mapping[str, str]] = {
     "moderation_flag": "moderation.json",
     "mute": "moderation.json",
     "data_export": "archives such as this one",
+    "mailbox": "person.json: the addresses",
     "email_code": "person.json: the addresses; codes are secrets that have ended within minutes",
     "link_code": "secrets that have ended within minutes",
     "link_try": "counts of wrong codes",
@@ -318,8 +320,19 @@ async def _person(session: AsyncSession, person: UUID) -> dict[str, Any]:
     invitations = await session.scalars(
         select(RoomInvitation).where(RoomInvitation.identity_id.in_(mine)).order_by(RoomInvitation.created_at)
     )
+    connection = await driver(session)
+    names = await names_of(connection)
+    given, invited = addresses.all(), invitations.all()
+    known = await mailboxes.addresses(
+        connection,
+        [
+            *(one.provider_id for one, _, _ in identities if one.channel == ChannelName.EMAIL),
+            *(one.address for one in given),
+            *(one.address for one in invited if one.address is not None),
+        ],
+    )
     return {
-        "name": who.name,
+        "name": names.open(who.name),
         "language": who.language,
         "language_chosen": who.language_chosen,
         "timezone": who.timezone,
@@ -328,8 +341,8 @@ async def _person(session: AsyncSession, person: UUID) -> dict[str, Any]:
         "chats": [
             {
                 "channel": identity.channel,
-                "id": identity.provider_id,
-                "name": identity.display_name,
+                "id": known.get(identity.provider_id, identity.provider_id),
+                "name": names.open(identity.display_name),
                 "since": identity.created_at,
                 "confirmed_at": identity.verified_at,
                 "opt_out": _columns(opted_out, "at", "how", "ended_at"),
@@ -337,7 +350,7 @@ async def _person(session: AsyncSession, person: UUID) -> dict[str, Any]:
             }
             for identity, opted_out, site_user in identities
         ],
-        "addresses_given": [{"address": row.address, "at": row.at} for row in addresses],
+        "addresses_given": [{"address": known.get(one.address), "at": one.at} for one in given],
         "preferences_and_goals": [
             {"words": one.words, **_columns(one, "kind", "created_at")} for one in await facts.known(session, person)
         ],
@@ -349,7 +362,7 @@ async def _person(session: AsyncSession, person: UUID) -> dict[str, Any]:
             {"title": title, "as": name, **_columns(member, "role", "joined_at", "left_at")}
             for member, title, name in await memberships(session, mine)
         ],
-        "invitations_sent": [{"to": one.address, "at": one.created_at} for one in invitations],
+        "invitations_sent": [{"to": known.get(one.address or ""), "at": one.created_at} for one in invited],
     }
 
 

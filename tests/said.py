@@ -5,8 +5,10 @@ from typing import Any
 
 import orjson
 
+from core import mailboxes
 from core.crypto import RoomKeys
 from core.db import Database
+from core.names import names_of
 from core.sealed import COLUMNS, opened
 
 
@@ -30,3 +32,22 @@ async def texts(db: Database, rest: str = "", *values: object) -> list[str]:
     """The first words of each of those messages; empty for one that has none."""
     rows = await messages(db, rest, *values)
     return [row["parts"][0].get("text", "") if row["parts"] else "" for row in rows]
+
+
+async def mailbox(db: Database, address: str) -> str:
+    """An address of e-mail, stored; its name, by which everything else knows it."""
+    async with db.hot() as connection:
+        return await mailboxes.keep(connection, address)
+
+
+async def addresses(db: Database, names: Sequence[str]) -> list[str]:
+    """The addresses that have these names; empty for what is none."""
+    async with db.pool.acquire() as connection:
+        known = await mailboxes.addresses(connection, names)
+    return [known.get(name, "") for name in names]
+
+
+async def called(db: Database, statement: str, *values: object) -> str | None:
+    """A name that a statement finds, opened."""
+    async with db.pool.acquire() as connection:
+        return (await names_of(connection)).open(await connection.fetchval(statement, *values))

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from markupsafe import Markup
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core import audit
+from core import audit, canned
 from core.db import Database
 from core.errors import UserError
 from core.messages import ChannelName
@@ -72,7 +72,7 @@ class Conversations:
                     raise LookupError
                 state = await self._state(session, heading)
                 values = await self._thread(session, staff, place, heading, "conversation.opened")
-                values |= {"canned": await queries.canned_replies(session), "nonce": secrets.token_hex(16)}
+                values |= {"canned": await canned.replies(session), "nonce": secrets.token_hex(16)}
                 said = facts(heading, self._zone, self._now())
                 if heading.channel in WINDOWED:
                     reach = await queries.reach(session, heading)

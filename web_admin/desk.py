@@ -14,7 +14,7 @@ from markupsafe import Markup
 from sqlalchemy import delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from core import audit
+from core import audit, canned
 from core.db import Database, driver
 from core.errors import Erased, StoreUnavailable, UserError
 from core.files import FileGone, Files
@@ -27,7 +27,7 @@ from core.sealed import as_note
 from core.settings import Settings
 from core.sniff import sniff
 from core.wake import Wakes
-from web_admin import auth, queries
+from web_admin import auth
 from web_admin.forms import Attached, Form
 from web_admin.rendering import Templates
 
@@ -148,7 +148,7 @@ class Desk:
     async def canned_page(self, staff: auth.Staff, edited: str | None) -> Markup:
         """The page of canned replies; `edited` is the number of the one in the form, a new one otherwise."""
         async with self._db.transaction() as session:
-            replies = await queries.canned_replies(session)
+            replies = await canned.replies(session)
         chosen = next((reply for reply in replies if str(reply.id) == edited), None)
         if edited is not None and chosen is None:
             raise UserError("That reply is gone. Choose another from the list.")
@@ -171,20 +171,18 @@ class Desk:
                 raise UserError("A shortcut is 1 to 32 small letters, digits and dashes, such as opening-hours.")
             if not text or len(text) > TEXT_CHARS_MAX or "\0" in text:
                 raise UserError(f"A reply has 1 to {TEXT_CHARS_MAX:,} characters.")
-            replies = await queries.canned_replies(session)
+            replies = await canned.replies(session)
             if any(reply.shortcut == shortcut and str(reply.id) != number for reply in replies):
                 raise UserError(f"There is a reply {shortcut} already. Choose another shortcut, or change that one.")
             if not number and len(replies) >= CANNED_MAX:
                 raise UserError(f"There are {CANNED_MAX} replies already. Delete one first.")
+            values = {"shortcut": shortcut, "sealed": await canned.sealed(session, shortcut, text)}
             if number:
                 changed = update(CannedReply).where(CannedReply.id == int(number))
-                stored = await session.scalar(changed.values(shortcut=shortcut, text=text).returning(CannedReply.id))
+                stored = await session.scalar(changed.values(values).returning(CannedReply.id))
             else:
                 stored = await session.scalar(
-                    insert(CannedReply)
-                    .values(shortcut=shortcut, text=text)
-                    .on_conflict_do_nothing()
-                    .returning(CannedReply.id)
+                    insert(CannedReply).values(values).on_conflict_do_nothing().returning(CannedReply.id)
                 )
             if stored is None:
                 raise UserError("Somebody else changed that reply just now. Look at the list again.")

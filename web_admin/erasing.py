@@ -13,12 +13,13 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core import audit, erasure
-from core.db import Database
-from core.erasure_words import shown
+from core.db import Database, driver
+from core.erasure_words import shown as promised
 from core.errors import Conflict, UserError
 from core.messages import Address, ChannelName
 from core.models import Erasure, Person
-from web_admin import auth, words
+from core.names import names_of
+from web_admin import auth, called, words
 from web_admin.rendering import Templates
 
 CODE_CHARS = 6
@@ -42,10 +43,12 @@ class Erasing:
             person = await _person(session, person_id)
             begun = await session.scalar(select(Erasure).where(Erasure.person_id == person_id))
             chats = (await session.execute(CHATS, {"person": person_id})).all()
+            shown = await called.opened(session, [chat._mapping for chat in chats])
+            name = (await names_of(await driver(session))).open(person.name)
             await audit.record(session, staff.actor, "person.erasure_shown", f"person:{person_id}")
-        called = words.known_as(
-            person.name or next((chat.display_name for chat in chats if chat.display_name), None),
-            [(chat.channel, chat.provider_id) for chat in chats],
+        title = words.known_as(
+            name or next((chat["display_name"] for chat in shown if chat["display_name"]), None),
+            [(chat["channel"], chat["provider_id"]) for chat in shown],
         )
         return self._templates.render(
             "erasing.html",
@@ -54,8 +57,8 @@ class Erasing:
             stream=None,
             person=person,
             begun=begun,
-            title="Somebody who was erased" if begun else called,
-            lines=[] if begun else (await shown(self._db, person_id, "staff")).splitlines(),
+            title="Somebody who was erased" if begun else title,
+            lines=[] if begun else (await promised(self._db, person_id, "staff")).splitlines(),
             code=_code(person_id),
             told=_last_word_to(chats) is not None,
         )

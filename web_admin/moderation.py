@@ -14,7 +14,7 @@ from sqlalchemy import func, select, text, update
 from core import audit
 from core.db import Database
 from core.models import ModerationFlag, Mute, Person
-from web_admin import auth
+from web_admin import auth, called
 from web_admin.rendering import Templates
 
 SHOWN_MAX = 100
@@ -22,7 +22,7 @@ ID_DIGITS_MAX = 18
 
 FLAGGED = text("""
 SELECT f.message_id, f.labels, f.judge, f.score, f.flagged_at, m.conversation_id, m.seq, m.channel,
-       coalesce(p.name, i.display_name, i.provider_id) AS name
+       coalesce(p.name, i.display_name) AS name, i.provider_id AS identity
 FROM (SELECT message_id, string_agg(label, ', ' ORDER BY score DESC, label) AS labels, max(score) AS score,
              string_agg(DISTINCT judge, ' and ') AS judge, max(created_at) AS flagged_at, min(person_id::text) AS person
       FROM moderation_flag WHERE dismissed_at IS NULL
@@ -46,7 +46,8 @@ class Flagged:
     conversation_id: UUID
     seq: int
     channel: str
-    name: str
+    name: str | None
+    identity: str
 
     @property
     def what(self) -> str:
@@ -74,12 +75,12 @@ class Moderation:
     async def page(self, staff: auth.Staff) -> Markup:
         """The whole page."""
         async with self._db.transaction() as session:
-            rows = (await session.execute(FLAGGED, {"limit": SHOWN_MAX})).mappings()
-            flagged: Sequence[Flagged] = [Flagged(**row) for row in rows]
+            rows = (await session.execute(FLAGGED, {"limit": SHOWN_MAX})).mappings().all()
+            flagged: Sequence[Flagged] = [Flagged(**row) for row in await called.opened(session, rows)]
             mutes = await session.execute(
                 select(
                     Mute.id,
-                    func.coalesce(Person.name, "Somebody without a name").label("name"),
+                    Person.name,
                     Mute.conversation_id,
                     Mute.until,
                     Mute.appealed_at,
@@ -89,7 +90,10 @@ class Moderation:
                 .order_by(Mute.appealed_at.asc().nulls_last(), Mute.id)
                 .limit(SHOWN_MAX)
             )
-            muted = [Muted(**row) for row in mutes.mappings()]
+            muted = [
+                Muted(**row | {"name": row["name"] or "Somebody without a name"})
+                for row in await called.opened(session, mutes.mappings().all())
+            ]
         return self._templates.render(
             "moderation.html", section="moderation", staff=staff, flagged=flagged, muted=muted, stream=None
         )

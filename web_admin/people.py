@@ -17,13 +17,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from core import audit
-from core.db import Database
+from core.db import Database, driver
 from core.errors import UserError
 from core.limits import REMINDERS_MAX, REMINDERS_WITHIN, Limits, Whose
 from core.messages import ChannelName
 from core.models import Conversation, Identity, Member, Mute, OptOut, Person
+from core.names import names_of
 from core.settings import Settings
-from web_admin import auth, words
+from web_admin import auth, called, words
+from web_admin.called import Sought
 from web_admin.moderation import Moderation
 from web_admin.queries import SEARCH_CHARS_MAX, Cursor
 from web_admin.rendering import Templates
@@ -159,6 +161,7 @@ class People:
             if person.merged_into is not None:
                 return person.merged_into
             chats = await _chats(session, person_id)
+            name = (await names_of(await driver(session))).open(person.name)
             values: dict[str, Any] = {
                 "person": person,
                 "chats": chats,
@@ -177,7 +180,7 @@ class People:
         uses = await self._limits.uses(Whose(str(person_id), zone, person.plan), now)
         values |= {
             "title": words.known_as(
-                person.name or next((chat.display_name for chat in chats if chat.display_name), None),
+                name or next((chat.display_name for chat in chats if chat.display_name), None),
                 [(chat.channel, chat.identity) for chat in chats],
             ),
             "language": LANGUAGES.get(person.language, person.language),
@@ -226,18 +229,13 @@ class People:
         return sent, REMINDERS_MAX * self._factors.get(person.plan, 1)
 
 
-def _matches(search: str) -> ColumnElement[bool]:
-    """Whether a person's name, or the name, number or address of one of their identities, has this in it."""
-    like = {"autoescape": True}
-    of_identity = [Identity.display_name.icontains(search, **like), Identity.provider_id.icontains(search, **like)]
-    if NUMBER.fullmatch(search):
-        # 0712 345 678 is +254712345678, whatever the country.
-        digits = re.sub(r"\D", "", search).lstrip("0")
-        if digits:
-            of_identity.append(Identity.provider_id.contains(digits, **like))
-    return or_(
-        Person.name.icontains(search, **like), exists().where(Identity.person_id == Person.id, or_(*of_identity))
-    )
+def _matches(search: str, sought: Sought) -> ColumnElement[bool]:
+    """Whether a person is called so, or an identity of theirs has such a name, number or address."""
+    digits = re.sub(r"\D", "", search).lstrip("0") if NUMBER.fullmatch(search) else ""
+    # 0712 345 678 is +254712345678, whatever the country.
+    placed = sought.at(Identity.channel, Identity.provider_id, *([digits] if digits else []))
+    of_identity = or_(placed, *sought.called(Identity.name_index))
+    return or_(*sought.called(Person.name_index), exists().where(Identity.person_id == Person.id, of_identity))
 
 
 async def _people(session: AsyncSession, query: PeopleQuery) -> list[PersonRow]:
@@ -269,13 +267,14 @@ async def _people(session: AsyncSession, query: PeopleQuery) -> list[PersonRow]:
         .limit(LIST_PAGE + 1)
     )
     if query.search:
-        statement = statement.where(_matches(query.search))
+        statement = statement.where(_matches(query.search, await Sought.read(session, query.search)))
     if query.before is not None:
         place = tuple_(query.before.last_at, query.before.id)
         statement = statement.where(
             Person.created_at <= query.before.last_at, tuple_(Person.created_at, Person.id) < place
         )
-    return [PersonRow(**row) for row in (await session.execute(statement)).mappings()]
+    rows = (await session.execute(statement)).mappings().all()
+    return [PersonRow(**row) for row in await called.opened(session, rows)]
 
 
 async def _chats(session: AsyncSession, person_id: UUID) -> Sequence[Chat]:
@@ -299,7 +298,7 @@ async def _chats(session: AsyncSession, person_id: UUID) -> Sequence[Chat]:
         .order_by(Identity.created_at, Identity.id)
         .limit(IDENTITIES_SHOWN)
     )
-    return [Chat(**row) for row in rows.mappings()]
+    return [Chat(**row) for row in await called.opened(session, rows.mappings().all())]
 
 
 async def _places(session: AsyncSession, person_id: UUID) -> Sequence[Place]:
@@ -320,7 +319,7 @@ async def _places(session: AsyncSession, person_id: UUID) -> Sequence[Place]:
         .order_by(Conversation.last_at.desc(), Conversation.id)
         .limit(CONVERSATIONS_SHOWN)
     )
-    return [Place(**row) for row in rows.mappings()]
+    return [Place(**row) for row in await called.opened(session, rows.mappings().all())]
 
 
 async def _due(session: AsyncSession, person_id: UUID) -> Sequence[Due]:

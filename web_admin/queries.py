@@ -12,7 +12,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from pydantic import ValidationError
-from sqlalchemy import ColumnElement, RowMapping, Select, and_, exists, func, or_, select, text, tuple_
+from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select, text, tuple_
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
@@ -23,7 +23,6 @@ from core.errors import UserError
 from core.handoff import Handoff, Mode
 from core.messages import PARTS, ChannelName, Part
 from core.models import (
-    CannedReply,
     Conversation,
     DeliveryStatus,
     Identity,
@@ -36,6 +35,8 @@ from core.models import (
     Reaction,
     Turn,
 )
+from web_admin import called
+from web_admin.called import Sought
 
 LIST_PAGE = 50
 """Conversations on one page."""
@@ -294,7 +295,7 @@ class Page:
 
 async def conversations(session: AsyncSession, query: ListQuery, reader: str) -> Page:
     """One page of conversations, for the member of staff who reads."""
-    statement = _rows().where(*_wanted(query, reader))
+    statement = _rows().where(*_wanted(query, reader, await Sought.read(session, query.search)))
     if query.after is not None:
         place = tuple_(query.after.last_at, query.after.id)
         statement = statement.where(
@@ -308,7 +309,8 @@ async def conversations(session: AsyncSession, query: ListQuery, reader: str) ->
                 tuple_(Conversation.last_at, Conversation.id) < place,
             )
         statement = statement.order_by(Conversation.last_at.desc(), Conversation.id.desc())
-    found = [Row(**row) for row in (await session.execute(statement.limit(LIST_PAGE + 1))).mappings()]
+    read = (await session.execute(statement.limit(LIST_PAGE + 1))).mappings().all()
+    found = [Row(**row) for row in await called.opened(session, read)]
     more, rows = len(found) > LIST_PAGE, found[:LIST_PAGE]
     if query.after is not None:
         rows.reverse()
@@ -363,7 +365,7 @@ def _rows() -> Select[*tuple[Any, ...]]:
     )
 
 
-def _wanted(query: ListQuery, reader: str) -> list[ColumnElement[bool]]:
+def _wanted(query: ListQuery, reader: str, sought: Sought) -> list[ColumnElement[bool]]:
     wanted: list[ColumnElement[bool]] = [Conversation.erasure_id.is_(None)]
     if query.channel is not None:
         wanted.append(Conversation.channel == query.channel.value)
@@ -373,19 +375,17 @@ def _wanted(query: ListQuery, reader: str) -> list[ColumnElement[bool]]:
         wanted += [Conversation.mode == "human", Conversation.holder == reader]
     if query.search:
         known = aliased(Member)
-        like = {"autoescape": True}
         wanted.append(
             or_(
-                Conversation.room.icontains(query.search, **like),
+                sought.at(Conversation.channel, Conversation.room),
                 exists().where(
                     known.conversation_id == Conversation.id,
                     Identity.id == known.identity_id,
                     Person.id == Identity.person_id,
                     or_(
-                        *(
-                            column.icontains(query.search, **like)
-                            for column in (Person.name, Identity.display_name, Identity.provider_id)
-                        )
+                        sought.at(Identity.channel, Identity.provider_id),
+                        *sought.called(Person.name_index),
+                        *sought.called(Identity.name_index),
                     ),
                 ),
             )
@@ -437,6 +437,7 @@ async def heading(session: AsyncSession, conversation_id: UUID) -> Heading | Non
         select(
             func.coalesce(Person.name, Identity.display_name).label("name"),
             Identity.provider_id.label("identity"),
+            Identity.channel,
             Person.language,
             Person.timezone,
         )
@@ -446,14 +447,16 @@ async def heading(session: AsyncSession, conversation_id: UUID) -> Heading | Non
         .order_by(Member.joined_at, Member.identity_id)
         .limit(MEMBERS_SHOWN)
     )
+    [place] = await called.opened(session, [{"channel": conversation.channel, "room": conversation.room}])
+    known = await called.opened(session, members.mappings().all())
     return Heading(
         conversation.id,
         conversation.channel,
         conversation.account,
-        conversation.room,
+        place["room"],
         conversation.created_at,
         conversation.next_seq - 1,
-        [Somebody(**row) for row in members.mappings()],
+        [Somebody(row["name"], row["identity"], row["language"], row["timezone"]) for row in known],
         Handoff(Mode(conversation.mode), conversation.holder, conversation.held_until),
     )
 
@@ -502,7 +505,7 @@ async def linked(session: AsyncSession, conversation_id: UUID) -> tuple[UUID | N
         .order_by(Identity.created_at, Identity.id)
         .limit(LINKED_SHOWN)
     )
-    return people[0], [Linked(**row) for row in rows.mappings()]
+    return people[0], [Linked(**row) for row in await called.opened(session, rows.mappings().all())]
 
 
 @dataclass(frozen=True, slots=True)
@@ -655,8 +658,8 @@ async def thread(session: AsyncSession, conversation_id: UUID, upto: int | None)
     )
     steps = await _steps(session, [row["id"] for row in rows])
     reactions = await _reactions(session, [row["id"] for row in rows])
-    found = [_stored(*one, steps, reactions) for one in zip(rows, said, slots, strict=True)]
-    return found[::-1]
+    shown = await called.opened(session, rows)
+    return [_stored(*one, steps, reactions) for one in zip(shown, said, slots, strict=True)][::-1]
 
 
 async def _steps(session: AsyncSession, ids: Sequence[int]) -> dict[int, tuple[Step, ...]]:
@@ -681,7 +684,7 @@ async def _steps(session: AsyncSession, ids: Sequence[int]) -> dict[int, tuple[S
 async def _reactions(session: AsyncSession, ids: Sequence[int]) -> dict[int, tuple[Reacted, ...]]:
     """What people put under these messages, each emoji of a message once, the first first."""
     statement = (
-        select(Reaction.message_id, Reaction.emoji, func.coalesce(Person.name, Identity.display_name))
+        select(Reaction.message_id, Reaction.emoji, func.coalesce(Person.name, Identity.display_name).label("name"))
         .join(Identity, Identity.id == Reaction.identity_id)
         .join(Person, Person.id == Identity.person_id)
         .where(Reaction.message_id.in_(ids))
@@ -689,11 +692,11 @@ async def _reactions(session: AsyncSession, ids: Sequence[int]) -> dict[int, tup
         .limit(REACTIONS_MAX)
     )
     found: dict[int, dict[str, Reacted]] = {}
-    for message_id, put, name in await session.execute(statement):
-        under = found.setdefault(message_id, {})
-        for emoji in put:
+    for row in await called.opened(session, (await session.execute(statement)).mappings().all()):
+        under = found.setdefault(row["message_id"], {})
+        for emoji in row["emoji"]:
             so_far = under.get(emoji, Reacted(emoji, 0, ()))
-            under[emoji] = Reacted(emoji, so_far.count + 1, (*so_far.names, *([name] if name else [])))
+            under[emoji] = Reacted(emoji, so_far.count + 1, (*so_far.names, *([row["name"]] if row["name"] else [])))
     return {message_id: tuple(under.values()) for message_id, under in found.items()}
 
 
@@ -746,13 +749,8 @@ async def shares(session: AsyncSession, reader: str) -> Shares:
     return Shares(**row.mappings().one())
 
 
-async def canned_replies(session: AsyncSession) -> Sequence[CannedReply]:
-    """Every canned reply, by shortcut."""
-    return (await session.scalars(select(CannedReply).order_by(CannedReply.shortcut))).all()
-
-
 def _stored(
-    row: RowMapping,
+    row: Mapping[str, Any],
     json: bytes | None,
     slots: bytes | None,
     steps: Mapping[int, tuple[Step, ...]],

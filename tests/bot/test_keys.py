@@ -18,11 +18,14 @@ from core.inbox import Inbox
 from core.messages import text_of
 from core.wake import Wakes
 from tests.factories import say
+from tests.said import called
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = int(os.environ.get("KEYS_ROOMS", "600"))
 """Rooms with a message each; 10,000 at the big size."""
+NAMES = 2
+"""Keys that are made where the first person with a name is met: what seals it, and what it is found by."""
 AT_ONCE = 500
 """How many of them are stored in one go: whoever stores waits a few seconds at most."""
 PER_S = 50
@@ -84,7 +87,7 @@ async def test_rotating_under_load_loses_no_read_nor_does_removing(keys: Keys, f
             )
             owner = row["person_id"]
             await people.save_contact(session, owner, row["id"], "Amina", phone="+254712345678", email=None, note=None)
-        purposes = 1
+        purposes = 1 + NAMES
         assert await counts(keys) == {"first": ROOMS + 1 + purposes}
         written, read = ROOMS, 0
         stop = asyncio.Event()
@@ -140,6 +143,8 @@ async def test_rotating_under_load_loses_no_read_nor_does_removing(keys: Keys, f
         for room in random.Random(8).sample(list(rooms), 20):
             [message] = await history(later, rooms[room], since=0)
             assert text_of(message.parts) == f"said {room[1:]}"
+        name = "SELECT p.name FROM person p JOIN identity i ON i.person_id = p.id WHERE i.provider_id = $1"
+        assert await called(later, name, "r1") == "Amina"
 
 
 async def test_a_key_that_is_needed_stays(keys: Keys, file: Path, database_url: str) -> None:
@@ -149,7 +154,7 @@ async def test_a_key_that_is_needed_stays(keys: Keys, file: Path, database_url: 
     whole = file.read_text()
     code, said = await keys("remove", "first")
     assert code == 1
-    assert "first wraps 1 keys" in said
+    assert f"first wraps {1 + NAMES} keys" in said
     assert "keys rotate" in said
     for other in ("nobody", "../keys", key_file(file).newest):
         code, said = await keys("remove", other)
@@ -165,11 +170,11 @@ async def test_a_rotation_that_was_stopped_goes_on_with_the_key_it_made(
         write_keys(file, key_file(file).with_new())
         await Inbox(db, Wakes(db)).receive([say("hello", room="r2")])
     new = key_file(file).newest
-    assert await counts(keys) == {new: 1, "first": 1}
+    assert await counts(keys) == {new: 1, "first": 1 + NAMES}
     code, said = await keys("rotate")
-    assert (code, "1 keys are wrapped by" in said) == (0, True), said
+    assert (code, f"{1 + NAMES} keys are wrapped by" in said) == (0, True), said
     assert key_file(file).ids == (new, "first")
-    assert await counts(keys) == {new: 2, "first": 0}
+    assert await counts(keys) == {new: 2 + NAMES, "first": 0}
 
 
 async def test_keys_in_the_environment_are_rotated_in_steps(keys: Keys, database_url: str) -> None:
@@ -188,7 +193,7 @@ async def test_keys_in_the_environment_are_rotated_in_steps(keys: Keys, database
     assert (code, "take old:… out of MATHIA_KEYS" in said) == (0, True), said
     assert old.written()[4:] not in said
     code, said = await keys("list", MATHIA_KEYS=both.without("old").written(), MATHIA_KEYS_FILE="")
-    assert said.split()[:2] == [new, "1"]
+    assert said.split()[:2] == [new, str(1 + NAMES)]
     code, said = await keys("list", MATHIA_KEYS=old.written(), MATHIA_KEYS_FILE="")
     assert "MISSING" in said
     code, said = await keys("list", MATHIA_KEYS=old.written())

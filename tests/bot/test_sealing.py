@@ -19,11 +19,12 @@ from sqlalchemy import select
 from bot.migrate import alembic_config, drift, migrate
 from bot.servers.postgres import APP, OWNER, Postgres
 from connectors.reminders.models import Reminder, open_contents
-from core import people
+from core import canned, mailboxes, people
 from core.conversations import history
 from core.db import Database, driver
 from core.messages import text_of
-from core.models import Outbox, Receipt, Turn
+from core.models import Conversation, EmailCode, Identity, Outbox, Person, Receipt, Turn
+from core.names import names_of
 from core.receipts import opened
 from core.sealed import as_slots, as_template, as_workflow, with_slots
 from core.settings import Settings
@@ -56,11 +57,25 @@ async def talk(postgres: Postgres, name: str, canary: str) -> dict[UUID, list[st
     try:
         for room in range(ROOMS):
             person, identity, conversation = uuid4(), uuid4(), uuid4()
-            await connection.execute("INSERT INTO person (id) VALUES ($1)", person)
             await connection.execute(
-                "INSERT INTO identity (id, person_id, channel, account, provider_id) VALUES ($1, $2, 'web', 'a', $3)",
-                identity, person, f"r{room}",
+                "INSERT INTO person (id, name) VALUES ($1, $2)", person, f"{canary} Wanjiru {room}"
+            )
+            await connection.execute(
+                "INSERT INTO identity (id, person_id, channel, account, provider_id, display_name)"
+                " VALUES ($1, $2, 'web', 'a', $3, $4)",
+                identity, person, f"r{room}", f"{canary} W",
             )  # fmt: skip
+            # Of two addresses that differ in case alone, older versions made two rooms.
+            for address in (f"{canary}{room}@a.example", f"{canary.upper()}{room}@a.example"):
+                mail = uuid4()
+                await connection.execute(
+                    "INSERT INTO identity (id, person_id, channel, account, provider_id, verified_at)"
+                    " VALUES ($1, $2, 'email', 'us', $3, now())", mail, person, address,
+                )  # fmt: skip
+                await connection.execute(
+                    "INSERT INTO conversation (id, channel, account, room) VALUES ($1, 'email', 'us', $2)",
+                    uuid4(), address,
+                )  # fmt: skip
             await connection.execute(
                 "INSERT INTO conversation (id, channel, account, room, next_seq) VALUES ($1, 'web', 'a', $2, $3)",
                 conversation, f"r{room}", LINES + 1,
@@ -80,6 +95,14 @@ async def talk(postgres: Postgres, name: str, canary: str) -> dict[UUID, list[st
                 f'{{"messages": [{{"action": "none"}}, {{"action": "a", "slots": {{"x": "{canary} slot"}}}}]}}',
             )  # fmt: skip
             said[conversation] = []
+            await connection.execute(
+                "INSERT INTO email_code (id, person_id, conversation_id, address, code_hash, created_at, expires_at,"
+                " key) VALUES ($1, $2, $3, $4, '', now(), now(), $5)",
+                uuid4(), person, conversation, f"{canary.upper()}{room}@a.example", f"k{room}",
+            )  # fmt: skip
+            await connection.execute(
+                "INSERT INTO canned_reply (shortcut, text) VALUES ($1, $2)", f"c{room}", f"{canary} reply {room}"
+            )
             await connection.execute(
                 "INSERT INTO contact (id, person_id, conversation_id, name, name_key, phone, note)"
                 " VALUES (gen_random_uuid(), $1, $2, $3, $3, '+254712345678', $3)",
@@ -160,15 +183,17 @@ async def test_a_database_with_plain_messages_is_sealed_whole_or_not_at_all(plai
         data = Path(await admin.fetchval("SELECT current_setting('data_directory')"))
         for table in (
             "message", "note", "reminder", "receipt", "turn", "workflow_definition", "workflow_run", "workflow_step",
-            "outbox", "contact",
+            "outbox", "contact", "person", "identity", "conversation", "email_code", "canned_reply",
         ):  # fmt: skip
             files = await admin.fetch(
                 "SELECT pg_relation_filepath(c.oid) AS path FROM pg_class c WHERE c.oid = $1::regclass"
-                " OR c.oid = (SELECT reltoastrelid FROM pg_class WHERE oid = $1::regclass)", table,
+                " OR c.oid = (SELECT reltoastrelid FROM pg_class WHERE oid = $1::regclass)"
+                " OR c.oid IN (SELECT indexrelid FROM pg_index WHERE indrelid = $1::regclass)", table,
             )  # fmt: skip
             assert len(files) >= 1
             for file in files:
-                assert canary.encode() not in (data / file["path"]).read_bytes(), table
+                held = (data / file["path"]).read_bytes()
+                assert canary.encode() not in held.lower(), table
     finally:
         await admin.close()
 
@@ -201,12 +226,34 @@ async def test_a_database_with_plain_messages_is_sealed_whole_or_not_at_all(plai
                 connection = await driver(session)
                 [words] = await db.keys.opened(connection, [(room, as_template(owed.id), owed.template_words)])
                 assert words == orjson.dumps({"variables": {"1": f"{canary} var"}, "text": f"{canary} text"})
+        async with db.transaction() as session:
+            texts = [(reply.shortcut, reply.text) for reply in await canned.replies(session)]
+            assert texts == [(f"c{number}", f"{canary} reply {number}") for number in range(ROOMS)]
         for number in range(ROOMS):
             flow = await definitions.find(db, f"{canary} flow {number}")
             run, [step] = await definitions.run_with_steps(db, f"run{number}")
             assert (run.definition_id, flow.title) == (flow.id, f"{canary} flow {number}")
             async with db.transaction() as session:
                 [contact] = await people.contacts(session, flow.person_id)
+                connection = await driver(session)
+                names = await names_of(connection)
+                person = await session.get_one(Person, flow.person_id)
+                assert names.open(person.name) == f"{canary} Wanjiru {number}"
+                assert set(names.digests("wanjiru")) < set((person.name_index or "").split())
+                mine = select(Identity).where(Identity.person_id == person.id).order_by(Identity.provider_id)
+                identities = (await session.scalars(mine)).all()
+                assert {names.open(one.display_name) for one in identities} == {None, f"{canary} W"}
+                places = [one.provider_id for one in identities if one.channel == "email"]
+                assert sorted(await mailboxes.addresses(connection, places)) == places
+                assert set((await mailboxes.addresses(connection, places)).values()) == {
+                    f"{canary}{number}@a.example", f"{canary.upper()}{number}@a.example",
+                }  # fmt: skip
+                address = await mailboxes.name_of(connection, f"{canary}{number}@A.example")
+                assert places[0] == address
+                rooms = select(Conversation.room).where(Conversation.channel == "email", Conversation.room.in_(places))
+                assert sorted(await session.scalars(rooms)) == places
+                code = await session.scalar(select(EmailCode.address).where(EmailCode.person_id == person.id))
+                assert code == address
                 name = f"{canary} contact {number}"
                 assert (contact.name, contact.phone, contact.email, contact.note) == (name, "+254712345678", None, name)
                 assert await people.find_contact(session, flow.person_id, name) is contact

@@ -27,6 +27,7 @@ from jobs import templates
 from jobs.worker import run_worker
 from tests.conftest import Sandbox
 from tests.factories import ACCOUNT, say
+from tests.said import mailbox
 from tests.waiting import until
 
 WHATSAPP = ChannelName.WHATSAPP
@@ -69,7 +70,7 @@ class Stage:
                 " SELECT gen_random_uuid(), person_id, 'email', 'bot@mathia.example', $2, now() FROM identity"
                 " WHERE provider_id = $1",
                 room,
-                email,
+                await mailbox(self.db, email),
             )
         return room, conversation
 

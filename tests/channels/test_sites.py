@@ -17,6 +17,7 @@ from core.rotation import rewrap
 from core.settings import Settings
 from core.sites import OVERLAP, Draft
 from tests.channels.browser import Browser, Frame, Running, Site
+from tests.said import called
 
 SHOP, BLOG = "https://shop.example", "https://blog.example"
 
@@ -134,7 +135,7 @@ async def test_a_proved_user_finds_their_conversation_on_another_device(site: Si
         assert again["token"] == first["token"]
         assert (await hello(stranger, key, identity=proof("43", secret)))["conversation"] != first["conversation"]
     name = "SELECT display_name FROM identity WHERE provider_id = $1"
-    assert await site.db.pool.fetchval(name, first["conversation"]) == "Amina"
+    assert await called(site.db, name, first["conversation"]) == "Amina"
 
 
 async def test_what_was_said_before_signing_in_stays(site: Site) -> None:

@@ -4,9 +4,10 @@ from typing import Any
 
 from sqlalchemy import select
 
-from core import people
+from core import mailboxes, people
 from core.db import Database
 from core.models import Contact
+from core.names import names_of
 from tests.said import messages
 
 TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version' ORDER BY 1"
@@ -24,7 +25,22 @@ async def left(db: Database, words: list[str]) -> list[tuple[str, str]]:
     found += [("what messages say", word) for word in words if word.lower() in said]
     known = (await _contacts(db)).lower()
     found += [("what contacts hold", word) for word in words if word.lower() in known]
+    called = (await _called(db)).lower()
+    found += [("what people and mailboxes are called", word) for word in words if word.lower() in called]
     return found
+
+
+async def _called(db: Database) -> str:
+    """Every name and every e-mail address that can be opened."""
+    async with db.pool.acquire() as connection:
+        names = await names_of(connection)
+        rows = await connection.fetch(
+            "SELECT name FROM person WHERE name IS NOT NULL"
+            " UNION ALL SELECT display_name FROM identity WHERE display_name IS NOT NULL"
+        )
+        places = [row["name"] for row in await connection.fetch("SELECT name FROM mailbox")]
+        known = await mailboxes.addresses(connection, places)
+    return "\n".join([*(names.open(row["name"]) or "" for row in rows), *known.values()])
 
 
 async def _contacts(db: Database) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from core import conversations, crypto, exports, fetching, handoff_store, inbox, outbox, rooms, turn, voice
+from core import conversations, crypto, exports, fetching, handoff_store, inbox, mailboxes, outbox, rooms, turn, voice
 from core.db import Database
 from jobs import sweeps
 
@@ -57,6 +57,7 @@ STATEMENTS = {
     "fetching.CLAIMABLE": fetching.CLAIMABLE,
     "fetching.CLAIM": fetching.CLAIM,
     "fetching.FIND": fetching.FIND,
+    "mailboxes.READ": mailboxes.READ,
     "exports.CLAIMABLE": exports.CLAIMABLE,
     "exports.CLAIM": exports.CLAIM,
     "exports.HOLD": exports.HOLD,

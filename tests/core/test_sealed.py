@@ -312,7 +312,7 @@ async def test_neither_a_dump_nor_the_log_of_postgresql_holds_what_was_said(
         # A commit that waits for the disk takes all before it there; twice, as a page may end in the midst of one.
         await connection.execute("SET synchronous_commit = on")
         for _ in range(2):
-            await connection.execute("UPDATE identity SET display_name = $1", plain)
+            await connection.execute("UPDATE identity SET provider_id = $1", plain)
         logged = contents(data / "pg_wal")
         await connection.execute("CHECKPOINT")
     finally:

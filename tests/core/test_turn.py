@@ -31,7 +31,7 @@ from core.settings import Settings
 from core.turn import Closing, TurnDeps, Turns, run_turn
 from core.wake import Wakes
 from tests.factories import say
-from tests.said import messages, texts
+from tests.said import called, messages, texts
 from tests.waiting import until
 
 
@@ -128,7 +128,7 @@ async def test_in_a_group_each_message_is_its_writers_and_touches_no_other_dialo
     assert await kit.turns.close(closing)
     assert [one.person.name for one in kit.brain.seen] == ["Asha", "Brian", "Asha"]
     assert [one.state.action for one in kit.brain.seen] == [None, None, "take_note"]
-    owner = await kit.db.pool.fetchval("SELECT p.name FROM receipt r JOIN person p ON p.id = r.person_id")
+    owner = await called(kit.db, "SELECT p.name FROM receipt r JOIN person p ON p.id = r.person_id")
     assert owner == "Brian"
     await kit.inbox.receive([by("Brian", "and"), by("Asha", "me")])
     [turn] = await kit.turns.claim(10)

@@ -10,12 +10,14 @@ from pydantic import Field
 from sqlalchemy import insert
 
 from connectors.reminders.models import seal_content
+from core import mailboxes
 from core.actions import ActionContext, ActionResult, Connector, Effect, Params, action
 from core.catalog import Catalog
 from core.db import Database
 from core.errors import ProviderUnavailable, UserError
 from core.language import Saying
 from core.models import Audit
+from core.names import names_of
 from core.settings import Settings
 from tests.said import texts
 
@@ -34,7 +36,11 @@ async def someone(db: Database, *, channel: str = "whatsapp", email: str | None 
     identity = uuid4()
     room = f"room-{identity}"
     async with db.hot() as connection:
-        await connection.execute("INSERT INTO person (id, name) VALUES ($1, 'Asha')", known.person_id)
+        names = await names_of(connection)
+        await connection.execute(
+            "INSERT INTO person (id, name, name_index) VALUES ($1, $2, $3)",
+            known.person_id, names.seal("Asha"), names.index("Asha"),
+        )  # fmt: skip
         await connection.execute(
             "INSERT INTO identity (id, person_id, channel, account, provider_id) VALUES ($1, $2, $3, 'ours', $4)",
             identity,
@@ -57,7 +63,7 @@ async def someone(db: Database, *, channel: str = "whatsapp", email: str | None 
                 " VALUES ($1, $2, 'email', 'bot@mathia.example', $3, CASE WHEN $4 THEN now() END)",
                 uuid4(),
                 known.person_id,
-                email,
+                await mailboxes.keep(connection, email),
                 verified,
             )
     return known

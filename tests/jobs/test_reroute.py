@@ -20,7 +20,7 @@ from jobs.reroute import FOLLOW_UPS_MAX, follow_up
 from jobs.worker import run_worker
 from tests.factories import say
 from tests.jobs.people import Known, remind, said, someone
-from tests.said import messages
+from tests.said import addresses, mailbox, messages
 from tests.waiting import until
 
 STOP_LIMIT_S = 2.0
@@ -41,14 +41,15 @@ async def refused_reminder(db: Database, known: Known, why: str = "The number is
 
 
 async def emails(db: Database) -> list[tuple[str, str, str]]:
-    """What is in the outbox for e-mail: room, text and dedup key."""
+    """What is in the outbox for e-mail: address, text and dedup key."""
     rows = await messages(
         db,
         "JOIN outbox o ON o.id = m.id JOIN conversation c ON c.id = o.conversation_id"
         " WHERE o.channel = 'email' ORDER BY o.id",
         also=["c.room"],
     )
-    return [(row["room"], row["parts"][0]["text"], row["dedup_key"]) for row in rows]
+    to = await addresses(db, [row["room"] for row in rows])
+    return [(one, row["parts"][0]["text"], row["dedup_key"]) for one, row in zip(to, rows, strict=True)]
 
 
 @asynccontextmanager
@@ -192,7 +193,7 @@ async def test_a_held_reminder_goes_by_email_or_on_whatsapp_when_both_come_at_on
             "INSERT INTO identity (id, person_id, channel, account, provider_id)"
             " VALUES (gen_random_uuid(), $1, 'email', 'bot@mathia.example', $2)",
             owner,
-            f"{number}@mail.example",
+            await mailbox(db, f"{number}@mail.example"),
         )
         outbox_id = await refused_reminder(db, Known(owner, received.conversation_id), "Held.")
         await db.pool.execute("UPDATE outbox SET state = 'held', held_seq = 1 WHERE id = $1", outbox_id)
