@@ -14,7 +14,7 @@ from core.db import driver
 from core.errors import InvalidSlot, UserError
 from core.language import Saying
 from core.linking import Outcome
-from core.messages import Address, ChannelName, Text
+from core.messages import VALUE_CHARS_MAX, Address, Card, ChannelName, Fact, Text
 from core.models import Identity, Person
 from core.names import names_of
 from core.outbox import NewMessage, post
@@ -85,12 +85,12 @@ SAYINGS = {
 
 PROFILE = {
     "en": {
-        "head": "What I know about you:", "name": "Name", "no_name": "you have not told me", "language": "Language",
+        "head": "What I know about you", "name": "Name", "no_name": "you have not told me", "language": "Language",
         "zone": "Time zone", "guess": "{zone} (a guess: tell me “I live in …”)", "currency": "Currency",
         "chats": "Chats", "email": "E-mail", "no_email": "none confirmed", "contacts": "Contacts",
     },
     "sw": {
-        "head": "Ninachojua kukuhusu:", "name": "Jina", "no_name": "hujaniambia", "language": "Lugha",
+        "head": "Ninachojua kukuhusu", "name": "Jina", "no_name": "hujaniambia", "language": "Lugha",
         "zone": "Saa za eneo", "guess": "{zone} (ninakisia: niambie “naishi …”)", "currency": "Sarafu",
         "chats": "Magumzo", "email": "Barua pepe", "no_email": "hakuna iliyothibitishwa", "contacts": "Mawasiliano",
     },
@@ -291,21 +291,22 @@ async def my_profile(ctx: ActionContext, params: Nothing) -> ActionResult:
         )
     words = PROFILE[_language(ctx)]
     chats = [_chat(ctx, row.channel, row.provider_id) for row in identities if row.channel != ChannelName.EMAIL]
-    lines = [
-        words["head"],
-        f"{words['name']}: {name or words['no_name']}",
-        f"{words['language']}: {LANGUAGES.get(person.language, person.language)}",
-        f"{words['zone']}: {person.timezone or words['guess'].format(zone=ctx.settings.default_timezone)}",
-        f"{words['currency']}: {ctx.settings.default_currency}",
-        f"{words['chats']}: {', '.join(chats)}",
-        f"{words['email']}: {', '.join(addresses.values()) or words['no_email']}",
-        f"{words['contacts']}: {known}",
-    ]
+    shown = {
+        "name": name or words["no_name"],
+        "language": LANGUAGES.get(ctx.person.language, ctx.person.language),
+        "zone": person.timezone or words["guess"].format(zone=ctx.settings.default_timezone),
+        "currency": ctx.settings.default_currency,
+        "chats": ", ".join(chats),
+        "email": ", ".join(addresses.values()) or words["no_email"],
+        "contacts": f"{known:,}",
+    }
+    lines = tuple(Fact(label=words[one], value=value[:VALUE_CHARS_MAX]) for one, value in shown.items())
     described = facts.described(told, where, language=_language(ctx), zone=ctx.zone, now=ctx.now)
-    return ActionResult(
-        "\n".join([*lines, described] if described else lines),
-        {"name": name, "language": person.language, "zone": person.timezone, "contacts": known,
-         "facts": [{"kind": fact.kind, "words": fact.words} for fact in told]},
+    return ActionResult.of(
+        Card(title=words["head"], facts=lines),
+        *((Text(text=described),) if described else ()),
+        data={"name": name, "language": ctx.person.language, "zone": person.timezone, "contacts": known,
+              "facts": [{"kind": fact.kind, "words": fact.words} for fact in told]},
     )  # fmt: skip
 
 

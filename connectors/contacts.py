@@ -2,13 +2,14 @@
 
 from pydantic import Field, JsonValue
 
-from core import people, zones
+from core import messages, people, zones
 from core.actions import ActionContext, ActionResult, Connector, Effect, Params, action, ask
 from core.errors import InvalidSlot, UserError
 from core.language import Saying
+from core.messages import FACTS_MAX, Card, Fact, Text
 from core.models import Contact
 
-SHOWN_MAX = 30
+SHOWN_MAX = FACTS_MAX
 REGION = "KE"
 """Where a number without a country code is from, when nothing else tells."""
 PRIVATE = Saying(
@@ -24,8 +25,8 @@ NONE = Saying(
     "You have no contacts. You could say: “save Amina's number +254 712 345 678”.",
     "Huna mawasiliano. Unaweza kusema: “hifadhi namba ya Asha 0712345678”.",
 )
-ONE = Saying("Your contact:", "Mwasiliani wako:")
-MANY = Saying("Your {count} contacts:", "Mawasiliano yako {count}:")
+ONE = Saying("Your contact", "Mwasiliani wako")
+MANY = Saying("Your {count} contacts", "Mawasiliano yako {count}")
 MORE = Saying("… and {count} more. Ask for one by name.", "… na wengine {count}. Niulize mmoja kwa jina.")
 
 
@@ -103,16 +104,16 @@ async def list_contacts(ctx: ActionContext, params: ListContacts) -> ActionResul
             found = await people.find_contact(session, ctx.person.id, people.one_line(params.name))
             if found is None:
                 raise UserError(_unknown(params.name))
-            return ActionResult(_line(found), _data(found))
+            return _one(found)
         known = await people.contacts(session, ctx.person.id, limit=SHOWN_MAX)
         count = await people.contacts_count(session, ctx.person.id)
     if not known:
         return ActionResult(ctx.say(NONE), {"count": 0})
-    lines = [_line(contact) for contact in known]
-    if count > len(known):
-        lines.append(ctx.say(MORE, count=f"{count - len(known):,}"))
     head = ctx.say(ONE if count == 1 else MANY, count=f"{count:,}")
-    return ActionResult("\n".join((head, *lines)), {"count": count, "contacts": [_data(contact) for contact in known]})
+    card = Card(title=head, facts=tuple(Fact(label=contact.name, value=_details(contact) or "–") for contact in known))
+    more = (Text(text=ctx.say(MORE, count=f"{count - len(known):,}")),) if count > len(known) else ()
+    data: dict[str, JsonValue] = {"count": count, "contacts": [_data(contact) for contact in known]}
+    return ActionResult.of(card, *more, data=data)
 
 
 @action(effect=Effect.WRITE, examples=("forget Amina", "delete Amina's number", "futa namba ya Amina"))
@@ -143,8 +144,22 @@ def _unknown(name: str) -> Saying:
     return UNKNOWN.filled(name=people.one_line(name))
 
 
+def _one(contact: Contact) -> ActionResult:
+    """One contact, to tap on: to call, to write to, or to keep on the phone."""
+    if contact.phone is None and contact.email is None:
+        return ActionResult(_line(contact), _data(contact))
+    phones, emails = ((reached,) if reached else () for reached in (contact.phone, contact.email))
+    shown = messages.Contact(name=contact.name, phones=phones, emails=emails)
+    note = (Text(text=contact.note),) if contact.note else ()
+    return ActionResult(_line(contact), _data(contact), instead=(shown, *note))
+
+
+def _details(contact: Contact) -> str:
+    return ", ".join(word for word in (contact.phone, contact.email, contact.note) if word)
+
+
 def _line(contact: Contact) -> str:
-    details = ", ".join(word for word in (contact.phone, contact.email, contact.note) if word)
+    details = _details(contact)
     return f"{contact.name}: {details}" if details else contact.name
 
 

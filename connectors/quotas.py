@@ -1,16 +1,19 @@
 """Quotas: what a person has left of everything that is limited, and when it comes back."""
 
+from pydantic import JsonValue
+
 from core.actions import ActionContext, ActionResult, Connector, Effect, Params, action
 from core.errors import UserError
-from core.language import Saying
+from core.language import Saying, spoken
 from core.limits import Use, Whose, when_of
+from core.messages import Card, Fact
 
-HEAD = {"en": "What you have left:", "sw": "Kilichobaki:"}
-LINE = {"en": "{title}: {left} of {allowed}, anew {when}", "sw": "{title}: {left} kati ya {allowed}, upya {when}"}
-UNKNOWN = {
-    "en": "I cannot look at your quotas just now. Try again in a few minutes.",
-    "sw": "Siwezi kuangalia viwango vyako kwa sasa. Jaribu tena baada ya dakika chache.",
-}
+HEAD = Saying("What you have left", "Kilichobaki")
+LEFT = Saying("{left} of {allowed}, anew {when}", "{left} kati ya {allowed}, kuanza upya {when}")
+UNKNOWN = Saying(
+    "I cannot look at your quotas just now. Try again in a few minutes.",
+    "Siwezi kuangalia viwango vyako kwa sasa. Jaribu tena baada ya dakika chache.",
+)
 
 
 class CheckQuotas(Params):
@@ -23,31 +26,25 @@ class CheckQuotas(Params):
 )  # fmt: skip
 async def check_quotas(ctx: ActionContext, params: CheckQuotas) -> ActionResult:
     """Show what the person has left of each quota, and when it starts anew."""
-    language = "sw" if ctx.person.language == "sw" else "en"
     whose = Whose(str(ctx.person.id), ctx.zone, ctx.person.plan)
     uses = await ctx.limits.uses(whose, ctx.now) if ctx.limits is not None else None
     if uses is None:
-        raise UserError(UNKNOWN[language])
-    return ActionResult(
-        "\n".join((HEAD[language], *(_line(use, language, ctx) for use in uses))),
-        {
-            use.limit.name: {"left": _left(use), "of": use.allowed, "resets_at": use.resets_at.isoformat()}
-            for use in uses
-        },
-    )
+        raise UserError(UNKNOWN)
+    data: dict[str, JsonValue] = {
+        use.limit.name: {"left": _left(use), "of": use.allowed, "resets_at": use.resets_at.isoformat()} for use in uses
+    }
+    return ActionResult.of(Card(title=ctx.say(HEAD), facts=tuple(_fact(use, ctx) for use in uses)), data=data)
 
 
 def _left(use: Use) -> int:
     return max(0, use.allowed - use.used)
 
 
-def _line(use: Use, language: str, ctx: ActionContext) -> str:
-    return LINE[language].format(
-        title=use.limit.title[language],
-        left=f"{_left(use):,}",
-        allowed=f"{use.allowed:,}",
-        when=when_of(use.resets_at, language, ctx.now, ctx.zone),
-    )
+def _fact(use: Use, ctx: ActionContext) -> Fact:
+    language = spoken(ctx.person.language)
+    when = when_of(use.resets_at, language, ctx.now, ctx.zone)
+    left = ctx.say(LEFT, left=f"{_left(use):,}", allowed=f"{use.allowed:,}", when=when)
+    return Fact(label=use.limit.title[language], value=left)
 
 
 connector = Connector(name="quotas", title=Saying("Your quotas", "Viwango vyako"), actions=(check_quotas,))

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, SecretStr
 from core.language import Saying, heard, spoken
 from core.limits import CLASSES, Limits
 from core.media import Fetch, no_files
-from core.messages import Address, Part
+from core.messages import TEXT_CHARS_MAX, Address, Part, Text, text_of
 
 if TYPE_CHECKING:
     from core.db import Database
@@ -114,6 +114,19 @@ class ActionResult:
     text: str
     data: Mapping[str, JsonValue] = field(default_factory=dict)
     parts: tuple[Part, ...] = ()
+    """What is shown below the text."""
+    instead: tuple[Part, ...] = ()
+    """What a chat shows in place of the text, such as a card of the same facts."""
+
+    @classmethod
+    def of(cls, *parts: Part, data: Mapping[str, JsonValue]) -> "ActionResult":
+        """Parts that say everything themselves; the text is their words."""
+        return cls(text_of(parts), data, instead=parts)
+
+    @property
+    def said(self) -> tuple[Part, ...]:
+        """All that a chat shows."""
+        return (*(self.instead or (Text(text=self.text[:TEXT_CHARS_MAX]),)), *self.parts)
 
 
 @dataclass(frozen=True, slots=True)

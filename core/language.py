@@ -106,7 +106,8 @@ def _listed(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
-_WORD = re.compile(r"[^\W\d_]+(?:'[a-z]+)?")
+_WORD = re.compile(r"(?<![\w@/.-])[^\W\d_]+(?:'[a-z]+)?(?![\w@/-]|\.\w)")
+"""Not what is a part of something else: of a code, an address, a number."""
 _COMMAND = re.compile(r"^\s*/\w+(?:@\w+)?")
 """A command is English for everybody, and tells nothing."""
 _SWAHILI_VERB = re.compile(

@@ -63,7 +63,7 @@ CALLS = Limit(
      "sw": "Umeomba mambo {count} saa hii, kiwango cha juu. Omba tena {when}."},
 )  # fmt: skip
 PAID = Limit(
-    "paid", 50, "day", "person", {"en": "Requests that cost us money", "sw": "Maombi yanayotugharimu"},
+    "paid", 50, "day", "person", {"en": "Requests that cost us money", "sw": "Maombi ya kulipia"},
     {"en": "You have used all {count} requests of this kind for today. Ask again {when}.",
      "sw": "Umetumia maombi yote {count} ya aina hii kwa leo. Omba tena {when}."},
 )  # fmt: skip

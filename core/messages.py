@@ -225,7 +225,8 @@ class Reply:
         # A table or card said twice is said once, as a text is.
         others = list(dict.fromkeys(part for part in others if part not in replies[-1].parts))
         last = [part for part in replies[-1].parts if not isinstance(part, Text)]
-        return cls((Text(text="\n\n".join(texts)[:TEXT_CHARS_MAX]), *others[: PARTS_MAX - 1 - len(last)], *last))
+        first = [Text(text="\n\n".join(texts)[:TEXT_CHARS_MAX])] if texts else []
+        return cls((*first, *others[: PARTS_MAX - 1 - len(last)], *last))
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,12 @@ async def once(action: Action[Any], params: Params, context: ActionContext) -> A
     await _finish(
         context,
         "done",
-        {"text": result.text, "data": dict(result.data), "parts": PARTS.dump_python(result.parts, mode="json")},
+        {
+            "text": result.text,
+            "data": dict(result.data),
+            "parts": PARTS.dump_python(result.parts, mode="json"),
+            "instead": PARTS.dump_python(result.instead, mode="json"),
+        },
     )
     return result
 
@@ -94,4 +99,5 @@ def as_receipt(key: str, what: str) -> bytes:
 
 
 def _read(result: dict[str, Any]) -> ActionResult:
-    return ActionResult(result["text"], result["data"], PARTS.validate_python(result["parts"]))
+    parts, instead = (PARTS.validate_python(result.get(which, ())) for which in ("parts", "instead"))
+    return ActionResult(result["text"], result["data"], parts, instead)

@@ -29,7 +29,7 @@ from core.language import Saying, heard, spoken
 from core.limits import CLASSES, MESSAGES, UPLOADS, Limits, Verdict, Whose, day_key, refusal, span_of
 from core.media import Fetch, no_files
 from core.mentions import is_shared, without_name
-from core.messages import Address, ChannelName, InboundMessage, Media, Part, Reply, Text
+from core.messages import Address, ChannelName, InboundMessage, Media, Part, Reply
 from core.names import names_of
 from core.outbox import COUNTED, WRITE
 from core.providers import Providers
@@ -272,7 +272,7 @@ async def answer(turn: Turn, number: int, deps: TurnDeps) -> Answer:
         title = deps.catalog.connector_of(action.name).title
         text = NO_ANSWER.filled(title=title).to(turn.person.language)
         return Answer(Reply.of(text), state.finish(), understood)
-    return Answer(Reply((Text(text=result.text), *result.parts)), state.finish(), understood)
+    return Answer(Reply(result.said), state.finish(), understood)
 
 
 def _answers_by_code(turn: Turn) -> str | None:
@@ -297,7 +297,7 @@ async def _confirm(said: str, turn: Turn, number: int, deps: TurnDeps) -> Answer
         result = await run_action(turn, number, action, params, deps, confirmed=answered.id)
     except UserError as problem:
         return Answer(_told(problem, turn), state, understood)
-    return Answer(Reply((Text(text=result.text), *result.parts)), state, understood)
+    return Answer(Reply(result.said), state, understood)
 
 
 async def _show(turn: Turn, number: int, action: Action[Any], params: Params, deps: TurnDeps) -> str:

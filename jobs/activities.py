@@ -213,8 +213,8 @@ class Activities:
             sealed = key.seal(what, orjson.dumps(stored))
             row = await connection.fetchrow(CHANGE_STEP, call.workflow_id, call.step_id, "done", sealed)
             if row is not None and call.say and result.text:
-                parts = (Text(text=result.text[:TEXT_CHARS_MAX]), *result.parts)
-                await self._post(connection, place["conversation_id"], f"{call.workflow_id}:{call.step_id}", parts)
+                said = result.said
+                await self._post(connection, place["conversation_id"], f"{call.workflow_id}:{call.step_id}", said)
         self._wakes.wake("outbox")
         return stored
 

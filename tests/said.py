@@ -8,6 +8,7 @@ import orjson
 from core import mailboxes
 from core.crypto import RoomKeys
 from core.db import Database
+from core.messages import PARTS, Contact, text_of
 from core.names import names_of
 from core.sealed import COLUMNS, opened
 
@@ -29,9 +30,21 @@ async def messages_on(
 
 
 async def texts(db: Database, rest: str = "", *values: object) -> list[str]:
-    """The first words of each of those messages; empty for one that has none."""
+    """What the first part of each of those messages says; empty for one that has none."""
+    return [_said(row["parts"][0]) if row["parts"] else "" for row in await messages(db, rest, *values)]
+
+
+async def whole(db: Database, rest: str = "", *values: object) -> list[str]:
+    """All that each of those messages says, a part a line."""
     rows = await messages(db, rest, *values)
-    return [row["parts"][0].get("text", "") if row["parts"] else "" for row in rows]
+    return ["\n".join(words for part in row["parts"] if (words := _said(part))) for row in rows]
+
+
+def _said(part: dict[str, Any]) -> str:
+    [read] = PARTS.validate_python([part])
+    if isinstance(read, Contact):
+        return f"{read.name}: {', '.join((*read.phones, *read.emails))}"
+    return text_of((read,))
 
 
 async def mailbox(db: Database, address: str) -> str:

@@ -17,6 +17,7 @@ from connectors.reminders.models import Reminder, open_contents, seal_content
 from core.actions import ActionContext, ActionResult, Effect, Params, action, ask
 from core.errors import InvalidSlot, LimitReached, Unusable, UserError
 from core.language import Saying, moment
+from core.messages import FACTS_MAX, Card, Fact, Text
 from core.models import Conversation
 from core.people import current, hold
 
@@ -28,7 +29,7 @@ DENSE_MAX = 5
 AHEAD_MAX = timedelta(days=3653)
 BEHIND_MAX = timedelta(days=366)
 """How far back a repeating reminder may have begun."""
-SHOWN_MAX = 20
+SHOWN_MAX = FACTS_MAX
 CONTENT_SHOWN_CHARS = 80
 """How much of a reminder's words is shown in a list."""
 
@@ -69,8 +70,8 @@ UNKNOWN = Saying(
 )
 WHICH = Saying("Which one? Tell me its number.", "Kipi? Niambie nambari yake.")
 MORE = Saying("… and {count} more.", "… na vingine {count}.")
-ONE = Saying("Your reminder ({city} time):", "Kikumbusho chako (saa za {city}):")
-MANY = Saying("Your {count} reminders ({city} time):", "Vikumbusho vyako {count} (saa za {city}):")
+ONE = Saying("Your reminder ({city} time)", "Kikumbusho chako (saa za {city})")
+MANY = Saying("Your {count} reminders ({city} time)", "Vikumbusho vyako {count} (saa za {city})")
 WAITS = Saying(", waits until {when}", ", kinasubiri hadi {when}")
 ELSEWHERE = Saying(" (on {where})", " (kwenye {where})")
 SET = Saying("Done. Reminder set for {when}.", "Sawa. Nimeweka kikumbusho: {when}.")
@@ -175,11 +176,11 @@ async def list_reminders(ctx: ActionContext, params: ListReminders) -> ActionRes
         elsewhere = await _elsewhere(session, reminders, ctx)
     if not reminders:
         return ActionResult(ctx.say(NONE), {"count": 0, "reminders": []})
-    lines = [_line(number, reminder, ctx, elsewhere) for number, reminder in enumerate(reminders, 1)]
-    if count > len(reminders):
-        lines.append(ctx.say(MORE, count=count - len(reminders)))
-    text = "\n".join((ctx.say(ONE if count == 1 else MANY, count=count, city=_city(ctx.zone.key)), *lines))
-    return ActionResult(text, {"count": count, "reminders": [_data(reminder) for reminder in reminders]})
+    head = ctx.say(ONE if count == 1 else MANY, count=count, city=_city(ctx.zone.key))
+    card = Card(title=head, facts=tuple(_fact(n, reminder, ctx, elsewhere) for n, reminder in enumerate(reminders, 1)))
+    more = (Text(text=ctx.say(MORE, count=count - len(reminders))),) if count > len(reminders) else ()
+    data: dict[str, JsonValue] = {"count": count, "reminders": [_data(reminder) for reminder in reminders]}
+    return ActionResult.of(card, *more, data=data)
 
 
 @action(
@@ -280,7 +281,8 @@ def _chosen(reminders: Sequence[Reminder], which: str, ctx: ActionContext) -> Re
     if not found:
         raise UserError(UNKNOWN.filled(which=_short(which)))
     if len(found) > 1:
-        lines = [_line(place, reminder, ctx) for place, reminder in found[:SHOWN_MAX]]
+        shown = (_fact(place, reminder, ctx) for place, reminder in found[:SHOWN_MAX])
+        lines = [f"{fact.label}: {fact.value}" for fact in shown]
         if len(found) > SHOWN_MAX:
             lines.append(ctx.say(MORE, count=len(found) - SHOWN_MAX))
         raise InvalidSlot("which", "\n".join((ctx.say(WHICH), *lines)))
@@ -304,20 +306,22 @@ def _cancelled(reminder: Reminder, ctx: ActionContext) -> ActionResult:
     return ActionResult(text, {"id": str(reminder.id), "state": "cancelled"})
 
 
-def _line(
+def _fact(
     number: int, reminder: Reminder, ctx: ActionContext, elsewhere: Mapping[UUID, Saying] = MappingProxyType({})
-) -> str:
+) -> Fact:
+    """A reminder in a list: its number and when it comes next; what it says, how often, and where."""
     this_year = ctx.now.astimezone(ctx.zone).year
     there = "" if reminder.zone == ctx.zone.key else reminder.zone
-    text = ctx.say(_when(reminder.due_at.astimezone(ZoneInfo(reminder.zone)), this_year, there))
+    when = ctx.say(_when(reminder.due_at.astimezone(ZoneInfo(reminder.zone)), this_year, there))
+    what = _short(reminder.content)
     if reminder.rrule is not None:
-        text += f", {ctx.say(recurrence.describe(reminder.rrule, reminder.wall_time, reminder.zone))}"
+        what += f", {ctx.say(recurrence.describe(reminder.rrule, reminder.wall_time, reminder.zone))}"
     if reminder.deferred_until is not None:
         again = reminder.deferred_until.astimezone(ZoneInfo(reminder.zone))
-        text += ctx.say(WAITS, when=moment(again, this_year))
+        what += ctx.say(WAITS, when=moment(again, this_year))
     chat = elsewhere.get(reminder.conversation_id)
     where = ctx.say(ELSEWHERE, where=chat) if chat else ""
-    return f"{number}. {text}: {_short(reminder.content)}{where}"
+    return Fact(label=f"{number}. {when}", value=f"{what}{where}")
 
 
 def _data(reminder: Reminder) -> dict[str, JsonValue]:

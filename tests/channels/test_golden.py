@@ -64,6 +64,25 @@ REPLIES: dict[str, tuple[Part, ...]] = {
             ),
         ),
     ),
+    "reminders": (
+        Card(
+            title="Vikumbusho vyako 22 (saa za Nairobi)",
+            facts=(
+                Fact(label="1. Ijumaa 27 Nov, 09:00", value="kulipa kodi ya nyumba"),
+                Fact(label="2. Jumatatu 30 Nov, 08:00", value="kwenda kazini, kila Jumatatu (kwenye WhatsApp)"),
+            ),
+        ),
+        Text(text="… na vingine 20."),
+    ),
+    "quotas": (
+        Card(
+            title="What you have left",
+            facts=(
+                Fact(label="Messages", value="986 of 1,000, anew tomorrow at 00:00"),
+                Fact(label="Requests that cost us money", value="50 of 50, anew tomorrow at 00:00"),
+            ),
+        ),
+    ),
     "choices": (Text(text="Which city?"), Choices(options=("Nairobi", "Mombasa", "Kisumu"))),
     "contact": (Text(text="Here you are."), Contact(name="Amina Otieno", phones=("+254712345678",))),
     "contacts": (Contact(name="Brian", phones=("+254700000001", "+254700000002"), emails=("brian@example.com",)),),

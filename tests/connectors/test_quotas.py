@@ -33,7 +33,7 @@ async def test_what_is_left_is_told_with_its_reset(db: Database, valkey_url: str
         answer = await check_quotas.run(context, CheckQuotas())
     line = {
         "en": "Requests that cost us money: 47 of 50, anew tomorrow at 00:00",
-        "sw": "Maombi yanayotugharimu: 47 kati ya 50, upya kesho saa 00:00",
+        "sw": "Maombi ya kulipia: 47 kati ya 50, kuanza upya kesho saa 00:00",
     }[language]
     assert line in answer.text.splitlines()
     assert answer.data["paid"] == {"left": 47, "of": 50, "resets_at": "2026-11-24T21:00:00+00:00"}

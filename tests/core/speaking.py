@@ -22,7 +22,7 @@ from core.providers import Providers
 from core.settings import Settings
 from core.turn import TurnDeps, Turns, run_turn
 from core.wake import Wakes
-from tests.said import texts
+from tests.said import whole
 
 WEB, WHATSAPP, TELEGRAM = ChannelName.WEB, ChannelName.WHATSAPP, ChannelName.TELEGRAM
 
@@ -57,7 +57,7 @@ class Mathia:
 
     async def told(self, who: Address) -> list[str]:
         """What was said in a room, in order."""
-        return await texts(
+        return await whole(
             self.db,
             "JOIN conversation c ON c.id = m.conversation_id"
             " WHERE m.direction = 'out' AND (c.channel, c.room) = ($1, $2) ORDER BY m.seq",

@@ -23,7 +23,7 @@ from core.errors import InvalidSlot, LimitReached, ProviderUnavailable
 from core.inbox import Inbox
 from core.language import Saying
 from core.limits import CALLS, MESSAGES, Limits
-from core.messages import InboundMessage, Reply, Text
+from core.messages import PARTS, Card, InboundMessage, Part, Reply, Text
 from core.models import Receipt
 from core.providers import Providers
 from core.receipts import opened
@@ -56,6 +56,8 @@ async def take_note(ctx: ActionContext, params: Note) -> ActionResult:
             text("INSERT INTO audit (actor, verb, subject) VALUES ('test', 'noted', :key)"),
             {"key": ctx.idempotency_key},
         )
+    if params.content == "a card":
+        return ActionResult.of(Card(title="Noted"), data={})
     return ActionResult(f"Done. Noted: {params.content}.", {"content": params.content})
 
 
@@ -278,14 +280,18 @@ async def test_failures_are_sentences(kit: Kit, slots: dict[str, Any], answer: s
     assert await kit.said() == [answer]
 
 
-async def test_an_action_repeated_after_a_crash_runs_once(kit: Kit) -> None:
-    kit.brain.script = {"go": Intent("take_note", {"content": "milk"}, 0.9)}
+@pytest.mark.parametrize(
+    ("content", "part"), [("milk", Text(text="Done. Noted: milk.")), ("a card", Card(title="Noted"))]
+)
+async def test_an_action_repeated_after_a_crash_runs_once(kit: Kit, content: str, part: Part) -> None:
+    kit.brain.script = {"go": Intent("take_note", {"content": content}, 0.9)}
     await kit.inbox.receive([say("go")])
     [first] = await kit.turns.claim(1)
     await run_turn(first, kit.deps)  # and the process dies before it closes the turn
     await kit.db.pool.execute("UPDATE turn SET lease_until = clock_timestamp() - interval '1 s'")
     await kit.answer_all()
-    assert await kit.said() == ["Done. Noted: milk."]
+    [said] = await messages(kit.db, "WHERE direction = 'out'")
+    assert PARTS.validate_python(said["parts"]) == (part,)
     assert await kit.db.pool.fetchval("SELECT count(*) FROM audit WHERE verb = 'noted'") == 1
 
 

@@ -143,7 +143,7 @@ h1,h2{margin:0;font-size:16px;line-height:1.3;font-weight:600;overflow:hidden;te
 .bubble :is(th,td){text-align:start;vertical-align:top;padding:4px 16px 4px 0;border-bottom:1px solid var(--line);overflow-wrap:normal}
 .bubble th{font-weight:600}
 .bubble tr:last-child td{border-bottom:0}
-.bubble dl{display:grid;grid-template-columns:minmax(0,auto) minmax(0,1fr);gap:2px 12px;white-space:normal}
+.bubble dl{display:grid;grid-template-columns:fit-content(46%) minmax(0,1fr);gap:2px 12px;white-space:normal}
 .bubble dt{color:var(--mute)}
 .me dt{color:inherit}
 .bubble dd{margin:0}
