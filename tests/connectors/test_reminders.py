@@ -47,7 +47,7 @@ class People:
     async def new(self, zone: str | None = None) -> ActionContext:
         """A new person's context."""
         async with self._db.transaction() as session:
-            person = PersonRow(name="Amina", timezone=zone)
+            person = PersonRow(timezone=zone)
             conversation = Conversation(channel="web", account="site", room=f"room-{self._calls}")
             session.add_all([person, conversation])
         return self.again(
