@@ -88,9 +88,11 @@ class Mathia:
 
 
 @asynccontextmanager
-async def mathia(db: Database, valkey_url: str) -> AsyncIterator[Mathia]:
-    """Mathia with every skill, and a mail server that nobody answers at."""
-    settings = Settings(_env_file=None, smtp_host="127.0.0.1", mail_from="Mathia <bot@mathia.example>")
+async def mathia(db: Database, valkey_url: str, *, sandbox_url: str = "") -> AsyncIterator[Mathia]:
+    """Mathia with every skill, and a mail server that nobody answers at; providers are asked at `sandbox_url`."""
+    settings = Settings(
+        _env_file=None, smtp_host="127.0.0.1", mail_from="Mathia <bot@mathia.example>", sandbox_url=sandbox_url
+    ).sandboxed()
     wakes, valkey, providers = Wakes(db), Redis.from_url(valkey_url), Providers(settings)
     catalog = Catalog(CONNECTORS, settings)
     limits = Limits(valkey)

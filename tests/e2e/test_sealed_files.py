@@ -119,6 +119,16 @@ class Talk:
             while (await socket.receive_json(timeout=LIMIT_S))["type"] != frame["type"]:
                 pass
 
+    async def mailed(self, *addresses: str) -> None:
+        """Wait until something was mailed to each of these."""
+
+        async def arrived() -> bool:
+            async with self.http.get(f"{self.base}/sandbox/truth/smtp") as response:
+                truth = await response.text()
+            return all(address in truth for address in addresses)
+
+        await until(arrived, LIMIT_S, "the mails")
+
     async def upload(self, name: str, words: str) -> None:
         """Send a text file on the web."""
         headers = {"Authorization": f"Bearer {self.token}", "X-File-Name": name}
@@ -152,11 +162,12 @@ async def test_no_file_dump_or_log_holds_what_people_told() -> None:
                 await on_the_phone(talk, told)
                 await on_the_web(talk, told)
                 await at_the_desk(Browser(talk.base, http), running.address("admin"), talk, told)
+                await talk.mailed(f"{told('telegram e-mail')}@mail.example", f"{told('invitation')}@mail.example")
                 await workflow(folder, told("workflow"))
             dump = await asyncio.to_thread(dumped, folder)
             assert running.stop() == 0
             texts = files_of(folder) | {"dump": dump, "log": running.said.encode()}
-    assert len(told.words) >= 25
+    assert len(told.words) >= 38
     # A number is what a message is sent to, so that it is read there shows that it is looked for in the right places.
     read = {place for place, data in texts.items() if NUMBER.encode() in data}
     assert {"dump", "postgres"} <= read, sorted(texts)
@@ -175,7 +186,7 @@ async def on_the_phone(talk: Talk, told: Told) -> None:
         await talk.send(app, f"my goal is to build {told(f'{app} goal')}", told(f"{app} goal"))
         await talk.send(app, f"I prefer {told(f'{app} preference')}", told(f"{app} preference"))
         await talk.send(app, told(f"{app} caption"), "", picture=True)
-        await talk.send(app, "", "", voice=f"remind me tomorrow at 9 to fetch {told(f'{app} transcript')}")
+        await talk.send(app, "", "Reminder set", voice=f"remind me tomorrow at 9 to fetch {told(f'{app} transcript')}")
     name = told("display name")
     for app, person in (("whatsapp", f"+{NUMBER}"), ("telegram", NUMBER)):
         await talk.phone("send", {"as": app, "text": "hello", "from": person, "name": name})
