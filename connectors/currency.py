@@ -135,10 +135,10 @@ def convert(amount: Decimal, rate: Decimal, target: str) -> Decimal:
 
 
 def _money(amount: Decimal, code: str) -> str:
-    """Grouped digits and code, with at least the decimals of the currency and all that were given."""
+    """Code and grouped digits, with at least the decimals of the currency and all that were given."""
     exponent = amount.normalize().as_tuple().exponent
     given = -exponent if isinstance(exponent, int) else 0
-    return f"{amount:,.{max(DECIMALS[code], given)}f} {code}"
+    return f"{code} {amount:,.{max(DECIMALS[code], given)}f}"
 
 
 def _rate(rate: Decimal) -> str:

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.crypto import RoomKeys
 from core.db import Database, driver
+from core.language import month
 from core.models import Conversation, Fact
 from core.people import current, hold, one_line
 
@@ -171,7 +172,7 @@ def described(
             year = "" if local.year == now.astimezone(zone).year else f" {local.year}"
             channel = where.get(fact.conversation_id, "")
             said = WHERE[language].get(channel, channel)
-            lines.append(f"{number}. {fact.words} ({said}, {local.day} {local:%b}{year})")
+            lines.append(f"{number}. {fact.words} ({said}, {local.day} {month(local.month).to(language)}{year})")
         if len(mine) > SHOWN_MAX:
             lines.append(MORE[language].format(count=len(mine) - SHOWN_MAX))
         blocks.append("\n".join((HEAD[language][kind], *lines)))

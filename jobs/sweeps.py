@@ -20,6 +20,7 @@ from connectors.reminders.models import as_reminder
 from connectors.reminders.recurrence import next_after
 from core import crashpoint
 from core.db import Database, is_away
+from core.language import month
 from core.limits import REMINDERS_MAX, REMINDERS_WITHIN, when_of
 from core.messages import TEXT_CHARS_MAX, Text
 from core.outbox import NewMessage, post
@@ -301,7 +302,7 @@ def reminder_text(content: str, due_at: datetime, zone: str, now: datetime, lang
     tz = ZoneInfo(zone)
     due = due_at.astimezone(tz)
     same_day = due.date() == now.astimezone(tz).date()
-    when = f"{due:%H:%M}" if same_day else f"{due.day} {due:%b} {due:%H:%M}"
+    when = f"{due:%H:%M}" if same_day else f"{due.day} {month(due.month).to(language)} {due:%H:%M}"
     return f"{head} ({late.format(when=when)}): {content}"
 
 

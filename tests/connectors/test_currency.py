@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from core.settings import Settings
 from tests.conftest import Sandbox
 from tests.connectors.conftest import MakeContext
 
-SENTENCE = re.compile(r"100\.00 USD is [\d,]+\.\d\d KES \(rate \d+\.\d{2,} of \d{1,2} \w{3}\)\. · sandbox")
+SENTENCE = re.compile(r"USD 100\.00 is KES [\d,]+\.\d\d \(rate \d+\.\d{2,} of \d{1,2} \w{3}\)\. · sandbox")
 
 
 @pytest.fixture(params=["Frankfurter", "ExchangeRate-API"])
@@ -67,12 +68,18 @@ async def test_one_currency_into_itself_is_asked_about(context: ActionContext) -
 
 async def test_result_has_the_decimals_of_its_currency(context: ActionContext) -> None:
     shillings = await convert_currency.run(context, asked("12.50", "USD", "UGX"))
-    assert re.match(r"12\.50 USD is [\d,]+ UGX \(", shillings.text)
+    assert re.match(r"USD 12\.50 is UGX [\d,]+ \(", shillings.text)
 
 
 async def test_result_below_the_smallest_coin_says_so(context: ActionContext) -> None:
     tiny = await convert_currency.run(context, asked("0.01", "UGX", "USD"))
-    assert tiny.text.startswith("0.01 UGX is less than 0.01 USD (rate 0.000")
+    assert tiny.text.startswith("UGX 0.01 is less than USD 0.01 (rate 0.000")
+
+
+async def test_swahili_is_answered_in_swahili(context: ActionContext) -> None:
+    asha = replace(context, person=replace(context.person, language="sw"))
+    result = await convert_currency.run(asha, asked("100", "USD", "KES"))
+    assert re.fullmatch(r"USD 100\.00 ni KES [\d,.]+ \(kiwango [\d.]+ cha \d+ \w+\)\. · sandbox", result.text)
 
 
 async def test_passing_trouble_is_tried_over(context: ActionContext, sandbox: Sandbox) -> None:

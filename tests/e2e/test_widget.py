@@ -530,6 +530,29 @@ async def test_a_page_steers_the_widget_by_settings_and_calls(visit: Visit, serv
     await clean(visit.page)
 
 
+@pytest.mark.parametrize("visit", [LOOKS[2]], indirect=True, ids=str)
+async def test_a_page_in_swahili_has_a_widget_and_answers_in_swahili(visit: Visit, service: Service) -> None:
+    service.script = "window.mathiaSettings = {locale: 'sw-KE'}"
+    await visit.page.goto(service.shop)
+    await visit.launcher.click()
+    await expect(visit.page.locator("mathia-chat")).to_have_attribute("lang", "sw")
+    await visit.page.get_by_role("button", name="Hali ya hewa Nairobi").click()
+    [_, weather] = await visit.told(1)
+    assert weather.startswith("Nairobi, ")
+    assert " hadi " in weather
+    await visit.page.get_by_label("Andika ujumbe").fill("nimebakiza kiasi gani")
+    await visit.page.get_by_label("Andika ujumbe").press("Enter")
+    card = (await visit.told(2))[-1]
+    assert card.startswith("Kilichobaki")
+    label, value = (visit.page.locator(f"mathia-chat dl {tag}").first for tag in ("dt", "dd"))
+    assert await label.inner_text() == "Ujumbe"
+    beside = await label.bounding_box(), await value.bounding_box()
+    assert beside[0]
+    assert beside[1]
+    assert beside[1]["width"] >= beside[0]["width"], "a long name leaves room for what it is the name of"
+    await clean(visit.page)
+
+
 async def test_a_page_that_is_not_listed_gets_no_chat_and_says_so(visit: Visit, service: Service) -> None:
     stranger = service.shop.replace("127.0.0.1", "localhost")
     await visit.page.goto(stranger)

@@ -413,6 +413,7 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
       this.launcher = make('button', { class: 'launch', 'aria-label': words.open, 'aria-expanded': 'false', onclick: () => (this.#open ? this.close() : this.open()) }, icon('chat'), icon('close'), this.badge)
       const root = this.attachShadow({ mode: 'open' })
       root.adoptedStyleSheets = [sheet]
+      this.lang = words === WORDS.sw ? 'sw' : 'en'
       root.append(this.panel, ...(this.full ? [] : [this.launcher]))
       if (!this.full) { this.setAttribute('role', 'region'); this.setAttribute('aria-label', title) }
       this.#status(this.still ? 'on' : 'wait')
