@@ -62,7 +62,8 @@ WORDS = (
     Words("outbox", (("id", "bigint"),), "t.conversation_id", "template", "template_words", as_template,
           filter="t.template ? 'variables'"),
 )  # fmt: skip
-TABLES = ("workflow_definition", "workflow_run", "workflow_step", "outbox")
+TABLES = ("workflow_step", "workflow_run", "workflow_definition", "outbox")
+"""In the order in which whoever writes locks them: a row's table first, then that of the row it refers to."""
 NAMES = "SELECT id, name FROM workflow_definition WHERE name_index IS NULL"
 
 

@@ -24,6 +24,8 @@ branch_labels = None
 depends_on = None
 
 BATCH = 2_000
+TABLES = ("room_invitation", "email_code", "identity", "person", "conversation", "canned_reply")
+"""In the order in which whoever writes locks them: a row's table first, then that of the row it refers to."""
 NAMES = {"person": "name", "identity": "display_name"}
 
 PLAIN = """
@@ -103,7 +105,7 @@ def upgrade() -> None:
             op.execute(FORGETTING.format(table=table, name=name))
         with op.get_context().autocommit_block():
             await_only(_seal_names(_connection(), keys))
-        op.execute("LOCK TABLE conversation, person, identity, email_code, room_invitation, canned_reply")
+        op.execute(f"LOCK TABLE {', '.join(TABLES)} IN ACCESS EXCLUSIVE MODE")
         await_only(_seal_names(_connection(), keys))
         for table in NAMES:
             op.execute(f"DROP TRIGGER seal_name ON {table}")
