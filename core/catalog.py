@@ -21,15 +21,15 @@ SHOWN_CHARS_MAX = 40
 HELP = Saying("Here is what I can do. You could say:", "Haya ndiyo ninayoweza kufanya. Unaweza kusema:")
 NOTHING = Saying("There is nothing I can do just now.", "Kwa sasa hakuna ninachoweza kufanya.")
 UNKEPT = Saying("That contains a character I cannot keep.", "Kuna herufi humo nisiyoweza kuihifadhi.")
-TOO_LONG = Saying("That is too long: {most} characters at most.", "Hiyo ni ndefu mno: herufi {most} tu.")
+TOO_LONG = Saying("That is too long: {most} characters at most.", "Ni ndefu mno: isizidi herufi {most}.")
 WRONG = Saying("{shown} will not do.", "{shown} haifai.")
 ONE_OF = Saying("{shown} will not do; it can be {some}.", "{shown} haifai; inaweza kuwa {some}.")
-BEYOND = Saying("{shown} will not do: it must be {bound}.", "{shown} haifai: lazima iwe {bound}.")
+BEYOND = Saying("{shown} will not do: it must be {bound}.", "{shown} haifai: lazima {bound}.")
 BOUNDS = {
-    "greater_than": ("gt", Saying("more than {limit}", "zaidi ya {limit}")),
-    "greater_than_equal": ("ge", Saying("at least {limit}", "angalau {limit}")),
-    "less_than": ("lt", Saying("less than {limit}", "chini ya {limit}")),
-    "less_than_equal": ("le", Saying("at most {limit}", "isiyozidi {limit}")),
+    "greater_than": ("gt", Saying("more than {limit}", "izidi {limit}")),
+    "greater_than_equal": ("ge", Saying("at least {limit}", "iwe angalau {limit}")),
+    "less_than": ("lt", Saying("less than {limit}", "iwe chini ya {limit}")),
+    "less_than_equal": ("le", Saying("at most {limit}", "isizidi {limit}")),
 }
 """What pydantic calls being out of bounds, where its limit is, and how that is said."""
 

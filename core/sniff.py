@@ -61,7 +61,7 @@ TYPE = Saying(
 )
 HIDDEN = Saying(
     "The file has an archive hidden in it, so it is not taken.",
-    "Faili hii ina kumbukumbu iliyofichwa ndani yake, kwa hiyo haipokelewi.",
+    "Faili hii ina faili nyingine iliyofichwa ndani yake, kwa hiyo haipokelewi.",
 )
 BROKEN = Saying("The file is damaged and cannot be read.", "Faili imeharibika na haisomeki.")
 BOMB = Saying(

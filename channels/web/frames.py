@@ -40,7 +40,7 @@ LONG = Saying(
 )
 EMPTY = Saying("The message is empty. Please write something.", "Ujumbe hauna kitu. Tafadhali andika kitu.")
 AWAY = Saying(
-    "The database did not answer. Try again in a moment.", "Hifadhi haijibu. Jaribu tena baada ya muda mfupi."
+    "The database did not answer. Try again in a moment.", "Hifadhidata haijibu. Jaribu tena baada ya muda mfupi."
 )
 UNKEPT = Saying(
     "The message contains a NUL character, which cannot be stored.",

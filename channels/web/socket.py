@@ -47,7 +47,7 @@ from core.db import Database
 from core.errors import StoreUnavailable
 from core.files import Files
 from core.inbox import Inbox, Received
-from core.language import Saying
+from core.language import Saying, spoken
 from core.limits import Limits
 from core.mentions import SHARED, calls_bot, is_shared
 from core.messages import Address, ChannelName, InboundMessage, Media, OutboundMessage, Part, Text, Voice
@@ -325,11 +325,19 @@ class WebChannel:
             socket.closing = asyncio.create_task(socket.close(code, why), name="web.send_away")
 
     async def receive(
-        self, room: str, visitor: UUID, cid: str, parts: tuple[Part, ...], reply_to: int | None, site: str = SITE
+        self,
+        room: str,
+        visitor: UUID,
+        cid: str,
+        parts: tuple[Part, ...],
+        reply_to: int | None,
+        site: str = SITE,
+        language: str | None = None,
     ) -> Received:
         """Store a visitor's message; whoever calls then tells the room. Raises BadFrame or StoreUnavailable.
 
-        In a shared room it is for the bot when it calls it by its name or answers what it said.
+        In a shared room it is for the bot when it calls it by its name or answers what it said. `language` is what a
+        new visitor is spoken with until they have written something that tells.
         """
         to_bot = True
         if is_shared(room):
@@ -348,6 +356,7 @@ class WebChannel:
                     event_id=f"{frames.prefix(room, str(visitor))}{cid}",
                     parts=parts,
                     sent_at=self.now(),
+                    language=language,
                     reply_to=None if reply_to is None else str(reply_to),
                     to_bot=to_bot,
                 )
@@ -921,7 +930,9 @@ class Socket:
                 parts += await self._channel.attached(room.key, visitor, files, voice=send.voice, site=room.site)
             except BadFrame as bad:
                 raise bad.about(send.cid) from bad
-        received = await self._channel.receive(room.key, visitor, send.cid, parts, send.reply_to, room.site)
+        received = await self._channel.receive(
+            room.key, visitor, send.cid, parts, send.reply_to, room.site, spoken(self._language)
+        )
         room.conversation_id = received.conversation_id
         if not received.new and received.seq <= self.seq:
             await self._again(received.conversation_id, room, received.seq)

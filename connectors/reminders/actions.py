@@ -81,7 +81,7 @@ SET_OFTEN = Saying(
 CANCELLED = Saying("Done. Cancelled “{what}”.", "Sawa. Nimefuta “{what}”.")
 GONE_OFF = Saying(
     "“{what}” has just gone off, so there is nothing to cancel.",
-    "“{what}” kimeshakuja sasa hivi, kwa hiyo hakuna cha kufuta.",
+    "“{what}” kimetoka kutumwa sasa hivi, kwa hiyo hakuna cha kufuta.",
 )
 _ONCE = ("none", "once", "never")
 

@@ -245,6 +245,9 @@ async def test_an_error_is_told_in_the_language_of_the_page_or_else_of_the_brows
             await browser.hear("welcome")
             await browser.say(empty)
             assert (await browser.hear("error"))["message"].startswith(begins), (header, page)
+            await browser.send("hi")
+    spoken = await site.db.pool.fetch("SELECT language FROM person ORDER BY created_at, id")
+    assert [row["language"] for row in spoken] == ["en", "sw", "en", "sw"], "and a new visitor is spoken with in it"
 
 
 async def test_text_that_is_not_utf8_and_binary_frames_are_answered_with_an_error(site: Site) -> None:
