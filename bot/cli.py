@@ -47,6 +47,12 @@ COMMANDS = (
     Command("check", "bot.check", "lint, types, import rules, migrations, docs", settings=False),
     Command("bench", "bot.bench", "benchmarks, each beside its limit", settings=False),
     Command("parse", "core.brain.parse_lines", "JSON lines in, JSON lines out: what is understood", settings=False),
+    Command(
+        "train",
+        "core.brain.train",
+        "the local brain's weights, from the lines in core/brain/utterances",
+        settings=False,
+    ),
     Command("chat", "bot.chat", "talk to a running Mathia from the terminal"),
     Command("docs", "bot.docs", "write the documents that are derived from the code", settings=False),
     Command("templates", "bot.templates", "WhatsApp's message templates: list, add, submit, refresh"),

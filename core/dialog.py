@@ -17,11 +17,15 @@ Slots = Mapping[str, "JsonValue"]
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """What a parser understood: an action's name, slots (None takes a value back), a confidence from 0 to 1."""
+    """What a parser understood: an action's name, slots (None takes a value back), a confidence from 0 to 1.
+
+    `guessed` when no word of the message says so by itself, and only the whole of it makes it likely.
+    """
 
     action: str
     slots: Slots
     confidence: float
+    guessed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,11 @@ WORD_CODES = listed("ALL AMD ANG ARS BAM BOB COP CUP GEL LAK MAD MOP PEN RON RUB
 """Codes that are words too: they count only in capitals."""
 
 NAMES = {
-    "$": "USD", "us$": "USD", "dollar": "USD", "dollars": "USD", "usd": "USD", "us dollar": "USD",
+    "$": "USD", "us$": "USD", "u.s$": "USD", "u.s.$": "USD", "mex$": "MXN", "aud$": "AUD", "au$": "AUD", "a$": "AUD",
+    "cad$": "CAD", "ca$": "CAD", "c$": "CAD", "hk$": "HKD", "nz$": "NZD", "sg$": "SGD", "nt$": "TWD", "r$": "BRL",
+    "₡": "CRC", "₾": "GEL", "₭": "LAK", "₫": "VND", "₱": "PHP", "₴": "UAH", "₸": "KZT", "₵": "GHS", "元": "CNY",
+    "kuai": "CNY", "musd": "USD", "meur": "EUR", "mgbp": "GBP", "maud": "AUD", "mcad": "CAD", "mkes": "KES",
+    "dollar": "USD", "dollars": "USD", "usd": "USD", "us dollar": "USD",
     "us dollars": "USD", "american dollar": "USD", "american dollars": "USD", "buck": "USD", "bucks": "USD",
     "dola": "USD", "dola ya marekani": "USD", "dola za marekani": "USD", "u s dollar": "USD", "u s dollars": "USD",
     "greenback": "USD", "dollars american": "USD", "€": "EUR", "euro": "EUR", "euros": "EUR", "yuro": "EUR",
@@ -62,6 +66,8 @@ NAMES = {
     "sudanese pound": "SDG", "south sudanese pound": "SSP", "kuwaiti dinar": "KWD", "jordanian dinar": "JOD",
     "moroccan dirham": "MAD", "uae dirham": "AED", "burundian franc": "BIF", "congolese franc": "CDF",
 }  # fmt: skip
+MILLIONS = listed("musd meur mgbp maud mcad mkes")
+"""Codes with an m before them: millions of them."""
 SHILLINGS = listed("shilling shillings shilingi sh shs /= /-")
 """Every country's own shilling: which one depends on where the person is."""
 SHILLING_OF = {"Africa/Kampala": "UGX", "Africa/Dar_es_Salaam": "TZS", "Africa/Mogadishu": "SOS"}
@@ -69,17 +75,28 @@ NOT_ALONE = listed("$ rs real won sterling sh shs /= /- buck bucks cfa bob franc
 """Names that mean money only beside a number, or beside another currency."""
 NAME_WORDS_MAX = 3
 
-_TOKENS = re.compile(r"us\$|[^\W\d_]+(?:'s)?|/[=-]|[$€£¥₹₦₽₺₩₪]")
+_TOKENS = re.compile(
+    r"(?:u\.?s\.? ?|mex ?|aud ?|cad ?|hk ?|nz ?|sg ?|nt ?|c ?|\ba|\br)\$|m(?:usd|eur|gbp|aud|cad|kes)\b"
+    r"|[^\W\d_]+(?:'s)?|/[=-]|[$€£¥₹₦₽₺₩₪₡₾₭₫₱₴₸₵元]"
+)
 _DOTTED = re.compile(r"\b([a-z])\. ?([a-z])\. ?([a-z])\b\.?")
 _AMOUNT = re.compile(
     rf"(?<![\d.,_])(?:(?<![a-z])|(?<=kes)|(?<=ksh)|(?<=usd)|(?<=\bsh)|(?<=ugx)|(?<=tzs)|(?<=eur))-?(?:"
-    rf"(?P<grouped>\d{{1,3}}(?:,\d{{3}}){{1,5}})|(?P<plain>\d{{1,{DIGITS_MAX}}}))(?P<part>\.\d{{1,6}})?"
-    r"(?:[ ]?(?P<scale>k|thousand|m|mn|mil|million|bn|billion|hundred)\b)?(?![\d])"
+    rf"(?P<grouped>\d{{1,3}}(?: ?,(?: ?)\d{{3}}){{1,5}}|\d{{1,2}}(?:,\d{{2}}){{1,4}},\d{{3}})"
+    rf"|(?P<plain>\d{{1,{DIGITS_MAX}}}))(?P<part>\.\d{{1,6}})?"
+    r"(?:[ ]?(?P<scale>k|thousand|m|mn|mil|million|bn|billion|trillion|hundred|lakhs?|lacs?|crores?|elfu|milioni|laki"
+    r"|(?:usd|eur|gbp|kes|aud|cad|chf|jpy|inr) ?million|m(?=(?:usd|eur|gbp|aud|cad|kes)\b))(?:\b|(?=(?:usd|eur"
+    r"|gbp|aud|cad|kes)\b)))?(?![\d])"
 )
 _SIZED = re.compile(r"\b(?P<scale>elfu|laki|milioni|mia) (?P<plain>\d{1,4})(?P<part>\.\d{1,2})?(?P<grouped>)\b")
+_SHARE = re.compile(
+    r"\b(?P<share>half|quarter|3 quarters?(?: of)?) (?:a |of a )?(?P<of>thousand|million|billion|laki|milioni)\b"
+)
+_SHARES = {"half": Decimal("0.5"), "quarter": Decimal("0.25"), "3": Decimal("0.75")}
 _SCALES = {
     "k": 1000, "thousand": 1000, "m": 10**6, "mn": 10**6, "mil": 10**6, "million": 10**6, "bn": 10**9, "billion": 10**9,
-    "hundred": 100, "elfu": 1000, "laki": 10**5, "milioni": 10**6, "mia": 100,
+    "hundred": 100, "trillion": 10**12, "lakh": 10**5, "lakhs": 10**5, "lac": 10**5, "lacs": 10**5, "crore": 10**7,
+    "crores": 10**7, "elfu": 1000, "laki": 10**5, "milioni": 10**6, "mia": 100,
 }  # fmt: skip
 
 
@@ -105,14 +122,23 @@ class Currency:
 def amounts(plain: str) -> list[Amount]:
     """Every number of a text that could be an amount, in order; a negative one is not."""
     found = [_amount(match) for pattern in (_SIZED, _AMOUNT) for match in pattern.finditer(plain) if match[0][0] != "-"]
+    found += [
+        Amount(
+            match.start(),
+            match.end(),
+            format((_SHARES[match["share"].split()[0]] * _SCALES[match["of"]]).normalize(), "f"),
+        )
+        for match in _SHARE.finditer(plain)
+    ]
     found.sort(key=lambda amount: (amount.start, -amount.end))
     return [amount for index, amount in enumerate(found) if index == 0 or amount.start >= found[index - 1].end]
 
 
 def _amount(match: re.Match[str]) -> Amount:
     words = match.groupdict()
-    value = Decimal((words["grouped"] or words["plain"]).replace(",", "") + (words["part"] or ""))
-    value *= _SCALES.get(words["scale"] or "", 1)
+    value = Decimal((words["grouped"] or words["plain"]).replace(",", "").replace(" ", "") + (words["part"] or ""))
+    scale = words["scale"] or ""
+    value *= 10**6 if scale.endswith(" million") else _SCALES.get(scale, 1)
     text = format(value, "f")
     return Amount(match.start(), match.end(), text.rstrip("0").rstrip(".") if "." in text else text)
 
@@ -135,7 +161,7 @@ def _named(plain: str, capitals: frozenset[str], zone: str) -> Iterator[Currency
     while index < len(tokens):
         for count in range(min(NAME_WORDS_MAX, len(tokens) - index), 0, -1):
             stretch = tokens[index : index + count]
-            name = " ".join(word for word, _, _ in stretch)
+            name = " ".join(word.replace(" ", "") if word.endswith("$") else word for word, _, _ in stretch)
             code = _code(name, capitals, zone)
             if code and stretch[-1][2] - stretch[0][1] <= len(name) + 2 * count:
                 yield Currency(stretch[0][1], stretch[-1][2], code, name not in NOT_ALONE)

@@ -12,12 +12,16 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import IO, Any
 
-from core.brain.understand import RULES, parse
+from core.brain import classify, frames, track, when
+from core.brain.understand import LEAVE, RULES, parse
+from core.brain.words import said
 from core.dialog import DialogState
 
 LINE_BYTES_MAX = 1 << 20
 """A longer line is refused and skipped."""
-ACTIONS = frozenset(rule.action for rule in RULES)
+ACTIONS = frozenset(rule.action for rule in RULES) | track.LEARNT | frozenset(classify.model().classes)
+OFFERED = "offered"
+"""Among the params: what was offered and neither taken nor refused yet, so that it can still be taken later."""
 
 
 class BadLine(ValueError):
@@ -56,8 +60,16 @@ def answer(line: bytes | None) -> dict[str, Any]:
         )
     except BadLine as error:
         return {"id": error.id, "error": str(error)}
+    state: DialogState = record["state"]
+    action = "none" if intent.action == LEAVE else intent.action
     params = {name: _number(value) if name == "amount" else value for name, value in intent.slots.items()}
-    return {"id": record["id"], "action": intent.action, "params": params, "confidence": intent.confidence}
+    if state.offered and action in (state.action, "none", "smalltalk") and state.action in track.LEARNT:
+        plain = said(record["text"]).plain
+        kept = None if frames.accepts(plain) or frames.refuses(plain) else dict(state.offered)
+        if kept is not None and action != state.action:
+            action, params = state.action, {}
+        params[OFFERED] = kept
+    return {"id": record["id"], "action": action, "params": params, "confidence": intent.confidence}
 
 
 def _record(line: bytes | None) -> dict[str, Any]:
@@ -77,10 +89,11 @@ def _record(line: bytes | None) -> dict[str, Any]:
         moment = datetime.fromisoformat(now)
     except ValueError:
         raise BadLine("now must be an ISO 8601 time, such as 2026-03-11T10:00:00.", id) from None
-    return {"id": id, "text": text, "now": moment, "timezone": zone, "state": _state(record.get("state"), id)}
+    state = _state(record.get("state"), id, when.local(moment, zone), zone)
+    return {"id": id, "text": text, "now": moment, "timezone": zone, "state": state}
 
 
-def _state(raw: object, id: object) -> DialogState:
+def _state(raw: object, id: object, now: datetime, zone: str) -> DialogState:
     if raw is None:
         return DialogState()
     if not isinstance(raw, dict):
@@ -90,7 +103,15 @@ def _state(raw: object, id: object) -> DialogState:
     mappings = (params, offered, history, *(history.values() if isinstance(history, dict) else ()))
     if not all(isinstance(each, Mapping) for each in mappings) or not isinstance(asked, list | tuple):
         raise BadLine("state must hold params, offered and history as objects, and asked as a list.", id)
-    return DialogState(action if isinstance(action, str) else None, params, tuple(map(str, asked)), offered, history)
+    bot = raw.get("bot")
+    pending = params.get(OFFERED) or {}
+    action, asked = action if isinstance(action, str) else None, tuple(map(str, asked))
+    if action and isinstance(bot, str) and asked:
+        offered = {**track.offered_by(action, asked, bot, now, zone), **offered}
+    if isinstance(pending, Mapping):
+        offered = {**pending, **offered}
+    slots = {name: value for name, value in params.items() if name != OFFERED}
+    return DialogState(action, slots, asked, offered, history)
 
 
 def _number(value: object) -> object:

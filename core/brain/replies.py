@@ -10,6 +10,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from core.actions import Action
+from core.brain.not_here import ACTIONS as WANTED
+from core.brain.not_here import NOT_HERE
 from core.brain.words import said
 from core.catalog import NOTHING
 from core.dialog import DialogState
@@ -36,6 +38,10 @@ _NOTHING_OPEN = {
 _DROPPED = {"en": "All right, I have left that.", "sw": "Sawa, nimeacha hilo."}
 _SORRY = {"en": "Sorry, I did not understand that.", "sw": "Samahani, sijaelewa."}
 _TRY = {"en": "You could say:", "sw": "Unaweza kusema:"}
+_DID_YOU_MEAN = {
+    "en": "I am not sure what you want. Did you mean something like this?",
+    "sw": "Sina uhakika unachotaka. Je, ulimaanisha kitu kama hiki?",
+}
 _LEAVE = {"en": "Or say “cancel” to leave it.", "sw": "Au sema “acha” kuliacha."}
 _NO_WORDS = {
     "en": "I have it, and I cannot tell from that alone what you need. Please write it to me.",
@@ -110,6 +116,20 @@ def not_understood(language: str, offered: Sequence[Action[Any]], question: str 
     if not offered:
         return Reply.of(f"{_SORRY[language]} {NOTHING.to(language)}")
     return Reply.of(f"{_SORRY[language]} {_TRY[language]}", examples(offered, language))
+
+
+def not_here(language: str, name: str, offered: Sequence[Action[Any]]) -> Reply:
+    """Something that is understood and that nothing here does; then some things to try."""
+    what = WANTED.get(name)
+    if what is None:
+        return not_understood(language, offered, None)
+    text = NOT_HERE.to(language).format(what=what.to(language))
+    return Reply.of(f"{text} {_TRY[language]}", examples(offered, language)) if offered else Reply.of(text)
+
+
+def did_you_mean(language: str, action: Action[Any]) -> Reply:
+    """A guess that is not sure enough to act on: how it would be said plainly."""
+    return Reply.of(_DID_YOU_MEAN[language], (action.example(language),) if action.examples else ())
 
 
 def set_already(language: str) -> Reply:

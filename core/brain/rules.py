@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from core.actions import Action
-from core.brain import Asked, replies
+from core.actions import Action, Effect
+from core.brain import Asked, replies, understand
 from core.brain.commands import in_words
 from core.brain.understand import corrects, parse
 from core.dialog import Intent
@@ -18,7 +18,17 @@ if TYPE_CHECKING:
 
 DEFAULT_TIMEZONE: str = Settings.model_fields["default_timezone"].default
 
+ACT_READ = 0.85
+"""A guess this likely is acted on where it only looks something up; below, the person is asked."""
+ACT_WRITE = 0.95
+"""A guess this likely is acted on where it changes something of the person's."""
+
 __all__ = ["RuleBrain", "parse"]
+
+
+def sure_enough(intent: Intent, effect: Effect) -> bool:
+    """Whether an intent is acted on; a guess must be likely, the more so where it changes something."""
+    return not intent.guessed or intent.confidence >= (ACT_READ if effect is Effect.READ else ACT_WRITE)
 
 
 class RuleBrain:
@@ -56,13 +66,18 @@ class RuleBrain:
                 return replies.help_text(language, self._catalog.help_text(language, shown), shown)
             case "smalltalk":
                 return replies.small_talk(text, language, shown, replies.open_question(language, offered, turn.state))
-            case "none" if intent.confidence > 0:
+            case understand.LEAVE:
                 return replies.dropped(language)
             case "none":
                 last = next(reversed(list(turn.state.history)), None)
                 if turn.state.action is None and last == "set_reminder" and corrects(text):
                     return replies.set_already(language)
                 return replies.not_understood(language, shown, replies.open_question(language, offered, turn.state))
+        action = next((one for one in offered if one.name == intent.action), None)
+        if action is None:
+            return replies.not_here(language, intent.action, shown)
+        if not sure_enough(intent, action.effect):
+            return replies.did_you_mean(language, action)
         return intent
 
 

@@ -5,12 +5,12 @@ No model, no key, no network; the same text always means the same. A message tha
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
-from datetime import date, datetime
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from core.brain import amounts, documents, facts, people, places, when
+from core.brain import amounts, documents, facts, people, periods, places, track, when
 from core.brain.words import TEXT_PARSED_CHARS_MAX, Said, listed, lower, said
 from core.codes import code_in
 from core.dialog import DialogState, Intent
@@ -22,12 +22,17 @@ SURE = 0.95
 """Confidence of a message that opens a gate and fills every slot the action needs."""
 ANSWERED = 0.9
 """Confidence of an answer to what was asked, and of a correction of what was said before."""
-HALF = 0.6
+TURNED_MIN = 0.995
+"""What answers a question is a request of its own only when it is this likely to be one."""
+HALF = 0.9
 """Confidence of a message that opens a gate and leaves something to ask."""
 ANSWER_WORDS_MAX = 6
 """A longer answer to "which city?" is no bare name."""
 CONTENT_CHARS_MAX = 20_000
 """What is kept of a reminder's text here; whether that is too long is for the action to say."""
+
+LEAVE = "leave"
+"""The action of somebody who wants to have done with the unfinished one."""
 
 BACK_CHARS_MAX = 100
 """A longer message may speak of the bot, but does not ask for it."""
@@ -90,8 +95,8 @@ def parse(text: str, *, now: datetime, zone: str, state: DialogState, actions: C
 
     `now` is aware, or naive and then the local wall time in `zone` (an IANA name; an unknown one counts as UTC).
     Times come out as local ISO 8601, dates as YYYY-MM-DD, amounts as decimal digits, currencies as ISO 4217 codes.
-    Never raises for any text; what is not understood is `none` with confidence 0, and `none` above 0 leaves the
-    unfinished action.
+    Never raises for any text; what is not understood is `none`, with how sure that is; LEAVE drops the unfinished
+    action.
     """
     code = code_in(text)
     if code is not None and "link_account" in actions:
@@ -101,7 +106,12 @@ def parse(text: str, *, now: datetime, zone: str, state: DialogState, actions: C
     if not any(char.isalnum() for char in bare):
         return Intent("none", {}, 0.0)
     if state.action is not None and _LEAVE.fullmatch(bare):
-        return Intent("none", {}, SURE)
+        return Intent(LEAVE, {}, SURE)
+    learnt = state.action if state.action in actions and state.action in track.LEARNT else None
+    if learnt is not None and (state.asked or state.offered):
+        answer = _within(heard, actions)
+        if answer is not None:
+            return answer
     if _SMALLTALK.fullmatch(bare) and not (state.offered and _YES.fullmatch(bare)):
         return Intent("smalltalk", {}, SURE)
     if _HELP.fullmatch(bare):
@@ -111,7 +121,7 @@ def parse(text: str, *, now: datetime, zone: str, state: DialogState, actions: C
         if _YES.fullmatch(bare):
             return Intent(unfinished.action, dict(state.offered), ANSWERED)
         if _NO.fullmatch(bare):
-            return Intent("none", {}, SURE)
+            return Intent(LEAVE, {}, SURE)
     if _CORRECTION.match(heard.plain) or _AND.match(heard.plain):
         changed = _follow_up(heard, unfinished, actions)
         if changed is not None:
@@ -122,7 +132,7 @@ def parse(text: str, *, now: datetime, zone: str, state: DialogState, actions: C
             if rule.action not in actions:
                 continue
             intent = _ask(rule, heard)
-            if intent is not None:
+            if intent is not None and not (state.action is None and track.refutes(heard.said, rule.action)):
                 return intent
     if _HELP_IN.search(heard.plain):
         return Intent("help", {}, SURE)
@@ -130,7 +140,43 @@ def parse(text: str, *, now: datetime, zone: str, state: DialogState, actions: C
         slots = _ANSWERS[asked](Heard(heard.said, heard.now, zone, state, state.slots))
         if slots:
             return Intent(unfinished.action, slots, ANSWERED)
-    return _follow_up(heard, unfinished, actions) or Intent("none", {}, 0.0)
+    changed = _follow_up(heard, unfinished, actions)
+    if changed is not None:
+        return changed
+    if learnt is not None:
+        answer = _within(heard, actions)
+        if answer is not None:
+            return answer
+        return Intent("none", {}, 0.0)
+    guess = track.request(heard.said, heard.now, zone, state, actions)
+    ruled = _RULE_OF.get(guess.action)
+    if ruled is not None and (guess.action not in actions or not ruled.allows(heard)):
+        return Intent("none", {}, 0.0)
+    if ruled is not None and guess.action not in track.LEARNT:
+        return replace(guess, slots=ruled.slots(heard, (0, 0)))
+    return guess
+
+
+def _within(heard: Heard, actions: Collection[str]) -> Intent | None:
+    """What somebody says who is in the middle of an action that the classifier learnt."""
+    said, now, zone, state = heard.said, heard.now, heard.zone, heard.state
+    answer = track.follow(said, now, zone, state)
+    answered = answer is not None and any(slot in answer.slots for slot in state.asked)
+    turned = track.turned(said, now, zone, state, actions)
+    likely = track.likely(said)
+    for rule in RULES:
+        if answered or rule.action not in actions or (likely != rule.action and rule.action not in _AT_ANY_TIME):
+            continue
+        intent = _ask(rule, heard)
+        if intent is not None:
+            return intent
+    if answered and (turned is None or turned.confidence < TURNED_MIN):
+        return answer
+    return turned or answer
+
+
+_AT_ANY_TIME = frozenset({"talk_to_human", "erase_my_data", "undo", "get_weather", "convert_currency", "set_reminder"})
+"""Actions whose own words are enough in the middle of another; the others must be what the whole message looks like."""
 
 
 def corrects(text: str) -> bool:
@@ -478,6 +524,7 @@ _NO_PLACE = listed(
     "stormy cloudy soon later minute minutes hour hours second seconds noon midday midnight fall winter summer "
     "spring month year years "
     "what's how's it's check see bad good nice really yesterday hello hi hey thank kindly home work "
+    "everything too make sure also else anything something helping help all "
     "sunrise sunset dawn dusk beginning starting"
 )
 """Words that no place name begins with or goes past, where weather is talked about."""
@@ -604,11 +651,47 @@ def _answer_date(heard: Heard) -> Slots:
 def _answer_time(heard: Heard) -> Slots:
     found = when.find(heard.plain, heard.now, answer=True)
     slots: Slots = {}
-    if found.iso is not None:
-        slots["time"] = found.iso
     if found.recurrence is not None:
         slots["recurrence"] = found.recurrence
+        return slots if found.iso is None else {"time": found.iso, **slots}
+    long = periods.duration(heard.plain)
+    if (
+        long is not None
+        and not found.exact
+        and all(long.text[0] <= low and high <= long.text[1] for low, high in found.spans)
+    ):
+        found = when.When()  # the number was the duration's
+    day = periods.offset(heard.plain, heard.now) or periods.holiday(heard.plain, heard.now)
+    if day is not None:
+        return {"time": day.isoformat()}
+    if found.iso is not None:
+        slots["time"] = found.iso
+    elif found.day is not None:
+        slots["date"] = found.day.isoformat()
+    period = periods.find(heard.plain, heard.now) if not found.exact else None
+    if period is not None and (isinstance(period.start, datetime) or not _says_more(found, period)):
+        slots["time"], slots["end_time"] = _at(period.start, slots.get("time")), period.end.isoformat()
+    elif long is not None and "time" in slots and found.clock and not found.exact and found.wall is not None:
+        slots["end_time"] = (found.wall.replace(tzinfo=None) + timedelta(seconds=long.seconds)).isoformat()
+    elif long is not None and not slots:
+        slots["duration"] = long.seconds
     return slots
+
+
+def _at(start: date, said_before: "JsonValue") -> str:
+    """Where a stretch begins: at the clock that was understood for its first day, if one was."""
+    text = start.isoformat()
+    return said_before if isinstance(said_before, str) and said_before.startswith(text) else text
+
+
+def _says_more(found: when.When, period: periods.Period) -> bool:
+    """Whether a point in time says more than the stretch that was found beside it: "3 May at 9" than "May"."""
+    if found.day is None and not found.clock:
+        return False
+    return not any(start < period.text[1] and period.text[0] < end for start, end in found.spans) or (
+        min(start for start, _ in found.spans) < period.text[0] - 1
+        or max(end for _, end in found.spans) > period.text[1] + 1
+    )
 
 
 def _answer_content(heard: Heard) -> Slots:

@@ -531,6 +531,10 @@ TABLE: tuple[Pattern, ...] = (
         read_slashed,
     ),
     _pattern(r"(?<![\d./:-])(?:\bon )?(?P<d>\d{1,2})/(?P<mo>\d{1,2})(?![\d/])", read_slashed, needs="/"),
+    _pattern(rf"\b(?P<y>(?:19|20|21)\d\d)[-/ ](?P<month>{MONTH})[-/ ](?P<d>\d{{1,2}})(?!\d)", read_month_day),
+    _pattern(rf"\b(?P<y>(?:19|20|21)\d\d)[-/ ](?P<d>\d{{1,2}})[-/ ](?P<month>{MONTH})\b", read_month_day),
+    _pattern(rf"(?<![\d$])(?P<d>\d{{1,2}})[-/](?P<month>{MONTH})[-/](?P<y>(?:19|20|21)\d\d)(?!\d)", read_month_day),
+    _pattern(rf"\b(?P<month>{MONTH})[-/](?P<d>\d{{1,2}})[-/](?P<y>(?:19|20|21)\d\d)(?!\d)", read_month_day),
     # Dates with a month: 3 December, Dec 3rd 2026, tarehe 3 mwezi wa 12, the 3rd of next month.
     _pattern(
         rf"{_ON}(?<![\d.:])(?P<d>\d{{1,2}})[ ]?{_TH}?(?: day)?(?: of)?(?: |-|/|\.)?(?P<month>{MONTH})\b\.?{_YEAR}",
@@ -541,7 +545,6 @@ TABLE: tuple[Pattern, ...] = (
         rf"?[ap]\.?m\b){_TH}?\b{_YEAR}",
         read_month_day,
     ),
-    _pattern(rf"\b(?P<y>(?:19|20|21)\d\d)(?:-|/| )(?P<month>{MONTH})(?:-|/| )(?P<d>\d{{1,2}})(?!\d)", read_month_day),
     _pattern(r"\b(?:mnamo )?(?:tarehe )?(?P<d>\d{1,2}) mwezi wa (?P<mo>1[0-2]|[1-9])\b", read_month_day, needs="mwezi"),
     _pattern(
         rf"\btarehe (?P<d>\d{{1,2}})(?: mwezi)?(?: wa)? (?P<month>{MONTH})\b{_YEAR}",
@@ -553,6 +556,8 @@ TABLE: tuple[Pattern, ...] = (
         read_day_of_month, needs="m",
     ),
     _pattern(rf"{_ON}\b(?P<day>{WEEKDAY}),? (?:the |tarehe )?(?P<d>\d{{1,2}})(?:{_TH})\b", read_weekday_nth),
+    _pattern(rf"{_ON}\b(?P<day>{_FULL_DAY}),? (?P<d>1[3-9]|2\d|3[01])\b(?![:.]\d| ?[ap]\.?m\b| ?(?:hrs|hours|minutes"
+r"|mins|people|bob|shillings|ksh))", read_weekday_nth),
     _pattern(rf"{_ON}\b(?P<word>{_any(HOLIDAYS)})\b(?: (?P<y>20\d\d)\b)?", read_holiday),
     _pattern(
         rf"(?:\b(?:on|for|by|from|until) )?\bthe (?P<d>\d{{1,2}}){_TH}\b(?: day)?(?! (?:time|floor|one|of|street"
@@ -650,6 +655,6 @@ ANSWERS: tuple[Pattern, ...] = (
     ),
     _pattern(rf"{_ON}\b(?P<d>\d{{1,2}}){_TH}\b", read_nth),
     _pattern(r"\b(?:right now|now|sasa hivi|sasa|immediately)\b", read_now, weak=True),
-    _pattern(r"\b(?P<day>mon|sat|sun)\b", read_weekday),
+    _pattern(r"\b(?P<day>mon|sat|sun)\b(?! (?:will|is|was|set|rise|shine|in))", read_weekday),
 )
 """What counts only in the answer to "when?"."""

@@ -2,7 +2,10 @@
 
 from collections.abc import Collection
 from datetime import datetime
+from typing import Any
 
+from core.actions import Effect
+from core.brain.rules import sure_enough
 from core.brain.understand import parse
 from core.dialog import DialogState, Intent
 
@@ -17,6 +20,12 @@ EVERY_ACTION = (
     "summarise_document", "ask_document",
 )  # fmt: skip
 FRESH = DialogState()
+
+
+def acted_on(text: str, **more: Any) -> str:
+    """The action that a line would run, were it one that only reads; none where the bot would rather ask."""
+    intent = understood(text, **more)
+    return intent.action if sure_enough(intent, Effect.READ) else "none"
 
 
 def understood(

@@ -4,7 +4,7 @@ import pytest
 from pydantic import JsonValue
 
 from core.dialog import DialogState
-from tests.core.brain.speaking import understood
+from tests.core.brain.speaking import acted_on, understood
 
 
 @pytest.mark.parametrize(
@@ -77,4 +77,4 @@ def test_answer_to_what_one_wants_to_know_is_the_question() -> None:
     ],
 )
 def test_what_means_something_else_is_not_taken_for_it(text: str) -> None:
-    assert understood(text).action not in ("summarise_document", "ask_document")
+    assert acted_on(text) not in ("summarise_document", "ask_document")

@@ -4,7 +4,7 @@ import pytest
 from pydantic import JsonValue
 
 from core.dialog import DialogState
-from tests.core.brain.speaking import understood
+from tests.core.brain.speaking import acted_on, understood
 
 ASKED = DialogState("remember_fact", {"kind": "goal"}, ("words",))
 
@@ -74,7 +74,7 @@ def test_what_is_said_of_oneself_is_understood(text: str, action: str, slots: di
     ],
 )
 def test_what_only_sounds_like_it_is_not_kept(text: str, action: str) -> None:
-    assert understood(text).action == action
+    assert acted_on(text) == action
 
 
 def test_the_answer_to_what_shall_be_remembered_is_the_whole_message() -> None:

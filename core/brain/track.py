@@ -1,0 +1,211 @@
+"""From a guess to an intent, and from an answer to slots, for actions that the classifier learnt. Pure.
+
+`understand` comes first with its rules; what they leave open is weighed here.
+"""
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from core.brain import classify, errands, features, frames, travel
+from core.brain.words import Said, listed
+from core.dialog import DialogState, Intent
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from pydantic import JsonValue
+
+Slots = dict[str, "JsonValue"]
+
+SURE = 0.95
+TRIVIA = 0.8
+"""Confidence of a question about the world, which the web may answer."""
+ANSWERED = 0.9
+"""Confidence of an answer to what was asked."""
+CHAT_MIN = 0.6
+"""Less likely small talk is not answered as such."""
+GUESS_MIN = 0.5
+"""A less likely action is not even asked about."""
+TURN_MIN = 0.6
+"""In the middle of something, a new request must be this likely, and named by a word of its own."""
+CHAT = frozenset({"none", "smalltalk", "help"})
+LEARNT = frozenset({*travel.FRAMES, *errands.READERS, "check_balance", "check_payments", "check_invoice_status"})
+"""Actions whose slots are read here."""
+
+
+def read(action: str, said: Said, now: "datetime", zone: str) -> Slots:
+    """The slots of an action that a first message names."""
+    if action in travel.FRAMES:
+        return frames.read(travel.FRAMES[action], said, now)
+    reader = errands.READERS.get(action)
+    return reader(said, now, zone) if reader is not None else {}
+
+
+_WEB = re.compile(
+    r"\b(?:ask|search|use|on|with|check|try|from) (?:on |in |with )?(?:bing|google|the (?:web|internet|net)"
+    r"|wikipedia|online)\b|^\W*(?:please |can you |could you )?(?:google|bing|web search)\b"
+    r"|\b(?:do|run|make) an? (?:web|internet|online|google) search\b|\btafuta (?:kwa |kwenye )?(?:mtandao|google)"
+)
+_TRIVIA = re.compile(
+    r"^\W*(?:(?:hey|ok|okay|please|so|and|tell me|do you know|can you tell me|could you tell me|i want to know"
+    r"|i'd like to know|je)\b[ ,]*)*"
+    r"(?:who (?:is|was|are|were|won|wrote|invented|discovered|founded|made|owns|invested|\w+ed)\b|what (?:is"
+    r"|are|was|were) (?:the (?!weather|temperature|time|date|status|balance|best|rate)|an? )?\w+"
+    r"|what's (?:the )?(?:capital|meaning|population|currency|tallest|largest|biggest|highest)"
+    r"|where (?:is|are|was) (?!the (?:nearest|closest)|my)|when (?:did|was|were|is) (?!my|the next|it)"
+    r"|which (?:country|city|planet|year|president|team|is the)|how (?:tall|old|big|deep|high|far|heavy|large"
+    r"|many \w+ (?:are|does|do|did)) (?!i|you|my)"
+    r"|why (?:is|are|do|does|did) (?!my|i|you|it)|nani (?:ni|aligundua|alishinda)|mji mkuu wa)"
+)
+_PERSONAL = re.compile(
+    r"\b(?:i|i'm|i've|my|me|mine|we|our|us|you|your|this|that|it|it's|here|there|today|tomorrow|tonight|now"
+    r"|yangu|wangu|langu|zangu|wewe|yako|leo|kesho)\b"
+)
+STRICT = listed(
+    "open_dispute add_to_itinerary remove_from_itinerary create_itinerary view_itinerary share_itinerary "
+    "post_social list_workflows run_workflow pause_workflow resume_workflow approve_step reject_step "
+    "search_notes create_note check_quotas set_timezone save_contact send_whatsapp top_up"
+)
+"""Actions that nobody asks for without one of their words."""
+_ASKING = {
+    "ask_document": re.compile(
+        r"\?|\b(?:what|when|who|where|which|how|why|does|do|is|are|says?|said|mentions?|find|look|tell|show|according|any"
+        r"|nini|lini|nani|wapi|ngapi|gani|inasema|imesema|kuna|tafuta|niambie)\b"
+    ),
+}
+"""What a request for these actions is never without."""
+GATED_BELOW = 0.9
+"""Without a word that the action is usually asked for with, a guess must be this likely."""
+
+
+def request(said: Said, now: "datetime", zone: str, state: DialogState, actions: Collection[str]) -> Intent:
+    """What a message asks for by itself, among `actions`; `none` carries how sure that is."""
+    if _WEB.search(said.plain):
+        return Intent("search_info", read("search_info", said, now, zone), SURE)
+    guesses = classify.guesses(said)
+    best = guesses[0]
+    gate = features.GATES.get(best.action)
+    if gate is not None and (best.probability < GATED_BELOW or best.action in STRICT) and not gate.search(said.plain):
+        best = next((guess for guess in guesses if guess.action == "none"), best)
+    if best.action in _ASKING and not _ASKING[best.action].search(said.plain):
+        best = next((guess for guess in guesses if guess.action == "none"), best)
+    if best.action == "none" and _TRIVIA.match(said.plain) and not _PERSONAL.search(said.plain):
+        return Intent("search_info", read("search_info", said, now, zone), TRIVIA)
+    if best.probability < (GUESS_MIN if best.action not in CHAT else CHAT_MIN) and best.action != "none":
+        return Intent("none", {}, 1 - best.probability, guessed=True)
+    slots: Slots = {}
+    if best.action in LEARNT:
+        slots = read(best.action, said, now, zone)
+        if best.action in travel.FRAMES:
+            slots = {**_carried(best.action, said, state), **slots}
+    return Intent(best.action, slots, best.probability, guessed=True)
+
+
+def _carried(action: str, said: Said, state: DialogState) -> Slots:
+    """What the new request takes over from what was talked about last."""
+    last, before = state.action, state.slots
+    if last is None or last == action:
+        name = next(reversed(list(state.history)), None)
+        last, before = name, state.history.get(name, {}) if name else {}
+    if last in travel.FRAMES:
+        return frames.carried(travel.FRAMES[action], said, before, travel.FRAMES[last])
+    if last == "get_weather" and isinstance(before.get("city"), str):
+        return frames.carried(travel.FRAMES[action], said, {"location": before["city"]}, travel.EVENTS)
+    return {}
+
+
+_TURNS: Mapping[str, re.Pattern[str]] = {
+    "check_availability": re.compile(
+        r"\b(?:calendar|schedule|agenda|diary|am i (?:free|available|busy)|i'm (?:free|available)|i am (?:free"
+        r"|available)|my (?:events?|availability|appointments?|day)|i have (?:on|any)|ratiba|kalenda"
+        r"|nina nafasi)\b"
+    ),
+    "search_info": _WEB,
+    "check_payments": re.compile(r"\b(?:payments?|paid|malipo|amelipa)\b"),
+    "list_transactions": re.compile(r"\b(?:transactions?|purchases?|statement|miamala)\b"),
+    "search_events": re.compile(
+        r"\b(?:events?|concerts?|shows?|festivals?|games?|match(?:es)?|things to do|something (?:fun "
+        r"|interesting )?to do|tickets?|activit(?:y|ies)|tamasha|matukio)\b"
+    ),
+}
+"""In the middle of something else an action needs one of these words, not only one of its gate."""
+_TAKES = re.compile(r"\b(?:buy|book|purchase|reserve|get|tickets?|want|nunua|chukua)\b")
+UNGATED = 0.9
+"""An action that no word is typical of must be this likely to take over in the middle of another."""
+
+
+def turned(said: Said, now: "datetime", zone: str, state: DialogState, actions: Collection[str]) -> Intent | None:
+    """The new request of somebody who was in the middle of something; None where they stay with it."""
+    guess = classify.guesses(said)[0]
+    if guess.action in CHAT or guess.action == state.action or guess.probability < TURN_MIN:
+        return None
+    gate = _TURNS.get(guess.action) or features.GATES.get(guess.action)
+    if gate is not None and not gate.search(said.plain):
+        return None
+    if gate is None and guess.probability < UNGATED:
+        return None
+    intent = request(said, now, zone, state, actions)
+    before = state.history.get(intent.action)
+    if intent.action in travel.FRAMES and isinstance(before, Mapping) and _TAKES.search(said.plain):
+        offered = before.get("offered")
+        if isinstance(offered, Mapping):
+            return replace(intent, slots={**offered, **intent.slots})
+    return intent
+
+
+REFUTED = 0.97
+"""How sure the classifier must be of another action, for a rule's words to count for nothing."""
+REFUTED_BELOW = 0.01
+"""How unlikely it must find the rule's own."""
+
+
+def refutes(said: Said, action: str) -> bool:
+    """Whether a message with a rule's words plainly means something else: "don't remind me about church"."""
+    guesses = classify.guesses(said)
+    top = guesses[0]
+    if top.action == action or top.action == "none" or top.probability < REFUTED:
+        return False
+    return next((guess.probability for guess in guesses if guess.action == action), 1.0) < REFUTED_BELOW
+
+
+def likely(said: Said) -> str:
+    """The likeliest action."""
+    return classify.guesses(said)[0].action
+
+
+def follow(said: Said, now: "datetime", zone: str, state: DialogState) -> Intent | None:
+    """What an answer adds to the unfinished action; None when it adds nothing."""
+    action = state.action
+    if action is None:
+        return None
+    if action in travel.FRAMES:
+        slots = frames.follow(travel.FRAMES[action], said, now, state.asked, state.offered)
+    else:
+        slots = {}
+        for slot in state.asked:
+            slots = {**slots, **errands.answer(action, slot, said, now, zone)}
+        if not state.asked and action in errands.READERS and not frames.accepts(said.plain):
+            slots = _changed(action, said, now, zone)
+        if state.offered and frames.accepts(said.plain):
+            slots = {**state.offered, **slots}
+    return Intent(action, slots, ANSWERED) if slots else None
+
+
+_FIRM = frozenset({"amount", "currency", "date", "time", "phone_number", "recipient", "duration", "payer_email", "to"})
+"""Slots of a kind that a later message can change by naming another value."""
+
+
+def _changed(action: str, said: Said, now: "datetime", zone: str) -> Slots:
+    return {name: value for name, value in read(action, said, now, zone).items() if name in _FIRM}
+
+
+def offered_by(action: str, asked: Collection[str], bot: str, now: "datetime", zone: str) -> Mapping[str, "JsonValue"]:
+    """The values that a question of the bot named for what it asked: "Is 12 March your check-in date?"."""
+    from core.brain.words import said as ready
+
+    if action not in LEARNT or not bot:
+        return {}
+    slots = read(action, ready(bot), now, zone)
+    return {name: value for name, value in slots.items() if name in asked}

@@ -1,0 +1,61 @@
+"""Money, meetings and messages: what a first message says."""
+
+from datetime import datetime
+
+import pytest
+from pydantic import JsonValue
+
+from core.brain import errands, when
+from core.brain.words import said
+
+NOW = when.local(datetime(2026, 11, 24, 10, 15), "Africa/Nairobi")  # noqa: DTZ001  a Tuesday
+
+
+@pytest.mark.parametrize(
+    ("action", "text", "slots"),
+    [
+        ("send_money", "send 2,500 bob to Mary Wanjiku", {
+            "amount": "2500", "currency": "KES", "recipient": "Mary Wanjiku"}),
+        ("send_money", "tumia mama 5k", {"amount": "5000", "recipient": "mama"}),
+        ("send_money", "send 300 to 0712345678", {"amount": "300", "phone_number": "0712345678"}),
+        ("send_money", "I want to pay somebody", {}),
+        ("schedule_meeting", "meet with Otieno on Friday at 3pm for 45 minutes", {
+            "title": "Meeting with Otieno", "date": "2026-11-27", "time": "15:00", "duration": 2700}),
+        ("check_availability", "am I free on 3 December", {"date": "2026-12-03"}),
+        ("send_email", "email asha@example.com about the rent saying I will pay on Friday", {
+            "to": "asha@example.com", "subject": "the rent", "text": "I will pay on Friday"}),
+        ("send_whatsapp", "text Brian saying I am late", {"phone_number": "Brian", "message": "I am late"}),
+        ("search_gif", "get me a gif of dancing goats", {"query": "dancing goats"}),
+        ("list_transactions", "my last 5 transactions", {"limit": 5}),
+    ],
+)  # fmt: skip
+def test_slots(action: str, text: str, slots: dict[str, JsonValue]) -> None:
+    assert errands.READERS[action](said(text), NOW, "Africa/Nairobi") == slots
+
+
+@pytest.mark.parametrize(
+    ("text", "amount", "currency"),
+    [
+        ("$48.2 million", "48200000", "USD"),
+        ("c$ 300 million", "300000000", "CAD"), ("35 lakh rupees", "3500000", "INR"),
+        ("half a million shillings", "500000", "KES"),
+        ("15 dollars 50.", "15.50", "USD"), ("3 USD50 cards", "50", "USD"),
+        ("laki mbili", "200000", None), ("KSh 5,000/=", "5000", "KES"), ("12,34,567.89 rupees", "1234567.89", "INR"),
+    ],
+)  # fmt: skip
+def test_sums(text: str, amount: str, currency: str | None) -> None:
+    found = errands.money(said(text), "Africa/Nairobi")
+    assert (found.get("amount"), found.get("currency")) == (amount, currency)
+
+
+@pytest.mark.parametrize(
+    ("text", "phone"),
+    [
+        ("call 0712 345 678 now", "0712 345 678"), ("+254 (0) 712-345678", "+254 (0) 712-345678"),
+        ("0161 123 4567 ext. 12", "0161 123 4567 ext. 12"), ("card 6011-0000-0000-0004", None), ("on 12/03/2026", None),
+        ("account 12345678", None),
+        ("0.000000012", None), ("123-45-6789", None), ("5,000,000", None), ("x1234567", None),
+    ],
+)  # fmt: skip
+def test_phone_numbers(text: str, phone: str | None) -> None:
+    assert errands.phone(said(text)).get("phone_number") == phone
