@@ -131,3 +131,23 @@ def test_no_text_for_people_is_written_out_in_one_language(path: str) -> None:
         if isinstance(node, ast.Call) and (said := said_in(node)) is not None:
             for text in spelled(said):
                 assert text in SAME or not WORD.search(text), f"{path}:{node.lineno}: {text!r}"
+
+
+def test_the_widget_and_the_rooms_page_have_all_their_words_in_both() -> None:
+    block = (ROOT / "channels/web/widget/widget.js").read_text("utf-8").partition("const WORDS = {\n")[2]
+    # What is only there in Swahili is said by the server in English.
+    block = re.sub(r"codes: \{[^}]*\},?", "", block.partition("\n  }\n")[0])
+    english, _, swahili = block.partition("\n    sw: {")
+    keys = [re.findall(r"(?:, |\n {6})(\w+): (?=['(])", half) for half in (english, swahili)]
+    assert len(keys[0]) > 40
+    assert keys[0] == keys[1]
+    block = (
+        (ROOT / "channels/web/widget/rooms.js").read_text("utf-8").partition("const WORDS = {\n")[2].partition("\n}")[0]
+    )
+    text = r"'((?:[^'\\]|\\.)+)'"
+    both = re.findall(rf"\w+: \[{text}, {text}\]", block)
+    assert len(both) == len(re.findall(r"\w+: \[", block)) > 25
+    for en, sw in both:
+        assert heard(en) != "sw", en
+        assert heard(sw) != "en", sw
+        assert en != sw or en == "Mathia", en
