@@ -57,18 +57,18 @@ SEVERITY = tuple(Sky)
 """From the kindest to the worst."""
 SKIES = {
     Sky.CLEAR: "anga safi",
-    Sky.MAINLY_CLEAR: "mawingu machache",
+    Sky.MAINLY_CLEAR: "anga wazi",
     Sky.PARTLY_CLOUDY: "mawingu kiasi",
     Sky.OVERCAST: "mawingu mengi",
     Sky.FOG: "ukungu",
     Sky.DRIZZLE: "manyunyu",
     Sky.RAIN: "mvua",
-    Sky.SHOWERS: "mvua za vipindi",
+    Sky.SHOWERS: "mvua za muda",
     Sky.FREEZING_RAIN: "mvua ya barafu",
     Sky.SNOW: "theluji",
     Sky.THUNDERSTORM: "mvua ya radi",
 }
-"""The same in Swahili."""
+"""The same in Swahili; no longer than the table of days fits beside on a phone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -9,6 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from pydantic import SecretStr
 
+from channels.degrade import CLOUD, TELEGRAM, TWILIO, TextPiece, pieces
 from connectors.weather import (
     OUTLOOK_DAYS,
     Day,
@@ -18,6 +20,7 @@ from connectors.weather import (
     Sky,
     describe,
     get_weather,
+    outlook,
     pick,
     sky_of_openweather,
     sky_of_wmo,
@@ -156,6 +159,16 @@ def test_sentence_as_it_should_read() -> None:
     assert describe(FORECAST, FORECAST.days[1]) == Saying(
         "Nairobi, Wed 25 Nov: clear, 0 to 24 °C.", "Nairobi, Jumatano 25 Nov: anga safi, 0 hadi 24 °C."
     )
+
+
+@pytest.mark.parametrize("language", ["en", "sw"])
+@pytest.mark.parametrize("sky", [sky for sky in Sky if sky is not Sky.FREEZING_RAIN])
+def test_days_ahead_stand_in_columns_on_a_phone(sky: Sky, language: str) -> None:
+    days = tuple(Day(date(2026, 11, 24 + n), sky, 14, 26, 100) for n in range(3))
+    for can in (TWILIO, CLOUD, TELEGRAM):
+        [piece] = pieces(outlook(replace(FORECAST, days=days), language), can)
+        assert isinstance(piece, TextPiece)
+        assert len(piece.text.splitlines()) == 3
 
 
 def test_no_day_is_the_first_day() -> None:
