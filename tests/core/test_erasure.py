@@ -341,6 +341,18 @@ async def test_mail_that_was_sent_for_them_goes_too(bot: Mathia) -> None:
     assert await left(bot.db, WORDS) == []
 
 
+async def test_address_that_somebody_else_gave_too_stays_until_they_go(bot: Mathia) -> None:
+    for who in (PHONE, GRAM):
+        await bot.hear(who, "my e-mail is canarymail@mail.example")
+    await erased(bot)
+    mailed = "WHERE dedup_key LIKE 'email_code:%' AND sealed IS NOT NULL ORDER BY m.id"
+    [code] = re.findall(r"\b[0-9]{6}\b", str((await messages(bot.db, mailed))[-1]["parts"]))
+    assert "canarymail@mail.example is confirmed" in await bot.hear(GRAM, f"the code is {code}")
+    assert await bot.db.pool.fetchval("SELECT count(*) FROM mailbox") == 1
+    await confirm(bot, GRAM)
+    assert await bot.db.pool.fetchval("SELECT count(*) FROM mailbox") == 0
+
+
 async def test_begun_twice_is_one_erasure(bot: Mathia) -> None:
     await bot.hear(PHONE, "hello")
     person = await bot.person(PHONE)
