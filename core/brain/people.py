@@ -91,7 +91,8 @@ EXPORT = _opens(
     r" (?:know|have|hold|store|keep|got)\b",
     r"\b(?:export|download) (?:everything|all of it|all my messages|my (?:messages|chats?|conversations?|files))\b",
     r"\b(?:data|subject) access request\b|\bdata export\b",
-    r"\b(?:nipe|nitumie|naomba|nataka|pakua|hamisha|toa)\b(?: \w+){0,2} (?:data|taarifa|habari) (?:yangu|zangu)"
+    r"\b(?:nipe|nitumie|naomba|nataka|pakua|hamisha|toa)\b(?: (?!ku(?:futa|ondoa|sahau)\b)\w+){0,2} (?:data"
+    r"|taarifa|habari) (?:yangu|zangu)"
     r"(?: (?:yote|zote))?\W*$",
     r"\b(?:nipe|nitumie) (?:kila kitu|yote) (?:unachojua|unayojua|ulichonacho|uliyonayo) (?:kunihusu|kuhusu mimi)\b",
 )
@@ -124,7 +125,10 @@ ERASE = _opens(
     r"(?: that)? (?:you|u) (?:know|have|keep|store|stored|remember|saved)(?: \w+){0,3} (?:me|mine)\b",
     r"\b(?:erase|delete|forget|wipe) (?:everything|all) (?:about|of|on) me\b",
     _LEAD + r"(?:erase|delete|forget) me(?: completely| entirely| please| now| for good)?\W*$",
-    r"\b(?:futa|ufute|nifutie|ondoa|sahau) (?:\w+ ){0,2}?(?:data|taarifa|akaunti|habari|historia)(?: \w+)? "
+    r"\b(?:my|all my) (?:own |personal )?(?:data|information|info|account|history) (?:to be |be )?"
+    r"(?:erased|deleted|removed|wiped|forgotten|destroyed)\b",
+    r"\b(?:futa|ufute|nifutie|kufuta|ifutwe|zifutwe|ondoa|kuondoa|sahau|usahau) (?:\w+ ){0,2}?(?:data|taarifa"
+    r"|akaunti|habari|historia)(?: \w+)? "
     r"(?:yangu|zangu)(?: (?:yote|zote))?\b",
     r"\b(?:futa|ufute|sahau) (?:kila kitu|yote|kila)\b.{0,20}\b(?:kunihusu|unachojua|unayojua|changu|yangu)\b",
 )

@@ -629,6 +629,14 @@ def _read_year(match: re.Match[str], now: datetime, today: date) -> Ends:
     return start, date(start.year + 1, 1, 1)
 
 
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A day counted from another, and where the text says so."""
+
+    day: date
+    text: tuple[int, int]
+
+
 _OFFSET = re.compile(
     rf"\b(?:(?P<n>\d{{1,4}}|an?) (?P<unit>days?|weeks?|months?|years?|fortnights?)"
     r"|(?P<one>the day)) (?P<way>from|after|before|prior to|since|following) (?P<at>(?:next |this |last "
@@ -636,7 +644,7 @@ _OFFSET = re.compile(
 )
 
 
-def offset(plain: str, now: datetime) -> date | None:
+def offset(plain: str, now: datetime) -> Counted | None:
     """A day counted from another: 3 days after Tuesday, 2 weeks before Christmas; not "for 3 days from Tuesday"."""
     text = plain[:TEXT_CHARS_MAX]
     try:
@@ -648,7 +656,8 @@ def offset(plain: str, now: datetime) -> date | None:
                 continue
             number = 1 if match["one"] else _number(match["n"])
             unit = "day" if match["one"] else UNITS.get(match["unit"]) or match["unit"].rstrip("s")
-            return _add(base, unit, -number if match["way"] in ("before", "prior to") else number)
+            way = -number if match["way"] in ("before", "prior to") else number
+            return Counted(_add(base, unit, way), match.span())
     except (ValueError, OverflowError):
         return None
     return None

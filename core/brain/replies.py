@@ -28,6 +28,19 @@ _ABOUT = {
     "sw": "Mimi ni Mathia, roboti, si binadamu. Naweza kukusaidia na mambo machache hapa.",
 }
 _GREETING = {"en": "Hello. I am Mathia, a bot. You could say:", "sw": "Habari. Mimi ni Mathia, roboti. Unaweza kusema:"}
+_GREETS = (
+    r"\b(?:hi+|hello+|hallo|hey+|yo|greetings|howdy|hiya|good (?:morning|afternoon|evening|day)|sup|what's up"
+    r"|habari|mambo|vipi|sasa"
+    r"|niaje|jambo|hujambo|shikamoo|salama|salamu|poa|rada|oya|sema|mathia)\b"
+)
+_JOKE = {
+    "en": "I am no good at jokes. I am better with errands.",
+    "sw": "Sijui vichekesho. Naweza kukusaidia na shughuli.",
+}
+_CHAT = {
+    "en": "I am a bot, and better with errands than with talk. Say “help” to see what I can do.",
+    "sw": "Mimi ni roboti, na kazi naiweza kuliko mazungumzo. Sema “msaada” uone ninachoweza kufanya.",
+}
 _HOW = {"en": "I am well, thank you. What can I do for you?", "sw": "Salama, asante. Nikusaidie nini?"}
 _WELCOME = {"en": "You are welcome.", "sw": "Karibu."}
 _GOODBYE = {"en": "Goodbye.", "sw": "Kwaheri."}
@@ -90,6 +103,10 @@ def small_talk(text: str, language: str, offered: Sequence[Action[Any]], questio
         low,
     ):
         words = _FINE[language]
+    elif re.search(r"\b(?:jokes?|funny|laugh|vichekesho|mzaha|utani|chekesha|nichekeshe)\b", low):
+        words = _JOKE[language]
+    elif not re.search(_GREETS, low):
+        words = _CHAT[language]
     else:
         return (
             Reply.of(f"{_GREETING[language].partition('.')[0]}. {question}")

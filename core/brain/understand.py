@@ -127,6 +127,10 @@ def parse(text: str, *, now: datetime, zone: str, state: DialogState, actions: C
         if changed is not None:
             return changed
     asked = next((slot for slot in state.asked if slot in _ANSWERS), None) if unfinished is not None else None
+    if asked is not None and asked != "content":
+        turned = track.turned(heard.said, heard.now, zone, state, actions)
+        if turned is not None and turned.confidence >= SURE and turned.action not in _RULE_OF:
+            return turned
     if not (asked == "content" and unfinished is not None and not _starts_anew(heard)):
         for rule in RULES:
             if rule.action not in actions:
@@ -350,6 +354,18 @@ def _reminder(heard: Heard, gate: Span) -> Slots:
         slots["recurrence"] = found.recurrence
     priority = _PRIORITY.search(heard.plain)
     taken = [gate, *found.spans]
+    counted = periods.offset(heard.plain, heard.now)
+    if counted is not None and found.recurrence is None:
+        clock = found.wall.time().replace(tzinfo=None) if found.clock and found.wall is not None else when.DAY_STARTS
+        slots["time"] = datetime.combine(counted.day, clock).isoformat(timespec="minutes")
+        taken.append(counted.text)
+    stretch = (
+        periods.find(heard.plain, heard.now) if found.clock and not found.exact and found.recurrence is None else None
+    )
+    if stretch is not None and isinstance(stretch.start, datetime):
+        # From 3 to 5: it is reminded of when that begins.
+        slots["time"] = stretch.start.isoformat(timespec="minutes")
+        taken.append(stretch.text)
     if priority is not None:
         level = priority["level"] or priority["level_b"] or ("low" if priority["low"] else "high")
         slots["priority"] = {"top": "high", "medium": "normal"}.get(level, level)
@@ -661,7 +677,8 @@ def _answer_time(heard: Heard) -> Slots:
         and all(long.text[0] <= low and high <= long.text[1] for low, high in found.spans)
     ):
         found = when.When()  # the number was the duration's
-    day = periods.offset(heard.plain, heard.now) or periods.holiday(heard.plain, heard.now)
+    counted = periods.offset(heard.plain, heard.now)
+    day = counted.day if counted is not None else periods.holiday(heard.plain, heard.now)
     if day is not None:
         return {"time": day.isoformat()}
     if found.iso is not None:

@@ -376,3 +376,30 @@ def test_a_long_text_is_kept_whole_as_content() -> None:
     story = "x" * 3000
     intent = understood(f"remind me in 5 minutes to read {story}")
     assert intent.slots["content"] == f"read {story}"
+
+
+@pytest.mark.parametrize(
+    ("text", "action"),
+    [
+        ("nataka kufuta data yangu", "erase_my_data"), ("I want my data deleted", "erase_my_data"),
+        ("nataka data yangu yote", "export_my_data"), ("don't remind me about church this sunday", "cancel_reminder"),
+        ("when it rains, text the gardener", "create_workflow"),
+    ],
+)  # fmt: skip
+def test_words_that_are_near_each_other_are_told_apart(text: str, action: str) -> None:
+    assert understood(text).action == action
+
+
+def test_a_reminder_of_a_stretch_is_at_its_beginning() -> None:
+    intent = understood("remind me to call mum from 3 to 5pm tomorrow")
+    assert intent.slots == {"content": "call mum", "time": "2026-11-25T15:00"}
+
+
+def test_a_request_of_its_own_is_no_answer() -> None:
+    intent = understood("nipangie safari ya Diani", asked("get_weather", "city"))
+    assert intent.action == "create_itinerary"
+
+
+def test_a_reminder_counted_from_another_day() -> None:
+    intent = understood("remind me 2 weeks before christmas to buy gifts")
+    assert intent.slots == {"content": "buy gifts", "time": "2026-12-11T09:00"}
