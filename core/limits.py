@@ -77,6 +77,11 @@ UPLOADS = Limit(
     {"en": "You have sent {count} files today, which is all I take in a day. Send more {when}.",
      "sw": "Umetuma faili {count} leo, kiwango cha siku. Tuma nyingine {when}."},
 )  # fmt: skip
+VOICE = Limit(
+    "voice", 30, "day", "person", {"en": "Voice notes", "sw": "Ujumbe wa sauti"},
+    {"en": "You have sent {count} voice notes today, all that I listen to in a day. Write to me instead until {when}.",
+     "sw": "Umetuma ujumbe wa sauti {count} leo, kiwango cha siku. Tafadhali niandikie hadi {when}."},
+)  # fmt: skip
 SIGN_IN = Limit(
     "sign_in", 10, "minute", "address", {"en": "Sign-in tries", "sw": "Majaribio ya kuingia"},
     {"en": "There were more than {count} tries from this address within a minute. Try again {when}.",
@@ -105,7 +110,7 @@ REMINDERS_MAX = 10
 They are owed, so they are counted with the rows that send them, in PostgreSQL (jobs/sweeps.py).
 """
 REMINDERS_WITHIN = timedelta(hours=12)
-OF_A_PERSON = (MESSAGES, CALLS, PAID, SEARCHES, UPLOADS)
+OF_A_PERSON = (MESSAGES, CALLS, PAID, SEARCHES, UPLOADS, VOICE)
 CLASSES = {"calls": CALLS, "paid": PAID, "searches": SEARCHES}
 """The limits an action may declare that its calls are counted under."""
 

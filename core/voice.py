@@ -21,8 +21,9 @@ from core.wake import Wakes
 
 log = structlog.get_logger()
 
-Problem = Literal["off", "late", "away", "empty", "large", "long", "unreadable", "silent"]
-"""Why a note has no words: nobody writes notes down here; not in time; the service failed; the file is no good."""
+Problem = Literal["off", "late", "away", "many", "empty", "large", "long", "unreadable", "silent"]
+"""Why a note has no words: nobody writes notes down here; not in time; the service failed; the person sent too many
+today; the file is no good."""
 
 SORRY: Final[Mapping[Problem, Mapping[str, str]]] = {
     "off": {
@@ -36,6 +37,10 @@ SORRY: Final[Mapping[Problem, Mapping[str, str]]] = {
     "away": {
         "en": "I could not listen to your voice note. Please write it to me.",
         "sw": "Sikuweza kusikiliza ujumbe wako wa sauti. Tafadhali niandikie.",
+    },
+    "many": {
+        "en": "You have sent more voice notes today than I can listen to in a day. Write to me until tomorrow.",
+        "sw": "Leo umetuma ujumbe wa sauti mwingi kuliko ninaoweza kusikiliza kwa siku. Tafadhali niandikie hadi kesho.",
     },
     "empty": {
         "en": "Your voice note is empty. Please record it again, or write it to me.",
@@ -103,7 +108,7 @@ RETURNING attempt, conversation_id, seq, part, clock_timestamp() - created_at AS
 """
 
 FIND = f"""
-SELECT {COLUMNS}, m.id, m.account, m.channel, p.language
+SELECT {COLUMNS}, m.id, m.account, m.channel, p.language, p.id AS person_id, p.timezone, p.plan
 FROM message m JOIN identity i ON i.id = m.identity_id JOIN person p ON p.id = i.person_id
 WHERE m.conversation_id = $1 AND m.seq = $2
 """  # noqa: S608  the columns are ours
@@ -135,6 +140,15 @@ WHERE id = $1 AND attempt = $2 AND state = 'open'
 
 
 @dataclass(frozen=True, slots=True)
+class Spoke:
+    """Who sent a note: on whose account it is written down."""
+
+    id: UUID
+    timezone: str | None
+    plan: str
+
+
+@dataclass(frozen=True, slots=True)
 class Claimed:
     """One note in the hands of whoever claimed it, under `attempt`; `voice` is None where it was deleted meanwhile."""
 
@@ -145,6 +159,7 @@ class Claimed:
     part: int
     voice: Voice | None
     language: str
+    person: Spoke | None
     age: timedelta
     """How long it has been waiting."""
 
@@ -218,6 +233,7 @@ async def claim(db: Database, note_id: int, lease: timedelta) -> Claimed | None:
         row["part"],
         part if isinstance(part, Voice) else None,
         found["language"] if found else "en",
+        Spoke(found["person_id"], found["timezone"], found["plan"]) if found else None,
         row["age"],
     )
 

@@ -8,15 +8,18 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
 
 import orjson
 import pytest
 from pydantic import SecretStr
+from redis.asyncio import Redis
 
 from bot.sandbox.voices import voice_note
 from core import conversations, voice
 from core.db import Database
 from core.inbox import Inbox
+from core.limits import VOICE, Limits, Whose
 from core.media import NotFetched
 from core.messages import Address, InboundMessage, Part, Text, Voice
 from core.providers import Providers
@@ -92,11 +95,16 @@ async def listening(db: Database, valkey_url: str, sandbox: Sandbox, key: str = 
         )
         providers = Providers(settings)
         whole = replace(whole, inbox=Inbox(db, whole.wakes, transcribes=True))
-        scene = Scene(whole, Hands(db, whole.wakes, providers, settings, lambda room, ref: scene.fetch(room, ref)))
+        valkey = Redis.from_url(valkey_url)
+        limits = Limits(valkey, settings.plans)
+        scene = Scene(
+            whole, Hands(db, whole.wakes, providers, settings, lambda room, ref: scene.fetch(room, ref), limits)
+        )
         try:
             yield scene
         finally:
             await providers.close()
+            await valkey.aclose()
 
 
 async def test_voice_note_is_answered_as_if_it_had_been_typed(db: Database, valkey_url: str, sandbox: Sandbox) -> None:
@@ -375,3 +383,23 @@ async def test_muted_person_is_not_waited_for(db: Database, valkey_url: str, san
         await db.pool.execute("UPDATE person SET muted_until = now() + '1 hour'")
         await scene.mathia.answer()
         assert await db.pool.fetchval("SELECT state FROM turn") == "done"
+
+
+async def test_notes_beyond_the_quota_of_a_day_are_not_written_down_and_the_person_is_told(
+    db: Database, valkey_url: str, sandbox: Sandbox
+) -> None:
+    async with listening(db, valkey_url, sandbox) as scene:
+        assert scene.hands.limits is not None
+        await scene.speak("weather in Nairobi")
+        person = Whose(str(await db.pool.fetchval("SELECT id FROM person")), ZoneInfo("Africa/Nairobi"))
+        for _ in range(VOICE.count - 1):
+            assert (await scene.hands.limits.take([VOICE], person, datetime.now(UTC))).passed
+        # The last of the day; tried again by a second worker, it counts once.
+        await asyncio.gather(*(scene.write_down() for _ in range(3)))
+        await scene.speak("weather in Kisumu")
+        await scene.write_down()
+        assert [words is not None for words in await scene.transcripts()] == [True, False]
+        assert [row["problem"] for row in await scene.notes()] == [None, "many"]
+        uses = await scene.hands.limits.uses(person, datetime.now(UTC))
+        assert uses is not None
+        assert [use.used for use in uses if use.limit is VOICE] == [VOICE.count]
