@@ -19,7 +19,7 @@ from telegram.error import TelegramError
 from channels.base import Channel
 from channels.telegram import TelegramChannel
 from channels.whatsapp import cloud, cloud_templates, twilio
-from core import crashpoint, opt_out, templates
+from core import crashpoint, opt_out, renumber, templates
 from core.changes import Change
 from core.db import Database, is_away
 from core.errors import StoreUnavailable
@@ -80,6 +80,7 @@ class _Webhooks:
         self._wakes = services.wakes
         self._inbox = services.inbox
         self._outbox = services.outbox
+        self._watch = renumber.Watch(services.db)
         self._base_url = services.settings.base_url
         self._twilio_token = services.settings.twilio_auth_token.get_secret_value()
         self._meta_account = services.settings.meta_phone_number_id
@@ -99,7 +100,9 @@ class _Webhooks:
             message = twilio.parse(form, datetime.now(UTC))
         except ValueError as error:
             return _malformed(ChannelName.WHATSAPP, error)
-        if message is not None and not await self._receive([message]):
+        if message is not None and not (
+            await self._notice(twilio.seen(form, message), ()) and await self._receive([message])
+        ):
             return _unavailable()
         return web.Response(body=b"<Response/>", content_type="text/xml")
 
@@ -165,6 +168,8 @@ class _Webhooks:
         if batch.unreadable:
             # A refusal would bring the whole batch back for a week, and the others with it.
             log.warning("webhook.items_unreadable", channel=ChannelName.WHATSAPP, count=batch.unreadable)
+        if not await self._notice(batch.seen, batch.renumbered):
+            return _unavailable()
         # What was said must be there for it to change.
         if not await self._receive(batch.messages) or not await self._change(batch.changes):
             return _unavailable()
@@ -245,6 +250,19 @@ class _Webhooks:
             log.warning("webhook.store_away", channel=messages[0].sender.channel)
             return False
         crashpoint.hit("inbox.acknowledged")
+        return True
+
+    async def _notice(self, seen: Sequence[renumber.Seen], news: Sequence[renumber.Renumbered]) -> bool:
+        """Keep which numbers changed hands, before what is said from them; False when the store did not answer."""
+        try:
+            await self._watch.notice(seen)
+            for one in news:
+                await renumber.renumbered(self._db, one)
+        except Exception as error:
+            if not is_away(error):
+                raise
+            log.warning("webhook.store_away", channel=ChannelName.WHATSAPP)
+            return False
         return True
 
     async def _change(self, changes: Sequence[Change]) -> bool:

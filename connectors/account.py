@@ -18,6 +18,7 @@ from core.messages import VALUE_CHARS_MAX, Address, Card, ChannelName, Fact, Tex
 from core.models import Identity, Person
 from core.names import names_of
 from core.outbox import NewMessage, post
+from core.renumber import Frozen
 
 NAME_CHARS_MAX = 80
 LANGUAGES = {"en": "English", "sw": "Kiswahili"}
@@ -55,6 +56,9 @@ SAYINGS = {
         "locked": "That was too many codes that do not work. Try again after {time}.",
         "own": "This chat is where the code was shown. Type it in your other chat.",
         "already": "These two chats are one account already.",
+        "settled": "Thank you. I know again that it is you who writes from here.",
+        "frozen": "WhatsApp says that this number has changed hands, so that does not link it. Type here a code from a "
+        "chat where you are signed in to this account, or ask for a human.",
         "alone": "This chat is now an account of its own: nothing else is linked to it.",
         "language": "Done. I will speak English with you.",
         "zone": "Done. Your time zone is {zone}; it is {time} there.",
@@ -72,6 +76,9 @@ SAYINGS = {
         "locked": "Umejaribu nambari nyingi zisizofanya kazi. Jaribu tena baada ya {time}.",
         "own": "Nambari ilionyeshwa kwenye gumzo hili. Iandike kwenye gumzo lako lingine.",
         "already": "Magumzo haya mawili tayari ni akaunti moja.",
+        "settled": "Asante. Najua tena kwamba ni wewe unayeandika kutoka hapa.",
+        "frozen": "WhatsApp inasema namba hii imebadilisha mwenyewe, kwa hiyo hilo haliiunganishi. Andika hapa nambari "
+        "kutoka gumzo ulikoingia kwenye akaunti hii, au omba mtu.",
         "alone": "Gumzo hili sasa ni akaunti yake lenyewe: hakuna kingine kilichounganishwa.",
         "language": "Sawa. Nitazungumza nawe kwa Kiswahili.",
         "zone": "Sawa. Saa za eneo lako ni {zone}; huko ni saa {time}.",
@@ -171,8 +178,11 @@ async def link_account(ctx: ActionContext, params: LinkAccount) -> ActionResult:
                 await linking.spoil(session, code, ctx.now)
         raise UserError(_say(ctx, "private"))
     if params.code is None:
-        async with ctx.db.transaction() as session:
-            shown = await linking.show_code(session, sender, ctx.conversation_id, ctx.now)
+        try:
+            async with ctx.db.transaction() as session:
+                shown = await linking.show_code(session, sender, ctx.conversation_id, ctx.now)
+        except Frozen:
+            raise UserError(_say(ctx, "frozen")) from None
         return ActionResult(_say(ctx, "code", code=grouped(shown)))
     async with ctx.db.transaction() as session:
         used = await linking.use_code(
@@ -183,6 +193,8 @@ async def link_account(ctx: ActionContext, params: LinkAccount) -> ActionResult:
             notice = NewMessage(used.conversation_id, (Text(text=told),), "notice", f"linked:{ctx.idempotency_key}")
             await post(await driver(session), [notice])
             return ActionResult(_linked(used.language, sender.channel, used.channel), {"linked": True})
+    if used.outcome is Outcome.SETTLED:
+        return ActionResult(_say(ctx, "settled"), {"linked": True})
     if used.outcome is Outcome.LOCKED and used.until is not None:
         raise UserError(_say(ctx, "locked", time=f"{used.until.astimezone(ctx.zone):%H:%M}"))
     raise UserError(_say(ctx, used.outcome.value))

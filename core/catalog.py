@@ -45,7 +45,8 @@ class Problem:
 class Catalog:
     """The actions of all connectors that are on. Raises ValueError for a set that could not be served."""
 
-    def __init__(self, connectors: Sequence[Connector], settings: Settings) -> None:
+    def __init__(self, connectors: Sequence[Connector], settings: Settings, *, confirms: bool = False) -> None:
+        """`confirms` says that whoever runs the actions has the exact values confirmed before money moves."""
         self._connectors: dict[str, Connector] = {}
         self._actions: dict[str, Action[Any]] = {}
         self.off: dict[str, tuple[str, ...]] = {}
@@ -62,7 +63,7 @@ class Catalog:
             for action in connector.actions:
                 if action.name in seen:
                     raise ValueError(f"two actions are called {action.name}")
-                if action.effect is Effect.SPEND:
+                if action.effect is Effect.SPEND and not confirms:
                     raise ValueError(f"{action.name} would spend money, and nothing confirms that yet")
                 seen.add(action.name)
                 if not missing:

@@ -265,6 +265,7 @@ TABLES: Final[Mapping[str, Fate]] = {
     "confirmation": Fate(
         "removed", (_removed("confirmation", "id", f"id FROM confirmation WHERE person_id IN {PEOPLE}"),)
     ),
+    "renumbering": Fate("removed at once, with their numbers"),
     "opt_out": Fate(
         "removed", (_removed("opt_out", "identity_id", f"identity_id FROM opt_out WHERE identity_id IN {THEM}"),)
     ),
@@ -440,9 +441,13 @@ WHERE v.id = ANY($1::uuid[])
    OR EXISTS (SELECT FROM theirs t WHERE t.site = v.site AND t.user_id = v.user_id)
 """
 INVITED = "UPDATE room_invitation SET address = NULL WHERE address = ANY($1::text[])"
+SAME_NUMBERS = """
+DELETE FROM renumbering r USING identity i
+WHERE i.id = ANY($1::uuid[]) AND (r.channel, r.account, r.provider_id) = (i.channel, i.account, i.provider_id)
+"""
 NAMELESS = """
 UPDATE identity SET provider_id = 'erased:' || id, display_name = NULL, name_index = NULL, verified_at = NULL,
-       conversation_id = NULL
+       conversation_id = NULL, provider_user_id = NULL
 WHERE id = ANY($1::uuid[])
 """
 REMEMBER = """
@@ -518,6 +523,7 @@ async def begin(
         await connection.execute(INVITED, mails)
         names = [address_names(db.keys, row["channel"], row["account"], row["provider_id"])[0] for row in identities]
         await connection.execute(REMEMBER, names, erasure_id)
+        await connection.execute(SAME_NUMBERS, them)
         await connection.execute(NAMELESS, them)
         await mailboxes.forget(connection, mailed, everyone)
         await connection.execute(AUDIT, asked_by, f"person:{current}", {"erasure": erasure_id})

@@ -8,7 +8,7 @@ decides, so that any number of links at once end as if they had come one after t
 import hashlib
 import hmac
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -18,7 +18,7 @@ from sqlalchemy import delete, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core import audit, people
+from core import audit, people, renumber
 from core.codes import new_code
 from core.errors import Conflict, Erased, LimitReached, UserError
 from core.language import Saying
@@ -60,6 +60,10 @@ class Outcome(StrEnum):
     """Typed in the chat that shows it; it goes on to be good elsewhere."""
     ALREADY = "already"
     """Both chats are the same person's already."""
+    SETTLED = "settled"
+    """Both are, and it was typed where a number had changed hands: who writes there is known again."""
+    FROZEN = "frozen"
+    """A number changed hands, and the code is no proof of who writes from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +80,13 @@ class Used:
 
 
 async def show_code(session: AsyncSession, sender: Address, conversation_id: UUID, now: datetime) -> str:
-    """A new code for this chat's person, which ends any earlier one; raises LimitReached."""
+    """A new code for this chat's person, which ends any earlier one; raises LimitReached.
+
+    Raises Frozen where the chat's number changed hands: a code shown there would make whoever has it now that person.
+    """
     identity = await find_identity(session, sender)
+    if await renumber.frozen_since(session, [identity]):
+        raise renumber.Frozen(renumber.REFUSAL)
     held = await _lock(session, [identity])
     mine = select(Identity.id).where(Identity.person_id == held[identity]).scalar_subquery()
     await session.execute(delete(LinkCode).where(LinkCode.identity_id.in_(mine), LinkCode.created_at < now - KEPT_FOR))
@@ -121,6 +130,9 @@ async def use_code(session: AsyncSession, sender: Address, code: str, now: datet
     if shown.identity_id == identity:
         return Used(Outcome.OWN)
     kept, gone = held[shown.identity_id], held[identity]
+    frozen = await renumber.frozen_since(session, [identity, shown.identity_id])
+    if frozen and not await _proves(session, shown.identity_id, identity, frozen, one_person=kept == gone):
+        return Used(Outcome.FROZEN)
     if kept != gone:
         counted = select(func.count()).where(or_(Identity.person_id == kept, Identity.person_id == gone))
         if (await session.scalar(counted) or 0) > IDENTITIES_MAX:
@@ -128,8 +140,10 @@ async def use_code(session: AsyncSession, sender: Address, code: str, now: datet
     shown.ended_at, shown.used_key = now, key
     await session.flush()
     await _end(session, [kept, gone], now)
+    if frozen:
+        await renumber.lift(session, sender.channel, sender.account, sender.person, f"person:{kept}")
     if kept == gone:
-        return Used(Outcome.ALREADY)
+        return Used(Outcome.SETTLED if frozen else Outcome.ALREADY)
     await people.merge(session, kept, gone)
     await audit.record(
         session, f"person:{kept}", "account.linked", f"identity:{identity}",
@@ -193,6 +207,22 @@ async def find_identity(session: AsyncSession, sender: Address) -> UUID:
     if found is None:
         raise UserError(UNKNOWN)
     return found
+
+
+async def _proves(
+    session: AsyncSession, shown_to: UUID, typed_by: UUID, frozen: Mapping[UUID, datetime], *, one_person: bool
+) -> bool:
+    """Whether a code says who writes from a number that changed hands.
+
+    It does when it was shown to the very person in a chat that is theirs for certain, or when nobody had written from
+    the number before: else what its former holder left here would become somebody else's.
+    """
+    if shown_to in frozen:
+        return False
+    if one_person:
+        return True
+    created: datetime | None = await session.scalar(select(Identity.created_at).where(Identity.id == typed_by))
+    return created is not None and created > frozen[typed_by]
 
 
 async def _lock(session: AsyncSession, identities: Collection[UUID]) -> dict[UUID, UUID]:

@@ -98,6 +98,9 @@ class Identity(Base):
     provider_id: Mapped[str]
     display_name: Mapped[bytes | None] = mapped_column(doc="as the provider tells it, sealed: core/names.py")
     name_index: Mapped[str | None] = mapped_column(doc="keyed hashes of its words, to find it by")
+    provider_user_id: Mapped[str | None] = mapped_column(
+        doc="the lasting id that the provider shows behind a number; another one means another person"
+    )
     verified_at: Mapped[datetime | None] = mapped_column(
         doc="of an e-mail address: when its owner sent back the code mailed to it"
     )
@@ -108,7 +111,33 @@ class Identity(Base):
     __table_args__ = (
         CheckConstraint("(display_name IS NULL) = (name_index IS NULL)", name="name_is_found"),
         UniqueConstraint("channel", "account", "provider_id"),
+        Index(
+            "ix_identity_provider_user_id",
+            "channel",
+            "account",
+            "provider_user_id",
+            postgresql_where=text("provider_user_id IS NOT NULL"),
+        ),
     )
+
+
+class Renumbering(Base):
+    """A number (or a provider's id) that changed hands: nothing is paid there until `ended_at`.
+
+    It is named as an identity is, and not by one: the new number of somebody has often not written to us yet.
+    """
+
+    __tablename__ = "renumbering"
+    channel: Mapped[str] = mapped_column(primary_key=True)
+    account: Mapped[str] = mapped_column(primary_key=True)
+    provider_id: Mapped[str] = mapped_column(primary_key=True)
+    event_id: Mapped[str] = mapped_column(primary_key=True, doc="of the provider's message that showed it")
+    how: Mapped[str] = mapped_column(doc="'number': the provider said so; 'user_id': another id stands behind it")
+    was_user_id: Mapped[str | None] = mapped_column(doc="the lasting id that another took the place of")
+    at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    ended_at: Mapped[datetime | None]
+    ended_by: Mapped[str | None] = mapped_column(doc="'person:<id>' by a code, or 'staff:<name>'")
+    __table_args__ = (CheckConstraint("how IN ('number', 'user_id')", name="how"),)
 
 
 class Mailbox(Base):

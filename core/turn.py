@@ -15,12 +15,12 @@ import orjson
 import structlog
 from pydantic import JsonValue
 
-from core import confirm, crashpoint, moderation, opt_out, voice
+from core import confirm, crashpoint, moderation, opt_out, renumber, voice
 from core.actions import Action, ActionContext, ActionResult, Effect, Params, Person
 from core.brain.replies import Dropped
 from core.cache import ResultCache
 from core.catalog import Catalog, Problem
-from core.db import Database
+from core.db import Database, driver
 from core.dialog import QUESTIONS_MAX, DialogState
 from core.dialog_store import DialogStore
 from core.errors import InvalidSlot, LimitReached, ProviderError, ProviderRefused, UserError
@@ -304,11 +304,14 @@ async def _show(turn: Turn, number: int, action: Action[Any], params: Params, de
     """What the action would do, and the code that lets it; raises UserError where others are in the room."""
     if not turn.address.is_private:
         raise UserError(confirm.PRIVATE[spoken(turn.person.language)])
+    await renumber.check(deps.db.pool, action, turn.person, turn.address)
     context = _context(turn, number, deps)
     text = await action.shows(context, params) if action.shows is not None else ""
     async with deps.db.transaction() as session:
         json = params.model_dump_json().encode()
         code = await confirm.ask(session, turn.address, turn.conversation_id, action.name, json, context.now)
+        # It may have changed hands while that was made up.
+        await renumber.check(await driver(session), action, turn.person, turn.address)
     return f"{text}\n\n{confirm.HOW[spoken(turn.person.language)].format(code=code)}"
 
 
@@ -354,11 +357,13 @@ async def run_action(
 ) -> ActionResult:
     """Run one action for a turn's message: a cached READ where it may be, anything else once, by its receipt.
 
-    Raises LimitReached, with nothing run, when one of the limits it counts under is used up.
+    Raises LimitReached, with nothing run, when one of the limits it counts under is used up, and Frozen when a number
+    changed hands and the action matters (core/renumber.py).
     """
     if action.shows is not None and confirmed is None:
         raise ValueError(f"{action.name} was not confirmed")
     key = _key(turn, number)
+    await renumber.check(deps.db.pool, action, turn.person, turn.address, key)
     if action.counts:
         verdict = await deps.limits.take(
             [CLASSES[name] for name in action.counts], _whose(turn, deps.settings), turn.now, call=key

@@ -35,6 +35,7 @@ from core.models import (
     OptOut,
     Person,
     Receipt,
+    Renumbering,
     RoomInvitation,
     SiteUser,
     WorkflowDefinition,
@@ -63,6 +64,7 @@ TABLES: Final[Mapping[str, str]] = {
     "person": "person.json",
     "identity": "person.json",
     "opt_out": "person.json",
+    "renumbering": "person.json: with their chats",
     "contact": "person.json",
     "fact": "person.json",
     "member": "person.json, and which conversations there are",
@@ -311,6 +313,14 @@ async def _person(session: AsyncSession, person: UUID) -> dict[str, Any]:
         )
     ).all()
     mine = [identity.id for identity, _, _ in identities]
+    address = Renumbering.channel, Renumbering.account, Renumbering.provider_id
+    changed = (
+        await session.scalars(
+            select(Renumbering)
+            .where(tuple_(*address).in_([(one.channel, one.account, one.provider_id) for one, _, _ in identities]))
+            .order_by(Renumbering.at, Renumbering.event_id)
+        )
+    ).all()
     addresses = await session.execute(
         select(EmailCode.address, func.min(EmailCode.created_at).label("at"))
         .where(EmailCode.person_id == person)
@@ -346,6 +356,12 @@ async def _person(session: AsyncSession, person: UUID) -> dict[str, Any]:
                 "since": identity.created_at,
                 "confirmed_at": identity.verified_at,
                 "opt_out": _columns(opted_out, "at", "how", "ended_at"),
+                "changed_hands": [
+                    _columns(one, "how", "at", "ended_at")
+                    for one in changed
+                    if (one.channel, one.account, one.provider_id)
+                    == (identity.channel, identity.account, identity.provider_id)
+                ],
                 "id_at_site": _columns(site_user, "site", "user_id", "created_at"),
             }
             for identity, opted_out, site_user in identities

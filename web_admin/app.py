@@ -123,6 +123,7 @@ class Admin:
                 web.get("/conversations/{id}/live", self._follow_conversations),
                 web.post("/conversations/{id}/handoff", self._post_handoff),
                 web.post("/conversations/{id}/messages", self._post_message),
+                web.post("/conversations/{id}/renumbering", self._post_settled),
                 web.get("/replies", self._get_replies),
                 web.post("/replies", self._post_reply),
                 web.get("/moderation", self._get_moderation),
@@ -132,6 +133,7 @@ class Admin:
                 web.get("/people/{id}", self._get_person),
                 web.post("/people/{id}/plan", self._post_plan),
                 web.post("/people/{id}/unmute", self._post_unmute),
+                web.post("/people/{id}/renumbering", self._post_person_settled),
                 web.get("/people/{id}/erase", self._get_erase),
                 web.post("/people/{id}/erase", self._post_erase),
                 web.get("/widget", self._get_widget),
@@ -388,6 +390,11 @@ class Admin:
         await self._desk.write(request[STAFF], conversation, request[FORM])
         raise web.HTTPSeeOther(f"/admin/conversations/{conversation}")
 
+    async def _post_settled(self, request: web.Request) -> web.StreamResponse:
+        conversation = _id_of(request)
+        await self._desk.settle(request[STAFF], conversation)
+        raise web.HTTPSeeOther(f"/admin/conversations/{conversation}")
+
     async def _get_replies(self, request: web.Request) -> web.StreamResponse:
         return _page(await self._desk.canned_page(request[STAFF], request.query.get("edit")), 200)
 
@@ -423,6 +430,11 @@ class Admin:
     async def _post_unmute(self, request: web.Request) -> web.StreamResponse:
         person = _id_of(request)
         await self._people.unmute(request[STAFF], person)
+        raise web.HTTPSeeOther(f"/admin/people/{person}")
+
+    async def _post_person_settled(self, request: web.Request) -> web.StreamResponse:
+        person = _id_of(request)
+        await self._people.settle(request[STAFF], person, (request[FORM].fields).get("chat", ""))
         raise web.HTTPSeeOther(f"/admin/people/{person}")
 
     async def _get_erase(self, request: web.Request) -> web.StreamResponse:

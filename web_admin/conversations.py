@@ -16,6 +16,7 @@ from core import audit, canned
 from core.db import Database
 from core.errors import UserError
 from core.messages import ChannelName
+from core.renumber import room_frozen_since
 from core.window import WINDOW, WINDOWED, is_open
 from web_admin import auth, queries, words
 from web_admin.live import SignedOut, Update
@@ -73,11 +74,13 @@ class Conversations:
                 state = await self._state(session, heading)
                 values = await self._thread(session, staff, place, heading, "conversation.opened")
                 values |= {"canned": await canned.replies(session), "nonce": secrets.token_hex(16)}
-                said = facts(heading, self._zone, self._now())
+                said, frozen = facts(heading, self._zone, self._now()), None
                 if heading.channel in WINDOWED:
                     reach = await queries.reach(session, heading)
                     said += reach_facts(reach, self._zone, self._now())
-                values |= {"facts": said, "newest": place.upto is None}
+                    since = await room_frozen_since(session, heading.channel, heading.account, heading.room)
+                    frozen = words.when(since, self._zone, self._now()) if since else None
+                values |= {"facts": said, "newest": place.upto is None, "frozen": frozen}
                 values |= await self._linked(session, staff, place.conversation)
         rows = self._rows(place, page, shares)
         version = f"{_version(rows)}.{state}" if state else _version(rows)

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from sqlalchemy import delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from core import audit, canned
+from core import audit, canned, renumber
 from core.db import Database, driver
 from core.errors import Erased, StoreUnavailable, UserError
 from core.files import FileGone, Files
@@ -119,6 +119,14 @@ class Desk:
         )  # fmt: skip
         if not await self._handoffs.say(conversation, staff.name, (part,), written.nonce):
             await self._files.delete([kept.id])
+
+    async def settle(self, staff: auth.Staff, conversation: UUID) -> None:
+        """Say who writes from a number that changed hands; raises LookupError."""
+        async with self._db.transaction() as session:
+            place = await session.get(Conversation, conversation)
+            if place is None:
+                raise LookupError
+            await renumber.lift(session, place.channel, place.account, place.room, staff.actor)
 
     async def watch(self, staff: auth.Staff, conversation: UUID) -> None:
         """The page of a member of staff is open: their lease goes on."""

@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, and_, exists, func, or_, select, text, tup
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
-from core import audit
+from core import audit, renumber
 from core.db import Database, driver
 from core.errors import UserError
 from core.limits import REMINDERS_MAX, REMINDERS_WITHIN, Limits, Whose
@@ -98,8 +98,12 @@ class PersonRow:
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """One way a person is known; `conversation` is where they write as it, if anywhere."""
+    """One way a person is known; `conversation` is where they write as it, if anywhere.
 
+    `frozen_since` is when its number changed hands, until that is settled (core/renumber.py).
+    """
+
+    id: UUID
     channel: str
     identity: str
     display_name: str | None
@@ -107,6 +111,7 @@ class Chat:
     since: datetime
     opted_out_at: datetime | None
     conversation: UUID | None
+    frozen_since: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +224,18 @@ class People:
         if mute_id is not None:
             await self._moderation.lift(staff, str(mute_id))
 
+    async def settle(self, staff: auth.Staff, person_id: UUID, chat: str) -> None:
+        """Say who writes from a number of this person that changed hands; raises LookupError for no chat of theirs."""
+        try:
+            identity_id = UUID(chat)
+        except ValueError:
+            raise LookupError from None
+        async with self._db.transaction() as session:
+            identity = await session.get(Identity, identity_id)
+            if identity is None or identity.person_id != person_id:
+                raise LookupError
+            await renumber.lift(session, identity.channel, identity.account, identity.provider_id, staff.actor)
+
     def _plans(self, current: str) -> list[str]:
         """The plans to choose from: those that are set up, and the one the person has."""
         return list(dict.fromkeys((DEFAULT_PLAN, *self._factors, current)))
@@ -281,6 +298,7 @@ async def _chats(session: AsyncSession, person_id: UUID) -> Sequence[Chat]:
     own = aliased(Conversation)
     rows = await session.execute(
         select(
+            Identity.id,
             Identity.channel,
             Identity.provider_id.label("identity"),
             Identity.display_name,
@@ -298,7 +316,9 @@ async def _chats(session: AsyncSession, person_id: UUID) -> Sequence[Chat]:
         .order_by(Identity.created_at, Identity.id)
         .limit(IDENTITIES_SHOWN)
     )
-    return [Chat(**row) for row in await called.opened(session, rows.mappings().all())]
+    found = await called.opened(session, rows.mappings().all())
+    frozen = await renumber.frozen_since(session, [row["id"] for row in found])
+    return [Chat(**row, frozen_since=frozen.get(row["id"])) for row in found]
 
 
 async def _places(session: AsyncSession, person_id: UUID) -> Sequence[Place]:

@@ -43,6 +43,7 @@ from core.messages import (
     Voice,
 )
 from core.outbox import ProviderStatus
+from core.renumber import How, Renumbered, Seen
 from core.settings import Settings
 from core.sniff import FILE_BYTES_MAX
 
@@ -79,6 +80,10 @@ CHANGES: dict[str, Kind] = {"reaction": "reaction", "edit": "edit", "revoke": "d
 """What is sent about a message, in the words of core.changes."""
 UNANSWERED_TYPES = ("system", "request_welcome", *CHANGES)
 """What is sent about a message or an account, and is nothing said to us."""
+RENUMBERED: dict[str, How] = {
+    "user_changed_number": "number", "customer_changed_number": "number", "user_changed_user_id": "user_id"
+}  # fmt: skip
+"""Kinds of Meta's news that somebody has another number or id, the older name of one included."""
 STATUSES = {"sent": "sent", "delivered": "delivered", "read": "read", "played": "read", "failed": "failed"}
 """Meta's delivery statuses that tell us something, in the words of core.outbox."""
 
@@ -168,6 +173,8 @@ class Batch:
     unreadable: int = 0
     templates: tuple[TemplateStatus, ...] = ()
     changes: tuple[Change, ...] = ()
+    seen: tuple[Seen, ...] = ()
+    renumbered: tuple[Renumbered, ...] = ()
 
 
 def parse(body: bytes, account: str, now: datetime, waba_id: str = "") -> Batch:
@@ -187,6 +194,8 @@ def parse(body: bytes, account: str, now: datetime, waba_id: str = "") -> Batch:
     statuses: list[ProviderStatus] = []
     templates: list[TemplateStatus] = []
     changes: list[Change] = []
+    seen: list[Seen] = []
+    renumbered: list[Renumbered] = []
     unreadable = 0
     if whole.get("object") != ACCOUNT_OBJECT:
         return Batch((), ())
@@ -207,8 +216,11 @@ def parse(body: bytes, account: str, now: datetime, waba_id: str = "") -> Batch:
                     match _message(item, value, account, now):
                         case InboundMessage() as message:
                             messages.append(message)
+                            seen += _seen(item, message)
                         case Change() as change:
                             changes.append(change)
+                        case Renumbered() as news:
+                            renumbered.append(news)
                 except (ValueError, TypeError):
                     unreadable += 1
             for item in _items(value, "statuses"):
@@ -218,16 +230,26 @@ def parse(body: bytes, account: str, now: datetime, waba_id: str = "") -> Batch:
                     unreadable += 1
                 else:
                     statuses += [status] if status else []
-    return Batch(tuple(messages), tuple(statuses), unreadable, tuple(templates), tuple(changes))
+    return Batch(
+        tuple(messages),
+        tuple(statuses),
+        unreadable,
+        tuple(templates),
+        tuple(changes),
+        tuple(seen),
+        tuple(renumbered),
+    )
 
 
-def _message(item: object, value: Json, account: str, now: datetime) -> InboundMessage | Change | None:
+def _message(item: object, value: Json, account: str, now: datetime) -> InboundMessage | Change | Renumbered | None:
     """One item of `messages`; None for what is not said to us in private. Raises ValueError for what has no shape."""
     if not isinstance(item, dict):
         raise ValueError("a message is an object")
     kind = item.get("type")
     if item.get("group_id") or _object(item, "unsupported").get("type") in UNANSWERED_TYPES:
         return None
+    if kind == "system":
+        return _renumbered(item, _object(item, "system"), account)
     if kind in UNANSWERED_TYPES and kind not in CHANGES:
         return None
     phone, user_id = _words(item.get("from")), _words(item.get("from_user_id"))
@@ -265,6 +287,39 @@ def _change(kind: str, content: Json, author: Address, event_id: str, sent_at: d
             raise ValueError("an edit leaves nothing that can be shown")
     emoji = _line(content.get("emoji"), EMOJI_CHARS_MAX)
     return Change(author, event_id, CHANGES[kind], target, sent_at, parts, (emoji,) if emoji else ())
+
+
+def _seen(item: Json, message: InboundMessage) -> list[Seen]:
+    """Meta's lasting id behind a number, where it shows both."""
+    user_id = _words(item.get("from_user_id"))
+    known = _USER_ID.fullmatch(user_id) is not None and _PHONE.fullmatch(message.sender.person) is not None
+    return [Seen(message.sender, user_id, message.event_id)] if known else []
+
+
+def _renumbered(item: Json, system: Json, account: str) -> Renumbered | None:
+    """Meta's word that somebody's number or id changed; None for its other news. Raises ValueError without an id."""
+    kind = _words(system.get("type"))
+    if kind not in RENUMBERED:
+        return None
+    event_id = _words(item.get("id"))
+    if not _ID.fullmatch(event_id):
+        raise ValueError("the message has no id")
+    numbers = [_words(one) for one in (item.get("from"), system.get("wa_id"), system.get("new_wa_id"))]
+    now_id = _words(system.get("user_id"))
+    before = [_words(one) for one in (item.get("from_user_id"), system.get("previous_user_id"))]
+    old = {one for one in before if _USER_ID.fullmatch(one) and one != now_id}
+    ids = {one for one in numbers if _PHONE.fullmatch(one)} | old | ({now_id} if _USER_ID.fullmatch(now_id) else set())
+    if not ids:
+        raise ValueError("it names nobody whose number changed")
+    return Renumbered(
+        ChannelName.WHATSAPP,
+        account,
+        tuple(sorted(ids)),
+        event_id,
+        RENUMBERED[kind],
+        tuple(sorted(old)),
+        now_id if _USER_ID.fullmatch(now_id) else None,
+    )
 
 
 def _name(value: Json, phone: str, user_id: str) -> str | None:

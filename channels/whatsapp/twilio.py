@@ -29,6 +29,7 @@ from core.egress import Egress, Fetched
 from core.errors import ProviderRefused
 from core.files import Files
 from core.messages import Address, ChannelName, InboundMessage, Location, Media, OutboundMessage, Part, Voice
+from core.renumber import Seen
 from core.settings import Settings
 from core.sniff import FILE_BYTES_MAX
 
@@ -58,6 +59,8 @@ Form = Sequence[tuple[str, str]]
 
 _SID = re.compile(r"[A-Za-z0-9]{2,64}")
 _ADDRESS = re.compile(r"whatsapp:\+?[A-Za-z0-9][A-Za-z0-9._-]{0,200}")
+_NUMBER = re.compile(r"whatsapp:\+[0-9]{5,20}")
+_USER_ID = re.compile(r"whatsapp:[A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]{1,128}")
 _COUNT = re.compile(r"[0-9]{1,3}")
 _DEGREES = re.compile(r"-?[0-9]{1,3}(\.[0-9]{1,20})?")
 _STATUS = re.compile(r"[a-z_]{1,32}")
@@ -176,6 +179,13 @@ def parse(params: Form, now: datetime) -> InboundMessage | None:
         display_name=form.get("ProfileName", "").strip()[:NAME_CHARS_MAX] or None,
         reply_to=reply_to,
     )
+
+
+def seen(params: Form, message: InboundMessage) -> tuple[Seen, ...]:
+    """WhatsApp's lasting id behind the number that a message came from, where Twilio shows both."""
+    user_id = dict(params).get("ExternalUserId", "")
+    known = _USER_ID.fullmatch(user_id) is not None and _NUMBER.fullmatch(message.sender.person) is not None
+    return (Seen(message.sender, user_id.removeprefix("whatsapp:"), message.event_id),) if known else ()
 
 
 def _unambiguous(params: Form) -> dict[str, str]:

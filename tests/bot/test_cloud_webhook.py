@@ -88,6 +88,33 @@ async def test_every_one_of_metas_examples_is_acknowledged(site: Site) -> None:
     assert await site.rows() == 12
 
 
+async def frozen(site: Site) -> set[str]:
+    rows = await site.db.pool.fetch("SELECT provider_id FROM renumbering WHERE ended_at IS NULL")
+    return {row["provider_id"] for row in rows}
+
+
+async def test_a_number_that_changed_is_kept_once_for_the_old_and_the_new(site: Site) -> None:
+    webhook = recorded("webhook_examples")["System Message"]
+    answers = await asyncio.gather(*(post(site, webhook) for _ in range(8)))
+    assert set(answers) == {(200, b"")}
+    assert await frozen(site) == {"16505551234", "12195555358"}
+    assert await site.rows() == 0
+    assert await post(site, recorded("in_user_id_changed")) == (200, b"")
+    assert len(await frozen(site)) == 4
+
+
+async def test_another_id_behind_a_number_freezes_it_before_its_words_are_stored(site: Site) -> None:
+    first, second, third = recorded(), recorded(), recorded()
+    for number, (webhook, user_id) in enumerate(((first, "KE.1"), (second, "KE.1"), (third, "KE.2"))):
+        value(webhook)["messages"][0] |= {"id": f"wamid.{number}", "from_user_id": user_id}
+    for webhook in (first, second):
+        assert await post(site, webhook) == (200, b"")
+    assert await frozen(site) == set()
+    assert await post(site, third) == (200, b"")
+    assert await frozen(site) == {"254712345678"}
+    assert await site.rows() == 3
+
+
 async def test_the_same_webhook_many_times_at_once_is_one_message(site: Site) -> None:
     answers = await asyncio.gather(*(post(site, recorded()) for _ in range(64)))
     assert set(answers) == {(200, b"")}

@@ -41,6 +41,7 @@ from core.messages import (
     Voice,
 )
 from core.outbox import ProviderStatus
+from core.renumber import Renumbered, Seen
 from core.settings import (
     SANDBOX_ACCESS_TOKEN,
     SANDBOX_ACCOUNT_SID,
@@ -175,7 +176,7 @@ def wamid(end: str) -> str:
     return f"wamid.HBgLMTY1MDM4Nzk0MzkVAgA{end}"
 
 
-WANTED: dict[str, InboundMessage | Change | None] = {
+WANTED: dict[str, InboundMessage | Change | Renumbered | None] = {
     "Text Message": said_by_sheena(TEXT_ID, 1749416383, Text(text="Does it come in another color?")),
     "Text Message with Context (Product Inquiry)": said_by_sheena(
         wamid("SGBQzQTA2NTUwRkNEMDdFQjJCRUU0NQA="),
@@ -214,7 +215,13 @@ WANTED: dict[str, InboundMessage | Change | None] = {
         reply_to=wamid("RGBI3MEM2RUJFNkI0RENGQTVDRjUA"),
     ),
     "Order Message": said_by_sheena(wamid("SGBQzQTEyQjFGNzI1QTQxMjI5QTMyOQA="), 1750096325, ORDER),
-    "System Message": None,
+    "System Message": Renumbered(
+        ChannelName.WHATSAPP,
+        ACCOUNT,
+        ("12195555358", "16505551234"),
+        "wamid.HBgLMTk4MzU1NTE5NzQVAgASGAoxMTgyMDg2MjY3AA==",
+        "number",
+    ),
     "Group Create Message": None,
     "Group Settings Update": None,
     "Group Remove Participants": None,
@@ -241,7 +248,15 @@ WANTED: dict[str, InboundMessage | Change | None] = {
         Card(title="flow", facts=(Fact(label="day", value="2026-12-01"), Fact(label="guests", value="4"))),
         reply_to=wamid("RGBJGT1JNAA=="),
     ),
-    "in_user_id_changed": None,
+    "in_user_id_changed": Renumbered(
+        ChannelName.WHATSAPP,
+        ACCOUNT,
+        ("US.13491208655302741918", "US.99887766554433221100"),
+        "wamid.HBgLMTk4MzU1NTE5NzQVAgASGAoxMTgyMDg2MjY4AA==",
+        "user_id",
+        ("US.13491208655302741918",),
+        "US.99887766554433221100",
+    ),
     "in_text": InboundMessage(
         Address(ChannelName.WHATSAPP, ACCOUNT, TO, TO),
         "wamid.HBgMMjU0NzEyMzQ1Njc4FQIAEhgg",
@@ -272,6 +287,14 @@ def test_each_recording_becomes_what_it_means(name: str) -> None:
     wanted = WANTED[name]
     assert batch.messages == ((wanted,) if isinstance(wanted, InboundMessage) else ())
     assert batch.changes == ((wanted,) if isinstance(wanted, Change) else ())
+    assert batch.renumbered == ((wanted,) if isinstance(wanted, Renumbered) else ())
+
+
+def test_the_lasting_id_behind_a_number_is_seen() -> None:
+    [message] = read(recorded("in_text")).messages
+    assert read(recorded("in_text")).seen == (Seen(message.sender, USER_ID, message.event_id),)
+    assert read(recorded("in_without_number")).seen == ()
+    assert read(EXAMPLES["Text Message"]).seen == ()
 
 
 def test_a_person_is_known_by_number_and_without_one_by_metas_id() -> None:
@@ -310,7 +333,9 @@ def test_files_and_places_are_kept(kind: str, content: dict[str, Any], part: Par
 @pytest.mark.parametrize(
     "message",
     [
-        {"type": "system", "system": {"body": "User changed", "type": "user_changed_number"}},
+        {"type": "system", "system": {"body": "Something else", "type": "customer_identity_changed"}},
+        {"type": "system", "system": {"type": ["user_changed_number"]}},
+        {"type": "system"},
         {"type": "request_welcome"},
         {"type": "unsupported", "unsupported": {"type": "edit"}, "errors": [{"code": 131051}]},
         {"group_id": "Y2FwaV9ncm91cDo"},

@@ -24,7 +24,17 @@ from twilio.request_validator import RequestValidator
 
 from channels.base import NotSent, OutcomeUnknown, OutsideWindow, Undeliverable, Unknowable
 from channels.degrade import CUT, TWILIO
-from channels.whatsapp.twilio import FIND_MAX, FIND_PAGE, TwilioChannel, parse, parse_status, read_form, refusal, verify
+from channels.whatsapp.twilio import (
+    FIND_MAX,
+    FIND_PAGE,
+    TwilioChannel,
+    parse,
+    parse_status,
+    read_form,
+    refusal,
+    seen,
+    verify,
+)
 from core.messages import (
     TEXT_CHARS_MAX,
     Address,
@@ -185,6 +195,22 @@ def test_a_person_who_hides_their_number_is_known_by_the_providers_id() -> None:
     message = parse(recorded("in_without_number"), NOW)
     assert message
     assert message.sender.person == message.sender.room == "whatsapp:KE.13491208655302741918"
+
+
+@pytest.mark.parametrize(
+    ("changes", "user_id"),
+    [
+        ({"ExternalUserId": "whatsapp:KE.13491208655302741918"}, "KE.13491208655302741918"),
+        ({"ExternalUserId": None}, None),
+        ({"ExternalUserId": "KE.1"}, None),
+        ({"ExternalUserId": "whatsapp:KE.1", "From": "whatsapp:KE.1"}, None),
+    ],
+)
+def test_the_lasting_id_behind_a_number_is_seen(changes: dict[str, str | None], user_id: str | None) -> None:
+    form = recorded("in_text", **changes)
+    message = parse(form, NOW)
+    assert message
+    assert [one.user_id for one in seen(form, message)] == ([user_id] if user_id else [])
 
 
 def test_several_files_and_their_caption_are_kept() -> None:

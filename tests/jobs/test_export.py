@@ -26,6 +26,7 @@ from core.files import PIECE_BYTES, FileGone, Files
 from core.messages import Address, ChannelName, Contact, InboundMessage, Location, Media, Part, Text, Voice
 from core.models import Base
 from core.outbox import NewMessage, post
+from core.renumber import Renumbered, lift, renumbered
 from core.rooms import Place
 from core.sealed import as_note, as_workflow
 from core.settings import Settings
@@ -200,6 +201,9 @@ async def plant(here: Scene, word: str, phone: Address, chat: Address, browser: 
     await hear(chat, await here.mathia.code(phone))
     person, room = await here.mathia.person(phone), await here.conversation(phone)
     assert await here.mathia.person(chat) == person
+    await renumbered(db, Renumbered(phone.channel, phone.account, (phone.person,), uuid4().hex, "number"))
+    async with db.transaction() as session:
+        assert await lift(session, phone.channel, phone.account, phone.person, "staff:owner")
 
     run = await here.flow(phone, leave("workflow"))
     async with db.hot() as connection:
@@ -264,6 +268,8 @@ async def test_nothing_that_a_person_left_is_missing_and_nothing_of_another_is_t
     whole = "\n".join([*every, *every.values()])
     assert [word for word in left if word not in whole] == []
     assert "stranger" not in whole
+    changed = [chat["changed_hands"] for chat in orjson.loads(packed["person.json"])["chats"]]
+    assert [one["how"] for chat in changed for one in chat] == ["number"]
     [flag] = orjson.loads(packed["moderation.json"])["flags"]
     assert flag["conversation"] is not None
     said = orjson.loads(packed[f"conversations/{flag['conversation']}.json"])

@@ -10,6 +10,7 @@ import pytest
 from core.handoff import Asked
 from core.handoff_store import Handoffs
 from core.messages import ChannelName
+from core.renumber import Renumbered, renumbered
 from core.settings import Settings
 from core.wake import Wakes
 from tests.web_admin.rows import Caller, delivered, say
@@ -214,3 +215,26 @@ async def test_canned_replies_are_added_changed_deleted_and_offered(site: Site, 
     assert (await owner.post("/admin/replies", {"id": str(number), "act": "delete", **csrf})).status == 303
     assert "None yet." in (await owner.get("/admin/replies")).text
     assert (await owner.get("/admin/replies?edit=7")).status == 400
+
+
+async def test_a_number_that_changed_hands_is_shown_and_settled_by_staff(site: Site, owner: Browser) -> None:
+    conversation, _ = await say(site.db, Caller("Amina", id="254712345678"), "hello")
+    path = f"/admin/conversations/{conversation}"
+    assert "changed hands" not in (await owner.get(path)).text
+    news = Renumbered(ChannelName.WHATSAPP, "ours", ("254712345678",), "wamid.1", "number")
+    await renumbered(site.db, news)
+    assert "This number changed hands, " in (await owner.get(path)).text
+    refused = await owner.post(f"{path}/renumbering", {"csrf": "x"})
+    assert refused.status == 403
+    answer = await owner.post(f"{path}/renumbering", {"csrf": await owner.csrf()})
+    assert (answer.status, answer.headers["Location"]) == (303, path)
+    assert "changed hands" not in (await owner.get(path)).text
+    assert (await owner.post(f"{path}/renumbering", {"csrf": await owner.csrf()})).status == 303
+    assert await rows(site, "SELECT ended_by FROM renumbering") == [("staff:owner",)]
+    said = "SELECT actor, verb FROM audit WHERE verb LIKE '%renumber%' ORDER BY id"
+    assert await rows(site, said) == [
+        ("provider:whatsapp", "identity.renumbered"),
+        ("staff:owner", "renumbering.settled"),
+    ]
+    gone = await owner.post(f"/admin/conversations/{uuid4()}/renumbering", {"csrf": await owner.csrf()})
+    assert gone.status == 404

@@ -11,6 +11,7 @@ from core import people
 from core.limits import MESSAGES, day_key
 from core.messages import ChannelName
 from core.names import names_of
+from core.renumber import Renumbered, renumbered
 from tests.jobs.people import Known, remind
 from tests.said import mailbox
 from tests.web_admin.rows import Caller, say
@@ -190,3 +191,26 @@ async def test_a_joined_person_leads_to_who_they_are(site: Site, owner: Browser)
     assert (await owner.get("/admin/people")).text.count('class="open"') == 1
     csrf = await owner.csrf()
     assert (await owner.post(f"/admin/people/{gone}/plan", {"csrf": csrf, "plan": "pro"})).status == 404
+
+
+async def test_a_number_that_changed_hands_is_shown_on_its_persons_page_and_settled(site: Site, owner: Browser) -> None:
+    await say(site.db, AMINA, "hello")
+    await say(site.db, Caller("Juma", id="whatsapp:+254799999999"), "hello")
+    other = await person_of(site, Caller("Juma", id="whatsapp:+254799999999"))
+    path = f"/admin/people/{await person_of(site, AMINA)}"
+    assert "changed hands" not in (await owner.get(path)).text
+    ours = AMINA.address
+    await renumbered(site.db, Renumbered(ours.channel, ours.account, (ours.person,), "wamid.1", "number"))
+    page = (await owner.get(path)).text
+    assert " changed hands, " in page
+    chat = page.partition('name="chat" value="')[2].partition('"')[0]
+    post = {"chat": chat, "csrf": await owner.csrf()}
+    assert (await owner.post(f"{path}/renumbering", {"chat": chat, "csrf": "x"})).status == 403
+    # It is nobody else's chat, and no chat at all.
+    assert (await owner.post(f"/admin/people/{other}/renumbering", post)).status == 404
+    assert (await owner.post(f"{path}/renumbering", {**post, "chat": "x"})).status == 404
+    assert "changed hands" in (await owner.get(path)).text
+    answer = await owner.post(f"{path}/renumbering", post)
+    assert (answer.status, answer.headers["Location"]) == (303, path)
+    assert "changed hands" not in (await owner.get(path)).text
+    assert await audited(site, "renumbering.settled") == [("staff:owner", f"identity:{chat}")]
