@@ -40,7 +40,7 @@ SORRY: Final[Mapping[Problem, Mapping[str, str]]] = {
     },
     "many": {
         "en": "You have sent more voice notes today than I can listen to in a day. Write to me until tomorrow.",
-        "sw": "Leo umetuma ujumbe wa sauti mwingi kuliko ninaoweza kusikiliza kwa siku. Tafadhali niandikie hadi kesho.",
+        "sw": "Leo umetuma ujumbe wa sauti mwingi kuliko ninaoweza kusikiliza kwa siku. Niandikie hadi kesho.",
     },
     "empty": {
         "en": "Your voice note is empty. Please record it again, or write it to me.",
