@@ -154,7 +154,7 @@ def parse(text: str, *, now: datetime, zone: str, state: DialogState, actions: C
         return Intent("none", {}, 0.0)
     guess = track.request(heard.said, heard.now, zone, state, actions)
     ruled = _RULE_OF.get(guess.action)
-    if ruled is not None and (guess.action not in actions or not ruled.allows(heard)):
+    if ruled is not None and not _may(ruled, heard, actions):
         return Intent("none", {}, 0.0)
     if ruled is not None and guess.action not in track.LEARNT:
         return replace(guess, slots=ruled.slots(heard, (0, 0)))
@@ -191,6 +191,12 @@ def corrects(text: str) -> bool:
 def asks_for_bot(text: str) -> bool:
     """Whether somebody who talks to a human asks for the bot again; the whole message must say so."""
     return len(text) <= BACK_CHARS_MAX and bool(_BACK.fullmatch(said(text).plain.strip(" .,!?\n")))
+
+
+def _may(rule: Rule, heard: Heard, actions: Collection[str]) -> bool:
+    """Whether a guess at this rule's action counts: its words for something else refuse it, too."""
+    refused = rule.unless is not None and rule.unless.search(heard.plain)
+    return rule.action in actions and not refused and rule.allows(heard)
 
 
 def _ask(rule: Rule, heard: Heard) -> Intent | None:
