@@ -2,6 +2,7 @@
 
 from pydantic import JsonValue
 
+from core import voice
 from core.actions import ActionContext, ActionResult, Connector, Effect, Params, action
 from core.errors import UserError
 from core.language import Saying, spoken
@@ -30,6 +31,7 @@ async def check_quotas(ctx: ActionContext, params: CheckQuotas) -> ActionResult:
     uses = await ctx.limits.uses(whose, ctx.now) if ctx.limits is not None else None
     if uses is None:
         raise UserError(UNKNOWN)
+    uses += await voice.uses(ctx.db, ctx.settings.plans, whose, ctx.now)
     data: dict[str, JsonValue] = {
         use.limit.name: {"left": _left(use), "of": use.allowed, "resets_at": use.resets_at.isoformat()} for use in uses
     }

@@ -82,6 +82,11 @@ VOICE = Limit(
     {"en": "You have sent {count} voice notes today, all that I listen to in a day. Write to me instead until {when}.",
      "sw": "Umetuma ujumbe wa sauti {count} leo, kiwango cha siku. Tafadhali niandikie hadi {when}."},
 )  # fmt: skip
+VOICE_S = Limit(
+    "voice_s", 1_800, "day", "person", {"en": "Seconds of voice notes", "sw": "Sekunde za ujumbe wa sauti"},
+    {"en": "You have spoken for {count} seconds today, all I listen to in a day. Write to me instead until {when}.",
+     "sw": "Umezungumza kwa sekunde {count} leo, kiwango cha siku. Tafadhali niandikie hadi {when}."},
+)  # fmt: skip
 SIGN_IN = Limit(
     "sign_in", 10, "minute", "address", {"en": "Sign-in tries", "sw": "Majaribio ya kuingia"},
     {"en": "There were more than {count} tries from this address within a minute. Try again {when}.",
@@ -110,7 +115,9 @@ REMINDERS_MAX = 10
 They are owed, so they are counted with the rows that send them, in PostgreSQL (jobs/sweeps.py).
 """
 REMINDERS_WITHIN = timedelta(hours=12)
-OF_A_PERSON = (MESSAGES, CALLS, PAID, SEARCHES, UPLOADS, VOICE)
+OF_A_PERSON = (MESSAGES, CALLS, PAID, SEARCHES, UPLOADS)
+OF_VOICE = (VOICE, VOICE_S)
+"""Writing a note down costs money: notes are counted with the rows that have it done, in PostgreSQL (core/voice.py)."""
 CLASSES = {"calls": CALLS, "paid": PAID, "searches": SEARCHES}
 """The limits an action may declare that its calls are counted under."""
 
@@ -220,7 +227,7 @@ class Limits:
 
     def allowed(self, limit: Limit, plan: str) -> int:
         """How much of a limit a plan has."""
-        return limit.count * self._factors.get(plan, 1) if limit.by_plan else limit.count
+        return allowed_of(limit, plan, self._factors)
 
     async def take(self, limits: Sequence[Limit], whose: Whose, now: datetime, *, call: str | None = None) -> Verdict:
         """Take one of each of these limits, or of none when any is used up: the verdict names the first such.
@@ -302,6 +309,11 @@ class Limits:
                 return number
         self.count_here([(key, 1) for key in keys])
         return 0
+
+
+def allowed_of(limit: Limit, plan: str, factors: Mapping[str, int]) -> int:
+    """How much of a limit a plan has, where plans are multiplied by `factors`."""
+    return limit.count * factors.get(plan, 1) if limit.by_plan else limit.count
 
 
 def day_key(limit: Limit, id_: object, now: datetime, zone: ZoneInfo) -> str:

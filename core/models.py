@@ -6,7 +6,7 @@ against.
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -517,11 +517,16 @@ class Transcription(Base):
     problem: Mapped[str | None] = mapped_column(doc="why there are no words: core/voice.py")
     turn_id: Mapped[int | None]
     turn_attempt: Mapped[int | None] = mapped_column(Integer)
+    identity_id: Mapped[UUID | None] = mapped_column(ForeignKey("identity.id"), doc="on whose account it is counted")
+    day: Mapped[date | None] = mapped_column(doc="their date when it was counted")
+    seconds: Mapped[int | None] = mapped_column(Integer, doc="how long it plays, rounded up")
     created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     done_at: Mapped[datetime | None]
     __table_args__ = (
         UniqueConstraint("conversation_id", "seq", "part"),
         CheckConstraint("state IN ('waiting', 'done', 'failed')", name="state"),
+        CheckConstraint("(day IS NULL) = (seconds IS NULL)", name="counted_whole"),
+        Index("ix_transcription_counted", "identity_id", "day", postgresql_where=text("day IS NOT NULL")),
         CheckConstraint("(state = 'failed') = (problem IS NOT NULL)", name="failure_has_a_reason"),
         Index("ix_transcription_waiting", "lease_until", postgresql_where=text("state = 'waiting'")),
     )

@@ -1,5 +1,8 @@
 """Speech to text: an OpenAI-compatible service that writes a voice note down."""
 
+import math
+from dataclasses import dataclass
+
 from core import audio
 from core.audio import AUDIO_BYTES_MAX, AUDIO_S_MAX, UnreadableAudio
 from core.errors import ProviderUnavailable
@@ -24,8 +27,16 @@ class NoWords(Exception):
         self.problem = problem
 
 
-def playable(data: bytes) -> str:
-    """The name to send a note under, by its container; raises NoWords for what no service should be sent."""
+@dataclass(frozen=True, slots=True)
+class Playable:
+    """A note that a service may be sent: under which name, by its container, and how long it plays, rounded up."""
+
+    name: str
+    seconds: int
+
+
+def playable(data: bytes) -> Playable:
+    """Look at a note; raises NoWords for what no service should be sent."""
     if not data:
         raise NoWords("empty")
     if len(data) > AUDIO_BYTES_MAX:
@@ -38,7 +49,7 @@ def playable(data: bytes) -> str:
         raise NoWords("long")
     if found.duration_s <= 0:
         raise NoWords("empty")
-    return f"voice.{found.extension}"
+    return Playable(f"voice.{found.extension}", math.ceil(found.duration_s))
 
 
 async def transcribe(providers: Providers, settings: Settings, data: bytes, name: str, language: str) -> str:

@@ -7,14 +7,16 @@ its notes lets it go. The words are kept in the message alone; whoever shows the
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Final, Literal
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import structlog
 
 from core.audio import AUDIO_BYTES_MAX, AUDIO_S_MAX
 from core.db import POOL_WAIT_S, Database
+from core.limits import OF_VOICE, VOICE, VOICE_S, Use, Whose, allowed_of, span_of
 from core.messages import TEXT_CHARS_MAX, InboundMessage, Part, Voice
 from core.sealed import COLUMNS, by_identity, opened_parts, seal
 from core.wake import Wakes
@@ -104,17 +106,32 @@ WHERE state = 'waiting' AND lease_until <= clock_timestamp() ORDER BY lease_unti
 CLAIM = """
 UPDATE transcription SET attempt = attempt + 1, lease_until = clock_timestamp() + $2::interval
 WHERE id = $1 AND state = 'waiting' AND lease_until <= clock_timestamp()
-RETURNING attempt, conversation_id, seq, part, clock_timestamp() - created_at AS age
+RETURNING attempt, conversation_id, seq, part, clock_timestamp() - created_at AS age, day IS NOT NULL AS counted
 """
 
 FIND = f"""
-SELECT {COLUMNS}, m.id, m.account, m.channel, p.language, p.id AS person_id, p.timezone, p.plan
+SELECT {COLUMNS}, m.id, m.account, m.channel, p.language, p.timezone, p.plan
 FROM message m JOIN identity i ON i.id = m.identity_id JOIN person p ON p.id = i.person_id
 WHERE m.conversation_id = $1 AND m.seq = $2
 """  # noqa: S608  the columns are ours
 
 AGAIN = """
 UPDATE transcription SET lease_until = clock_timestamp() + $3::interval, attempt = attempt - $4::int
+WHERE id = $1 AND attempt = $2 AND state = 'waiting'
+"""
+
+HOLD = "SELECT p.id FROM identity i JOIN person p ON p.id = i.person_id WHERE i.id = $1 FOR NO KEY UPDATE OF p"
+"""Notes of one person are counted one after the other, whichever channel and worker they come by."""
+
+USED = """
+SELECT count(*)::bigint AS notes, coalesce(sum(t.seconds), 0)::bigint AS seconds
+FROM transcription t JOIN identity i ON i.id = t.identity_id
+WHERE i.person_id = $1 AND t.day = $2 AND t.problem IS DISTINCT FROM 'away'
+"""
+"""What a service never wrote down is not held against a person."""
+
+TAKE = """
+UPDATE transcription SET identity_id = $3, day = $4, seconds = $5
 WHERE id = $1 AND attempt = $2 AND state = 'waiting'
 """
 
@@ -143,7 +160,7 @@ WHERE id = $1 AND attempt = $2 AND state = 'open'
 class Spoke:
     """Who sent a note: on whose account it is written down."""
 
-    id: UUID
+    identity_id: UUID
     timezone: str | None
     plan: str
 
@@ -162,6 +179,8 @@ class Claimed:
     person: Spoke | None
     age: timedelta
     """How long it has been waiting."""
+    counted: bool
+    """Whether a try before this one counted it."""
 
 
 def wordless(message: InboundMessage) -> bool:
@@ -233,9 +252,46 @@ async def claim(db: Database, note_id: int, lease: timedelta) -> Claimed | None:
         row["part"],
         part if isinstance(part, Voice) else None,
         found["language"] if found else "en",
-        Spoke(found["person_id"], found["timezone"], found["plan"]) if found else None,
+        Spoke(found["identity_id"], found["timezone"], found["plan"]) if found else None,
         row["age"],
+        row["counted"],
     )
+
+
+async def take(
+    db: Database, factors: Mapping[str, int], claimed: Claimed, seconds: int, now: datetime, zone: ZoneInfo
+) -> bool:
+    """Count a note of so many seconds for whoever spoke it, once; False when their day has no room for it.
+
+    `factors` multiply what a plan has. A day is the date on the person's clock, or on that of `zone` where they have
+    stated none.
+    """
+    who = claimed.person
+    if claimed.counted or who is None:
+        return True
+    day = _day(now, ZoneInfo(who.timezone) if who.timezone else zone)
+    async with db.hot() as connection:
+        person_id = await connection.fetchval(HOLD, who.identity_id)
+        used = await connection.fetchrow(USED, person_id, day)
+        notes, spoken_s = used["notes"] + 1, used["seconds"] + seconds
+        if notes > allowed_of(VOICE, who.plan, factors) or spoken_s > allowed_of(VOICE_S, who.plan, factors):
+            return False
+        await connection.execute(TAKE, claimed.id, claimed.attempt, who.identity_id, day, seconds)
+    return True
+
+
+async def uses(db: Database, factors: Mapping[str, int], whose: Whose, now: datetime) -> list[Use]:
+    """How much a person has used of what is listened to in a day."""
+    row = await db.pool.fetchrow(USED, UUID(whose.id), _day(now, whose.zone))
+    ends_at = span_of("day", now, whose.zone).ends_at
+    return [
+        Use(limit, used, allowed_of(limit, whose.plan, factors), ends_at)
+        for limit, used in zip(OF_VOICE, (row["notes"], row["seconds"]), strict=True)
+    ]
+
+
+def _day(now: datetime, zone: ZoneInfo) -> date:
+    return now.astimezone(zone).date()
 
 
 async def again(db: Database, claimed: Claimed, wait: timedelta, *, counted: bool = True) -> None:

@@ -1,7 +1,8 @@
 """Voice notes become text: each waiting note is handed to an actor, claimed, written down, and settled once."""
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -11,7 +12,6 @@ from core import voice
 from core.db import Database
 from core.errors import ProviderError, ProviderRefused, RateLimited, StoreUnavailable
 from core.files import FileGone
-from core.limits import VOICE, Limits, Whose
 from core.media import Fetch, NotFetched
 from core.providers import Providers
 from core.settings import Settings
@@ -43,17 +43,7 @@ class Hands:
     providers: Providers
     settings: Settings
     fetch: Fetch
-    limits: Limits | None = None
-    """Counts the notes of a person; without, they are not counted."""
-
-
-async def _allowed(hands: Hands, claimed: voice.Claimed) -> bool:
-    """Whether this note is among those that are written down for its sender today; counted once."""
-    who = claimed.person
-    if hands.limits is None or who is None:
-        return True
-    whose = Whose(str(who.id), ZoneInfo(who.timezone or hands.settings.default_timezone), who.plan)
-    return (await hands.limits.take([VOICE], whose, datetime.now(UTC), call=f"voice:{claimed.id}")).passed
+    now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
 
 
 async def write_down(hands: Hands, note_id: int) -> None:
@@ -67,10 +57,11 @@ async def write_down(hands: Hands, note_id: int) -> None:
         if claimed.attempt > TRIES_MAX:
             raise NoWords("away")
         data = await hands.fetch(claimed.conversation_id, claimed.voice.ref)
-        name = await asyncio.to_thread(playable, data)
-        if not await _allowed(hands, claimed):
+        note = await asyncio.to_thread(playable, data)
+        zone = ZoneInfo(hands.settings.default_timezone)
+        if not await voice.take(hands.db, hands.settings.plans, claimed, note.seconds, hands.now(), zone):
             raise NoWords("many")
-        text = await transcribe(hands.providers, hands.settings, data, name, claimed.language)
+        text = await transcribe(hands.providers, hands.settings, data, note.name, claimed.language)
     except NoWords as told:
         await voice.settle(hands.db, hands.wakes, claimed, None, told.problem)
     except FileGone:

@@ -12,7 +12,6 @@ from channels.whatsapp import template_registries
 from core.db import Database
 from core.egress import Egress
 from core.files import Files
-from core.limits import Limits
 from core.log import configure
 from core.media import from_files
 from core.messages import ChannelName
@@ -45,9 +44,7 @@ async def run_worker(settings: Settings, db: Database, wakes: Wakes, channels: C
     providers = Providers(settings)
     files, egress, sources = Files(db, Storage(settings)), Egress(settings), Sources(settings, db, wakes)
     reroute = actor("reroute_refused", partial(follow_up, db, wakes, can_mail=ChannelName.EMAIL in channels))
-    valkey = Redis.from_url(settings.redis_url) if settings.redis_url else None
-    limits = Limits(valkey, settings.plans) if valkey is not None else None
-    listen = partial(write_down, Hands(db, wakes, providers, settings, from_files(files), limits))
+    listen = partial(write_down, Hands(db, wakes, providers, settings, from_files(files)))
     transcribe = actor("write_voice_down", listen, VOICE_S_MAX)
     fetch = actor(
         "fetch_sent_file",
@@ -59,6 +56,7 @@ async def run_worker(settings: Settings, db: Database, wakes: Wakes, channels: C
         partial(export.export, export.Hands(db, wakes, files, settings.public_url.rstrip("/"))),
         export.EXPORT_S_MAX,
     )
+    valkey = Redis.from_url(settings.redis_url) if settings.redis_url else None
     forget = actor("erase_person", partial(erase, erasure.Hands(db, wakes, valkey)), ERASE_S_MAX)
     try:
         if queue is not None:

@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, and_, exists, func, or_, select, text, tup
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
-from core import audit, renumber
+from core import audit, renumber, voice
 from core.db import Database, driver
 from core.errors import UserError
 from core.limits import REMINDERS_MAX, REMINDERS_WITHIN, Limits, Whose
@@ -182,7 +182,9 @@ class People:
             await audit.record(session, staff.actor, "person.opened", f"person:{person_id}")
         now = self._now()
         zone = ZoneInfo(person.timezone) if person.timezone else self._zone
-        uses = await self._limits.uses(Whose(str(person_id), zone, person.plan), now)
+        whose = Whose(str(person_id), zone, person.plan)
+        uses = await self._limits.uses(whose, now)
+        heard = await voice.uses(self._db, self._factors, whose, now)
         values |= {
             "title": words.known_as(
                 name or next((chat.display_name for chat in chats if chat.display_name), None),
@@ -192,6 +194,7 @@ class People:
             "plans": self._plans(person.plan),
             "factor": self._factors.get(person.plan, 1),
             "uses": uses,
+            "heard": heard,
             "reminders": self._reminders(person, now),
             "muted": person.muted_until is not None and person.muted_until > now,
             "now": now,

@@ -38,6 +38,7 @@ async def test_what_is_left_is_told_with_its_reset(db: Database, valkey_url: str
     }[language]
     assert line in answer.text.splitlines()
     assert answer.data["paid"] == {"left": 47, "of": 50, "resets_at": "2026-11-24T21:00:00+00:00"}
+    assert answer.data["voice_s"] == {"left": 1_800, "of": 1_800, "resets_at": "2026-11-24T21:00:00+00:00"}
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,12 @@ from zoneinfo import ZoneInfo
 import orjson
 import pytest
 from pydantic import SecretStr
-from redis.asyncio import Redis
 
 from bot.sandbox.voices import voice_note
 from core import conversations, voice
 from core.db import Database
 from core.inbox import Inbox
-from core.limits import VOICE, Limits, Whose
+from core.limits import VOICE, VOICE_S, Whose
 from core.media import NotFetched
 from core.messages import Address, InboundMessage, Part, Text, Voice
 from core.providers import Providers
@@ -95,16 +94,11 @@ async def listening(db: Database, valkey_url: str, sandbox: Sandbox, key: str = 
         )
         providers = Providers(settings)
         whole = replace(whole, inbox=Inbox(db, whole.wakes, transcribes=True))
-        valkey = Redis.from_url(valkey_url)
-        limits = Limits(valkey, settings.plans)
-        scene = Scene(
-            whole, Hands(db, whole.wakes, providers, settings, lambda room, ref: scene.fetch(room, ref), limits)
-        )
+        scene = Scene(whole, Hands(db, whole.wakes, providers, settings, lambda room, ref: scene.fetch(room, ref)))
         try:
             yield scene
         finally:
             await providers.close()
-            await valkey.aclose()
 
 
 async def test_voice_note_is_answered_as_if_it_had_been_typed(db: Database, valkey_url: str, sandbox: Sandbox) -> None:
@@ -385,21 +379,80 @@ async def test_muted_person_is_not_waited_for(db: Database, valkey_url: str, san
         assert await db.pool.fetchval("SELECT state FROM turn") == "done"
 
 
-async def test_notes_beyond_the_quota_of_a_day_are_not_written_down_and_the_person_is_told(
+async def test_day_has_room_for_so_many_seconds_and_the_next_day_for_as_many_again(
     db: Database, valkey_url: str, sandbox: Sandbox
 ) -> None:
     async with listening(db, valkey_url, sandbox) as scene:
-        assert scene.hands.limits is not None
-        await scene.speak("weather in Nairobi")
-        person = Whose(str(await db.pool.fetchval("SELECT id FROM person")), ZoneInfo("Africa/Nairobi"))
-        for _ in range(VOICE.count - 1):
-            assert (await scene.hands.limits.take([VOICE], person, datetime.now(UTC))).passed
-        # The last of the day; tried again by a second worker, it counts once.
-        await asyncio.gather(*(scene.write_down() for _ in range(3)))
-        await scene.speak("weather in Kisumu")
+        for _ in range(VOICE_S.count // 600):
+            await scene.speak(voice_note("asante", seconds=600))
+        await scene.speak("habari")
         await scene.write_down()
-        assert [words is not None for words in await scene.transcripts()] == [True, False]
-        assert [row["problem"] for row in await scene.notes()] == [None, "many"]
-        uses = await scene.hands.limits.uses(person, datetime.now(UTC))
-        assert uses is not None
-        assert [use.used for use in uses if use.limit is VOICE] == [VOICE.count]
+        assert await scene.transcripts() == ["asante"] * 3 + [None]
+        assert [row["problem"] for row in await scene.notes()] == [None] * 3 + ["many"]
+        await scene.mathia.answer()
+        [told] = await scene.mathia.told(ASHA)
+        assert voice.SORRY["many"]["sw"] in told  # They speak Swahili.
+        scene.hands = replace(scene.hands, now=lambda: datetime.now(UTC) + timedelta(days=1))
+        await scene.speak("kesho")
+        await scene.write_down()
+        assert (await scene.transcripts())[-1] == "kesho"
+
+
+async def test_plan_multiplies_what_is_listened_to_and_another_person_has_their_own(
+    db: Database, valkey_url: str, sandbox: Sandbox
+) -> None:
+    async with listening(db, valkey_url, sandbox) as scene:
+        scene.hands = replace(scene.hands, settings=scene.hands.settings.model_copy(update={"plan_factors": "pro=2"}))
+        for who in (ASHA, at(TELEGRAM, "7000009")):
+            for _ in range(4):
+                await scene.speak(voice_note("asante", seconds=600), who)
+        await db.pool.execute(
+            "UPDATE person SET plan = 'pro' WHERE id = (SELECT person_id FROM identity WHERE provider_id = $1)",
+            ASHA.person,
+        )
+        await scene.write_down()
+        assert [row["problem"] for row in await scene.notes()] == [None] * 7 + ["many"]
+
+
+async def test_of_notes_written_down_at_once_no_more_are_let_through_than_there_is_room_for(
+    db: Database, valkey_url: str, sandbox: Sandbox
+) -> None:
+    async with listening(db, valkey_url, sandbox) as scene:
+        for _ in range(6):
+            await scene.speak(voice_note("asante", seconds=600))
+        await asyncio.gather(*(write_down(scene.hands, row["id"]) for row in await scene.notes()))
+        assert sorted(row["state"] for row in await scene.notes()) == ["done"] * 3 + ["failed"] * 3
+
+
+async def test_tries_of_one_note_are_counted_once_and_what_a_service_never_wrote_down_not_at_all(
+    db: Database, valkey_url: str, sandbox: Sandbox
+) -> None:
+    async with listening(db, valkey_url, sandbox) as scene:
+        await scene.speak(voice_note("asante", seconds=500))
+        person = await db.pool.fetchval("SELECT person_id FROM identity WHERE provider_id = $1", ASHA.person)
+        whose = Whose(str(person), ZoneInfo("Africa/Nairobi"))
+
+        async def used() -> list[int]:
+            return [use.used for use in await voice.uses(db, {}, whose, datetime.now(UTC))]
+
+        assert sandbox.post("/transcription/_faults", orjson.dumps({"plan": ["500_not_executed"] * 1}).decode()) == 200
+        await scene.write_down()
+        assert await used() == [1, 500]
+        await scene.later(timedelta(seconds=31))
+        await scene.write_down()
+        assert await scene.transcripts() == ["asante"]
+        assert await used() == [1, 500]
+    async with listening(db, valkey_url, Sandbox("http://127.0.0.1:9", 9)) as scene:
+        await scene.speak(voice_note("habari", seconds=500))
+        for _ in range(TRIES_MAX):
+            await scene.write_down()
+            await scene.later(timedelta(seconds=10))
+        assert await used() == [1, 500]
+
+
+async def test_day_has_room_for_so_many_notes_however_short(db: Database, valkey_url: str, sandbox: Sandbox) -> None:
+    async with listening(db, valkey_url, sandbox) as scene:
+        for _ in range(VOICE.count + 1):
+            await scene.speak("habari")
+        await scene.write_down()
+        assert [row["problem"] for row in await scene.notes()] == [None] * VOICE.count + ["many"]

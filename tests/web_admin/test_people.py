@@ -100,7 +100,8 @@ async def test_a_page_shows_everything_but_what_was_written_and_is_recorded(
     page = await owner.get(f"/admin/people/{person}")
     assert page.status == 200
     for shown in ("Amina &lt;b&gt;", "Swahili", "Africa/Kampala", "+254712345678", "Opted out", "7 of 5,000",
-                  "1 of 50", "Never muted", f"/admin/conversations/{conversation}"):  # fmt: skip
+                  "1 of 50", "0 of 150", "0 of 9,000", "Never muted",
+                  f"/admin/conversations/{conversation}"):  # fmt: skip
         assert shown in page.text, shown
     assert "secret" not in page.text
     assert await audited(site, "person.opened") == [("staff:owner", f"person:{person}")]
@@ -116,6 +117,7 @@ async def test_a_page_says_so_when_nobody_counts(site: Site) -> None:
         answer = await Browser(away.url, owner.session).get(f"/admin/people/{await person_of(site, AMINA)}")
     assert answer.status == 200
     assert "Valkey does not answer" in answer.text
+    assert "0 of 1,800" in answer.text
 
 
 async def test_a_plan_is_set_once_and_recorded_and_what_waits_is_looked_at_anew(site: Site, owner: Browser) -> None:
