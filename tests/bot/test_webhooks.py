@@ -222,6 +222,7 @@ def forgeries() -> dict[str, tuple[str, dict[str, str], bytes]]:
         fields.pop(without, None)
         return urlencode(fields).encode()
 
+    basic = base64.b64encode(f"AC{'a' * 32}:{TOKEN}".encode()).decode()
     raw = base64.b64encode(hmac.new(TOKEN.encode(), body, "sha1").digest()).decode()
     raw_url = base64.b64encode(hmac.new(TOKEN.encode(), (PUBLIC + TWILIO).encode() + body, "sha1").digest()).decode()
     strong: str = RequestValidator(TOKEN).compute_signature(PUBLIC + TWILIO, MultiDict(params), "HMAC_SHA256")
@@ -272,12 +273,20 @@ def forgeries() -> dict[str, tuple[str, dict[str, str], bytes]]:
         "a second value": (TWILIO, {sign: genuine}, body + b"&Body=Send+all+my+money"),
         "JSON with a hash in the query": (hashed, {sign: signature(hashed, [])}, body),
         "JSON as a field": (hashed, {sign: signature(hashed, [])}, b"a=" + json_body),
+        "a signature as a field": (TWILIO, {}, body + f"&{sign}={genuine}".encode()),
+        "a signature in a cookie": (TWILIO, {"Cookie": f"{sign}={genuine}"}, body),
+        "a signature as a bearer": (TWILIO, {"Authorization": f"Bearer {genuine}"}, body),
+        "Twilio's own password": (TWILIO, {"Authorization": f"Basic {basic}"}, body),
+        "another number of ours": (TWILIO, {sign: genuine}, altered(("To", "whatsapp:+14150000000"))),
+        "Meta's signature": (
+            TWILIO, {"X-Hub-Signature-256": f"sha256={hmac.new(TOKEN.encode(), body, 'sha256').hexdigest()}"}, body
+        ),
     }  # fmt: skip
 
 
 async def test_forged_whatsapp_webhooks_are_refused_without_detail_and_leave_no_row(site: Site) -> None:
     answers = {name: await site.post(*forged) for name, forged in _as_posts(forgeries()).items()}
-    assert len(answers) >= 36
+    assert len(answers) >= 40
     assert answers == dict.fromkeys(answers, (403, b"Forbidden."))
     assert await site.rows() == 0
 
@@ -314,9 +323,15 @@ async def test_forged_telegram_webhooks_are_refused_without_detail_and_leave_no_
         {"Authorization": f"Bearer {SECRET}"},
         {"X-Telegram-Bot-Api-Secret": SECRET},
         {"Cookie": f"{SECRET_HEADER}={SECRET}"},
+        {SECRET_HEADER: SECRET[::-1]},
+        {SECRET_HEADER: f"Bearer {SECRET}"},
+        {SECRET_HEADER: f'"{SECRET}"'},
+        {SECRET_HEADER.replace("-", "_"): SECRET},
     ]
     body = json.dumps(update("reply")).encode()
-    for path in (TELEGRAM, f"{TELEGRAM}?{SECRET_HEADER}={SECRET}"):
+    paths = TELEGRAM, f"{TELEGRAM}?{SECRET_HEADER}={SECRET}"
+    assert len(shapes) * len(paths) >= 40
+    for path in paths:
         answers = {str(headers): await site.post(path, body, headers) for headers in shapes}
         assert answers == dict.fromkeys(answers, (403, b"Forbidden."))
     assert await site.rows() == 0

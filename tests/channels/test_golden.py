@@ -7,6 +7,7 @@ import os
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import get_args
 
 import orjson
 import pytest
@@ -180,6 +181,11 @@ def test_a_rich_reply_looks_as_a_person_has_approved(channel: str, reply: str) -
 @pytest.mark.parametrize("reply", ALL)
 def test_a_rich_reply_is_the_same_after_it_was_stored(reply: str) -> None:
     assert PARTS.validate_json(PARTS.dump_json(ALL[reply])) == ALL[reply]
+
+
+def test_every_kind_of_part_is_in_a_reply() -> None:
+    shown_kinds = {type(part) for parts in REPLIES.values() for part in parts}
+    assert shown_kinds == set(get_args(get_args(Part)[0]))
 
 
 def test_no_golden_file_is_left_behind() -> None:

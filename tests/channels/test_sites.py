@@ -1,10 +1,16 @@
 """Sites on the socket: their origins, their look, and their proved users, on a real PostgreSQL and Valkey."""
 
 import asyncio
+import base64
+import hashlib
+import hmac
+import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
+import jwt
 import pytest
 from aiohttp import WSServerHandshakeError
 
@@ -194,6 +200,63 @@ async def test_what_is_not_proved_changes_nothing(site: Site) -> None:
             assert refused["code"] == "identity", claim
         assert await site.db.pool.fetchrow(tables) == rows
         assert (await hello(browser, key, token))["token"] == token
+
+
+def forgeries(key: str, secret: str, others: str, now: datetime) -> dict[str, object]:
+    """What a page may say of its visitor that its server did not prove."""
+
+    def token(of: str = secret, algorithm: str = "HS256", headers: dict[str, Any] | None = None, **said: Any) -> str:
+        claims = {"sub": "42", "exp": int(now.timestamp()) + 600} | said
+        return jwt.encode({name: one for name, one in claims.items() if one is not None}, of, algorithm, headers)
+
+    def bare(**said: Any) -> str:
+        return base64.urlsafe_b64encode(json.dumps(said).encode()).decode().rstrip("=")
+
+    head, body, signed = token().split(".")
+    good, at = hash_of("42", secret), now.timestamp()
+    raw = base64.b64encode(hmac.digest(secret.encode(), b"42", "sha256")).decode()
+    return {
+        "nothing": {}, "a text": "42", "a list": ["42", good], "a number": 42,
+        "no hash": {"user_id": "42"}, "no user": {"hash": good}, "an empty hash": {"user_id": "42", "hash": ""},
+        "a hash that is none": {"user_id": "42", "hash": None}, "a list of hashes": {"user_id": "42", "hash": [good]},
+        "zeros": {"user_id": "42", "hash": "0" * 64}, "a hash cut short": {"user_id": "42", "hash": good[:-1]},
+        "a hash made longer": {"user_id": "42", "hash": good + "0"}, "a hash in base64": {"user_id": "42", "hash": raw},
+        "a hash with its name": {"user_id": "42", "hash": f"sha256={good}"},
+        "a hash without a key": {"user_id": "42", "hash": hashlib.sha256(b"42").hexdigest()},
+        "secret and user hashed": {"user_id": "42", "hash": hashlib.sha256(f"{secret}42".encode()).hexdigest()},
+        "a longer hash": {"user_id": "42", "hash": hmac.digest(secret.encode(), b"42", "sha512").hex()},
+        "an older hash": {"user_id": "42", "hash": hmac.digest(secret.encode(), b"42", "sha1").hex()},
+        "the secret's bytes as key": {"user_id": "42", "hash": hmac.digest(secret.encode()[:8], b"42", "sha256").hex()},
+        "the site's key as secret": proof("42", key), "an empty secret": proof("42", ""),
+        "another site's secret": proof("42", others), "another user's hash": {"user_id": "43", "hash": good},
+        "a user and a space": {"user_id": "42 ", "hash": good}, "a number as user": {"user_id": 42, "hash": good},
+        "an empty user": proof("", secret), "a blank user": proof(" ", secret), "a NUL": proof("4\0002", secret),
+        "a new line": proof("4\n2", secret), "a very long user": proof("4" * 10_240, secret),
+        "a very long address": proof("42", secret, email="x" * 10_240),
+        "hash and token": proof("42", secret) | {"jwt": token()}, "no token": {"jwt": ""}, "dots": {"jwt": "." * 3_000},
+        "no algorithm": {"jwt": f"{bare(alg='none')}.{body}."}, "no signature": {"jwt": f"{head}.{body}."},
+        "another algorithm": {"jwt": token(algorithm="HS512")}, "another secret": {"jwt": token(others)},
+        "a key of its own": {"jwt": token(others, headers={"jwk": {"kty": "oct", "k": others}})},
+        "a key from a file": {"jwt": token("0" * 32, headers={"kid": "/dev/null"})},
+        "another user in it": {"jwt": f"{head}.{bare(sub='43', exp=at + 600)}.{signed}"},
+        "an algorithm in it": {"jwt": f"{bare(alg='RS256', typ='JWT')}.{body}.{signed}"},
+        "expired": {"jwt": token(exp=int(at) - 1)}, "for ever": {"jwt": token(exp=None)},
+        "for a week": {"jwt": token(exp=int(at) + 7 * 86_400)}, "not yet": {"jwt": token(nbf=int(at) + 300)},
+        "nobody's": {"jwt": token(sub=None)},
+    }  # fmt: skip
+
+
+async def test_forged_proofs_are_refused_and_leave_no_row(site: Site) -> None:
+    key, secret = await make(site.db)
+    _, others = await make(site.db, origins=BLOG)
+    shapes = forgeries(key, secret, others, datetime.now(UTC))
+    assert len(shapes) >= 40
+    async with site.browser(SHOP) as browser:
+        answers = {name: (await hello(browser, key, identity=claim)).get("code") for name, claim in shapes.items()}
+        assert answers == dict.fromkeys(answers, "identity")
+        for table in ("web_visitor", "site_user", "person", "identity", "conversation", "message"):
+            assert await site.db.pool.fetchval(f"SELECT count(*) FROM {table}") == 0, table  # noqa: S608  ours
+        assert (await hello(browser, key, identity=proof("42", secret)))["type"] == "welcome"
 
 
 async def test_signing_out_ends_the_token_of_this_device_alone(site: Site) -> None:
