@@ -443,8 +443,14 @@ WHERE v.id = ANY($1::uuid[])
 INVITED = "UPDATE room_invitation SET address = NULL WHERE address = ANY($1::text[])"
 SAME_NUMBERS = """
 DELETE FROM renumbering r USING identity i
-WHERE i.id = ANY($1::uuid[]) AND (r.channel, r.account, r.provider_id) = (i.channel, i.account, i.provider_id)
+WHERE i.id = ANY($1::uuid[]) AND (r.channel, r.account) = (i.channel, i.account)
+  AND (r.provider_id = i.provider_id
+       OR NOT EXISTS (SELECT FROM identity k
+                      WHERE (k.channel, k.account, k.provider_id) = (r.channel, r.account, r.provider_id))
+          AND r.event_id IN (SELECT o.event_id FROM renumbering o WHERE (o.channel, o.account, o.provider_id)
+                                                                     = (i.channel, i.account, i.provider_id)))
 """
+"""And the new numbers they were said to have, where nobody wrote from those."""
 NAMELESS = """
 UPDATE identity SET provider_id = 'erased:' || id, display_name = NULL, name_index = NULL, verified_at = NULL,
        conversation_id = NULL, provider_user_id = NULL

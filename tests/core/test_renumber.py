@@ -13,7 +13,7 @@ import pytest
 from pydantic import Field
 
 from connectors import CONNECTORS
-from core import confirm, renumber
+from core import confirm, erasure, renumber
 from core.actions import Action, ActionContext, ActionResult, Connector, Effect, Params, action
 from core.brain import Asked, Brain
 from core.catalog import Catalog
@@ -287,3 +287,24 @@ async def test_what_was_done_before_is_told_again_and_not_refused(db: Database, 
         assert again.reply.parts == (Text(text="Done. Paid 5."),)
         assert await whole.turns.close(again)
         assert not await pays(whole, OLD)
+
+
+async def test_erasing_the_person_leaves_neither_number_and_whoever_writes_is_somebody_else(
+    db: Database, valkey_url: str
+) -> None:
+    async with paying(db, valkey_url) as whole:
+        known = at(WHATSAPP, "254733333333")
+        for who in (OLD, known):
+            await whole.hear(who, "hello")
+        person = await whole.person(OLD)
+        await Watch(db).notice([Seen(OLD, "KE.1", "m1")])
+        await renumber.renumbered(db, changed(OLD.person, NEW.person))
+        # This one's new number was somebody else's before, who stays.
+        await renumber.renumbered(db, changed(OLD.person, known.person, event_id="wamid.2"))
+        await erasure.begin(db, person, asked_by="staff:owner", last_word_to=None)
+        kept = await db.pool.fetch("SELECT provider_id FROM renumbering")
+        assert [row["provider_id"] for row in kept] == [known.person]
+        assert not await pays(whole, known)
+        assert await db.pool.fetchval("SELECT count(provider_user_id) FROM identity") == 0
+        assert await pays(whole, OLD)
+        assert await whole.person(OLD) != person
