@@ -1,14 +1,18 @@
 """Documents made on the spot, byte by byte where that is what matters."""
 
 import io
+import struct
 import zipfile
+import zlib
 from collections.abc import Sequence
 
 import docx
 import openpyxl
 import pypdf
 from docx.enum.text import WD_BREAK
+from PIL import Image, ImageDraw, ImageFont
 
+RECEIPT = ("DUKA LA MAMA NJERI", "Receipt 2041", "Sukari 2 kg KES 320", "Total KES 450", "Asante kwa kununua")
 LEASE = (
     "LEASE AGREEMENT\nThis lease is made between Otieno Properties and Amina Wanjiku. It concerns the shop at 14 Moi"
     " Avenue, Mombasa.",
@@ -114,3 +118,47 @@ DEEP = (
     + b"</w:p>" * 100_000
     + b"</w:body></w:document>"
 )
+
+
+def picture(lines: Sequence[str]) -> Image.Image:
+    """These lines as a scanner or a phone would see them."""
+    made = Image.new("RGB", (700, 75 * len(lines) + 40), "white")
+    drawn, font = ImageDraw.Draw(made), ImageFont.load_default(size=32)
+    for number, line in enumerate(lines):
+        drawn.text((40, 30 + 75 * number), line, "black", font=font)
+    return made
+
+
+def picture_file(lines: Sequence[str], kind: str = "PNG") -> bytes:
+    """A picture of these lines."""
+    made = io.BytesIO()
+    picture(lines).save(made, kind)
+    return made.getvalue()
+
+
+def scan(pages: Sequence[Sequence[str]]) -> bytes:
+    """A PDF of pictures of these pages, without any text."""
+    made = io.BytesIO()
+    first, *others = [picture(page) for page in pages]
+    first.save(made, "PDF", save_all=True, append_images=others)
+    return made.getvalue()
+
+
+def joined(*files: bytes) -> bytes:
+    """One PDF of all their pages."""
+    writer = pypdf.PdfWriter()
+    for one in files:
+        writer.append(io.BytesIO(one))
+    made = io.BytesIO()
+    writer.write(made)
+    return made.getvalue()
+
+
+def huge_picture(side: int) -> bytes:
+    """A PNG that says it has so many pixels on each side, and soon ends."""
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+    head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(3 * side)))

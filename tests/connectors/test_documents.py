@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from uuid import UUID, uuid4
 
 import pytest
@@ -15,7 +16,7 @@ from core.files import FileGone
 from core.media import NotFetched
 from core.messages import Address, InboundMessage, Media, Part, Text
 from tests.connectors import papers
-from tests.connectors.papers import LEASE
+from tests.connectors.papers import LEASE, RECEIPT
 from tests.core.speaking import TELEGRAM, Mathia, at, mathia
 
 ASHA, JUMA = at(TELEGRAM, "7000001"), at(TELEGRAM, "7000002")
@@ -178,3 +179,18 @@ def test_file_is_chosen_by_its_whole_name_before_a_part_of_it() -> None:
     assert choose(files, "contract") == files[0]
     assert choose(files, "contract.pdf") is None
     assert choose(files, None) == files[0]
+
+
+@pytest.mark.skipif(find_spec("rapidocr") is None, reason="the extra [ocr], which reads pictures, is not installed")
+async def test_question_is_answered_out_of_the_picture_of_a_receipt(db: Database, valkey_url: str) -> None:
+    async with desk(db, valkey_url) as made:
+        await made.send(papers.picture_file(RECEIPT), "receipt.png", kind="image/png")
+        told = await made.mathia.hear(ASHA, "what does receipt.png say about sukari?")
+        assert "KES 320" in told
+
+
+@pytest.mark.skipif(find_spec("rapidocr") is not None, reason="the extra [ocr] is installed")
+async def test_where_nothing_reads_pictures_who_asks_about_one_is_told(db: Database, valkey_url: str) -> None:
+    async with desk(db, valkey_url) as made:
+        await made.send(papers.picture_file(RECEIPT), "receipt.png", kind="image/png")
+        assert await made.mathia.hear(ASHA, "what does receipt.png say about sukari?") == PROBLEMS["en"]["no_ocr"]

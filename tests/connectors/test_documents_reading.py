@@ -1,6 +1,7 @@
 """Text out of files: every kind we read, page by page; every bad one refused in a sentence, and in time."""
 
 import asyncio
+import importlib.util
 import json
 import subprocess
 import sys
@@ -15,9 +16,12 @@ from hypothesis import strategies as st
 from connectors.documents import child, reading
 from connectors.documents.reading import CHILD, PROBLEMS, Section, Unreadable
 from tests.connectors import papers
-from tests.connectors.papers import LEASE
+from tests.connectors.papers import LEASE, RECEIPT
 
 LIMIT_S = 20.0
+HAS_OCR = importlib.util.find_spec("rapidocr") is not None
+with_ocr = pytest.mark.skipif(not HAS_OCR, reason="nothing reads words off pictures: the extra [ocr] is not installed")
+without_ocr = pytest.mark.skipif(HAS_OCR, reason="the extra [ocr] is installed")
 
 
 async def sections(data: bytes, name: str = "file") -> list[tuple[str, str, str]]:
@@ -83,6 +87,7 @@ BAD = {
     "deep XML": (papers.word_of(papers.DEEP), "broken"),
     "zip bomb": (papers.archive({"word/document.xml": bytes(200 * 2**20)}), "bomb"),
     "many entries": (papers.archive({f"{n}": b"" for n in range(5_000)}), "bomb"),
+    "picture of 13,000 by 13,000": (papers.huge_picture(13_000), "bomb"),
     "broken picture": (b"\x89PNG\r\n\x1a\n" + bytes(40), "broken"),
 }
 
@@ -188,3 +193,68 @@ def test_broken_file_has_text_or_a_problem_we_know(whole: bytes, data: st.DataOb
             broken[data.draw(st.integers(0, len(broken) - 1))] = data.draw(st.integers(0, 255))
     answer = child.read(bytes(broken), "a.csv")
     assert answer.get("problem") in PROBLEMS["en"] or answer["sections"]
+
+
+def squeezed(text: str) -> str:
+    """Text without what a reader of pictures is free to see in another way: spaces and ends of lines."""
+    return "".join(text.split())
+
+
+@with_ocr
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+async def test_words_are_read_off_a_picture(kind: str) -> None:
+    [(what, number, text)] = await sections(papers.picture_file(RECEIPT, kind), "receipt")
+    assert (what, number) == ("image", "1")
+    assert squeezed(text) == squeezed("".join(RECEIPT))
+
+
+@with_ocr
+async def test_scanned_pages_are_read_by_their_pictures_beside_pages_of_text() -> None:
+    both = papers.joined(papers.pdf(["The rent is KES 45,000."]), papers.scan([RECEIPT]))
+    [text, seen] = await sections(both, "scan.pdf")
+    assert text == ("page", "1", "The rent is KES 45,000.")
+    assert seen[:2] == ("page", "2")
+    assert "Asante" in seen[2]
+
+
+@with_ocr
+async def test_long_scan_is_read_in_part_in_time_and_says_so() -> None:
+    began = time.monotonic()
+    document = await reading.read(papers.scan([RECEIPT * 6] * 80), "scan.pdf", "en")
+    assert document.cut
+    assert 1 <= len(document.sections) < 80
+    assert time.monotonic() - began < reading.READING_S_MAX
+
+
+@with_ocr
+async def test_scan_of_a_picture_larger_than_any_paper_is_not_opened() -> None:
+    huge = papers.scan([RECEIPT]).replace(b"/Width 700", b"/Width 13000").replace(b"/Height ", b"/Height 13")
+    with pytest.raises(Unreadable) as refused:
+        await reading.read(huge, "scan.pdf", "en")
+    assert refused.value.problem == "bomb"
+
+
+@with_ocr
+async def test_picture_of_nothing_has_no_text() -> None:
+    with pytest.raises(Unreadable) as refused:
+        await reading.read(papers.picture_file([""]), "white.png", "en")
+    assert refused.value.problem == "no_text"
+
+
+@with_ocr
+async def test_reading_of_pictures_ends_with_its_time_and_leaves_no_process() -> None:
+    with pytest.raises(Unreadable) as refused:
+        await reading.read(papers.scan([RECEIPT] * 9), "scan.pdf", "en", limit_s=1.0)
+    assert refused.value.problem == "slow"
+    assert not [one for one in psutil.Process().children() if str(CHILD) in " ".join(one.cmdline())]
+
+
+@without_ocr
+@pytest.mark.parametrize(
+    ("data", "problem"), [(papers.picture_file(RECEIPT), "no_ocr"), (papers.scan([RECEIPT]), "no_text")]
+)
+@pytest.mark.parametrize("language", ["en", "sw"])
+async def test_where_nothing_reads_pictures_the_person_is_told(data: bytes, problem: str, language: str) -> None:
+    with pytest.raises(Unreadable) as refused:
+        await reading.read(data, "receipt", language)
+    assert str(refused.value) == PROBLEMS[language][problem]
