@@ -110,10 +110,16 @@ async def keep(db: Database, channel: ChannelName, account: str, template: NewTe
     )
 
 
-async def mark(db: Database, channel: ChannelName, account: str, row: Row, state: str, reason: str | None) -> bool:
-    """Write down what the provider says of a template; False when it was registered anew meanwhile."""
+async def mark(
+    db: Database, channel: ChannelName, account: str, row: Row, state: str, reason: str | None, asked_at: datetime
+) -> bool:
+    """Write down what the provider answered of a template when it was asked at `asked_at`.
+
+    What it told by itself meanwhile is newer and stays. False when the template was registered anew meanwhile.
+    """
     done = await db.pool.fetchval(
-        "UPDATE template SET state = $6, reason = $7, checked_at = clock_timestamp()"
+        "UPDATE template SET state = CASE WHEN checked_at > $8 THEN state ELSE $6 END,"
+        " reason = CASE WHEN checked_at > $8 THEN reason ELSE $7 END, checked_at = greatest(checked_at, $8)"
         " WHERE (channel, account, name, language, provider_ref) = ($1, $2, $3, $4, $5) RETURNING 1",
         channel.value,
         account,
@@ -122,6 +128,7 @@ async def mark(db: Database, channel: ChannelName, account: str, row: Row, state
         row.provider_ref,
         state,
         reason,
+        asked_at,
     )
     return done is not None
 
@@ -138,11 +145,13 @@ async def told(
 ) -> bool:
     """Write down what the provider told of a template by itself at `at`; False when it is not ours.
 
-    What is older than what we know changes nothing: webhooks come late, twice and in any order.
+    What is older than what we know changes nothing: webhooks come late, twice and in any order. `at` may be in whole
+    seconds, as Meta's are; so what happened within one counts as newer than what we asked in it.
     """
     done = await db.pool.fetchval(
-        "UPDATE template SET state = CASE WHEN checked_at > $7 THEN state ELSE $5 END,"
-        " reason = CASE WHEN checked_at > $7 THEN reason ELSE $6 END, checked_at = greatest(checked_at, $7)"
+        "UPDATE template SET state = CASE WHEN checked_at >= $7::timestamptz + interval '1 s' THEN state ELSE $5 END,"
+        " reason = CASE WHEN checked_at >= $7::timestamptz + interval '1 s' THEN reason ELSE $6 END,"
+        " checked_at = greatest(checked_at, $7)"
         " WHERE (channel, account, provider_ref, language) = ($1, $2, $3, $4) RETURNING 1",
         channel.value,
         account,

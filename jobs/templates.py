@@ -59,6 +59,9 @@ async def add(db: Database, registry: TemplateRegistry) -> int:
     return new
 
 
+NOW = "SELECT clock_timestamp()"
+
+
 async def submit(db: Database, registry: TemplateRegistry) -> int:
     """Submit what is registered and was never submitted; how many. Raises ProviderError or ProviderRefused."""
     texts = {(template.name, template.language): template for template in OURS}
@@ -68,11 +71,12 @@ async def submit(db: Database, registry: TemplateRegistry) -> int:
         if template is None or row.provider_ref is None or row.state != "unsubmitted":
             continue
         # Somebody may have submitted it at Twilio, or a call of ours whose answer was lost.
+        asked_at = await db.pool.fetchval(NOW)
         standing = await registry.approval(row.provider_ref, row.language)
         if standing.state == "unsubmitted":
             standing = await registry.submit(row.provider_ref, template)
             submitted += 1
-        await mark(db, WHATSAPP, registry.account, row, standing.state, standing.reason)
+        await mark(db, WHATSAPP, registry.account, row, standing.state, standing.reason, asked_at)
     return submitted
 
 
@@ -82,8 +86,9 @@ async def refresh(db: Database, registry: TemplateRegistry, states: tuple[str, .
     for row in await rows(db, WHATSAPP, registry.account):
         if row.provider_ref is None or row.state not in states:
             continue
+        asked_at = await db.pool.fetchval(NOW)
         standing = await registry.approval(row.provider_ref, row.language)
-        await mark(db, WHATSAPP, registry.account, row, standing.state, standing.reason)
+        await mark(db, WHATSAPP, registry.account, row, standing.state, standing.reason, asked_at)
         if standing.state != row.state:
             log.info("template.changed", name=row.name, language=row.language, state=standing.state)
             changed.append(row)

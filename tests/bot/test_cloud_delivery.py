@@ -21,7 +21,7 @@ from channels.whatsapp.cloud_templates import CloudTemplates
 from core.messages import ChannelName, Choices, Part, Text
 from core.outbox import NewMessage, post
 from core.settings import SANDBOX_PHONE_NUMBER_ID, SANDBOX_WHATSAPP_FROM, Settings
-from core.templates import rows, told
+from core.templates import mark, rows, told
 from jobs import templates
 from jobs.reroute import follow_up
 from tests.conftest import Sandbox
@@ -408,6 +408,24 @@ async def test_a_template_that_meta_takes_back_holds_the_reminder_and_is_not_use
     await bot.sandbox.post("/whatsapp/_webhooks", json={"held": False})
     await bot.sandbox.post("/whatsapp/_templates", json=decided | {"state": "APPROVED"})
     await stand(bot, {"approved"})
+
+
+async def test_news_of_the_second_in_which_we_asked_is_not_old(bot: Bot) -> None:
+    await has_templates(bot)
+    key = ChannelName.WHATSAPP, SANDBOX_PHONE_NUMBER_ID
+    [row, *_] = await rows(bot.wired.db, *key)
+    assert row.provider_ref is not None
+    # Meta tells in whole seconds; its answer to us is written down after its webhook came, or before.
+    second = datetime.now(UTC).replace(microsecond=0) + timedelta(minutes=1)
+    asked_at = second + timedelta(milliseconds=900)
+    for pending_first in (True, False):
+        asked_at, second = asked_at + timedelta(minutes=1), second + timedelta(minutes=1)
+        if pending_first:
+            assert await mark(bot.wired.db, *key, row, "pending", None, asked_at)
+        assert await told(bot.wired.db, *key, row.provider_ref, row.language, "approved", None, second)
+        if not pending_first:
+            assert await mark(bot.wired.db, *key, row, "pending", None, second - timedelta(milliseconds=100))
+        await stand(bot, {"approved"})
 
 
 async def test_old_news_of_a_template_does_not_undo_what_is_known(bot: Bot) -> None:
