@@ -2,9 +2,11 @@
 
 import base64
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import httpx
 import pytest
+from aiohttp import web
 
 from channels.telegram import TelegramChannel
 from channels.whatsapp import WhatsAppChannel
@@ -72,6 +74,9 @@ async def test_a_file_at_twilio(
         media_url(settings, "ME" + "0" * 32, "AC" + "9" * 32),
         url.replace("127.0.0.1", "localhost"),
         "http://169.254.169.254/latest/meta-data/",
+        "http://127.1/",
+        "http://2130706433/",
+        f"http://{url.removeprefix('http://')}@127.1/",
         "123456",
         "",
     ):
@@ -85,6 +90,42 @@ async def test_a_file_at_meta(sandbox: Sandbox, whatsapp: WhatsAppChannel, egres
     for elsewhere in ("404", "../messages", "1?x=y", "http://169.254.169.254/", "", "x"):
         with pytest.raises(ProviderRefused):
             await whatsapp.fetch(SANDBOX_PHONE_NUMBER_ID, elsewhere, egress)
+
+
+@asynccontextmanager
+async def answering(body: dict[str, object]) -> AsyncIterator[str]:
+    """A provider that says this to everything."""
+
+    async def answer(_request: web.Request) -> web.Response:
+        return web.json_response(body)
+
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize(
+    "link",
+    ["http://127.1/", "http://2130706433/", "http://[::1]/", "http://169.254.169.254/", "https://lookaside.fbsbx.com@127.1/",
+     "https://fbsbx.com.example.com/", "file:///etc/passwd", "", "https://lookaside.fbsbx.com:22/"],
+)  # fmt: skip
+async def test_a_link_that_is_not_metas_is_not_followed(settings: Settings, link: str) -> None:
+    async with answering({"url": link}) as meta:
+        own = settings.model_copy(update={"meta_base_url": meta, "egress_allow": meta.removeprefix("http://")})
+        egress, channel = Egress(own), WhatsAppChannel(own)
+        try:
+            with pytest.raises(ProviderRefused):
+                await channel.fetch(SANDBOX_PHONE_NUMBER_ID, "123456", egress)
+        finally:
+            await channel.close()
+            await egress.close()
 
 
 async def test_a_file_at_telegram(sandbox: Sandbox, telegram: TelegramChannel, egress: Egress) -> None:

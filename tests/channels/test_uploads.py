@@ -20,6 +20,8 @@ from core.settings import Settings
 from core.sniff import FILE_BYTES_MAX
 from core.visitors import create_visitor
 from tests.channels.browser import Running, Site
+from tests.core.test_pictures import huge_png
+from tests.core.test_sniff import office
 
 SHOP = "https://shop.example"
 
@@ -171,6 +173,8 @@ async def test_what_is_no_good_is_refused_and_leaves_nothing(site: Site, token: 
         (svg, (422, "type")),
         (png()[:40], (422, "picture")),
         (b"%PDF-1.4" + b"PK\x05\x06" + bytes(18), (422, "hidden")),
+        (huge_png(13_000), (422, "pixels")),
+        (office("xl", xl__b_dot_xml=bytes(2 * 1024 * 1024)), (422, "bomb")),
     ):
         assert await code(await upload(site, token, data, "photo.png", Content_Type="image/png")) == expected
     for form in (FormData({"other": "x"}), FormData({"file": "no file name but text"})):
@@ -181,6 +185,22 @@ async def test_what_is_no_good_is_refused_and_leaves_nothing(site: Site, token: 
     assert await code(answer) == (400, "form")
     answer = await upload(site, token, b"x", Content_Type="multipart/form-data")
     assert await code(answer) == (400, "form")
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("..%2F..%2Fetc%2Fpasswd", "passwd.txt"), ("a%00b%0D%0AX-Evil:%201.txt", "abX-Evil_ 1.txt"),
+        ("%E2%80%AEtxt.exe", "txt.exe.txt"), ("%FF%FE", "\ufffd\ufffd.txt"), ("C:%5Cboot.ini", "boot.ini.txt"),
+    ],
+)  # fmt: skip
+async def test_a_name_that_leads_elsewhere_is_only_a_name(site: Site, token: str, said: str, kept: str) -> None:
+    answer = await upload(site, token, b"words", X_File_Name=said)
+    made = await answer.json()
+    assert (answer.status, made["name"]) == (201, kept)
+    async with site.session.get(site.url + made["url"]) as got:
+        assert (got.status, await got.read()) == (200, b"words")
+        assert "X-Evil" not in got.headers
 
 
 async def endless() -> AsyncIterator[bytes]:

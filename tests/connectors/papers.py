@@ -1,9 +1,7 @@
 """Documents made on the spot, byte by byte where that is what matters."""
 
 import io
-import struct
 import zipfile
-import zlib
 from collections.abc import Sequence
 
 import docx
@@ -152,13 +150,3 @@ def joined(*files: bytes) -> bytes:
     made = io.BytesIO()
     writer.write(made)
     return made.getvalue()
-
-
-def huge_picture(side: int) -> bytes:
-    """A PNG that says it has so many pixels on each side, and soon ends."""
-
-    def chunk(name: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-
-    head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(3 * side)))

@@ -17,6 +17,7 @@ from connectors.documents import child, reading
 from connectors.documents.reading import CHILD, PROBLEMS, Section, Unreadable
 from tests.connectors import papers
 from tests.connectors.papers import LEASE, RECEIPT
+from tests.core.test_pictures import huge_png
 
 LIMIT_S = 20.0
 HAS_OCR = importlib.util.find_spec("rapidocr") is not None
@@ -87,7 +88,7 @@ BAD = {
     "deep XML": (papers.word_of(papers.DEEP), "broken"),
     "zip bomb": (papers.archive({"word/document.xml": bytes(200 * 2**20)}), "bomb"),
     "many entries": (papers.archive({f"{n}": b"" for n in range(5_000)}), "bomb"),
-    "picture of 13,000 by 13,000": (papers.huge_picture(13_000), "bomb"),
+    "picture of 13,000 by 13,000": (huge_png(13_000), "bomb"),
     "broken picture": (b"\x89PNG\r\n\x1a\n" + bytes(40), "broken"),
 }
 

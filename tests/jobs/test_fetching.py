@@ -26,6 +26,8 @@ from core.storage import Storage
 from core.wake import Wakes
 from jobs.fetching import LEASE, TRIES_MAX, Hands, Sources, fetch_file
 from tests.conftest import Sandbox
+from tests.core.test_pictures import huge_png
+from tests.core.test_sniff import archive, office
 
 OGG = b"OggS\x00\x02" + bytes(26) + b"\x01vorbis" + bytes(range(256))
 NOBODY = "404404404"
@@ -147,8 +149,22 @@ async def test_a_message_that_comes_twice_is_fetched_once(scene: Scene) -> None:
         (b"MZ" + bytes(600), "application/pdf", "refused"),
         (b"", "audio/ogg", "refused"),
         (png()[:-30], "image/png", "refused"),
+        (huge_png(13_000), "image/png", "large"),
+        (b"%PDF-1.7\n" + archive(a=b"hidden"), "application/pdf", "refused"),
+        (office("xl", xl__b_dot_xml=bytes(2 * 1024 * 1024)), "application/pdf", "refused"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(600), "audio/ogg", "refused"),
     ],
-    ids=["svg", "html that says it is a picture", "program", "nothing", "ruin"],
+    ids=[
+        "svg",
+        "html that says it is a picture",
+        "program",
+        "nothing",
+        "ruin",
+        "13,000 by 13,000",
+        "PDF that is a zip too",
+        "zip bomb that says it is a PDF",
+        "picture that says it is sound",
+    ],
 )
 async def test_what_is_not_taken_is_said_so(scene: Scene, data: bytes, said: str, why: str) -> None:
     place = await scene.send(Text(text="hii"), Media(media_type=said, ref=scene.keep(data, said)))
