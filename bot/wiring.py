@@ -73,6 +73,8 @@ async def services(settings: Settings, *, runners_elsewhere: bool = False) -> As
     `runners_elsewhere` sends a NOTIFY with each stored message, for web processes without runners of their own.
     """
     settings = settings.sandboxed()
+    storage = Storage(settings)
+    await storage.check()
     db = await Database.connect(settings.database_url, settings.key_list)
     await db.check_keys()
     wakes = Wakes(db)
@@ -82,7 +84,7 @@ async def services(settings: Settings, *, runners_elsewhere: bool = False) -> As
     catalog = Catalog(CONNECTORS, settings)
     inbox = Inbox(db, wakes, tell_others=runners_elsewhere, transcribes=settings.transcribes)
     brain = RuleBrain(catalog, settings.default_timezone)
-    files = Files(db, Storage(settings))
+    files = Files(db, storage)
     web = WebChannel(settings, db, inbox, valkey, wakes, files, limits)
     telegram = None
     if settings.telegram_bot_token.get_secret_value():

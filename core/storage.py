@@ -3,10 +3,14 @@
 What is kept here is sealed before it comes (core/files.py): whoever reads the folder or the bucket reads noise.
 """
 
+import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+
+import structlog
 
 from core.errors import MathiaError, StoreUnavailable
 from core.settings import Settings
@@ -14,6 +18,18 @@ from core.settings import Settings
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
+log = structlog.get_logger()
+
+CHECK_S = 10.0
+"""How long a process that starts waits for a bucket to say whether it takes what we have."""
+CHECKED = "started"
+"""The object that is written to find out."""
+REFUSED = re.compile(r"status code: 4(?!08|29)")
+"""How the library tells of an answer that the same request will get again: R2 says 400 to a key it cannot read."""
+KEY_REFUSED = (
+    "The bucket for files refuses us. Check R2_ENDPOINT, R2_REGION, R2_ACCESS_KEY_ID and R2_SECRET_ACCESS_KEY, and that"
+    " the key may write."
+)
 REQUEST_S = 20
 """How long one request to a bucket may take."""
 RETRIES_MAX = 3
@@ -26,6 +42,10 @@ PARTS_AT_ONCE = 2
 
 class Missing(MathiaError):
     """There is no such object."""
+
+
+class StorageRefused(MathiaError):
+    """The bucket does not take what our settings say; whoever runs the deployment has to mend them."""
 
 
 class Storage:
@@ -56,6 +76,28 @@ class Storage:
             else:
                 self._made = LocalStore(settings.files_dir, mkdir=True)
         return self._made
+
+    async def check(self) -> None:
+        """Write into a bucket what every process writes when it starts; raises StorageRefused with what to mend.
+
+        A bucket that does not answer is logged and no more: it may be back before the first file.
+        """
+        if not self._settings.r2_enabled:
+            return
+        import obstore
+        from obstore.exceptions import BaseError, NotFoundError, PermissionDeniedError, UnauthenticatedError
+
+        try:
+            async with asyncio.timeout(CHECK_S):
+                await obstore.put_async(self._store, CHECKED, b"")
+        except (NotFoundError, FileNotFoundError) as error:
+            raise StorageRefused(f"There is no bucket {self._settings.r2_bucket}. Check R2_BUCKET.") from error
+        except (PermissionDeniedError, UnauthenticatedError, PermissionError) as error:
+            raise StorageRefused(KEY_REFUSED) from error
+        except (OSError, BaseError, TimeoutError) as error:
+            if REFUSED.search(str(error)):
+                raise StorageRefused(KEY_REFUSED) from error
+            log.warning("storage.away", error=type(error).__name__)
 
     async def put(self, key: str, chunks: AsyncIterator[bytes]) -> None:
         """Keep an object: whole, or not at all when something fails on the way. Raises StoreUnavailable."""

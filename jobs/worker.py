@@ -103,6 +103,7 @@ async def main(_args: argparse.Namespace) -> int:
     """`python3 -m bot worker`: a process of its own, as many as wanted."""
     settings = Settings().sandboxed()
     configure(settings)
+    await Storage(settings).check()
     db = await Database.connect(settings.database_url, settings.key_list)
     await db.check_keys()
     wakes = Wakes(db)

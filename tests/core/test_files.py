@@ -1,8 +1,11 @@
 """Files in the store: sealed piece by piece, whole or not there, gone when deleted or when their key is."""
 
+import http.client
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
@@ -12,11 +15,12 @@ import pytest
 from pydantic import SecretStr
 
 from bot.servers.supervisor import free_port
+from bot.wiring import services
 from core.db import Database
 from core.errors import StoreUnavailable
 from core.files import PIECE_BYTES, SEALED_BYTES, FileGone, Files, StoredFile
 from core.settings import Settings
-from core.storage import Storage
+from core.storage import Storage, StorageRefused
 from tests.waiting import until_now
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -35,29 +39,36 @@ def folder(path: Path) -> Settings:
     return Settings.model_validate({"files_dir": str(path)})
 
 
+@contextmanager
+def s3_server(log: Path, **environment: str) -> Iterator[str]:
+    """A server that speaks S3, in a process of its own, with one bucket."""
+    port = free_port()
+    with log.open("w") as written:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+            stderr=written, env=os.environ | environment,
+        )  # fmt: skip
+
+        def made() -> bool:
+            try:
+                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+                connection.request("PUT", "/mathia-files")
+                return connection.getresponse().status == 200
+            except OSError:
+                return False
+
+        try:
+            until_now(made, 30)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            child.kill()
+            child.wait()
+
+
 @pytest.fixture(scope="module")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server that speaks S3, in a process of its own."""
-    port = free_port()
-    log = (tmp_path_factory.mktemp("s3") / "log").open("w")
-    child = subprocess.Popen([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], stderr=log)
-    import http.client
-
-    def made() -> bool:
-        try:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
-            connection.request("PUT", "/mathia-files")
-            return connection.getresponse().status == 200
-        except OSError:
-            return False
-
-    try:
-        until_now(made, 30)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        child.kill()
-        child.wait()
-        log.close()
+    with s3_server(tmp_path_factory.mktemp("s3") / "log") as url:
+        yield url
 
 
 def bucket(url: str, **more: object) -> Settings:
@@ -149,6 +160,28 @@ async def test_a_storage_that_is_away_keeps_nothing_and_says_so(db: Database, s3
         with pytest.raises(StoreUnavailable, match=r"storage|bucket"):
             await kept(files, conversation, b"words")
     assert await db.pool.fetchval("SELECT count(*) FROM file WHERE state = 'kept'") == 0
+
+
+async def test_a_bucket_that_is_there_is_taken_and_one_that_is_away_may_come_back(s3: str, tmp_path: Path) -> None:
+    await Storage(bucket(s3)).check()
+    await Storage(bucket(f"http://127.0.0.1:{free_port()}")).check()
+    await Storage(folder(tmp_path / "none")).check()
+
+
+async def test_a_bucket_that_is_not_there_is_refused_at_the_start(s3: str) -> None:
+    with pytest.raises(StorageRefused, match=r"no bucket no-such-bucket. Check R2_BUCKET"):
+        await Storage(bucket(s3, r2_bucket="no-such-bucket")).check()
+
+
+async def test_a_key_that_is_not_known_is_refused_at_the_start(
+    database_url: str, valkey_url: str, tmp_path: Path
+) -> None:
+    # The server asks who it is from its second request on; the first makes the bucket.
+    with s3_server(tmp_path / "log", INITIAL_NO_AUTH_ACTION_COUNT="1") as url:
+        wrong = bucket(url, database_url=database_url, redis_url=valkey_url)
+        with pytest.raises(StorageRefused, match="Check R2_ENDPOINT, R2_REGION, R2_ACCESS_KEY_ID"):
+            async with services(wrong):
+                pass
 
 
 def test_links_open_one_file_for_a_while(db: Database, tmp_path: Path) -> None:
