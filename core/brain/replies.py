@@ -96,7 +96,7 @@ def small_talk(text: str, language: str, offered: Sequence[Action[Any]], questio
     elif re.search(r"\b(?:how are you|how is it|how's it|habari (?:yako|zako|gani)|uko poa|uko aje|hujambo)\b", low):
         words = _HOW[language]
     elif re.fullmatch(r"[ ,.!?]*(?:yes|no|yeah|ndio|hapana)[ ,.!?]*", low) and question is None:
-        return Reply.of(_NOTHING_OPEN[language], examples(offered, language))
+        return nothing_open(language, offered)
     elif re.fullmatch(
         r"(?:(?:ok|okay|k|cool|great|nice|perfect|awesome|good|fine|sawa|alright|all right|got it|lol|ha+|haha+|poa"
         r"|yes|no|yeah|ndio|hapana)[ ,.!?]*)+",
@@ -114,6 +114,11 @@ def small_talk(text: str, language: str, offered: Sequence[Action[Any]], questio
             else Reply.of(_GREETING[language], examples(offered, language))
         )
     return Reply.of(f"{words} {question}" if question else words)
+
+
+def nothing_open(language: str, offered: Sequence[Action[Any]]) -> Reply:
+    """Somebody leaves what was not begun."""
+    return Reply.of(_NOTHING_OPEN[language], examples(offered, language))
 
 
 def dropped(language: str) -> Dropped:

@@ -67,7 +67,7 @@ class RuleBrain:
             case "smalltalk":
                 return replies.small_talk(text, language, shown, replies.open_question(language, offered, turn.state))
             case understand.LEAVE:
-                return replies.dropped(language)
+                return replies.dropped(language) if turn.state.action else replies.nothing_open(language, shown)
             case "none":
                 last = next(reversed(list(turn.state.history)), None)
                 if turn.state.action is None and last == "set_reminder" and corrects(text):

@@ -105,7 +105,7 @@ def parse(text: str, *, now: datetime, zone: str, state: DialogState, actions: C
     bare = heard.plain.strip(" .,!?\n")
     if not any(char.isalnum() for char in bare):
         return Intent("none", {}, 0.0)
-    if state.action is not None and _LEAVE.fullmatch(bare):
+    if _LEAVE.fullmatch(bare):
         return Intent(LEAVE, {}, SURE)
     learnt = state.action if state.action in actions and state.action in track.LEARNT else None
     if learnt is not None and (state.asked or state.offered):

@@ -66,7 +66,7 @@ def test_what_is_said_of_oneself_is_understood(text: str, action: str, slots: di
         ("don't forget to call mum at 5", "set_reminder"),
         ("remember Amina's number 0712345678", "save_contact"),
         ("what do you know about me?", "my_profile"),
-        ("forget it", "none"),
+        ("forget it", "leave"),
         ("I like pizza", "none"),
         ("what a goal by Salah", "none"),
         ("is my goal to win?", "none"),

@@ -106,7 +106,7 @@ def test_each_request_in_english_and_swahili(text: str, action: str, slots: dict
         ("convert 482913 KES to USD", "convert_currency"),
         ("call me at 5", "none"),
         ("call me tomorrow", "none"),
-        ("forget it", "none"),
+        ("forget it", "leave"),
         ("remind me tomorrow at 9 to delete my data", "set_reminder"),
         ("nikumbushe kesho saa tatu kufuta data yangu", "set_reminder"),
         ("delete my reminder", "cancel_reminder"),

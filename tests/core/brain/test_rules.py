@@ -83,7 +83,7 @@ async def test_nothing_is_asked_for_that_is_not_offered() -> None:
         ("what can you do", "Here is what I can do."),
         ("msaada", "Haya ndiyo ninayoweza kufanya."),
         ("the cat sat on the mat", "Sorry, I did not understand that."),
-        ("sijui nifanye nini", "Haya ndiyo ninayoweza kufanya."),
+        ("paka amelala juu ya mti", "Samahani, sijaelewa."),
     ],
 )
 async def test_talk_is_answered_in_the_language_it_is_in(text: str, begins: str) -> None:
@@ -166,3 +166,10 @@ async def test_nobody_is_told_to_type_a_code_they_do_not_have() -> None:
     answer = await reply("help")
     assert "123456" not in text_of(answer.parts)
     assert "K7QM" not in text_of(answer.parts)
+
+
+@pytest.mark.parametrize(
+    ("text", "begins"), [("cancel", "I have not asked you anything"), ("ghairi", "Sijakuuliza kitu")]
+)
+async def test_whoever_leaves_what_was_not_begun_is_told(text: str, begins: str) -> None:
+    assert text_of((await reply(text)).parts).startswith(begins)

@@ -243,7 +243,7 @@ def test_cancel_a_reminder(text: str, which: str | None) -> None:
         ("set the oven to 200 degrees", "none"), ("change my password", "none"),
         ("play some music", "none"), ("the temperature in my fridge is fine", "none"), ("convert 5 miles to km",
         "none"), ("exchange these shoes", "none"), ("how much does it cost in dollars", "none"),
-        ("I have 5 dollars in my pocket", "none"), ("never mind", "none"), ("😀", "none"), ("", "none"), ("?!",
+        ("I have 5 dollars in my pocket", "none"), ("never mind", LEAVE), ("😀", "none"), ("", "none"), ("?!",
         "none"), ("42", "none"), ],
 )  # fmt: skip
 def test_talk_and_what_is_not_for_us(text: str, action: str) -> None:
