@@ -185,6 +185,8 @@ _STOP = listed(
     "safari nipatie nahitaji kwangu kwetu huko hapa pia halafu kisha"
 )
 """Words that no place name goes past."""
+_ENDS = listed("asap please today tomorrow tonight now thanks instead tafadhali asante leo kesho")
+"""Words that end a name even where they are written with a capital."""
 _VERBS = listed(
     "attend be end enjoy close relax book buy call catch celebrate choose come confirm cost do enjoy explore "
     "fill fly grab unwind happen hear hire "
@@ -259,7 +261,7 @@ def place_at(text: str, written: Said, start: int, *, address: bool = False) -> 
             break
         low = word[0].rstrip(".").removesuffix("'s")
         capital = _capital(written, word.start())
-        if low in _STOP and not (capital and words and not _lone_i(low)):
+        if low in _ENDS or (low in _STOP and not (capital and words and not _lone_i(low))):
             # "Theatre of the Sea": a small word goes on where a capital follows it in a name.
             if not (
                 words
@@ -350,7 +352,7 @@ PEOPLE = re.compile(
     rf"\b(?P<number>\d{{1,3}}) (?:more |other |\w{{3,12}} )?{_PEOPLE}\b|\b(?:watu|abiria|tiketi|wageni"
     rf"|viti) (?P<behind>\d{{1,3}})\b"
     r"|\b(?:group|party|family|team|total) of (?P<group>\d{1,3})\b|\bfor (?P<bare>\d{1,3})(?=\s*(?:[.?!,]|$"
-    r"|please\b|on\b|from\b|to\b|in\b|at\b|and\b|leaving\b|departing\b|tafadhali\b|with\b|going\b))"
+    r"|please\b|on\b|from\b|to\b|in\b|at\b|and\b|leaving\b|departing\b|tafadhali\b|with\b|going\b|heading\b|headed\b|travell?ing\b))"
 )
 GUESTS = re.compile(
     r"\b(?P<number>\d{1,3}) (?:more |other |\w{4,12} )?(?:people|persons?|adults?|travell?ers?|guests?|of us"

@@ -11,6 +11,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from core.brain import amounts, documents, facts, people, periods, places, track, when
+from core.brain.when_patterns import MONTHS
 from core.brain.words import TEXT_PARSED_CHARS_MAX, Said, listed, lower, said
 from core.codes import code_in
 from core.dialog import DialogState, Intent
@@ -528,7 +529,7 @@ _EXCHANGE_SURE = re.compile(
 
 # ---------------------------------------------------------------- weather
 
-_NO_PLACE = listed(
+_NO_PLACE = frozenset(MONTHS) - {"may", "mar"} | listed(
     "a an about afternoon and any area around are at be bro by can celsius chance city cold cool could current "
     "currently day days degrees "
     "details do does doing evening expect fahrenheit feel for forecast from general gani get getting give going "
