@@ -22,7 +22,7 @@ UTTERANCES = Path(__file__).with_name("utterances")
 EPOCHS = 12
 RATE = 0.35
 DECAY = 2e-6
-FEATURE_LINES_MIN = 2
+FEATURE_LINES_MIN = 3
 """A feature of fewer lines is not learnt: it says more about the line than about the action."""
 DROPOUT = 0.25
 """Share of features left out at each step, so that no single word decides."""
