@@ -7,6 +7,7 @@ visitor on all their devices; each device has a token of its own.
 import hashlib
 import re
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID, uuid4
@@ -44,6 +45,9 @@ UPDATE web_visitor SET ended_at = clock_timestamp() WHERE token_hash = $1 AND si
 """
 
 
+GOOD = "SELECT token_hash FROM web_visitor WHERE token_hash = ANY($1::bytea[]) AND ended_at IS NULL"
+
+
 @dataclass(frozen=True, slots=True)
 class Visitor:
     """A browser that chats on one of our sites; `user_id` is the site's own id of them, once it was proved."""
@@ -74,6 +78,15 @@ async def end_token(db: Database, token: str, site: str) -> None:
     """This token opens nothing from now on; the visitor's other devices stay as they are. Raises StoreUnavailable."""
     async with reading(db) as connection:
         await connection.execute(END, _hash(token), site)
+        await connection.execute("SELECT pg_notify('mathia', 'site')")  # Other processes close what it has open.
+
+
+async def ended(db: Database, tokens: Sequence[str]) -> set[str]:
+    """Which of these tokens open nothing any more. Raises StoreUnavailable."""
+    hashes = {_hash(token): token for token in tokens}
+    async with reading(db) as connection:
+        good = {bytes(row["token_hash"]) for row in await connection.fetch(GOOD, list(hashes))}
+    return {token for hashed, token in hashes.items() if hashed not in good}
 
 
 async def sign_in(db: Database, site: str, proven: Proven, token: str | None, now: datetime) -> tuple[Visitor, str]:

@@ -54,7 +54,7 @@ from core.messages import Address, ChannelName, InboundMessage, Media, OutboundM
 from core.rooms import Place, Roster
 from core.settings import Settings
 from core.sniff import SOUND
-from core.visitors import create_visitor, end_token, find_visitor, sign_in
+from core.visitors import create_visitor, end_token, ended, find_visitor, sign_in
 from core.wake import Wakes
 
 log = structlog.get_logger()
@@ -317,6 +317,11 @@ class WebChannel:
         """Remember how far somebody has read; it is written within READ_EVERY_S."""
         key = site, room, str(visitor)
         self._reads[key] = max(seq, self._reads.get(key, 0))
+
+    def sign_out(self, token: str) -> None:
+        """Close whatever else is open here by a token that has ended: other tabs of the same browser."""
+        for socket in [socket for socket in self._sockets if socket.token == token]:
+            self.send_away(socket, SIGNED_OUT, b"signed out")
 
     def send_away(self, socket: "Socket", code: int = REMOVED, why: bytes = b"room") -> None:
         """Close the socket of somebody who may be here no more; nothing is told to it from now on."""
@@ -609,6 +614,19 @@ class WebChannel:
                 for socket in [socket for socket in self._sockets if socket.room and socket.room.site == key]:
                     if not socket.may_open(site):
                         self.send_away(socket, UNLISTED, b"site")
+            await self._recheck_tokens()
+
+    async def _recheck_tokens(self) -> None:
+        """See whose token has ended meanwhile, by another process."""
+        tokens = list({socket.token for socket in self._sockets if socket.token})
+        for start in range(0, len(tokens), RECHECK_ROOMS):
+            try:
+                gone = await ended(self.db, tokens[start : start + RECHECK_ROOMS])
+            except StoreUnavailable:
+                log.debug("web.recheck_away")
+                return
+            for token in gone:
+                self.sign_out(token)
 
     async def _read_rosters(self, site: str, keys: Sequence[str]) -> None:
         for start in range(0, len(keys), RECHECK_ROOMS):
@@ -738,7 +756,7 @@ class Socket:
         self._typed = Window(1, TYPING_EVERY_S)
         self._origin = origin
         self._language = language
-        self._token = ""
+        self.token = ""
         self._olders = Window(OLDER_MAX, MESSAGES_WINDOW_S)
 
     async def run(self) -> None:
@@ -826,8 +844,9 @@ class Socket:
             case Older():
                 await self._older(self.room, frame.before)
             case Logout():
-                await end_token(self._channel.db, self._token, self.room.site)
+                await end_token(self._channel.db, self.token, self.room.site)
                 self.sent_away = True
+                self._channel.sign_out(self.token)
                 await self._connection.close(code=SIGNED_OUT, message=b"signed out")
 
     async def _hello(self, hello: Hello) -> None:
@@ -865,7 +884,7 @@ class Socket:
         if hello.token is not None or hello.identity is not None:
             standing = (await standings(channel.db, channel.name, site.key, [key])).get(key)
         room = channel.join(key, visitor.id, self, site.key)
-        self._token = token
+        self.token = token
         self.room = room
         if speaker is not None:
             # Looked up again now that we would be sent away: whoever was removed meanwhile is not in.

@@ -24,7 +24,7 @@ from core.messages import Text
 from core.proof import Proven
 from core.settings import Settings
 from core.sites import Draft
-from core.visitors import create_visitor, find_visitor, sign_in
+from core.visitors import create_visitor, end_token, find_visitor, sign_in
 
 Json = dict[str, Any]
 MISSING = str(uuid4())
@@ -330,6 +330,18 @@ async def test_a_replayed_or_revoked_invitation_lets_nobody_in(api: Api) -> None
         status, answer = await chao.call("POST", "invitations/accept", {"token": token, "name": "Chao"})
         assert (status, answer["error"]["code"]) == (404, "invitation")
     assert (await api.call("POST", "invitations/accept", {"token": used, "name": "Nobody"}))[0] == 401
+
+
+async def test_a_token_that_has_ended_opens_nothing(api: Api) -> None:
+    amina = await api.guest()
+    room = await amina.make()
+    assert amina.token
+    await end_token(api.wired.db, amina.token, "default")
+    for _ in range(2):
+        status, answer = await amina.call("GET", f"chatrooms/{room}/")
+        assert (status, answer["error"]["code"]) == (401, "token")
+        assert (await amina.call("POST", f"chatrooms/{room}/messages/", {"id": "x", "text": "hi"}))[0] == 401
+    assert await api.wired.db.pool.fetchval("SELECT count(*) FROM message") == 0
 
 
 BAD_BODIES = (

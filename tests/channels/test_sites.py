@@ -272,6 +272,24 @@ async def test_signing_out_ends_the_token_of_this_device_alone(site: Site) -> No
         assert (await hello(laptop, key, second["token"]))["type"] == "welcome"
 
 
+async def test_signing_out_closes_the_other_tabs_of_the_browser_too(site: Site, db: Database, valkey_url: str) -> None:
+    key, secret = await make(site.db)
+    async with (
+        Running(Settings.model_validate({}), db, valkey_url) as elsewhere,
+        site.browser(SHOP) as tab, site.browser(SHOP) as other,
+        elsewhere.browser(SHOP) as far, site.browser(SHOP) as laptop,
+    ):  # fmt: skip
+        token = (await hello(tab, key, identity=proof("42", secret)))["token"]
+        for browser in (other, far):
+            assert (await hello(browser, key, token))["type"] == "welcome"
+        await hello(laptop, key, identity=proof("42", secret))
+        await tab.say({"type": "logout"})
+        assert (await tab.socket.receive(5)).data == 4401
+        assert (await other.socket.receive(5)).data == 4401
+        assert (await far.socket.receive(5)).data == 4401
+        await laptop.send("still here")
+
+
 async def test_a_secret_is_good_for_a_day_after_the_next_was_made(site: Site) -> None:
     key, first = await make(site.db)
     second = await rotate(site.db, key)

@@ -86,6 +86,14 @@ async def test_the_same_cid_again_is_the_same_message(site: Site) -> None:
     assert await site.db.pool.fetchval("SELECT count(*) FROM message") == 1
 
 
+async def test_the_same_cid_with_other_words_changes_nothing(site: Site) -> None:
+    async with site.browser() as browser:
+        await browser.hello()
+        first = await browser.send("pay 100", cid="c1")
+        assert await browser.send("pay 900", cid="c1") == first
+        assert (await browser.send("next", cid="c2"))["seq"] == 2
+
+
 async def test_two_visitors_may_choose_the_same_cid(site: Site) -> None:
     async with site.browser() as one, site.browser() as other:
         await one.hello()
