@@ -21,7 +21,6 @@ WEIGHTS = Path(__file__).with_name("weights.bin")
 MAGIC = b"MTHB"
 VERSION = 2
 HEAD = struct.Struct("<4sBHIfI")
-CLASSES_MAX = 255
 
 
 class BadWeights(ValueError):

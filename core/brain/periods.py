@@ -323,7 +323,6 @@ _DECADES = {
     "eighties": 8,
     "nineties": 9,
 }
-_TODAY_PART = re.compile(r"\ball (?P<unit>week|month|year)\b(?! long)")
 
 
 def _calendar(text: str, now: datetime) -> Period | None:

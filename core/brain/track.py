@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from core.brain import classify, errands, features, frames, travel
 from core.brain.words import Said, listed
+from core.brain.words import said as ready
 from core.dialog import DialogState, Intent
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ CHAT_MIN = 0.6
 """Less likely small talk is not answered as such."""
 GUESS_MIN = 0.68
 """A less likely action is not even asked about: of those below, one in three was meant (measured on public sets)."""
-TURN_MIN = 0.6
-"""In the middle of something, a new request must be this likely, and named by a word of its own."""
 CHAT = frozenset({"none", "smalltalk", "help"})
 LEARNT = frozenset({*travel.FRAMES, *errands.READERS, "check_balance", "check_payments", "check_invoice_status"})
 """Actions whose slots are read here."""
@@ -82,23 +81,27 @@ GATED_BELOW = 0.9
 """Without a word that the action is usually asked for with, a guess must be this likely."""
 
 
-def request(said: Said, now: "datetime", zone: str, state: DialogState, actions: Collection[str]) -> Intent:
-    """What a message asks for by itself, among `actions`; `none` carries how sure that is."""
+def _fits(guess: classify.Guess, said: Said) -> bool:
+    """Whether the message has what a request for this action is hardly ever without."""
+    gate, asking = features.GATES.get(guess.action), _ASKING.get(guess.action)
+    if gate is not None and (guess.probability < GATED_BELOW or guess.action in STRICT) and not gate.search(said.plain):
+        return False
+    return asking is None or bool(asking.search(said.plain))
+
+
+def request(said: Said, now: "datetime", zone: str, state: DialogState) -> Intent:
+    """What a message asks for by itself, whether anything here does it or not; `none` carries how sure that is."""
     if _WEB.search(said.plain):
         return Intent("search_info", read("search_info", said, now, zone), SURE)
     guesses = classify.guesses(said)
     best = guesses[0]
-    gate = features.GATES.get(best.action)
-    if gate is not None and (best.probability < GATED_BELOW or best.action in STRICT) and not gate.search(said.plain):
-        best = next((guess for guess in guesses if guess.action == "none"), best)
-    if best.action in _ASKING and not _ASKING[best.action].search(said.plain):
+    if not _fits(best, said):
         best = next((guess for guess in guesses if guess.action == "none"), best)
     if best.action == "none" and _TRIVIA.match(said.plain) and not _PERSONAL.search(said.plain):
         return Intent("search_info", read("search_info", said, now, zone), TRIVIA)
-    if best.probability < (GUESS_MIN if best.action not in CHAT else CHAT_MIN) and best.action != "none":
-        best = next((guess for guess in guesses if guess.action == "none"), best)
-    if best.action == "none":
-        return Intent("none", {}, NOTHING + (1 - NOTHING) * best.probability, guessed=True)
+    if best.action == "none" or best.probability < (CHAT_MIN if best.action in CHAT else GUESS_MIN):
+        nothing = next((guess.probability for guess in guesses if guess.action == "none"), best.probability)
+        return Intent("none", {}, NOTHING + (1 - NOTHING) * nothing, guessed=True)
     slots: Slots = {}
     if best.action in LEARNT:
         slots = read(best.action, said, now, zone)
@@ -140,17 +143,19 @@ UNGATED = 0.9
 """An action that no word is typical of must be this likely to take over in the middle of another."""
 
 
-def turned(said: Said, now: "datetime", zone: str, state: DialogState, actions: Collection[str]) -> Intent | None:
+def turned(said: Said, now: "datetime", zone: str, state: DialogState) -> Intent | None:
     """The new request of somebody who was in the middle of something; None where they stay with it."""
     guess = classify.guesses(said)[0]
-    if guess.action in CHAT or guess.action == state.action or guess.probability < TURN_MIN:
+    if guess.action in CHAT or guess.action == state.action or guess.probability < GUESS_MIN:
         return None
     gate = _TURNS.get(guess.action) or features.GATES.get(guess.action)
     if gate is not None and not gate.search(said.plain):
         return None
     if gate is None and guess.probability < UNGATED:
         return None
-    intent = request(said, now, zone, state, actions)
+    intent = request(said, now, zone, state)
+    if intent.action != guess.action:
+        return None
     before = state.history.get(intent.action)
     if intent.action in travel.FRAMES and isinstance(before, Mapping) and _TAKES.search(said.plain):
         offered = before.get("offered")
@@ -207,8 +212,6 @@ def _changed(action: str, said: Said, now: "datetime", zone: str) -> Slots:
 
 def offered_by(action: str, asked: Collection[str], bot: str, now: "datetime", zone: str) -> Mapping[str, "JsonValue"]:
     """The values that a question of the bot named for what it asked: "Is 12 March your check-in date?"."""
-    from core.brain.words import said as ready
-
     if action not in LEARNT or not bot:
         return {}
     slots = read(action, ready(bot), now, zone)

@@ -28,7 +28,6 @@ DROPOUT = 0.25
 """Share of features left out at each step, so that no single word decides."""
 FOLDS = 5
 WEIGHTS_BYTES_MAX = 2_000_000
-NEGATIVE = "none"
 
 Example = tuple[tuple[int, ...], int]
 

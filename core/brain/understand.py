@@ -129,7 +129,7 @@ def parse(text: str, *, now: datetime, zone: str, state: DialogState, actions: C
             return changed
     asked = next((slot for slot in state.asked if slot in _ANSWERS), None) if unfinished is not None else None
     if asked is not None and asked != "content":
-        turned = track.turned(heard.said, heard.now, zone, state, actions)
+        turned = track.turned(heard.said, heard.now, zone, state)
         if turned is not None and turned.confidence >= SURE and turned.action not in _RULE_OF:
             return turned
     if not (asked == "content" and unfinished is not None and not _starts_anew(heard)):
@@ -153,7 +153,7 @@ def parse(text: str, *, now: datetime, zone: str, state: DialogState, actions: C
         if answer is not None:
             return answer
         return Intent("none", {}, 0.0)
-    guess = track.request(heard.said, heard.now, zone, state, actions)
+    guess = track.request(heard.said, heard.now, zone, state)
     ruled = _RULE_OF.get(guess.action)
     if ruled is not None and not _may(ruled, heard, actions):
         return Intent("none", {}, 0.0)
@@ -167,7 +167,7 @@ def _within(heard: Heard, actions: Collection[str]) -> Intent | None:
     said, now, zone, state = heard.said, heard.now, heard.zone, heard.state
     answer = track.follow(said, now, zone, state)
     answered = answer is not None and any(slot in answer.slots for slot in state.asked)
-    turned = track.turned(said, now, zone, state, actions)
+    turned = track.turned(said, now, zone, state)
     likely = track.likely(said)
     for rule in RULES:
         if answered or rule.action not in actions or (likely != rule.action and rule.action not in _AT_ANY_TIME):
@@ -453,7 +453,6 @@ _TO_FIRST = re.compile(
     r"\bhow many\b|\bhow much\b(?=[^.?!]{1,60}\b(?:can|could|would|will|do|for|per)\b)|\bper\b|\bhow \w{1,12} "
     r"\w{0,12} ?(?:is|are|for)\b(?!)"
 )
-_BETWEEN = re.compile(r"\b(?:to|in|into|for|kwa|kuwa|hadi|against|vs|versus)\b")
 
 
 def _exchange(heard: Heard, _: Span) -> Slots:
