@@ -6,6 +6,7 @@ The rules themselves stand in the one table of `understand`; values are taken fr
 import re
 from typing import TYPE_CHECKING
 
+from core.brain import errands
 from core.brain.words import Said
 
 if TYPE_CHECKING:
@@ -133,7 +134,6 @@ ERASE = _opens(
     r"\b(?:futa|ufute|sahau) (?:kila kitu|yote|kila)\b.{0,20}\b(?:kunihusu|unachojua|unayojua|changu|yangu)\b",
 )
 
-_PHONE = re.compile(r"(?<![\w.])\+?\(?\d[\d ().-]{5,20}\d(?!\w)")
 _MAIL = re.compile(r"[^\s<>,;:\"()]+@[^\s<>,;:\"()]+\.[A-Za-z]{2,}")
 _NOTE = re.compile(r"[,;.]? *\b(?:note|kumbuka kuwa)\b:? (.+)$", re.IGNORECASE | re.DOTALL)
 _CONTACT_NAME = tuple(
@@ -193,8 +193,8 @@ def email_code(said: Said, start: int) -> Slots:
 
 def phone(said: Said, start: int) -> Slots:
     """The first phone number, as it was written."""
-    found = _PHONE.search(said.written)
-    return {"phone": found[0].strip()} if found else {}
+    found = errands.phone(said).get("phone_number")
+    return {"phone": found} if found else {}
 
 
 def whom(said: Said, start: int) -> Slots:
