@@ -1,0 +1,54 @@
+"""How well the brain reads what people in Kenya and Tanzania write, on messages that it was never taught.
+
+`swahili.tsv` holds one message a line: the action that a sensible assistant would take (others that are as good after a
+bar), how it is written, and its words. The brain is taught by other lines: to copy these, or to tune a rule until one
+of them passes, is to measure nothing.
+"""
+
+from collections import Counter
+from pathlib import Path
+
+from core.brain import train
+from core.brain.parse_lines import ACTIONS
+from tests.core.brain.speaking import understood
+
+LINES = Path(__file__).parent / "swahili.tsv"
+RIGHT_MIN = 0.74
+"""The share that must be right. Raise it when the brain gets better."""
+LINES_MIN, NOTHING_MIN, EACH_MIN = 400, 80, 6
+BY_CHANCE_WORDS_MAX = 3
+"""A message this short, a greeting say, may be among the taught ones."""
+NOTHING = ("none", "smalltalk", "help")
+VARIETIES = frozenset({"sanifu", "sheng", "mixed", "typo"})
+
+
+def messages() -> list[tuple[tuple[str, ...], str, str]]:
+    """The labels (the first is the best), the variety and the text of every message."""
+    rows = (line.split("\t") for line in LINES.read_text(encoding="utf-8").splitlines()[1:])
+    return [(tuple(labels.split("|")), variety, text) for labels, variety, text in rows]
+
+
+def test_the_brain_reads_unseen_swahili() -> None:
+    heard = [(labels, variety, understood(text, actions=ACTIONS).action) for labels, variety, text in messages()]
+    wrong = [(labels[0], variety, action) for labels, variety, action in heard if action not in labels]
+    share = 1 - len(wrong) / len(heard)
+    worst = "\n".join(f"{n:4} {meant} → {action}" for (meant, action), n in mistakes(wrong).most_common(20))
+    varieties = ", ".join(f"{n} {name}" for name, n in Counter(variety for _, variety, _ in wrong).most_common())
+    assert share >= RIGHT_MIN, f"{share:.1%} of {len(heard)} are right; wrong are {varieties}; the most:\n{worst}"
+
+
+def mistakes(wrong: list[tuple[str, str, str]]) -> Counter[tuple[str, str]]:
+    """How often one action was taken for another."""
+    return Counter((meant, action) for meant, _, action in wrong)
+
+
+def test_the_set_is_whole_and_taught_to_nobody() -> None:
+    rows = messages()
+    counts = Counter(labels[0] for labels, _, _ in rows)
+    assert len(rows) >= LINES_MIN
+    assert sum(counts[name] for name in NOTHING) >= NOTHING_MIN
+    assert min(counts.values()) >= EACH_MIN
+    assert {label for labels, _, _ in rows for label in labels} <= {*ACTIONS, *NOTHING}
+    assert {variety for _, variety, _ in rows} == VARIETIES
+    taught = {text.casefold() for text, _ in train.load(train.UTTERANCES)}
+    assert not [text for _, _, text in rows if text.casefold() in taught and len(text.split()) > BY_CHANCE_WORDS_MAX]
