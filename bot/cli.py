@@ -47,6 +47,7 @@ COMMANDS = (
     Command("check", "bot.check", "lint, types, import rules, migrations, docs", settings=False),
     Command("bench", "bot.bench", "benchmarks, each beside its limit", settings=False),
     Command("parse", "core.brain.parse_lines", "JSON lines in, JSON lines out: what is understood", settings=False),
+    Command("explain", "bot.explain", "why a message is understood as it is, and what would be done"),
     Command(
         "train",
         "core.brain.train",

@@ -89,11 +89,12 @@ def _record(line: bytes | None) -> dict[str, Any]:
         moment = datetime.fromisoformat(now)
     except ValueError:
         raise BadLine("now must be an ISO 8601 time, such as 2026-03-11T10:00:00.", id) from None
-    state = _state(record.get("state"), id, when.local(moment, zone), zone)
+    state = state_of(record.get("state"), when.local(moment, zone), zone, id)
     return {"id": id, "text": text, "now": moment, "timezone": zone, "state": state}
 
 
-def _state(raw: object, id: object, now: datetime, zone: str) -> DialogState:
+def state_of(raw: object, now: datetime, zone: str, id: object = None) -> DialogState:
+    """The dialog state that a line carries; `now` is local and aware. Raises BadLine, with the line's `id`."""
     if raw is None:
         return DialogState()
     if not isinstance(raw, dict):

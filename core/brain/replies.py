@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from core.actions import Action
 from core.brain.not_here import ACTIONS as WANTED
@@ -75,12 +75,26 @@ _SET_ALREADY = {
 }
 
 
+Why: TypeAlias = Literal["chat", "help", "did_you_mean", "not_here", "not_understood"]
+"""What kind of answer a brain gives where it runs nothing."""
+
+
 @dataclass(frozen=True, slots=True)
-class Dropped(Reply):
+class Told(Reply):
+    """What a brain answers by itself: why, the action it speaks of, if any, and how sure that is (see Intent)."""
+
+    why: Why = "chat"
+    action: str | None = None
+    confidence: float = 0.0
+    guessed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped(Told):
     """A reply after which the unfinished action is over: its slots are let go of, and nothing is waited for."""
 
 
-def small_talk(text: str, language: str, offered: Sequence[Action[Any]], question: str | None) -> Reply:
+def small_talk(text: str, language: str, offered: Sequence[Action[Any]], question: str | None) -> Told:
     """The answer to a greeting, thanks, or "are you a bot?"; an open question is asked again behind it."""
     low = said(text).plain
     if re.search(
@@ -109,16 +123,16 @@ def small_talk(text: str, language: str, offered: Sequence[Action[Any]], questio
         words = _CHAT[language]
     else:
         return (
-            Reply.of(f"{_GREETING[language].partition('.')[0]}. {question}")
+            _told("chat", f"{_GREETING[language].partition('.')[0]}. {question}")
             if question
-            else Reply.of(_GREETING[language], examples(offered, language))
+            else _told("chat", _GREETING[language], examples(offered, language))
         )
-    return Reply.of(f"{words} {question}" if question else words)
+    return _told("chat", f"{words} {question}" if question else words)
 
 
-def nothing_open(language: str, offered: Sequence[Action[Any]]) -> Reply:
+def nothing_open(language: str, offered: Sequence[Action[Any]]) -> Told:
     """Somebody leaves what was not begun."""
-    return Reply.of(_NOTHING_OPEN[language], examples(offered, language))
+    return _told("chat", _NOTHING_OPEN[language], examples(offered, language))
 
 
 def dropped(language: str) -> Dropped:
@@ -126,48 +140,58 @@ def dropped(language: str) -> Dropped:
     return Dropped(Reply.of(_DROPPED[language]).parts)
 
 
-def help_text(language: str, lines: str, offered: Sequence[Action[Any]]) -> Reply:
+def help_text(language: str, lines: str, offered: Sequence[Action[Any]]) -> Told:
     """What can be done; `lines` is the catalog's own list."""
-    return Reply.of(lines, examples(offered, language))
+    return _told("help", lines, examples(offered, language))
 
 
-def not_understood(language: str, offered: Sequence[Action[Any]], question: str | None) -> Reply:
+def not_understood(language: str, offered: Sequence[Action[Any]], question: str | None) -> Told:
     """The open question once more; where there is none, some things to try."""
     if question is not None:
-        return Reply.of(f"{_SORRY[language]} {question} {_LEAVE[language]}")
+        return _told("not_understood", f"{_SORRY[language]} {question} {_LEAVE[language]}")
     if not offered:
-        return Reply.of(f"{_SORRY[language]} {NOTHING.to(language)}")
-    return Reply.of(f"{_SORRY[language]} {_TRY[language]}", examples(offered, language))
+        return _told("not_understood", f"{_SORRY[language]} {NOTHING.to(language)}")
+    return _told("not_understood", f"{_SORRY[language]} {_TRY[language]}", examples(offered, language))
 
 
-def not_here(language: str, name: str, offered: Sequence[Action[Any]]) -> Reply:
+def not_here(language: str, name: str, offered: Sequence[Action[Any]]) -> Told:
     """Something that is understood and that nothing here does; then some things to try."""
     what = WANTED.get(name)
     if what is None:
         return not_understood(language, offered, None)
     text = NOT_HERE.to(language).format(what=what.to(language))
-    return Reply.of(f"{text} {_TRY[language]}", examples(offered, language)) if offered else Reply.of(text)
+    return (
+        _told("not_here", f"{text} {_TRY[language]}", examples(offered, language), name)
+        if offered
+        else _told("not_here", text, (), name)
+    )
 
 
-def did_you_mean(language: str, action: Action[Any]) -> Reply:
+def did_you_mean(language: str, action: Action[Any]) -> Told:
     """A guess that is not sure enough to act on: how it would be said plainly."""
-    return Reply.of(_DID_YOU_MEAN[language], (action.example(language),) if action.examples else ())
+    return _told(
+        "did_you_mean", _DID_YOU_MEAN[language], (action.example(language),) if action.examples else (), action.name
+    )
 
 
-def set_already(language: str) -> Reply:
+def set_already(language: str) -> Told:
     """A reminder that is set already does not change by being talked about."""
-    return Reply.of(_SET_ALREADY[language])
+    return _told("not_here", _SET_ALREADY[language], (), "set_reminder")
 
 
-def without_words(language: str, messages: "Sequence[InboundMessage]", offered: Sequence[Action[Any]]) -> Reply:
+def without_words(language: str, messages: "Sequence[InboundMessage]", offered: Sequence[Action[Any]]) -> Told:
     """The answer to files, places and other things that came without a word: what could be done with them."""
     parts = [part for message in messages for part in message.parts]
     documents = [part for part in parts if isinstance(part, Media) and part.may_have_text]
     if documents and any(action.name == "summarise_document" for action in offered):
         name = documents[-1].filename
         text = _DOCUMENT[language].format(name=f"“{name}”" if name else _YOUR_FILE[language])
-        return Reply.of(text, _FOR_DOCUMENTS[language])
-    return Reply.of(_NO_WORDS[language])
+        return _told("not_understood", text, _FOR_DOCUMENTS[language])
+    return _told("not_understood", _NO_WORDS[language])
+
+
+def _told(why: Why, text: str, options: tuple[str, ...] = (), action: str | None = None) -> Told:
+    return Told(Reply.of(text, options).parts, why, action)
 
 
 def open_question(language: str, offered: Sequence[Action[Any]], state: DialogState) -> str | None:

@@ -1,7 +1,7 @@
 """The brain that needs no model: the rules of `understand` for what to do, a few replies for the rest."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from core.actions import Action, Effect
@@ -61,16 +61,24 @@ class RuleBrain:
             state=turn.state,
             actions=self._offer.names,
         )
+        told = self._told(intent, turn, offered)
+        return intent if told is None else replace(told, confidence=intent.confidence, guessed=intent.guessed)
+
+    def _told(self, intent: Intent, turn: Asked, offered: Sequence[Action[Any]]) -> replies.Told | None:
+        """What to answer to an intent that runs nothing; None for one that is to be acted on."""
+        language, shown = spoken(turn.person.language), self._offer.shown
         match intent.action:
             case "help":
                 return replies.help_text(language, self._catalog.help_text(language, shown), shown)
             case "smalltalk":
-                return replies.small_talk(text, language, shown, replies.open_question(language, offered, turn.state))
+                return replies.small_talk(
+                    turn.text, language, shown, replies.open_question(language, offered, turn.state)
+                )
             case understand.LEAVE:
                 return replies.dropped(language) if turn.state.action else replies.nothing_open(language, shown)
             case "none":
                 last = next(reversed(list(turn.state.history)), None)
-                if turn.state.action is None and last == "set_reminder" and corrects(text):
+                if turn.state.action is None and last == "set_reminder" and corrects(turn.text):
                     return replies.set_already(language)
                 return replies.not_understood(language, shown, replies.open_question(language, offered, turn.state))
         action = next((one for one in offered if one.name == intent.action), None)
@@ -78,7 +86,7 @@ class RuleBrain:
             return replies.not_here(language, intent.action, shown)
         if not sure_enough(intent, action.effect):
             return replies.did_you_mean(language, action)
-        return intent
+        return None
 
 
 @dataclass(frozen=True, slots=True)
