@@ -1,7 +1,7 @@
 """What travels between the socket and a simulator: a Call in, an Answer out."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -37,6 +37,10 @@ class Answer:
     body: bytes
     content_type: str = "application/json"
     headers: Mapping[str, str] | None = None
+    pieces: Sequence[bytes | float] = ()
+    """A body that comes bit by bit, instead: bytes to send at once, and seconds to wait before what follows."""
+    is_cut: bool = False
+    """Whether the connection is cut after the last piece, as if the body had not ended."""
 
 
 def answer_json(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:

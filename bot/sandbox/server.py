@@ -31,6 +31,7 @@ from aiohttp.http import RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
 
 from bot.sandbox.accounts import ADDRESS_FILE
+from bot.sandbox.anthropic import Anthropic
 from bot.sandbox.calls import BODY_BYTES_MAX, UPLOAD_BYTES_MAX, Answer, Call, Provider, answer_json, controls
 from bot.sandbox.exchangerate import ExchangeRate
 from bot.sandbox.faults import Fault
@@ -38,6 +39,7 @@ from bot.sandbox.frankfurter import Frankfurter
 from bot.sandbox.hooks import Hooks
 from bot.sandbox.meta import Meta
 from bot.sandbox.open_meteo import OpenMeteo, utc_now
+from bot.sandbox.openai import OpenAI
 from bot.sandbox.openweather import OpenWeather
 from bot.sandbox.phone import Phone
 from bot.sandbox.screen import Screen
@@ -79,6 +81,8 @@ class Sandbox:
             ExchangeRate(self.disk, utc_now),
             ToxicBert(self.disk),
             Transcription(self.disk),
+            Anthropic(self.disk),
+            OpenAI(self.disk),
         ]
         self.providers: dict[str, Provider] = {}
         everyone: list[Provider] = [self.twilio, self.meta, self.telegram, self.smtp, *readers]
@@ -169,7 +173,8 @@ class Sandbox:
         if faults.needs_body:
             fault = faults.take(call.method, call.path, call.body)
         if fault is None:
-            return _response(await provider.answer(call))
+            answer = await provider.answer(call)
+            return await _stream(request, answer, provider) if answer.pieces else _response(answer)
         return await self._misbehave(request, call, provider, fault)
 
     async def _misbehave(
@@ -254,6 +259,23 @@ async def _drip(request: web.BaseRequest, answer: Answer, provider: Provider, se
             await response.write(answer.body[start : start + size])
         except ConnectionError:
             return response
+    return response
+
+
+async def _stream(request: web.BaseRequest, answer: Answer, provider: Provider) -> web.StreamResponse:
+    headers = {"Content-Type": answer.content_type, "Cache-Control": "no-cache", **(answer.headers or {})}
+    response = web.StreamResponse(status=answer.status, headers=headers)
+    await response.prepare(request)
+    for piece in answer.pieces:
+        try:
+            if isinstance(piece, bytes):
+                await response.write(piece)
+            else:
+                await provider.faults.wait(piece)
+        except ConnectionError:
+            return response
+    if answer.is_cut and request.transport is not None:
+        request.transport.close()
     return response
 
 
