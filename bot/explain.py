@@ -9,7 +9,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -27,7 +27,7 @@ from core.brain.rules import RuleBrain
 from core.brain.understand import Heard
 from core.brain.words import said
 from core.catalog import Catalog, Problem
-from core.dialog import DialogState, Intent
+from core.dialog import DialogState, Intent, Plan
 from core.errors import UserError
 from core.messages import TEXT_CHARS_MAX, Address, ChannelName, Choices, InboundMessage, Reply, Text, text_of
 from core.settings import Settings
@@ -138,7 +138,12 @@ async def explanation(asked: Question) -> dict[str, Any]:
     names = frozenset(action.name for action in catalog.offered)
     zone = asked.person.timezone or settings.default_timezone
     thought = await RuleBrain(catalog, settings.default_timezone).think(asked, catalog.offered)
-    move, after = next_move(thought, asked, catalog)
+    steps = thought.steps if isinstance(thought, Plan) else (thought,)
+    taken: list[tuple[Move, DialogState]] = []
+    for step in steps:
+        state = taken[-1][1] if taken else asked.state
+        taken.append(next_move(step, replace(asked, state=state), catalog))
+    (move, after), *later = taken
     words = in_words(asked.text, names)
     heard = Heard(said(asked.text if words is None else words), when.local(asked.now, zone), zone, asked.state)
     guesses = explain.guesses(heard.said)
@@ -152,9 +157,13 @@ async def explanation(asked: Question) -> dict[str, Any]:
         "guesses": [{"action": guess.action, "probability": round(guess.probability, 4)} for guess in guesses],
         "weights": [asdict(weight) for weight in explain.weights(heard.said)],
         "spans": [asdict(span) for span in explain.spans(heard)],
-        "understood": understood(thought),
+        "understood": understood(steps[0]),
         "state": {"before": asdict(asked.state), "after": asdict(after)},
         "move": asdict(move),
+        "then": [
+            {"understood": understood(step), "move": asdict(its)}
+            for step, (its, _) in zip(steps[1:], later, strict=True)
+        ],
     }
 
 
@@ -205,7 +214,14 @@ def lines(told: Mapping[str, Any]) -> Iterator[str]:
     for name in ("before", "after"):
         yield from block(f"state {name}", state(told["state"][name]))
     move = told["move"]
-    yield from block("move", [KINDS[move["kind"]].format(**move), *values(move["params"]), *speech(move)])
+    yield from block("move", made(move))
+    for step in told["then"]:
+        yield from block("then", [meaning(step["understood"]), *values(step["understood"]["slots"])])
+        yield from block("move", made(step["move"]))
+
+
+def made(move: Mapping[str, Any]) -> list[str]:
+    return [KINDS[move["kind"]].format(**move), *values(move["params"]), *speech(move)]
 
 
 def block(label: str, rows: Iterable[str]) -> Iterator[str]:

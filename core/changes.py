@@ -16,6 +16,7 @@ from core import fetching
 from core.db import Database
 from core.files import GONE, files_of
 from core.messages import Address, ChannelName, Part
+from core.receipts import CALLS_MAX, call_key
 from core.sealed import COLUMNS, by_identity, opened_parts, seal
 
 log = structlog.get_logger()
@@ -28,7 +29,7 @@ BEGUN_MAX = 3
 """A turn that was begun this often is answered as it is, so that editing without end cannot exhaust its attempts."""
 REACTIONS = ("👍", "❤️", "😂", "😮", "😢", "🙏")
 """What may be put under any message of the web; besides these, what somebody put there."""
-STEPS_MAX = 100
+CALLING_MAX = 100
 """How many messages of a turn have actions: as many as it reads."""
 
 Kind = Literal["edit", "delete", "reaction"]
@@ -248,7 +249,11 @@ async def _carry_out(connection: Any, change: Change, message: Any, identity_id:
             await connection.execute("DELETE FROM reaction WHERE message_id = $1", message["id"])
             # What was understood of it would repeat its words to staff.
             await connection.execute("UPDATE turn SET intent = NULL, slots = NULL WHERE id = $1", message["turn_id"])
-    begun = [f"turn:{message['turn_id']}:{number}" for number in range(1, STEPS_MAX + 1)]
+    begun = [
+        call_key(message["turn_id"], number, step)
+        for number in range(1, CALLING_MAX + 1)
+        for step in range(CALLS_MAX)
+    ]
     await connection.execute(ANSWER_AGAIN, message["turn_id"], BEGUN_MAX, begun)
     return "applied"
 

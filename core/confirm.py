@@ -64,6 +64,9 @@ class Outcome(StrEnum):
     CANCELLED = "cancelled"
 
 
+ENDED: Final = frozenset({Outcome.CANCELLED, Outcome.LOCKED})
+"""Outcomes after which nothing is confirmed any more."""
+
 SAID: Final = {
     "en": {
         Outcome.WRONG: "That is not the code. Nothing has happened; look at it again and type it.",

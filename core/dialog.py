@@ -1,14 +1,18 @@
 """Dialog rules, pure: what was understood, what is known so far, and what to do next."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
+    from core.messages import Reply
+
 QUESTIONS_MAX = 3
 """How often the same thing is asked before the topic is dropped."""
+PLAN_MAX = 5
+"""How many requests of one message are carried out, one after the other."""
 HISTORY_MAX = 8
 """How many finished actions a conversation remembers the slots of."""
 
@@ -29,11 +33,19 @@ class Intent:
 
 
 @dataclass(frozen=True, slots=True)
+class Plan:
+    """Several requests of one message, in the order they are carried out."""
+
+    steps: tuple["Intent | Reply", ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DialogState:
     """What a conversation is in the middle of. It lives six hours; when it is gone we ask again and guess nothing.
 
     `action` and `slots` are the unfinished action; `asked` the slots just asked for; `offered` values just offered;
-    `history` the slots of finished or left actions, newest last; `questions` how often we asked in a row.
+    `history` the slots of finished or left actions, newest last; `questions` how often we asked in a row; `then` what
+    was asked for in the same message, and is carried out once the unfinished action is.
     """
 
     action: str | None = None
@@ -42,6 +54,7 @@ class DialogState:
     offered: Slots = field(default_factory=dict)
     history: Mapping[str, Slots] = field(default_factory=dict)
     questions: int = 0
+    then: tuple[Intent, ...] = ()
 
     def merge(self, intent: Intent) -> "DialogState":
         """New over old: the same unfinished action keeps its slots, another action sets the old one aside."""
@@ -50,9 +63,7 @@ class DialogState:
         slots = {name: value for name, value in kept.items() if value is not None}
         history = self.history if intent.action == self.action else self._aside()
         questions = self.questions if intent.action == self.action else 0
-        return replace(
-            self, action=intent.action, slots=slots, history=history, asked=(), offered={}, questions=questions
-        )
+        return DialogState(intent.action, slots, history=history, questions=questions)
 
     def ask(self, slot: str) -> "DialogState":
         """The state after asking for `slot`, whose value so far (if any) was of no use."""
@@ -62,6 +73,10 @@ class DialogState:
     def without(self, slots: Collection[str]) -> "DialogState":
         """The state that has forgotten the values of these slots."""
         return replace(self, slots={name: value for name, value in self.slots.items() if name not in slots})
+
+    def before(self, steps: "Sequence[Intent]") -> "DialogState":
+        """The state that goes on with these once what it is in the middle of is done."""
+        return replace(self, then=tuple(steps))
 
     def finish(self) -> "DialogState":
         """The state after the action ran, or was dropped: its slots are history, so a new request starts clean."""

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from core.crypto import Forged, Passing, RoomKeys
-from core.dialog import DialogState
+from core.dialog import DialogState, Intent
 from core.limits import Limits
 
 log = structlog.get_logger()
@@ -18,7 +18,7 @@ log = structlog.get_logger()
 STATE_TTL_S = 21_600
 FORGET_MAX = 1_000
 """How many states one command removes."""
-VERSION = 2
+VERSION = 3
 """Part of the key: states written by another layout are simply not found."""
 
 Speaker = tuple[UUID, UUID]
@@ -62,7 +62,8 @@ class DialogStore:
             return DialogState()
         try:
             raw = orjson.loads(self._seal.open(_key(speaker).encode(), value))
-            return DialogState(**{**raw, "asked": tuple(raw["asked"])})
+            then = tuple(Intent(**step) for step in raw["then"])
+            return DialogState(**{**raw, "asked": tuple(raw["asked"]), "then": then})
         except (ValueError, TypeError, KeyError, Forged):
             return DialogState()
 

@@ -18,6 +18,15 @@ from core.messages import PARTS
 from core.models import Receipt
 
 
+CALLS_MAX = 16
+"""How many calls one message can lead to."""
+
+
+def call_key(turn_id: int, number: int, step: int = 0) -> str:
+    """The idempotency key of a call that a turn's message led to: the message counted from 1, the call from 0."""
+    return f"turn:{turn_id}:{number}" if step == 0 else f"turn:{turn_id}:{number}:{step}"
+
+
 async def once(action: Action[Any], params: Params, context: ActionContext) -> ActionResult:
     """Run an action under its idempotency key, or return what it returned when it already ran.
 

@@ -21,7 +21,7 @@ from core.brain.replies import Dropped
 from core.cache import ResultCache
 from core.catalog import Catalog, Problem
 from core.db import Database, driver
-from core.dialog import QUESTIONS_MAX, DialogState
+from core.dialog import PLAN_MAX, QUESTIONS_MAX, DialogState, Intent, Plan
 from core.dialog_store import DialogStore
 from core.errors import InvalidSlot, LimitReached, ProviderError, ProviderRefused, UserError
 from core.group_commit import GroupCommit
@@ -33,7 +33,7 @@ from core.messages import Address, ChannelName, InboundMessage, Media, Part, Rep
 from core.names import names_of
 from core.outbox import COUNTED, WRITE
 from core.providers import Providers
-from core.receipts import once
+from core.receipts import call_key, once
 from core.sealed import BOT, COLUMNS, opened_parts, seal, seal_slots
 from core.settings import Settings
 from core.wake import Wakes
@@ -60,6 +60,10 @@ NO_ANSWER = Saying(
 )
 LATER = Saying(
     "Let us leave that for now. Ask me again whenever you like.", "Tuliache hilo kwa sasa. Niulize tena ukitaka."
+)
+STOPPED = Saying(
+    "I stopped there, and did not do the rest of what you asked for.",
+    "Niliishia hapo, na mengine uliyoomba sikuyafanya.",
 )
 
 
@@ -129,12 +133,18 @@ class TurnDeps:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one message led to. A `question` is of no use once a later message of the same turn was understood."""
+    """What one message, or one step of its plan, led to.
+
+    A question is of no use once a later message of the same turn was understood. What comes behind a step in a plan
+    waits for one that `waits`, and is not done after one that `failed`.
+    """
 
     reply: Reply
     state: DialogState
     understood: Mapping[str, JsonValue]
     is_question: bool = False
+    waits: bool = False
+    failed: bool = False
 
 
 async def run_turn(turn: Turn, deps: TurnDeps) -> Closing:
@@ -228,7 +238,7 @@ async def answer_word(said: str, turn: Turn, deps: TurnDeps) -> Answer | None:
 
 
 async def answer(turn: Turn, number: int, deps: TurnDeps) -> Answer:
-    """Answer one message: say something, ask for what is missing, or run the action."""
+    """Answer one message: by code where it is a code, else by what the brain makes of it."""
     # What was uploaded on the web was counted there.
     files = (
         0
@@ -244,15 +254,57 @@ async def answer(turn: Turn, number: int, deps: TurnDeps) -> Answer:
     if (said := _answers_by_code(turn)) is not None and (done := await _confirm(said, turn, number, deps)) is not None:
         return done
     thought = await deps.brain.think(turn, deps.catalog.offered)
-    if isinstance(thought, Reply):
-        state = turn.state.finish() if isinstance(thought, Dropped) else turn.state
-        return Answer(thought, state, {"action": "none"})
-    state = turn.state.merge(thought)
-    action = deps.catalog[thought.action]
+    steps = thought.steps if isinstance(thought, Plan) else (thought,)
+    if isinstance(steps[0], Intent) and steps[0].action == turn.state.action:
+        # What was asked for behind it goes on when this is done.
+        steps = (*steps, *turn.state.then)
+    return await carry_out(turn, number, steps, deps)
+
+
+async def carry_out(
+    turn: Turn, number: int, steps: Sequence[Intent | Reply], deps: TurnDeps, *, begun: Answer | None = None
+) -> Answer:
+    """Take the steps of a message in their order, until one waits for the person or fails.
+
+    `begun` is the first step where that was taken already. What waits is kept in the state.
+    """
+    done = [] if begun is None else [begun]
+    left = list(steps[: PLAN_MAX - len(done)])
+    while left and not (done and (done[-1].waits or done[-1].failed)):
+        state = done[-1].state if done else turn.state
+        key = call_key(turn.id, number, len(done))
+        done.append(await _take(replace(turn, state=state), key, left.pop(0), deps))
+    last = done[-1]
+    told = [one.reply for one in done]
+    later = [step for step in left if isinstance(step, Intent)]
+    if last.waits:
+        # What needs no more than saying is said before the question.
+        told[-1:-1] = [step for step in left if isinstance(step, Reply)]
+    elif later:
+        told.append(Reply.of(STOPPED.to(turn.person.language)))
+    understood = dict(done[0].understood)
+    if len(done) > 1:
+        understood["then"] = [{k: v for k, v in one.understood.items() if k != "slots"} for one in done[1:]]
+    return Answer(
+        Reply.joined(told) if len(told) > 1 else told[0],
+        last.state.before(later) if last.waits else last.state,
+        understood,
+        is_question=last.is_question and len(done) == 1,
+        waits=last.waits,
+    )
+
+
+async def _take(turn: Turn, key: str, step: Intent | Reply, deps: TurnDeps) -> Answer:
+    """Take one step: say something, ask for what is missing, show what would be done, or run the action."""
+    if isinstance(step, Reply):
+        state = turn.state.finish() if isinstance(step, Dropped) else turn.state
+        return Answer(step, state, {"action": "none"})
+    state = turn.state.merge(step)
+    action = deps.catalog[step.action]
     understood: dict[str, JsonValue] = {
-        "action": thought.action,
-        "slots": {slot: value for slot, value in thought.slots.items() if slot not in action.secrets},
-        "confidence": thought.confidence,
+        "action": step.action,
+        "slots": {slot: value for slot, value in step.slots.items() if slot not in action.secrets},
+        "confidence": step.confidence,
     }
     params = deps.catalog.validate(action, state.slots)
     state = state.without(action.secrets) if action.secrets else state
@@ -260,18 +312,18 @@ async def answer(turn: Turn, number: int, deps: TurnDeps) -> Answer:
         return _ask(state, params.slot, params.question.to(turn.person.language), turn, understood)
     try:
         if action.shows is not None:
-            text = await _show(turn, number, action, params, deps)
-            return Answer(Reply.of(text), state.finish(), understood)
-        result = await run_action(turn, number, action, params, deps)
+            text = await _show(turn, key, action, params, deps)
+            return Answer(Reply.of(text), state.finish(), understood, waits=True)
+        result = await run_action(turn, key, action, params, deps)
     except InvalidSlot as problem:
         return _ask(state, problem.slot, problem.to(turn.person.language), turn, understood)
     except UserError as problem:
-        return Answer(_told(problem, turn), state.finish(), understood)
+        return Answer(_told(problem, turn), state.finish(), understood, failed=True)
     except (ProviderError, ProviderRefused) as problem:
         log.warning("turn.provider_failed", turn_id=turn.id, action=action.name, error=type(problem).__name__)
         title = deps.catalog.connector_of(action.name).title
         text = NO_ANSWER.filled(title=title).to(turn.person.language)
-        return Answer(Reply.of(text), state.finish(), understood)
+        return Answer(Reply.of(text), state.finish(), understood, failed=True)
     return Answer(Reply(result.said), state.finish(), understood)
 
 
@@ -283,29 +335,32 @@ def _answers_by_code(turn: Turn) -> str | None:
 
 async def _confirm(said: str, turn: Turn, number: int, deps: TurnDeps) -> Answer | None:
     """Do what was shown, when this is its code; None where nothing waits for one. No brain takes part in it."""
-    key = _key(turn, number)
+    key = call_key(turn.id, number)
     async with deps.db.transaction() as session:
         answered = await confirm.answer(session, turn.address, said, datetime.now(UTC), key)
     if answered is None:
         return None
     state, understood = turn.state.finish(), {"action": answered.action or "none", "confirmation": str(answered.id)}
     if answered.outcome is not confirm.Outcome.CONFIRMED:
-        return Answer(Reply.of(confirm.say(answered.outcome, turn.person.language)), turn.state, understood)
+        kept = turn.state.before(()) if answered.outcome in confirm.ENDED else turn.state
+        return Answer(Reply.of(confirm.say(answered.outcome, turn.person.language)), kept, understood)
     action = deps.catalog[answered.action]
     params = action.params.model_validate_json(answered.params)
     try:
-        result = await run_action(turn, number, action, params, deps, confirmed=answered.id)
+        result = await run_action(turn, key, action, params, deps, confirmed=answered.id)
     except UserError as problem:
-        return Answer(_told(problem, turn), state, understood)
-    return Answer(Reply(result.said), state, understood)
+        done = Answer(_told(problem, turn), state, understood, failed=True)
+    else:
+        done = Answer(Reply(result.said), state, understood)
+    return await carry_out(turn, number, turn.state.then, deps, begun=done)
 
 
-async def _show(turn: Turn, number: int, action: Action[Any], params: Params, deps: TurnDeps) -> str:
+async def _show(turn: Turn, key: str, action: Action[Any], params: Params, deps: TurnDeps) -> str:
     """What the action would do, and the code that lets it; raises UserError where others are in the room."""
     if not turn.address.is_private:
         raise UserError(confirm.PRIVATE[spoken(turn.person.language)])
     await renumber.check(deps.db.pool, action, turn.person, turn.address)
-    context = _context(turn, number, deps)
+    context = _context(turn, key, deps)
     text = await action.shows(context, params) if action.shows is not None else ""
     async with deps.db.transaction() as session:
         json = params.model_dump_json().encode()
@@ -315,12 +370,7 @@ async def _show(turn: Turn, number: int, action: Action[Any], params: Params, de
     return f"{text}\n\n{confirm.HOW[spoken(turn.person.language)].format(code=code)}"
 
 
-def _key(turn: Turn, number: int) -> str:
-    """The idempotency key of what one message of a turn sets off."""
-    return f"turn:{turn.id}:{number}"
-
-
-def _context(turn: Turn, number: int, deps: TurnDeps, confirmed: UUID | None = None) -> ActionContext:
+def _context(turn: Turn, key: str, deps: TurnDeps, confirmed: UUID | None = None) -> ActionContext:
     return ActionContext(
         turn.person,
         turn.conversation_id,
@@ -328,7 +378,7 @@ def _context(turn: Turn, number: int, deps: TurnDeps, confirmed: UUID | None = N
         deps.providers,
         deps.settings,
         datetime.now(UTC),
-        _key(turn, number),
+        key,
         turn.address,
         deps.limits,
         deps.fetch,
@@ -348,21 +398,21 @@ def _told(problem: UserError, turn: Turn) -> Reply:
 
 def _ask(state: DialogState, slot: str, question: str, turn: Turn, understood: Mapping[str, JsonValue]) -> Answer:
     if state.questions >= QUESTIONS_MAX:
-        return Answer(Reply.of(LATER.to(turn.person.language)), state.finish(), understood)
-    return Answer(Reply.of(question), state.ask(slot), understood, is_question=True)
+        return Answer(Reply.of(LATER.to(turn.person.language)), state.finish(), understood, failed=True)
+    return Answer(Reply.of(question), state.ask(slot), understood, is_question=True, waits=True)
 
 
 async def run_action(
-    turn: Turn, number: int, action: Action[Any], params: Params, deps: TurnDeps, *, confirmed: UUID | None = None
+    turn: Turn, key: str, action: Action[Any], params: Params, deps: TurnDeps, *, confirmed: UUID | None = None
 ) -> ActionResult:
-    """Run one action for a turn's message: a cached READ where it may be, anything else once, by its receipt.
+    """Run one action for a turn's message, under the idempotency key `key`: a cached READ where it may be, anything
+    else once, by its receipt.
 
     Raises LimitReached, with nothing run, when one of the limits it counts under is used up, and Frozen when a number
     changed hands and the action matters (core/renumber.py).
     """
     if action.shows is not None and confirmed is None:
         raise ValueError(f"{action.name} was not confirmed")
-    key = _key(turn, number)
     await renumber.check(deps.db.pool, action, turn.person, turn.address, key)
     if action.counts:
         verdict = await deps.limits.take(
@@ -371,7 +421,7 @@ async def run_action(
         if not verdict.passed:
             log.info("turn.limited", turn_id=turn.id, action=action.name, limit=verdict.limit.name)
             raise _refusal(turn, verdict, deps.settings)
-    context = _context(turn, number, deps, confirmed)
+    context = _context(turn, key, deps, confirmed)
     if action.effect is Effect.READ:
         return await deps.cache.get_or_run(action, params, context)
     return await once(action, params, context)

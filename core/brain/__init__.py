@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from core.actions import Action, Person
-    from core.dialog import DialogState, Intent
+    from core.dialog import DialogState, Intent, Plan
     from core.messages import InboundMessage, Reply
 
 
@@ -38,8 +38,9 @@ class Asked(Protocol):
 class Brain(Protocol):
     """Reads a turn and says what the person wants; it runs nothing itself and can claim nothing to be done."""
 
-    async def think(self, turn: Asked, offered: "Sequence[Action[Any]]") -> "Intent | Reply":
-        """An intent to call one of the `offered` actions, or words to answer with when none is wanted.
+    async def think(self, turn: Asked, offered: "Sequence[Action[Any]]") -> "Intent | Reply | Plan":
+        """An intent to call one of the `offered` actions, several in a plan, or words to answer with when none is
+        wanted.
 
         A `replies.Dropped` is a reply after which the unfinished action is over.
         """

@@ -167,6 +167,11 @@ def not_here(language: str, name: str, offered: Sequence[Action[Any]]) -> Told:
     )
 
 
+def only_not_here(language: str, name: str) -> Told:
+    """The same, beside other things that were asked for."""
+    return _told("not_here", NOT_HERE.to(language).format(what=WANTED[name].to(language)), action=name)
+
+
 def did_you_mean(language: str, action: Action[Any]) -> Told:
     """A guess that is not sure enough to act on: how it would be said plainly."""
     return _told(

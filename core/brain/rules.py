@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from core.actions import Action, Effect
-from core.brain import Asked, replies, understand
+from core.brain import Asked, plans, replies, understand
 from core.brain.commands import in_words
 from core.brain.understand import corrects, parse
-from core.dialog import Intent
+from core.dialog import DialogState, Intent, Plan
 from core.language import spoken
 from core.messages import Reply
 from core.settings import Settings
@@ -41,8 +42,8 @@ class RuleBrain:
         self._default_timezone = default_timezone
         self._offer = Offer.of(catalog, ())
 
-    async def think(self, turn: Asked, offered: Sequence[Action[Any]]) -> Intent | Reply:
-        """An intent among the `offered` actions, or a reply when the message asks for none of them."""
+    async def think(self, turn: Asked, offered: Sequence[Action[Any]]) -> Intent | Reply | Plan:
+        """An intent among the `offered` actions, a plan of several, or a reply when the message asks for none."""
         text = turn.text
         language = spoken(turn.person.language)
         if not text.strip():
@@ -53,16 +54,32 @@ class RuleBrain:
         words = in_words(text, self._offer.names)
         if words is None:
             return replies.not_understood(language, shown, replies.open_question(language, offered, turn.state))
-        text = words
-        intent = parse(
-            text,
-            now=turn.now,
-            zone=turn.person.timezone or self._default_timezone,
-            state=turn.state,
-            actions=self._offer.names,
-        )
-        told = self._told(intent, turn, offered)
-        return intent if told is None else replace(told, confidence=intent.confidence, guessed=intent.guessed)
+        found = [words]
+        if words == text:
+            alone = DialogState(history=turn.state.history)
+            reader = plans.Reader(
+                partial(self._read, turn, turn.state),
+                partial(self._read, turn, alone),
+                lambda before, piece: self._read(turn, alone.merge(before).finish(), piece),
+            )
+            found = plans.pieces(words, reader)
+        steps: list[Intent | Reply] = []
+        state = turn.state
+        for piece in found:
+            intent = self._read(turn, state, piece)
+            told = self._told(intent, turn, offered)
+            if told is None:
+                steps.append(intent)
+                state = state.merge(intent).finish()
+            elif len(found) > 1 and told.why == "not_here":
+                steps.append(replies.only_not_here(language, intent.action))
+            else:
+                steps.append(replace(told, confidence=intent.confidence, guessed=intent.guessed))
+        return steps[0] if len(steps) == 1 else Plan(tuple(plans.shared(steps)))
+
+    def _read(self, turn: Asked, state: DialogState, text: str) -> Intent:
+        zone = turn.person.timezone or self._default_timezone
+        return parse(text, now=turn.now, zone=zone, state=state, actions=self._offer.names)
 
     def _told(self, intent: Intent, turn: Asked, offered: Sequence[Action[Any]]) -> replies.Told | None:
         """What to answer to an intent that runs nothing; None for one that is to be acted on."""

@@ -18,7 +18,7 @@ from core.actions import Action, ActionContext, ActionResult, Connector, Effect,
 from core.brain import Asked, Brain
 from core.catalog import Catalog
 from core.db import Database
-from core.dialog import Intent
+from core.dialog import Intent, Plan
 from core.language import Saying
 from core.messages import Address, Reply, Text
 from core.renumber import REFUSAL, Renumbered, Seen, Watch
@@ -48,7 +48,7 @@ class Paying:
 
     brain: Brain
 
-    async def think(self, turn: Asked, offered: Sequence[Action[Any]]) -> Intent | Reply:
+    async def think(self, turn: Asked, offered: Sequence[Action[Any]]) -> Intent | Reply | Plan:
         if turn.text.startswith("pay "):
             return Intent("pay_somebody", {"amount": int(turn.text.removeprefix("pay "))}, 1.0)
         return await self.brain.think(turn, [one for one in offered if one.name != "pay_somebody"])

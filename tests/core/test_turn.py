@@ -17,7 +17,7 @@ from core.brain import Asked
 from core.cache import ResultCache
 from core.catalog import Catalog
 from core.db import Database
-from core.dialog import QUESTIONS_MAX, DialogState, Intent
+from core.dialog import QUESTIONS_MAX, DialogState, Intent, Plan
 from core.dialog_store import STATE_TTL_S, DialogStore
 from core.errors import InvalidSlot, LimitReached, ProviderUnavailable
 from core.inbox import Inbox
@@ -61,17 +61,27 @@ async def take_note(ctx: ActionContext, params: Note) -> ActionResult:
     return ActionResult(f"Done. Noted: {params.content}.", {"content": params.content})
 
 
-NOTES = Connector(name="notes", title=Saying("The notebook", "Daftari"), actions=(take_note,))
+async def would_burn(ctx: ActionContext, params: Note) -> str:
+    return f"This burns {params.content}."
+
+
+@action(effect=Effect.WRITE, examples=("burn the van",), shows=would_burn)
+async def burn_note(ctx: ActionContext, params: Note) -> ActionResult:
+    """Burn something."""
+    return ActionResult(f"Burnt: {params.content}.")
+
+
+NOTES = Connector(name="notes", title=Saying("The notebook", "Daftari"), actions=(take_note, burn_note))
 
 
 @dataclass
 class ScriptedBrain:
     """Thinks what the script says for a text."""
 
-    script: dict[str, Intent | Reply] = field(default_factory=dict)
+    script: dict[str, Intent | Reply | Plan] = field(default_factory=dict)
     seen: list[Asked] = field(default_factory=list)
 
-    async def think(self, turn: Asked, offered: Sequence[Action[Any]]) -> Intent | Reply:
+    async def think(self, turn: Asked, offered: Sequence[Action[Any]]) -> Intent | Reply | Plan:
         self.seen.append(turn)
         return self.script.get(turn.text, Reply.of(f"You said {turn.text}."))
 
@@ -327,7 +337,7 @@ async def test_a_turn_without_a_reply_says_nothing(kit: Kit) -> None:
 
 async def test_a_turn_that_hangs_is_stopped_and_tried_again(kit: Kit) -> None:
     class HangingBrain(ScriptedBrain):
-        async def think(self, turn: Asked, offered: Sequence[Action[Any]]) -> Intent | Reply:
+        async def think(self, turn: Asked, offered: Sequence[Action[Any]]) -> Intent | Reply | Plan:
             self.seen.append(turn)
             await asyncio.Event().wait()
             raise AssertionError
@@ -404,3 +414,63 @@ async def test_a_muted_person_is_met_with_silence_and_may_appeal_once(kit: Kit) 
     await kit.db.pool.execute("UPDATE person SET muted_until = now() - interval '1 s'")
     await kit.hear("back")
     assert (await kit.said())[-1] == "You said back."
+
+
+def note(content: str | None = None) -> Intent:
+    return Intent("take_note", {} if content is None else {"content": content}, 1.0)
+
+
+async def test_several_requests_of_one_message_are_done_in_their_order_each_once(kit: Kit) -> None:
+    kit.brain.script["all"] = Plan((note("milk"), Reply.of("By the way."), note("bread")))
+    await kit.inbox.receive([say("all")])
+    [turn] = await kit.turns.claim(10)
+    await run_turn(turn, kit.deps)  # and its process dies before closing
+    assert await kit.turns.close(await run_turn(turn, kit.deps))
+    assert await kit.said() == ["Done. Noted: milk.\n\nBy the way.\n\nDone. Noted: bread."]
+    noted = await kit.db.pool.fetch("SELECT subject FROM audit WHERE verb = 'noted' ORDER BY id")
+    assert [row["subject"] for row in noted] == [f"turn:{turn.id}:1", f"turn:{turn.id}:1:2"]
+
+
+async def test_what_is_asked_for_behind_a_question_is_done_after_its_answer(kit: Kit) -> None:
+    kit.brain.script |= {
+        "all": Plan((note(), note("bread"), Reply.of("That I cannot do."))),
+        "milk": note("milk"),
+        "hm": Reply.of("Sorry?"),
+    }
+    await kit.hear("all")
+    await kit.hear("hm")
+    await kit.hear("milk")
+    await kit.hear("milk")
+    assert await kit.said() == [
+        "That I cannot do.\n\nWhat should I note?",
+        "Sorry?",
+        "Done. Noted: milk.\n\nDone. Noted: bread.",
+        "Done. Noted: milk.",
+    ]
+
+
+async def test_another_request_instead_of_an_answer_drops_what_waited(kit: Kit) -> None:
+    kit.brain.script |= {"all": Plan((note(), note("bread"))), "burn": Intent("burn_note", {"content": "it"}, 1.0)}
+    await kit.hear("all")
+    await kit.hear("burn")
+    code = (await kit.said())[-1].rpartition("10 minutes: ")[2][:5]
+    await kit.hear(code)
+    said = [one.partition("\n")[0] for one in await kit.said()]
+    assert said == ["What should I note?", "This burns it.", "Burnt: it."]
+
+
+async def test_what_is_asked_for_behind_something_to_confirm_waits_for_the_code(kit: Kit) -> None:
+    kit.brain.script["all"] = Plan((Intent("burn_note", {"content": "it"}, 1.0), note("bread")))
+    for answer, then in (("cancel", "All right. Nothing has happened."), ("code", "Burnt: it.\n\nDone. Noted: bread.")):
+        await kit.hear("all")
+        code = (await kit.said())[-1].rpartition("10 minutes: ")[2][:5]
+        await kit.hear(code if answer == "code" else answer)
+        assert (await kit.said())[-1] == then
+
+
+async def test_after_a_step_that_failed_nothing_more_is_done_and_that_is_said(kit: Kit) -> None:
+    kit.brain.script["all"] = Plan((note("too much"), note("bread")))
+    await kit.hear("all")
+    assert await kit.said() == [
+        "You have enough notes. Delete one first.\n\nI stopped there, and did not do the rest of what you asked for."
+    ]

@@ -25,7 +25,7 @@ from core.brain import Asked, Brain
 from core.changes import Change
 from core.crypto import Passing
 from core.db import Database
-from core.dialog import Intent
+from core.dialog import Intent, Plan
 from core.handoff import HandedBack
 from core.handoff_store import Handoffs
 from core.mentions import is_shared
@@ -124,7 +124,7 @@ class Seen:
         self._brain = brain
         self.told: list[tuple[Address, str]] = []
 
-    async def think(self, turn: Asked, offered: Sequence[Action[Any]]) -> Intent | Reply:
+    async def think(self, turn: Asked, offered: Sequence[Action[Any]]) -> Intent | Reply | Plan:
         whole = repr((turn.text, turn.messages, turn.person, turn.state))
         self.told.append((turn.messages[-1].sender, whole))
         return await self._brain.think(turn, offered)

@@ -22,7 +22,7 @@ from core.actions import Action
 from core.brain import Asked, Brain
 from core.changes import Change
 from core.db import Database
-from core.dialog import Intent
+from core.dialog import Intent, Plan
 from core.errors import Erased
 from core.files import FileGone, Files
 from core.inbox import Inbox
@@ -62,7 +62,7 @@ class Held:
         self.reached, self.go_on = asyncio.Event(), asyncio.Event()
         self._brain = brain
 
-    async def think(self, turn: Asked, offered: Sequence[Action[Any]]) -> Intent | Reply:
+    async def think(self, turn: Asked, offered: Sequence[Action[Any]]) -> Intent | Reply | Plan:
         """What the brain behind it thinks, later."""
         self.reached.set()
         await self.go_on.wait()

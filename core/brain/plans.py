@@ -1,0 +1,116 @@
+"""Several requests in one message: where it falls into them, in the order they were made. Pure."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from core.brain import places
+from core.brain.words import said
+from core.dialog import PLAN_MAX, Intent
+from core.messages import Reply
+
+PLANNED_CHARS_MAX = 600
+"""A longer message is read as one request; people who ask for two things do it briefly."""
+JOINTS_MAX = 12
+"""How many places a message is tried to be taken apart at."""
+
+_JOINT = re.compile(
+    r"(?P<firm>[.!?;]+\s+(?:(?:and|also|then|please|na|pia|kisha|halafu)\b[ ,]*)*|\s*\n\s*"
+    r"|,?\s+(?:and|na)\s+(?:also|pia)\b[ ,]*|,?\s+as well as\s+)"
+    r"|(?P<then>,?\s+(?:and\s+|na\s+)?(?:then|after that|afterwards|kisha|halafu|baadaye|baada ya hapo)\b[ ,]*)"
+    r"|(?P<loose>,?\s+(?:and|also|plus|na|pia)\s+|,\s+)",
+    re.IGNORECASE,
+)
+_TAKES_ALL = frozenset(
+    {
+        "set_reminder", "remember_fact", "change_fact", "create_note", "send_email", "send_whatsapp", "post_social",
+        "create_workflow", "ask_document", "search_info", "add_to_itinerary",
+    }
+)  # fmt: skip
+"""Actions with words of one's own in them: what follows "and" is theirs, and only a new sentence is not."""
+_CHAT = frozenset({"none", "smalltalk", "help", "leave"})
+SURE_MIN = 0.95
+"""A guess less likely than this is no request by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """What a text asks for: where the message begins, by itself, and right behind another request."""
+
+    begin: Callable[[str], Intent]
+    alone: Callable[[str], Intent]
+    behind: Callable[[Intent, str], Intent]
+
+
+def pieces(text: str, reader: Reader) -> list[str]:
+    """The requests of a message, each in its own words; the whole message alone where it is one.
+
+    A piece is a request only when that is sure, and when it is not what the piece before it asks for already. What
+    only changes the one before it ("the weather in Nairobi and Mombasa") begins with "and".
+    """
+    if len(text) > PLANNED_CHARS_MAX:
+        return [text]
+    joints = [joint for joint in _JOINT.finditer(text) if joint.start() > 0 and joint.end() < len(text)]
+    if not joints or len(joints) > JOINTS_MAX:
+        return [text]
+    found: list[str] = []
+    start, lead = 0, ""
+    taken: Intent | None = None
+    for joint, following in zip(joints, [*joints[1:], None], strict=True):
+        if len(found) + 1 == PLAN_MAX:
+            break
+        left = lead + text[start : joint.start()].strip()
+        before = reader.begin(left)
+        if taken is not None:
+            before = reader.behind(taken, left) if lead else reader.alone(left)
+        if not _asks(before):
+            continue
+        piece = text[joint.end() : following.start() if following else None].strip()
+        if _apart(before, joint.lastgroup == "firm", reader.alone(text[joint.end() :].strip())):
+            lead = ""
+        elif _names_more(joint, piece) and _differs(before, reader.behind(before, f"and {piece}")):
+            lead = "and "
+        else:
+            continue
+        found.append(left)
+        start, taken = joint.end(), before
+    return [*found, lead + text[start:].strip()]
+
+
+def shared(steps: Sequence[Intent | Reply]) -> list[Intent | Reply]:
+    """The steps, a day that was said once behind several places being that of each: "in Kisumu and Narok tomorrow"."""
+    found = list(steps)
+    for at in range(len(found) - 2, -1, -1):
+        one, after = found[at], found[at + 1]
+        if not (isinstance(one, Intent) and isinstance(after, Intent)):
+            continue
+        if one.action == after.action == "get_weather" and "date" in after.slots and "date" not in one.slots:
+            found[at] = replace(one, slots={**one.slots, "date": after.slots["date"]})
+    return found
+
+
+def _names_more(joint: re.Match[str], piece: str) -> bool:
+    """Whether what follows can be one more place or sum; behind a comma stands the country, too."""
+    return not joint[0].lstrip().startswith(",") or places.known(said(piece)) is not None
+
+
+def _apart(before: Intent, firm: bool, after: Intent) -> bool:
+    """Whether what stands behind a joint is a request of its own, and what stands before it is whole."""
+    if not _asks(after) or (before.action in _TAKES_ALL and not firm):
+        return False
+    return after.action != before.action or _differs(before, after)
+
+
+def _differs(before: Intent, after: Intent) -> bool:
+    """Whether one more request for the same action asks for something else: another place, another sum.
+
+    "The weather in Kisumu and will it rain" is one question.
+    """
+    if after.action != before.action or after.guessed:
+        return False
+    said = {slot: value for slot, value in after.slots.items() if value is not None}
+    return bool(said) and set(before.slots) <= set(said) and any(before.slots.get(slot) != said[slot] for slot in said)
+
+
+def _asks(intent: Intent) -> bool:
+    return intent.action not in _CHAT and (not intent.guessed or intent.confidence >= SURE_MIN)
