@@ -250,9 +250,7 @@ async def _carry_out(connection: Any, change: Change, message: Any, identity_id:
             # What was understood of it would repeat its words to staff.
             await connection.execute("UPDATE turn SET intent = NULL, slots = NULL WHERE id = $1", message["turn_id"])
     begun = [
-        call_key(message["turn_id"], number, step)
-        for number in range(1, CALLING_MAX + 1)
-        for step in range(CALLS_MAX)
+        call_key(message["turn_id"], number, step) for number in range(1, CALLING_MAX + 1) for step in range(CALLS_MAX)
     ]
     await connection.execute(ANSWER_AGAIN, message["turn_id"], BEGUN_MAX, begun)
     return "applied"

@@ -17,7 +17,6 @@ from core.errors import Erased
 from core.messages import PARTS
 from core.models import Receipt
 
-
 CALLS_MAX = 16
 """How many calls one message can lead to."""
 
