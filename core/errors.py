@@ -73,6 +73,10 @@ class RateLimited(ProviderError):
         self.retry_after_s = retry_after_s
 
 
+class OutcomeUnknown(MathiaError):
+    """Whether a third party did what it was told to is not known. It has to be asked, and must not be told again."""
+
+
 class ProviderRefused(MathiaError):
     """A third party said no; retrying the same request will not help."""
 

@@ -1,6 +1,7 @@
-"""Reading from third parties over HTTP: bounded in time, size and tries, with a circuit breaker for each provider.
+"""Third parties over HTTP: bounded in time, size and tries, with a circuit breaker for each provider.
 
-Everything here may be repeated: it only reads. Addresses and parameters are never logged, because keys live in them.
+What reads may be repeated, and is. What does something (`order_json`) is told once, and then done, refused, certainly
+not done, or unknown. Addresses and parameters are never logged, because keys live in them.
 """
 
 import asyncio
@@ -19,7 +20,14 @@ import structlog
 from pydantic import JsonValue
 
 from core.breaker import Breaker
-from core.errors import ProviderError, ProviderRefused, ProviderTimeout, ProviderUnavailable, RateLimited
+from core.errors import (
+    OutcomeUnknown,
+    ProviderError,
+    ProviderRefused,
+    ProviderTimeout,
+    ProviderUnavailable,
+    RateLimited,
+)
 from core.settings import Settings
 
 log = structlog.get_logger()
@@ -33,6 +41,10 @@ BODY_BYTES_MAX = 2 * 1024 * 1024
 CONNECTIONS_MAX = 20
 BACKOFF_S = 0.5
 """The mean wait before the second try: from half of it to one and a half, and longer before the third."""
+ORDER_S = 45.0
+"""How long the answer to an order is waited for."""
+AMBIGUOUS = frozenset({408, 409, 425, 499})
+"""Refusals that do not say that nothing was done."""
 AGAIN = frozenset({408, 500, 502, 503, 504, 529})
 """Statuses after which the same request may well succeed; 429 too, when we are told."""
 
@@ -116,16 +128,48 @@ class Provider:
         """Close its connections."""
         await self._client.aclose()
 
-    async def get_json(self, path: str, params: Mapping[str, Scalar] | None = None, *, exact: bool = False) -> object:
+    async def get_json(
+        self, path: str, params: Mapping[str, Scalar] | None = None, *, exact: bool = False, token: str = ""
+    ) -> object:
         """The parsed JSON at `path`, which is joined to the base address; `exact` reads decimals as Decimal.
 
         Raises Refused for a 4xx; ProviderTimeout, RateLimited or ProviderUnavailable when a try later may help.
         """
-        return await self._in_time(_Question(path, dict(params or {}), exact))
+        return await self._in_time(_Question(path, dict(params or {}), exact, headers=_bearer(token)))
 
-    async def post_json(self, path: str, body: Mapping[str, JsonValue], *, token: str) -> object:
-        """The same for a question that is too long for an address, under a bearer token; it must only read."""
-        return await self._in_time(_Question(path, {}, False, body, {"authorization": f"Bearer {token}"}))
+    async def post_json(
+        self, path: str, body: Mapping[str, JsonValue], *, token: str = "", exact: bool = False
+    ) -> object:
+        """The same for a question that is not an address; it must only read."""
+        return await self._in_time(_Question(path, {}, exact, body, _bearer(token)))
+
+    async def order_json(self, path: str, body: Mapping[str, JsonValue], *, token: str = "") -> object:
+        """Have something done, told once: the parsed JSON, decimals as Decimal, says that it is done.
+
+        Raises Refused when it was refused; RateLimited or ProviderUnavailable when it certainly was not done, and may
+        be told again; OutcomeUnknown for everything else, from a lost connection to an answer that cannot be read.
+        """
+        question = _Question(path, {}, True, body, _bearer(token), read_s=ORDER_S)
+        if not self.breaker.allows(self._clock()):
+            raise ProviderUnavailable(f"{self.name} failed repeatedly; it is asked again in a while.")
+        try:
+            async with asyncio.timeout(ORDER_S):
+                answer = await self._ask(question)
+        except _Again as again:
+            self._failed(again.error, again.status)
+            if again.unsent or isinstance(again.error, RateLimited):
+                raise again.error from None
+            raise OutcomeUnknown(str(again.error)) from None
+        except (ProviderError, TimeoutError) as error:
+            self._failed(ProviderTimeout(str(error)), None)
+            raise OutcomeUnknown(f"{self.name} did not say whether it did it.") from None
+        except Refused as refused:
+            self.breaker.succeeded()
+            if refused.status in AMBIGUOUS:
+                raise OutcomeUnknown(str(refused)) from None
+            raise
+        self.breaker.succeeded()
+        return answer
 
     async def post_file(
         self, path: str, fields: Mapping[str, str], file: tuple[str, bytes], *, token: str, deadline_s: float
@@ -224,7 +268,8 @@ class Provider:
         except httpx.TransportError as error:
             # `from None`: the library's errors carry the request, and with it the address.
             reason = f"{self.name} could not be reached ({type(error).__name__})."
-            raise _Again(ProviderUnavailable(reason)) from None
+            unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
+            raise _Again(ProviderUnavailable(reason), unsent=unsent) from None
         except (httpx.DecodingError, httpx.InvalidURL) as error:
             raise ProviderUnavailable(f"{self.name} gave no readable answer ({type(error).__name__}).") from None
         return self._judge(response.status_code, response.headers, body, question.exact)
@@ -247,7 +292,7 @@ class Provider:
             raise _Again(unavailable, status, _retry_after_s(headers))
         if 400 <= status < 500:
             raise Refused(f"{self.name} refused (status {status}).", status, _readable(body))
-        if status != 200:
+        if status not in (200, 201):
             raise ProviderUnavailable(f"{self.name} answered with status {status}.")
         try:
             return _parse(body, exact)
@@ -256,13 +301,20 @@ class Provider:
 
 
 class _Again(Exception):
-    """A try that failed and may be repeated, after `wait_s` when the provider said so."""
+    """A try that failed and, where it only reads or was `unsent`, may be repeated; after `wait_s` when told so."""
 
-    def __init__(self, error: ProviderError, status: int | None = None, wait_s: float | None = None) -> None:
+    def __init__(
+        self, error: ProviderError, status: int | None = None, wait_s: float | None = None, *, unsent: bool = False
+    ) -> None:
         super().__init__(str(error))
+        self.unsent = unsent
         self.error = error
         self.status = status
         self.wait_s = wait_s
+
+
+def _bearer(token: str) -> dict[str, str] | None:
+    return {"authorization": f"Bearer {token}"} if token else None
 
 
 def _retry_after_s(headers: httpx.Headers) -> float | None:

@@ -24,6 +24,9 @@ SANDBOX_APP_SECRET = "sandbox-app-secret"  # noqa: S105
 SANDBOX_VERIFY_TOKEN = "sandbox-verify-token"  # noqa: S105
 SANDBOX_TRANSCRIPTION_KEY = "sk-sandbox"
 SANDBOX_BOT_TOKEN = "1000001:sandbox-bot-token"  # noqa: S105
+SANDBOX_PUBLISHABLE_KEY = "ISPubKey_test_sandbox"
+SANDBOX_SECRET_KEY = "ISSecretKey_test_sandbox"  # noqa: S105
+SANDBOX_CHALLENGE = "sandbox-challenge"
 
 PLAN = re.compile(r"[a-z][a-z0-9_]{0,30}=[1-9][0-9]{0,5}")
 
@@ -115,6 +118,14 @@ class Settings(BaseSettings):
     transcription_wait_s: float = Field(default=60.0, ge=1.0, le=600.0)
     """How long an answer waits for a voice note's words at most."""
 
+    # Money: IntaSend, for M-Pesa, cards and payouts. Without its keys nothing of money is offered.
+    intasend_publishable_key: str = ""
+    intasend_secret_key: SecretStr = SecretStr("")
+    intasend_challenge: SecretStr = SecretStr("")
+    """Words of our own choice that IntaSend repeats in its webhooks; without them it is polled."""
+    intasend_base_url: str = "https://payment.intasend.com"
+    """Its address before /api/v1; https://sandbox.intasend.com for its own sandbox, which wants keys of its own."""
+
     # How long a turn, and a message on its way, are left to a process that went silent before others take them.
     # A turn's lease is renewed while it is answered; a send has to end within its lease.
     turn_lease_s: float = Field(default=10.0, ge=0.5, le=600.0)
@@ -185,6 +196,8 @@ class Settings(BaseSettings):
         given = [bool(one) for one in (self.meta_phone_number_id, *secrets)]
         if any(given) and not all(given):
             raise ValueError("set all of META_PHONE_NUMBER_ID, META_ACCESS_TOKEN and META_APP_SECRET, or none of them")
+        if bool(self.intasend_publishable_key) != bool(self.intasend_secret_key.get_secret_value()):
+            raise ValueError("set both INTASEND_PUBLISHABLE_KEY and INTASEND_SECRET_KEY, or neither")
         secret = self.r2_secret_access_key.get_secret_value()
         if self.r2_enabled and not all((self.r2_endpoint, self.r2_bucket, self.r2_access_key_id, secret)):
             raise ValueError(
@@ -205,6 +218,10 @@ class Settings(BaseSettings):
                 raise ValueError("PUBLIC_URL must be the https:// address of this deployment in production")
             if self.telegram_bot_token.get_secret_value() and len(self.telegram_webhook_secret.get_secret_value()) < 16:
                 raise ValueError("TELEGRAM_WEBHOOK_SECRET must have at least 16 characters in production")
+            if "_test_" in self.intasend_publishable_key + self.intasend_secret_key.get_secret_value():
+                raise ValueError("INTASEND_PUBLISHABLE_KEY and INTASEND_SECRET_KEY must be live keys in production")
+            if 0 < len(self.intasend_challenge.get_secret_value()) < 16:
+                raise ValueError("INTASEND_CHALLENGE must have at least 16 characters in production")
         return self
 
     @property
@@ -220,6 +237,11 @@ class Settings(BaseSettings):
     def transcribes(self) -> bool:
         """Whether voice notes are written down."""
         return bool(self.transcription_api_key.get_secret_value())
+
+    @property
+    def moves_money(self) -> bool:
+        """Whether there is somebody to move money through."""
+        return bool(self.intasend_secret_key.get_secret_value())
 
     @property
     def key_list(self) -> KeyList | None:
@@ -282,6 +304,13 @@ class Settings(BaseSettings):
             change |= {
                 "transcription_api_key": SecretStr(SANDBOX_TRANSCRIPTION_KEY),
                 "transcription_base_url": f"{url}/transcription",
+            }
+        if not self.intasend_secret_key.get_secret_value():
+            change |= {
+                "intasend_publishable_key": SANDBOX_PUBLISHABLE_KEY,
+                "intasend_secret_key": SecretStr(SANDBOX_SECRET_KEY),
+                "intasend_challenge": SecretStr(SANDBOX_CHALLENGE),
+                "intasend_base_url": f"{url}/intasend",
             }
         return self.model_copy(update=change)
 

@@ -14,11 +14,16 @@ APP_SECRET = "sandbox-app-secret"  # noqa: S105
 VERIFY_TOKEN = "sandbox-verify-token"  # noqa: S105
 BOT_TOKEN = "1000001:sandbox-bot-token"  # noqa: S105
 BOT_USERNAME = "mathia_sandbox_bot"
+INTASEND_PUBLISHABLE_KEY = "ISPubKey_test_sandbox"
+INTASEND_SECRET_KEY = "ISSecretKey_test_sandbox"  # noqa: S105
+INTASEND_CHALLENGE = "sandbox-challenge"
 
 WEBHOOK_TWILIO = "/webhooks/twilio"
 """Where the application takes inbound WhatsApp messages from Twilio, below its address."""
 WEBHOOK_META = "/webhooks/whatsapp"
 """Where it takes messages and statuses from Meta."""
+WEBHOOK_INTASEND = "/webhooks/intasend"
+"""Where it hears of payments."""
 
 API_KEY_PREFIX = "sandbox"
 """Keyed providers (OpenWeather, ExchangeRate-API) take every key that begins so, and no other."""

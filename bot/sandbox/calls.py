@@ -27,6 +27,8 @@ class Call:
     body: bytes
     webhooks: Webhooks = field(default_factory=Webhooks)
     fault: str | None = None
+    seconds: float = 0.0
+    """How long the fault lasts, where the simulator itself plays it."""
 
 
 @dataclass(slots=True)

@@ -24,6 +24,13 @@ duplicate_webhooks    executed; each webhook that follows is sent `n` (2) times
 webhook_before_response  executed; the webhooks that follow come before the answer
 webhook_never         executed; no webhook follows
 
+Where money is moved (IntaSend) there are besides:
+
+hang_then_execute     another name for hang
+200_wrong_amount      executed; the answer names another amount
+reordering            executed; the webhooks that follow come when all is over, the last first
+status_query_lies_for executed; for `seconds` (40) whoever asks about it is told that it failed
+
 Mail (SMTP) knows ok, hang, 421, 451, 550, drop (mid-DATA) and drop_after_data (accepted, but nobody was told).
 What a person sends from the simulated phone can be matched as path /_inbound; there duplicate_webhooks and
 webhook_never have a meaning. Only a plan that names that path touches it.
@@ -41,6 +48,7 @@ HTTP_FAULTS = frozenset({
     "500_executed", "200_html", "200_truncated_json", "slow_body", "duplicate_webhooks", "webhook_before_response",
     "webhook_never",
 })  # fmt: skip
+MONEY_FAULTS = HTTP_FAULTS | {"hang_then_execute", "200_wrong_amount", "reordering", "status_query_lies_for"}
 SMTP_FAULTS = frozenset({"ok", "hang", "421", "451", "550", "drop", "drop_after_data"})
 
 PLAN_ENTRIES_MAX = 1_000
@@ -58,6 +66,7 @@ class Webhooks:
 
     copies: int = 1
     before_response: bool = False
+    reordered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +88,8 @@ class Fault:
                 return Webhooks(copies=0)
             case "webhook_before_response":
                 return Webhooks(before_response=True)
+            case "reordering":
+                return Webhooks(reordered=True)
             case _:
                 return Webhooks()
 

@@ -13,6 +13,7 @@ from aiohttp import web
 from yarl import URL
 
 from bot.sandbox.calls import Answer, Provider, answer_json
+from bot.sandbox.intasend import IntaSend
 from bot.sandbox.pictures import PICTURE_TYPE, picture
 from bot.sandbox.screen import App, Screen
 from bot.sandbox.telegram import Telegram
@@ -49,8 +50,11 @@ PASSED_BACK = ("Content-Type", "Allow", *SAFETY)
 class Phone:
     """Page and API of the phone."""
 
-    def __init__(self, screen: Screen, twilio: Twilio, telegram: Telegram, providers: Mapping[str, Provider]) -> None:
-        self._screen, self._twilio, self._telegram, self._providers = screen, twilio, telegram, providers
+    def __init__(
+        self, screen: Screen, twilio: Twilio, telegram: Telegram, intasend: IntaSend, providers: Mapping[str, Provider]
+    ) -> None:
+        self._screen, self._twilio, self._telegram, self._intasend = screen, twilio, telegram, intasend
+        self._providers = providers
 
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request below /sandbox; ValueError carries a sentence about bad input."""
@@ -80,6 +84,8 @@ class Phone:
                     return answer_json(self._react(asked))
                 case "/sandbox/api/faults":
                     return answer_json(self._plan(asked))
+                case "/sandbox/api/mpesa":
+                    return answer_json(self._mpesa(asked))
         elif request.method == "GET":
             if path in FILES:
                 name, kind = FILES[path]
@@ -93,6 +99,8 @@ class Phone:
                 return answer_json(self._history(request))
             if path == "/sandbox/api/faults":
                 return answer_json({name: p.faults.state() for name, p in sorted(self._providers.items())})
+            if path == "/sandbox/api/mpesa":
+                return answer_json(self._intasend.prompts)
             found = TRUTH.fullmatch(path)
             if found and found[1] in self._providers:
                 since = request.query.get("since", "0")
@@ -177,6 +185,13 @@ class Phone:
         if not isinstance(message_id, str) or not isinstance(emoji, list) or not all(isinstance(e, str) for e in emoji):
             raise ValueError("A reaction names as (telegram), id (the message's) and emoji (a list of texts).")
         self._telegram.react(self._on_telegram(asked), message_id, emoji)
+        return {"ok": True}
+
+    def _mpesa(self, asked: JsonObject) -> JsonObject:
+        prompt, pin = asked.get("id"), asked.get("pin")
+        if not isinstance(prompt, str) or not (pin is None or isinstance(pin, str)):
+            raise ValueError("An answer to M-Pesa names id (the prompt's) and pin (4 digits, or null to say no).")
+        self._intasend.answer_prompt(prompt, pin)
         return {"ok": True}
 
     def _on_telegram(self, asked: JsonObject) -> str:

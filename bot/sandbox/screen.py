@@ -94,6 +94,10 @@ class Screen:
         """Show typing dots for some seconds; not kept."""
         self._tell(b"event: typing\ndata: " + json.dumps({"as": app, "person": person}).encode() + b"\n\n")
 
+    def prompted(self) -> None:
+        """Say that M-Pesa asks or tells somebody something; what, is asked for (bot/sandbox/intasend.py)."""
+        self._tell(b"event: mpesa\ndata: {}\n\n")
+
     def waiting(self, app: App, reason: str) -> None:
         """Show that messages wait for the application, and why; an empty reason says that all is well again."""
         if self._waiting[app] != reason:

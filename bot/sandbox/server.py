@@ -37,6 +37,7 @@ from bot.sandbox.exchangerate import ExchangeRate
 from bot.sandbox.faults import Fault
 from bot.sandbox.frankfurter import Frankfurter
 from bot.sandbox.hooks import Hooks
+from bot.sandbox.intasend import IntaSend
 from bot.sandbox.meta import Meta
 from bot.sandbox.open_meteo import OpenMeteo, utc_now
 from bot.sandbox.openai import OpenAI
@@ -73,6 +74,7 @@ class Sandbox:
         self.twilio = Twilio(self.disk, self.screen, hooks, f"{base_url}/twilio")
         self.telegram = Telegram(self.disk, self.screen, hooks)
         self.meta = Meta(self.disk, hooks, f"{base_url}/whatsapp")
+        self.intasend = IntaSend(self.disk, self.screen, hooks, f"{base_url}/intasend")
         self.smtp = Smtp(self.disk)
         readers: list[Provider] = [
             OpenMeteo(self.disk, utc_now),
@@ -85,9 +87,9 @@ class Sandbox:
             OpenAI(self.disk),
         ]
         self.providers: dict[str, Provider] = {}
-        everyone: list[Provider] = [self.twilio, self.meta, self.telegram, self.smtp, *readers]
+        everyone: list[Provider] = [self.twilio, self.meta, self.telegram, self.intasend, self.smtp, *readers]
         self.providers |= {provider.name: provider for provider in everyone}
-        self.phone = Phone(self.screen, self.twilio, self.telegram, self.providers)
+        self.phone = Phone(self.screen, self.twilio, self.telegram, self.intasend, self.providers)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; nothing a client sends ends in a traceback of ours."""
@@ -154,6 +156,7 @@ class Sandbox:
             self.twilio.nudge()
             self.meta.nudge()
             self.telegram.nudge()
+            self.intasend.nudge()
             return answer_json({"url": self.hooks.app_url, "public_url": self.hooks.public_url})
         for provider in self.providers.values():
             provider.faults.clear()
@@ -180,7 +183,7 @@ class Sandbox:
     async def _misbehave(
         self, request: web.BaseRequest, call: Call, provider: Provider, fault: Fault
     ) -> web.StreamResponse:
-        call.fault, call.webhooks = fault.kind, fault.webhooks
+        call.fault, call.webhooks, call.seconds = fault.kind, fault.webhooks, fault.seconds
         match fault.kind:
             case "refuse":
                 return _hang_up(request, reset=True)
@@ -192,7 +195,7 @@ class Sandbox:
                 return _response(provider.broken())
             case "200_html":
                 return _response(Answer(200, HTML, "text/html"))
-            case "hang":
+            case "hang" | "hang_then_execute":
                 await provider.faults.wait(fault.seconds)
         answer = await provider.answer(call)
         match fault.kind:
@@ -214,6 +217,7 @@ class Sandbox:
         self.twilio.start()
         self.meta.start()
         self.telegram.start()
+        self.intasend.start()
 
     async def stop(self) -> None:
         """Stop it; everything is on disk already."""
@@ -223,6 +227,7 @@ class Sandbox:
         await self.telegram.stop()
         await self.twilio.stop()
         await self.meta.stop()
+        await self.intasend.stop()
         await self.smtp.stop()
         await self.hooks.close()
         self.disk.close()

@@ -354,6 +354,7 @@ function follow() {
     draw();
     setTimeout(draw, TYPING_MS + 50);
   });
+  source.addEventListener("mpesa", showMpesa);
   source.addEventListener("waiting", (event) => {
     waiting = JSON.parse(event.data);
     tellState();
@@ -371,6 +372,7 @@ async function load() {
     chat.scrollTop = chat.scrollHeight;
     follow();
     showPlans();
+    showMpesa();
   } catch {
     connected = false;
     tellState();
@@ -399,6 +401,49 @@ async function showPlans() {
   } catch (error) {
     $("plan").textContent = error.message;
   }
+}
+
+// What M-Pesa asks people and tells them. A PIN being typed is left alone while other prompts come and go.
+async function showMpesa() {
+  const asked = await call("mpesa").catch(() => null);
+  if (!asked) return;
+  const box = $("mpesa");
+  const open = new Set(asked.prompts.map((prompt) => prompt.id));
+  for (const form of [...box.children]) if (!open.delete(form.dataset.id)) form.remove();
+  for (const prompt of asked.prompts) if (open.has(prompt.id)) box.append(promptForm(prompt));
+  box.hidden = !box.children.length;
+  if (asked.told.length) {
+    $("told").replaceChildren(...asked.told.slice(-5).reverse().map((one) => make("li", "", clock(one.at) + " +" + one.phone + ": " + one.text)));
+  }
+}
+
+function promptForm(prompt) {
+  const form = make("form");
+  form.dataset.id = prompt.id;
+  form.autocomplete = "off";
+  const words = make("p", "", "M-Pesa to +" + prompt.phone + ": " + prompt.text);
+  const pin = make("input");
+  Object.assign(pin, { type: "password", inputMode: "numeric", maxLength: 4, pattern: "[0-9]{4}", required: true, placeholder: "PIN" });
+  pin.setAttribute("aria-label", "M-Pesa PIN of +" + prompt.phone + ", any 4 digits");
+  const pay = make("button", "primary", "Pay"), no = make("button", "", "Cancel");
+  no.type = "button";
+  const answer = async (value) => {
+    try {
+      await call("mpesa", { id: prompt.id, pin: value });
+    } catch (error) {
+      say(error.message);
+    }
+    showMpesa();
+  };
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    answer(pin.value);
+  });
+  no.addEventListener("click", () => answer(null));
+  const row = make("div");
+  row.append(pin, pay, no);
+  form.append(words, row);
+  return form;
 }
 
 function grow() {

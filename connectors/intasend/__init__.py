@@ -1,0 +1,1 @@
+"""IntaSend: M-Pesa, cards and payouts."""
