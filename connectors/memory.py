@@ -31,8 +31,8 @@ SAYINGS = {
         "unknown": "I know nothing like “{words}” of you. Ask “what do you know about me?” to see it all.",
         "which_words": "Which one? Tell me some of its words.",
         "what": "What shall I note instead?",
-        "nothing": "There is nothing of the last hour that I could take back. I can take back what you told me to"
-        " remember or to forget.",
+        "nothing": "There is nothing of the last hour that I could take back. I can take back a goal or a preference"
+        " that you told me to remember, change or forget.",
         "back": "Done. I know again: {words}.",
         "gone": "Done. I have forgotten again: {words}.",
         "exchanged": "Done. Instead of “{gone}” I know again: {words}.",
@@ -50,7 +50,8 @@ SAYINGS = {
         "unknown": "Sijui lolote kama “{words}” kukuhusu. Uliza “unajua nini kuhusu mimi?” kuona yote.",
         "which_words": "Lipi? Niambie baadhi ya maneno yake.",
         "what": "Niandike nini badala yake?",
-        "nothing": "Hakuna la saa iliyopita ninaloweza kutengua. Naweza kutengua uliyoniambia nikumbuke au nisahau.",
+        "nothing": "Hakuna la saa iliyopita ninaloweza kutengua. Naweza kutengua lengo au pendeleo uliloniambia"
+        " nikumbuke, nibadilishe au nisahau.",
         "back": "Sawa. Najua tena: {words}.",
         "gone": "Sawa. Nimesahau tena: {words}.",
         "exchanged": "Sawa. Badala ya “{gone}” najua tena: {words}.",

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from unicodedata import category
 
 from core.actions import Action
 from core.brain.not_here import ACTIONS as WANTED
@@ -20,6 +21,8 @@ from core.messages import Media, Reply
 if TYPE_CHECKING:
     from core.messages import InboundMessage
 
+SIGNS_MAX = 200
+"""How much of a message without words is looked at."""
 EXAMPLES_MAX = 3
 """How many things to try are offered at once."""
 
@@ -41,6 +44,12 @@ _CHAT = {
     "en": "I am a bot, and better with errands than with talk. Say “help” to see what I can do.",
     "sw": "Mimi ni roboti, na kazi naiweza kuliko mazungumzo. Sema “msaada” uone ninachoweza kufanya.",
 }
+_RESPECT = {
+    "en": "Marahaba. I am Mathia, a bot. You could say:",
+    "sw": "Marahaba. Mimi ni Mathia, roboti. Unaweza kusema:",
+}
+"""The answer that whoever says “shikamoo” is owed."""
+_NOD = {"en": "🙂 Tell me what you need, or say “help”.", "sw": "🙂 Niambie unachohitaji, au sema “msaada”."}
 _HOW = {"en": "I am well, thank you. What can I do for you?", "sw": "Salama, asante. Nikusaidie nini?"}
 _WELCOME = {"en": "You are welcome.", "sw": "Karibu."}
 _GOODBYE = {"en": "Goodbye.", "sw": "Kwaheri."}
@@ -103,9 +112,13 @@ def small_talk(text: str, language: str, offered: Sequence[Action[Any]], questio
         low,
     ):
         words = _ABOUT[language]
-    elif re.search(r"\b(?:thank|thanks|thx|ty|cheers|asante|ahsante|shukrani|nashukuru)\b", low):
+    elif re.search(r"\b(?:thanks?|th?n?x|ty|cheers|asanten?i?|ahsante|shukran[is]?|nashukuru|tunashukuru)\b", low):
         words = _WELCOME[language]
-    elif re.search(r"\b(?:bye|goodbye|good night|see you|kwaheri|baadaye|tutaonana)\b", low):
+    elif re.search(
+        r"\b(?:bye|goodbye|good night|see you|kwaheri|baadaye|tutaonana|usiku mwema|siku njema|lala salama"
+        r"|alamsiki)\b",
+        low,
+    ):
         words = _GOODBYE[language]
     elif re.search(r"\b(?:how are you|how is it|how's it|habari (?:yako|zako|gani)|uko poa|uko aje|hujambo)\b", low):
         words = _HOW[language]
@@ -122,10 +135,11 @@ def small_talk(text: str, language: str, offered: Sequence[Action[Any]], questio
     elif not re.search(_GREETS, low):
         words = _CHAT[language]
     else:
+        greeting = (_RESPECT if re.search(r"\bshikamoo\b", low) else _GREETING)[language]
         return (
-            _told("chat", f"{_GREETING[language].partition('.')[0]}. {question}")
+            _told("chat", f"{greeting.partition('.')[0]}. {question}")
             if question
-            else _told("chat", _GREETING[language], examples(offered, language))
+            else _told("chat", greeting, examples(offered, language))
         )
     return _told("chat", f"{words} {question}" if question else words)
 
@@ -152,6 +166,16 @@ def not_understood(language: str, offered: Sequence[Action[Any]], question: str 
     if not offered:
         return _told("not_understood", f"{_SORRY[language]} {NOTHING.to(language)}")
     return _told("not_understood", f"{_SORRY[language]} {_TRY[language]}", examples(offered, language))
+
+
+def only_pictures(text: str) -> bool:
+    """Whether a message is made of emoji and the like, without a letter or a digit."""
+    return any(category(sign) == "So" for sign in text[:SIGNS_MAX]) and not any(map(str.isalnum, text[:SIGNS_MAX]))
+
+
+def nod(language: str, question: str | None) -> Told:
+    """The answer to a thumb or a smile: nothing to be sorry for; an open question is asked again."""
+    return _told("chat", f"🙂 {question}" if question else _NOD[language])
 
 
 def not_here(language: str, name: str, offered: Sequence[Action[Any]]) -> Told:

@@ -97,6 +97,8 @@ class RuleBrain:
                 last = next(reversed(list(turn.state.history)), None)
                 if turn.state.action is None and last == "set_reminder" and corrects(turn.text):
                     return replies.set_already(language)
+                if replies.only_pictures(turn.text):
+                    return replies.nod(language, replies.open_question(language, offered, turn.state))
                 return replies.not_understood(language, shown, replies.open_question(language, offered, turn.state))
         action = next((one for one in offered if one.name == intent.action), None)
         if action is None:
