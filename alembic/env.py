@@ -1,4 +1,4 @@
-"""Runs migrations against PostgreSQL: asyncpg, one advisory lock, every table of core and the connectors."""
+"""Runs migrations against PostgreSQL: asyncpg, one advisory lock, every table of core, ledger and the connectors."""
 
 import asyncio
 import importlib
@@ -19,6 +19,7 @@ LOCK_KEY = 724_001
 """Advisory lock that makes concurrent migrations queue instead of collide."""
 LOCK_WAIT = "60s"
 
+importlib.import_module("ledger.models")
 for found in pkgutil.iter_modules(connectors.__path__, "connectors."):
     if found.ispkg and importlib.util.find_spec(f"{found.name}.models"):
         importlib.import_module(f"{found.name}.models")

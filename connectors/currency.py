@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from core.actions import ActionContext, ActionResult, Connector, Effect, Params, action, ask
 from core.errors import InvalidSlot, ProviderUnavailable, Unusable
 from core.language import Saying, month
+from core.money import DECIMALS
 from core.providers import Provider, Refused
 
 UNKNOWN = Saying(
@@ -34,22 +35,6 @@ PRECISION = 60
 """Digits kept while calculating: more than the longest amount and rate have together."""
 RATE_DIGITS = 6
 """Significant digits of a rate that are shown."""
-
-TWO_DECIMALS = (
-    "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF CNY COP "
-    "CRC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ GYD HKD HNL HTG HUF IDR ILS INR IRR "
-    "JMD KES KGS KHR KPW KYD KZT LAK LBP LKR LRD LSL MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN "
-    "NIO NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP "
-    "SZL THB TJS TMT TOP TRY TTD TWD TZS UAH USD UYU UZS VES WST XCD YER ZAR ZMW ZWG"
-)
-NO_DECIMALS = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF"
-THREE_DECIMALS = "BHD IQD JOD KWD LYD OMR TND"
-DECIMALS: dict[str, int] = {
-    **dict.fromkeys(TWO_DECIMALS.split(), 2),
-    **dict.fromkeys(NO_DECIMALS.split(), 0),
-    **dict.fromkeys(THREE_DECIMALS.split(), 3),
-}
-"""Every current ISO 4217 code of a currency people pay with, and how many decimals it has."""
 
 
 def _code(value: str) -> str:

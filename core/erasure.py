@@ -345,6 +345,11 @@ TABLES: Final[Mapping[str, Fate]] = {
     "site": Fate("of nobody"),
     "site_secret": Fate("of nobody"),
     "staff_session": Fate("of nobody"),
+    "account": Fate("kept, as books have to be: its owner is an opaque key that nothing else knows any more"),
+    "journal_entry": Fate("kept, as books have to be: no word of anybody's is in it"),
+    "posting": Fate("kept, as books have to be"),
+    "hold": Fate("kept, as books have to be"),
+    "refused_entry": Fate("kept: its key has its answer for ever"),
 }
 """Every table, in the order in which it is taken care of: what finds other rows goes after them."""
 

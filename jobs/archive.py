@@ -48,6 +48,7 @@ from core.sealed import as_workflow
 from core.sniff import PICTURES
 from core.transcript import escaped, quoted
 from jobs import definitions
+from ledger import balances
 
 ROWS_PAGE = 200
 """Rows of one table in memory at a time."""
@@ -107,6 +108,11 @@ TABLES: Final[Mapping[str, str]] = {
     "room_key": "nobody's",
     "person_key": "what seals the contacts of person.json",
     "purpose_key": "nobody's",
+    "account": "wallet.json",
+    "journal_entry": "wallet.json",
+    "posting": "wallet.json",
+    "hold": "wallet.json has what came of it",
+    "refused_entry": "what did not happen, without a name",
 }
 """Each table, and where what it holds of a person is in the archive, or why it is not."""
 
@@ -129,6 +135,7 @@ conversations/       what was said: as .md to read and .json to work with. From 
 files/               the files of your chats; each name begins as the id by which a conversation names it
 reminders.json       your reminders, past ones too
 workflows.json       your workflows; workflow_runs.json has their runs
+wallet.json          what came into your accounts and left them, newest first
 receipts.json        what was done at your word, and with what result
 reactions.json       your reactions to messages
 moderation.json      where your words were flagged, and when you were muted
@@ -144,6 +151,7 @@ conversations/       yaliyosemwa: .md ya kusoma na .json ya kompyuta. Kwenye vyu
 files/               faili za gumzo zako; jina huanza kama kitambulisho chake kwenye mazungumzo
 reminders.json       vikumbusho vyako, hata vya zamani
 workflows.json       taratibu zako; workflow_runs.json ina utendaji wake
+wallet.json          yaliyoingia na kutoka kwenye akaunti zako, mapya kwanza
 receipts.json        yaliyofanywa kwa agizo lako, na matokeo yake
 reactions.json       hisia zako kwa ujumbe
 moderation.json      maneno yako yaliyotiwa alama, na lini ulinyamazishwa
@@ -191,6 +199,8 @@ async def archive(
     async for chunk in packer.member("receipts.json", _listed(_receipts(db, person))):
         yield chunk
     async for chunk in packer.member("workflow_runs.json", _listed(_runs(db, person))):
+        yield chunk
+    async for chunk in packer.member("wallet.json", _listed(_wallet(db, person))):
         yield chunk
     async for chunk in packer.member("reactions.json", _listed(_reactions(db, rooms, mine))):
         yield chunk
@@ -496,6 +506,20 @@ async def _receipts(db: Database, person: UUID) -> AsyncIterator[dict[str, Any]]
         if len(found) < ROWS_PAGE:
             return
         after = found[-1].key
+
+
+async def _wallet(db: Database, person: UUID) -> AsyncIterator[dict[str, Any]]:
+    """The lines of every account of theirs; amounts are exact, as text."""
+    for one in await balances.balances_of(db.pool, str(person)):
+        before: int | None = None
+        while page := await balances.statement(db.pool, one.account, before=before):
+            for line in page:
+                yield _columns(line, "at", "occurred_at", "kind", "reference") | {
+                    "account": one.account.key,
+                    "amount": str(line.amount),
+                    "balance_after": str(line.balance_after),
+                }
+            before = page[-1].seq
 
 
 async def _reactions(db: Database, rooms: Sequence[Room], mine: set[UUID]) -> AsyncIterator[dict[str, Any]]:

@@ -23,6 +23,7 @@ from jobs import erasure, export, fetching
 from jobs.broker import ACTOR_S_MAX, FETCH_S_MAX, VOICE_S_MAX, HandOut, Queue, Work, limited
 from jobs.erasure import ERASE_S_MAX, ERASURES, erase
 from jobs.fetching import FETCHES, Sources, fetch_file, tidy_files
+from jobs.holds import sweep_holds
 from jobs.moderation import sweep_messages
 from jobs.reroute import follow_up
 from jobs.sweeps import sweep_refused, sweep_reminders, sweep_waiting
@@ -73,6 +74,7 @@ async def run_worker(settings: Settings, db: Database, wakes: Wakes, channels: C
             group.create_task(tidy_files(files), name="tidy.files")
             group.create_task(sweep_waiting(db, wakes, export.EXPORTS, pack), name="sweep.exports")
             group.create_task(export.tidy_exports(db, files), name="tidy.exports")
+            group.create_task(sweep_holds(db), name="sweep.holds")
             group.create_task(sweep_messages(db, wakes, providers, settings), name="sweep.messages")
     finally:
         await providers.close()

@@ -10,23 +10,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from core.brain.words import listed
+from core.money import DECIMALS
 
 DIGITS_MAX = 15
 """Longest whole part of an amount; a longer run of digits is no amount."""
 
-CODES = listed(
-    "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF "
-    "CHF CLP "
-    "CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD HNL HTG "
-    "HUF IDR "
-    "ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD MAD MDL MGA MKD "
-    "MMK MNT "
-    "MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON RSD RUB RWF "
-    "SAR SBD "
-    "SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD TZS UAH UGX USD UYU UZS "
-    "VES VND "
-    "VUV WST XAF XCD XOF XPF YER ZAR ZMW ZWG"
-)
+CODES = frozenset(DECIMALS)
 WORD_CODES = listed("ALL AMD ANG ARS BAM BOB COP CUP GEL LAK MAD MOP PEN RON RUB SOS TOP TRY")
 """Codes that are words too: they count only in capitals."""
 

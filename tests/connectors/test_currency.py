@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
 import connectors.currency
-from connectors.currency import DECIMALS, ConvertCurrency, convert, convert_currency
+from connectors.currency import ConvertCurrency, convert, convert_currency
 from core.actions import ActionContext
 from core.errors import InvalidSlot, ProviderRefused, ProviderUnavailable
+from core.money import DECIMALS
 from core.settings import Settings
 from tests.conftest import Sandbox
 from tests.connectors.conftest import MakeContext

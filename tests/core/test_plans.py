@@ -10,6 +10,7 @@ import pytest
 from core import conversations, crypto, exports, fetching, handoff_store, inbox, mailboxes, outbox, rooms, turn, voice
 from core.db import Database
 from jobs import sweeps
+from ledger import balances, holds, posting
 
 STATEMENTS = {
     "inbox.STORE": inbox.STORE,
@@ -64,6 +65,21 @@ STATEMENTS = {
     "exports.SETTLE": exports.SETTLE,
     "exports.OLD": exports.OLD,
     "exports.ALL": exports.ALL,
+    "posting.LOCK": posting.LOCK,
+    "posting.FIND": posting.FIND,
+    "posting.REVERSED": posting.REVERSED,
+    "posting.LOCK_HOLDS": posting.LOCK_HOLDS,
+    "posting.POST_HOLDS": posting.POST_HOLDS,
+    "posting.READ": posting.READ,
+    "holds.FIND": holds.FIND,
+    "holds.VOID": holds.VOID,
+    "holds.LOCK_ACCOUNTS": holds.LOCK_ACCOUNTS,
+    "holds.OVERDUE": holds.OVERDUE,
+    "holds.EXPIRE": holds.EXPIRE,
+    "balances.BALANCE": balances.BALANCE,
+    "balances.BALANCES": balances.BALANCES,
+    "balances.BALANCE_AT": balances.BALANCE_AT,
+    "balances.STATEMENT": balances.STATEMENT,
     "sweeps.CLAIM_DUE": sweeps.CLAIM_DUE,
     "sweeps.MOVE_ON": sweeps.MOVE_ON,
     "sweeps.REFUSED": sweeps.REFUSED,

@@ -18,6 +18,7 @@ import orjson
 import pytest
 
 import connectors.reminders.models  # noqa: F401  its table is one of those that are accounted for
+import ledger.models  # noqa: F401  and so are its
 from core import exports, people, rooms
 from core.catalog import Catalog
 from core.changes import Change
@@ -35,6 +36,10 @@ from core.workflows import parse_draft
 from jobs import definitions
 from jobs.archive import TABLES, archive
 from jobs.export import LEASE, TRIES_MAX, Hands, export
+from ledger.accounts import clearing, wallet
+from ledger.journal import Entry, Kind, credit, debit
+from ledger.money import Money
+from ledger.posting import Ledger
 from tests.conftest import ROOT
 from tests.core.speaking import TELEGRAM, WHATSAPP, Mathia, at, mathia
 from tests.said import messages
@@ -56,6 +61,12 @@ class Scene:
         """One try of every archive that may be made, as the sweep would hand them out."""
         for row in await self.mathia.db.pool.fetch(exports.CLAIMABLE, 100):
             await export(self.hands, row["id"])
+
+    async def pay_in(self, who: Address, reference: str) -> None:
+        """Five shillings from a provider into their wallet."""
+        owner, five = str(await self.mathia.person(who)), Money(500, "KES")
+        legs = debit(clearing("sandbox", "KES"), five), credit(wallet(owner, "KES"), five)
+        await Ledger(self.mathia.db).post(Entry(reference, Kind.DEPOSIT, legs, reference))
 
     async def send(self, who: Address, *parts: Part) -> None:
         """A message of these parts arrives, and is answered."""
@@ -129,6 +140,7 @@ async def test_everything_of_a_person_is_in_it_from_all_their_chats(
         await hear(BARAKA, "remind me tomorrow at 9 to canaryothers")
 
         await here.flow(ASHA, "canaryworkflow")
+        await here.pay_in(ASHA, "canaryreference")
 
         told = await hear(ASHA_TOO, "export my data")
         assert "archive" in told
@@ -140,7 +152,7 @@ async def test_everything_of_a_person_is_in_it_from_all_their_chats(
     assert b"canaryothers" not in every
     assert {
         "person.json", "reminders.json", "workflows.json", "moderation.json", "receipts.json", "reactions.json",
-        "README.txt",
+        "wallet.json", "README.txt",
     } < set(packed)  # fmt: skip
     person = orjson.loads(packed["person.json"])
     assert [contact["name"] for contact in person["contacts"]] == ["Canarycontact"]
@@ -148,6 +160,8 @@ async def test_everything_of_a_person_is_in_it_from_all_their_chats(
     assert flow["name"] == flow["spec"]["steps"][0]["text"] == run["trigger"]["word"] == "canaryworkflow"
     assert run["definition_id"] == flow["id"]
     assert {chat["channel"] for chat in person["chats"]} == {"whatsapp", "telegram"}
+    [paid] = orjson.loads(packed["wallet.json"])
+    assert (paid["amount"], paid["kind"], paid["reference"]) == ("KES 5.00", "DEPOSIT", "canaryreference")
     [whatsapp] = [name for name in packed if name.endswith("whatsapp.json")]
     said: list[dict[str, Any]] = orjson.loads(packed[whatsapp])
     assert [one["number"] for one in said] == list(range(1, len(said) + 1))

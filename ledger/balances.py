@@ -1,0 +1,107 @@
+"""Balances and statements: what an account has, had at a time, and how it came to that."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ledger.accounts import as_account
+from ledger.journal import Account, Kind
+from ledger.money import Money
+
+LINES_MAX = 200
+"""Lines of a statement at a time."""
+
+_BALANCE = "SELECT key, type, currency, owner, allow_negative, posted, pending_out FROM account"
+BALANCE = f"{_BALANCE} WHERE key = $1"
+BALANCES = f"{_BALANCE} WHERE owner = $1 ORDER BY key"
+BALANCE_AT = """
+WITH RECURSIVE search (account_id, low, high) AS (
+    SELECT id, 0::bigint, seq FROM account WHERE key = $1
+    UNION ALL
+    SELECT s.account_id, CASE WHEN p.at <= $2 THEN p.account_seq ELSE s.low END,
+           CASE WHEN p.at <= $2 THEN s.high ELSE p.account_seq - 1 END
+    FROM search s JOIN posting p ON p.account_id = s.account_id AND p.account_seq = (s.low + s.high + 1) / 2
+    WHERE s.low < s.high
+)
+SELECT p.balance_after FROM search s JOIN posting p ON p.account_id = s.account_id AND p.account_seq = s.low
+WHERE s.low = s.high
+"""
+"""Finds the newest posting up to a time by halving: an account's postings are numbered in the order of their times."""
+STATEMENT = """
+SELECT p.account_seq, p.at, e.kind, e.reference, e.occurred_at, p.entry_id, p.balance_after,
+       ledger_side(a.type) * p.amount AS amount
+FROM account a JOIN posting p ON p.account_id = a.id JOIN journal_entry e ON e.id = p.entry_id
+WHERE a.key = $1 AND p.account_seq < coalesce($2::bigint, a.seq + 1)
+  AND p.account_seq >= coalesce($2::bigint, a.seq + 1) - $3::bigint
+ORDER BY p.account_seq DESC
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """What an account has in its own sense: `posted`, of which holds keep `pending_out` back."""
+
+    account: Account
+    posted: Money
+    pending_out: Money
+
+    @property
+    def available(self) -> Money:
+        """What can be spent."""
+        return self.posted - self.pending_out
+
+
+@dataclass(frozen=True, slots=True)
+class StatementLine:
+    """One posting as the account's owner reads it: `amount` is positive where the account got more."""
+
+    seq: int
+    at: datetime
+    kind: Kind
+    amount: Money
+    balance_after: Money
+    entry_id: int
+    reference: str | None
+    occurred_at: datetime | None
+
+
+async def balance(connection: Any, account: Account) -> Balance:
+    """What an account has now; nothing where it has never been used."""
+    row = await connection.fetchrow(BALANCE, account.key)
+    nothing = Money(0, account.currency)
+    return _balance(row) if row else Balance(account, nothing, nothing)
+
+
+async def balances_of(connection: Any, owner: str) -> list[Balance]:
+    """What each account of an owner has, by key."""
+    return [_balance(row) for row in await connection.fetch(BALANCES, owner)]
+
+
+async def balance_at(connection: Any, account: Account, at: datetime) -> Money:
+    """What was posted on an account up to a time, that moment included; holds do not count."""
+    return Money(await connection.fetchval(BALANCE_AT, account.key, at) or 0, account.currency)
+
+
+async def statement(
+    connection: Any, account: Account, *, before: int | None = None, limit: int = LINES_MAX
+) -> list[StatementLine]:
+    """An account's postings with its balance after each, newest first; `before` is the `seq` to go on from."""
+    rows = await connection.fetch(STATEMENT, account.key, before, min(limit, LINES_MAX))
+    return [
+        StatementLine(
+            row["account_seq"],
+            row["at"],
+            Kind(row["kind"]),
+            Money(row["amount"], account.currency),
+            Money(row["balance_after"], account.currency),
+            row["entry_id"],
+            row["reference"],
+            row["occurred_at"],
+        )
+        for row in rows
+    ]
+
+
+def _balance(row: Any) -> Balance:
+    account = as_account(row)
+    return Balance(account, Money(row["posted"], account.currency), Money(row["pending_out"], account.currency))
