@@ -9,6 +9,7 @@ from connectors import (
     export,
     handoff,
     memory,
+    profile,
     quotas,
     reminders,
     weather,
@@ -17,7 +18,7 @@ from core.actions import Connector
 
 CONNECTORS: tuple[Connector, ...] = (
     weather.connector, currency.connector, reminders.connector, contacts.connector, memory.connector,
-    account.connector, handoff.connector, quotas.connector, documents.connector, export.connector,
+    profile.connector, account.connector, handoff.connector, quotas.connector, documents.connector, export.connector,
     erasure.connector,
 )  # fmt: skip
 """Every connector there is, on or off, in the order they are shown to who does not know what to say."""

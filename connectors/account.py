@@ -1,28 +1,25 @@
-"""The person's own account: linking chats, language, clock, name, e-mail address, and what is known of them."""
+"""The person's own account: linking chats, language, clock, name, e-mail address."""
 
 from email.utils import parseaddr
 from typing import Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, SecretStr
-from sqlalchemy import select, update
+from sqlalchemy import update
 
-from core import emails, facts, linking, mailboxes, people, zones
+from core import emails, facts, linking, people, zones
 from core.actions import ActionContext, ActionResult, Connector, Effect, Params, action, ask
 from core.codes import code_in, grouped
 from core.db import driver
 from core.errors import InvalidSlot, UserError
 from core.language import Saying
 from core.linking import Outcome
-from core.messages import VALUE_CHARS_MAX, Address, Card, ChannelName, Fact, Text
-from core.models import Identity, Person
-from core.names import names_of
+from core.messages import Address, Text
+from core.models import Person
 from core.outbox import NewMessage, post
 from core.renumber import Frozen
 
 NAME_CHARS_MAX = 80
-LANGUAGES = {"en": "English", "sw": "Kiswahili"}
-
 THIS = {
     "en": {"web": "this web chat", "whatsapp": "this WhatsApp number", "telegram": "this Telegram account"},
     "sw": {"web": "gumzo hili la wavuti", "whatsapp": "namba hii ya WhatsApp", "telegram": "akaunti hii ya Telegram"},
@@ -31,10 +28,6 @@ THAT = {
     "en": {"web": "your web chat", "whatsapp": "your WhatsApp number", "telegram": "your Telegram account"},
     "sw": {"web": "gumzo lako la wavuti", "whatsapp": "namba yako ya WhatsApp", "telegram": "akaunti yako ya Telegram"},
 }
-CHANNELS = {
-    "web": Saying("web chat", "gumzo la wavuti"), "whatsapp": Saying("WhatsApp", "WhatsApp"),
-    "telegram": Saying("Telegram", "Telegram"), "email": Saying("e-mail", "barua pepe"),
-}  # fmt: skip
 BY_WRITING = Saying("That can only be done by writing to me.", "Hilo hufanyika kwa kuniandikia tu.")
 NO_MAIL = Saying(
     "I cannot send e-mail here: no mail server is set up.",
@@ -63,6 +56,8 @@ SAYINGS = {
         "language": "Done. I will speak English with you.",
         "zone": "Done. Your time zone is {zone}; it is {time} there.",
         "name": "Done. I will call you {name}.",
+        "nameless": "Done. I no longer call you {name}. Say “undo” within the hour to have it back.",
+        "no_name": "I know no name of yours. You could say: “call me Asha”.",
         "mailed": "I have mailed a 6-digit code to {email}. Send it to me here and the address is yours.",
         "email": "Done. {email} is confirmed: what I cannot deliver elsewhere goes there.",
         "bad_email_code": "That code does not work. Check the newest mail, or tell me your address again.",
@@ -83,25 +78,13 @@ SAYINGS = {
         "language": "Sawa. Nitazungumza nawe kwa Kiswahili.",
         "zone": "Sawa. Saa za eneo lako ni {zone}; huko ni saa {time}.",
         "name": "Sawa. Nitakuita {name}.",
+        "nameless": "Sawa. Sikuiti tena {name}. Andika “tengua” ndani ya saa moja ukitaka kulirudisha.",
+        "no_name": "Sijui jina lako lolote. Unaweza kusema: “niite Asha”.",
         "mailed": "Nimetuma nambari ya tarakimu 6 kwa {email}. Nitumie hapa na anwani itakuwa yako.",
         "email": "Sawa. {email} imethibitishwa: nisichoweza kukufikishia kwingine kitaenda huko.",
         "bad_email_code": "Nambari hiyo haifanyi kazi. Angalia barua mpya zaidi, au niambie anwani yako tena.",
     },
 }
-
-
-PROFILE = {
-    "en": {
-        "head": "What I know about you", "name": "Name", "no_name": "you have not told me", "language": "Language",
-        "zone": "Time zone", "guess": "{zone} (a guess: tell me “I live in …”)", "currency": "Currency",
-        "chats": "Chats", "email": "E-mail", "no_email": "none confirmed", "contacts": "Contacts",
-    },
-    "sw": {
-        "head": "Ninachojua kukuhusu", "name": "Jina", "no_name": "hujaniambia", "language": "Lugha",
-        "zone": "Saa za eneo", "guess": "{zone} (ninakisia: niambie “naishi …”)", "currency": "Sarafu",
-        "chats": "Magumzo", "email": "Barua pepe", "no_email": "hakuna iliyothibitishwa", "contacts": "Mawasiliano",
-    },
-}  # fmt: skip
 
 
 class LinkAccount(Params):
@@ -236,10 +219,22 @@ async def set_name(ctx: ActionContext, params: SetName) -> ActionResult:
     if not name:
         raise InvalidSlot("name", NAME)
     async with ctx.db.transaction() as session:
-        names = await names_of(await driver(session))
-        called = {"name": names.seal(name), "name_index": names.index(name)}
-        await session.execute(update(Person).where(Person.id == people.current(ctx.person.id)).values(called))
+        await facts.be_called(session, ctx.person.id, ctx.conversation_id, name, key=ctx.idempotency_key, now=ctx.now)
     return ActionResult(_say(ctx, "name", name=name), {"name": name})
+
+
+@action(effect=Effect.WRITE, examples=("forget my name", "don't call me by my name", "sahau jina langu"))
+async def forget_name(ctx: ActionContext, params: Nothing) -> ActionResult:
+    """Forget the person's own name; it can be had back for an hour."""
+    if ctx.sender is not None and not ctx.sender.is_private:
+        raise UserError(_say(ctx, "private"))
+    async with ctx.db.transaction() as session:
+        before = await facts.be_called(
+            session, ctx.person.id, ctx.conversation_id, None, key=ctx.idempotency_key, now=ctx.now
+        )
+    if before is None:
+        raise UserError(_say(ctx, "no_name"))
+    return ActionResult(_say(ctx, "nameless", name=before))
 
 
 @action(
@@ -279,54 +274,12 @@ async def confirm_email(ctx: ActionContext, params: ConfirmEmail) -> ActionResul
     return ActionResult(_say(ctx, "email", email=address), {"email": address})
 
 
-@action(effect=Effect.READ, examples=("what do you know about me?", "my profile", "unajua nini kuhusu mimi?"))
-async def my_profile(ctx: ActionContext, params: Nothing) -> ActionResult:
-    """Show what is known of the person: name, language, zone, chats, contacts, and what they said of themselves."""
-    if not _sender(ctx).is_private:
-        raise UserError(_say(ctx, "private"))
-    async with ctx.db.transaction() as session:
-        person = (await session.execute(select(Person).where(Person.id == people.current(ctx.person.id)))).scalar_one()
-        rows = await session.execute(
-            select(Identity.channel, Identity.provider_id, Identity.verified_at)
-            .where(Identity.person_id == person.id)
-            .order_by(Identity.created_at, Identity.id)
-            .limit(linking.IDENTITIES_MAX)
-        )
-        identities = rows.all()
-        known = await people.contacts_count(session, person.id)
-        told = await facts.known(session, person.id)
-        where = await facts.places(session, told)
-        connection = await driver(session)
-        name = (await names_of(connection)).open(person.name)
-        addresses = await mailboxes.addresses(
-            connection, [row.provider_id for row in identities if row.channel == ChannelName.EMAIL and row.verified_at]
-        )
-    words = PROFILE[_language(ctx)]
-    chats = [_chat(ctx, row.channel, row.provider_id) for row in identities if row.channel != ChannelName.EMAIL]
-    shown = {
-        "name": name or words["no_name"],
-        "language": LANGUAGES.get(ctx.person.language, ctx.person.language),
-        "zone": person.timezone or words["guess"].format(zone=ctx.settings.default_timezone),
-        "currency": ctx.settings.default_currency,
-        "chats": ", ".join(chats),
-        "email": ", ".join(addresses.values()) or words["no_email"],
-        "contacts": f"{known:,}",
-    }
-    lines = tuple(Fact(label=words[one], value=value[:VALUE_CHARS_MAX]) for one, value in shown.items())
-    described = facts.described(told, where, language=_language(ctx), zone=ctx.zone, now=ctx.now)
-    return ActionResult.of(
-        Card(title=words["head"], facts=lines),
-        *((Text(text=described),) if described else ()),
-        data={"name": name, "language": ctx.person.language, "zone": person.timezone, "contacts": known,
-              "facts": [{"kind": fact.kind, "words": fact.words} for fact in told]},
-    )  # fmt: skip
-
-
 connector = Connector(
     name="account",
     title=Saying("Your account", "Akaunti yako"),
     actions=(
-        link_account, unlink_account, set_language, set_timezone, set_name, set_email, confirm_email, my_profile,
+        link_account, unlink_account, set_language, set_timezone, set_name, forget_name, set_email,
+        confirm_email,
     ),
 )  # fmt: skip
 
@@ -348,12 +301,6 @@ def _mailbox(ctx: ActionContext) -> str:
     if not ctx.settings.smtp_host:
         raise UserError(NO_MAIL)
     return parseaddr(ctx.settings.mail_from)[1]
-
-
-def _chat(ctx: ActionContext, channel: str, provider_id: str) -> str:
-    """A chat as its owner knows it."""
-    number = f" {provider_id.partition(':')[2]}" if channel == ChannelName.WHATSAPP and ":" in provider_id else ""
-    return ctx.say(CHANNELS[channel]) + number
 
 
 def _linked(language: str, here: str, there: str) -> str:

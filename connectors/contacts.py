@@ -2,7 +2,7 @@
 
 from pydantic import Field, JsonValue
 
-from core import messages, people, zones
+from core import messages, people, relations, zones
 from core.actions import ActionContext, ActionResult, Connector, Effect, Params, action, ask
 from core.errors import InvalidSlot, UserError
 from core.language import Saying
@@ -19,7 +19,11 @@ PRIVATE = Saying(
 WHOSE = Saying("Whose is it? Tell me a name.", "Ni ya nani? Niambie jina.")
 WHICH_PHONE = Saying("What is {name}'s phone number?", "Namba ya simu ya {name} ni ipi?")
 SAVED = Saying("Done. Saved {contact}.", "Sawa. Nimehifadhi {contact}.")
-FORGOTTEN = Saying("Done. I have forgotten {name}.", "Sawa. Nimemsahau {name}.")
+FORGOTTEN = Saying(
+    "Done. I have forgotten {name}. Say “undo” within the hour to have them back.",
+    "Sawa. Nimemsahau {name}. Andika “tengua” ndani ya saa moja ukitaka kumrudisha.",
+)
+YOURS = Saying("your {relation}", "{relation} wako")
 UNKNOWN = Saying("“{name}” is not among your contacts.", "“{name}” hayumo kwenye mawasiliano yako.")
 NONE = Saying(
     "You have no contacts. You could say: “save Amina's number +254 712 345 678”.",
@@ -50,6 +54,11 @@ class SaveContact(Params):
         default=None, max_length=people.NOTE_CHARS_MAX, description="Anything else to remember of them",
         json_schema_extra=ask("What should I note?", "Niandike nini?"),
     )  # fmt: skip
+    relation: str | None = Field(
+        default=None, max_length=people.CONTACT_NAME_CHARS_MAX,
+        description="What they are to the person, where that was said: accountant, wife, landlord",
+        json_schema_extra=ask("What are they to you?", "Ni nani kwako?"),
+    )  # fmt: skip
 
 
 class ListContacts(Params):
@@ -73,10 +82,10 @@ class ForgetContact(Params):
 @action(
     effect=Effect.WRITE,
     examples=("save Amina's number +254 712 345 678", "add contact Baraka baraka@example.com",
-              "hifadhi namba ya Asha 0712345678"),
+              "hifadhi namba ya Asha 0712345678", "my accountant is +254 722 000 111"),
 )  # fmt: skip
 async def save_contact(ctx: ActionContext, params: SaveContact) -> ActionResult:
-    """Remember a contact's phone number, e-mail address or a note, or change what is known of one."""
+    """Remember a contact: phone number, e-mail address, a note, what they are to the person; or change it."""
     _in_private(ctx)
     name = people.one_line(params.name)
     if not name:
@@ -84,13 +93,14 @@ async def save_contact(ctx: ActionContext, params: SaveContact) -> ActionResult:
     phone = people.phone_number(params.phone, zones.country_of(ctx.zone.key) or REGION) if params.phone else None
     email = people.email_address(params.email) if params.email else None
     note = people.one_line(params.note) if params.note else None
-    if phone is None and email is None and note is None:
+    relation = (relations.of(params.relation) or relations.bare(params.relation)) if params.relation else None
+    if phone is None and email is None and note is None and not relation:
         raise InvalidSlot("phone", WHICH_PHONE.filled(name=name))
     async with ctx.db.transaction() as session:
         saved = await people.save_contact(
-            session, ctx.person.id, ctx.conversation_id, name, phone=phone, email=email, note=note
+            session, ctx.person.id, ctx.conversation_id, name, phone=phone, email=email, note=note, relation=relation
         )
-    return ActionResult(ctx.say(SAVED, contact=_line(saved)), _data(saved))
+    return ActionResult(ctx.say(SAVED, contact=_line(ctx, saved)), _data(saved))
 
 
 @action(
@@ -104,13 +114,14 @@ async def list_contacts(ctx: ActionContext, params: ListContacts) -> ActionResul
             found = await people.find_contact(session, ctx.person.id, people.one_line(params.name))
             if found is None:
                 raise UserError(_unknown(params.name))
-            return _one(found)
+            return _one(ctx, found)
         known = await people.contacts(session, ctx.person.id, limit=SHOWN_MAX)
         count = await people.contacts_count(session, ctx.person.id)
     if not known:
         return ActionResult(ctx.say(NONE), {"count": 0})
     head = ctx.say(ONE if count == 1 else MANY, count=f"{count:,}")
-    card = Card(title=head, facts=tuple(Fact(label=contact.name, value=_details(contact) or "–") for contact in known))
+    facts = (Fact(label=contact.name, value=_details(ctx, contact) or "–") for contact in known)
+    card = Card(title=head, facts=tuple(facts))
     more = (Text(text=ctx.say(MORE, count=f"{count - len(known):,}")),) if count > len(known) else ()
     data: dict[str, JsonValue] = {"count": count, "contacts": [_data(contact) for contact in known]}
     return ActionResult.of(card, *more, data=data)
@@ -118,14 +129,17 @@ async def list_contacts(ctx: ActionContext, params: ListContacts) -> ActionResul
 
 @action(effect=Effect.WRITE, examples=("forget Amina", "delete Amina's number", "futa namba ya Amina"))
 async def forget_contact(ctx: ActionContext, params: ForgetContact) -> ActionResult:
-    """Forget one of the person's contacts for good."""
+    """Forget one of the person's contacts, who can be had back for an hour."""
     _in_private(ctx)
     async with ctx.db.transaction() as session:
         await people.hold(session, ctx.person.id)
+        earlier = await people.forgotten_by(session, ctx.person.id, ctx.idempotency_key)
+        if earlier:
+            return ActionResult(ctx.say(FORGOTTEN, name=earlier[0].name))
         found = await people.find_contact(session, ctx.person.id, people.one_line(params.name))
         if found is None:
             raise UserError(_unknown(params.name))
-        await people.forget_contact(session, found)
+        await people.forget_contact(session, found, key=ctx.idempotency_key, now=ctx.now)
     return ActionResult(ctx.say(FORGOTTEN, name=found.name))
 
 
@@ -144,24 +158,35 @@ def _unknown(name: str) -> Saying:
     return UNKNOWN.filled(name=people.one_line(name))
 
 
-def _one(contact: Contact) -> ActionResult:
+def _one(ctx: ActionContext, contact: Contact) -> ActionResult:
     """One contact, to tap on: to call, to write to, or to keep on the phone."""
     if contact.phone is None and contact.email is None:
-        return ActionResult(_line(contact), _data(contact))
+        return ActionResult(_line(ctx, contact), _data(contact))
     phones, emails = ((reached,) if reached else () for reached in (contact.phone, contact.email))
     shown = messages.Contact(name=contact.name, phones=phones, emails=emails)
-    note = (Text(text=contact.note),) if contact.note else ()
-    return ActionResult(_line(contact), _data(contact), instead=(shown, *note))
+    more = ", ".join(word for word in (_relation(ctx, contact), contact.note) if word)
+    note = (Text(text=more),) if more else ()
+    return ActionResult(_line(ctx, contact), _data(contact), instead=(shown, *note))
 
 
-def _details(contact: Contact) -> str:
-    return ", ".join(word for word in (contact.phone, contact.email, contact.note) if word)
+def _details(ctx: ActionContext, contact: Contact) -> str:
+    return ", ".join(word for word in (contact.phone, contact.email, _relation(ctx, contact), contact.note) if word)
 
 
-def _line(contact: Contact) -> str:
-    details = _details(contact)
+def _relation(ctx: ActionContext, contact: Contact) -> str | None:
+    """What they are to the person; nothing where that is what they are called."""
+    if contact.relation is None or relations.of(contact.name) == contact.relation:
+        return None
+    return ctx.say(YOURS, relation=relations.named(contact.relation))
+
+
+def _line(ctx: ActionContext, contact: Contact) -> str:
+    details = _details(ctx, contact)
     return f"{contact.name}: {details}" if details else contact.name
 
 
 def _data(contact: Contact) -> dict[str, JsonValue]:
-    return {"name": contact.name, "phone": contact.phone, "email": contact.email, "note": contact.note}
+    return {
+        "name": contact.name, "phone": contact.phone, "email": contact.email, "note": contact.note,
+        "relation": contact.relation,
+    }  # fmt: skip

@@ -10,12 +10,33 @@ from core import facts, people
 from core.actions import ActionContext, ActionResult, Connector, Effect, Params, action, ask
 from core.errors import InvalidSlot, LimitReached, UserError
 from core.facts import FACT_CHARS_MAX, FACTS_MAX, Kind
-from core.language import Saying
+from core.language import Plural, Saying
 from core.models import Fact
 
 SHOWN_MAX = 10
 """How many are named to choose from."""
 _NUMBER = re.compile(r"(?:the |number |no\.? ?|nr\.? ?|nambari |namba |#)*([0-9]{1,3})\.?", re.IGNORECASE)
+
+ALL = Saying(
+    "This forgets what you told me about yourself:\n{lines}\nYou have an hour to say “undo”. What was said stays in"
+    " this chat, and so do your account, reminders and files; “erase my data” takes everything.",
+    "Hii inasahau uliyoniambia kukuhusu:\n{lines}\nUna saa moja ya kuandika “tengua”. Yaliyosemwa yanabaki kwenye gumzo"
+    " hili, na pia akaunti, vikumbusho na faili zako; “futa data yangu” hufuta vyote.",
+)
+NOTHING_TOLD = Saying("There is nothing that you told me about yourself.", "Hakuna ulichoniambia kukuhusu wewe.")
+ALL_FORGOTTEN = Saying(
+    "Done. I have forgotten what you told me about yourself. Say “undo” within the hour to have it back.",
+    "Sawa. Nimesahau uliyoniambia kukuhusu. Andika “tengua” ndani ya saa moja ukitaka kuyarudisha.",
+)
+YOUR_NAME = Saying("your name: {name}", "jina lako: {name}")
+PREFERENCES = Plural(
+    Saying("{count} preference", "pendeleo {count}"), Saying("{count} preferences", "mapendeleo {count}")
+)
+GOALS = Plural(Saying("{count} goal", "lengo {count}"), Saying("{count} goals", "malengo {count}"))
+CONTACTS = Plural(
+    Saying("{count} contact: {names}", "mwasiliani {count}: {names}"),
+    Saying("{count} contacts: {names}", "mawasiliano {count}: {names}"),
+)
 
 SAYINGS = {
     "en": {
@@ -31,8 +52,8 @@ SAYINGS = {
         "unknown": "I know nothing like “{words}” of you. Ask “what do you know about me?” to see it all.",
         "which_words": "Which one? Tell me some of its words.",
         "what": "What shall I note instead?",
-        "nothing": "There is nothing of the last hour that I could take back. I can take back a goal or a preference"
-        " that you told me to remember, change or forget.",
+        "nothing": "There is nothing of the last hour that I could take back. I can take back a goal, a preference"
+        " or a name that you told me to remember, change or forget, and a contact that I forgot.",
         "back": "Done. I know again: {words}.",
         "gone": "Done. I have forgotten again: {words}.",
         "exchanged": "Done. Instead of “{gone}” I know again: {words}.",
@@ -50,8 +71,8 @@ SAYINGS = {
         "unknown": "Sijui lolote kama “{words}” kukuhusu. Uliza “unajua nini kuhusu mimi?” kuona yote.",
         "which_words": "Lipi? Niambie baadhi ya maneno yake.",
         "what": "Niandike nini badala yake?",
-        "nothing": "Hakuna la saa iliyopita ninaloweza kutengua. Naweza kutengua lengo au pendeleo uliloniambia"
-        " nikumbuke, nibadilishe au nisahau.",
+        "nothing": "Hakuna la saa iliyopita ninaloweza kutengua. Naweza kutengua lengo, pendeleo au jina"
+        " uliloniambia nikumbuke, nibadilishe au nisahau, na mtu niliyemsahau.",
         "back": "Sawa. Najua tena: {words}.",
         "gone": "Sawa. Nimesahau tena: {words}.",
         "exchanged": "Sawa. Badala ya “{gone}” najua tena: {words}.",
@@ -190,21 +211,58 @@ async def forget_fact(ctx: ActionContext, params: ForgetFact) -> ActionResult:
 
 @action(effect=Effect.WRITE, examples=("undo", "take that back", "tengua"))
 async def undo(ctx: ActionContext, params: Nothing) -> ActionResult:
-    """Take back what the person last told to remember, change or forget, within an hour."""
+    """Take back what the person last told to remember, change or forget, within an hour; contacts forgotten, too."""
     _in_private(ctx)
     async with ctx.db.transaction() as session:
         done = await facts.undo(session, ctx.person.id, key=ctx.idempotency_key, now=ctx.now)
-    back, gone = (", ".join(fact.words for fact in some) for some in (done.back, done.gone))
+    back, gone = (", ".join(some[:SHOWN_MAX]) for some in (done.back, done.gone))
     if not back and not gone:
         raise UserError(_say(ctx, "nothing"))
     saying = "exchanged" if back and gone else "back" if back else "gone"
     return ActionResult(_say(ctx, saying, words=back or gone, gone=gone))
 
 
+async def show_forgetting(ctx: ActionContext, params: Nothing) -> str:
+    """What would be forgotten, counted by code."""
+    async with ctx.db.transaction() as session:
+        name = await facts.name_told(session, ctx.person.id)
+        told = await facts.known(session, ctx.person.id)
+        contacts = await people.contacts(session, ctx.person.id)
+    counts = {kind: sum(fact.kind == kind for fact in told) for kind in facts.KINDS}
+    found = [
+        *((YOUR_NAME.filled(name=name.words if name else ctx.person.name or ""),) if name or ctx.person.name else ()),
+        *((PREFERENCES.of(counts["preference"]),) if counts["preference"] else ()),
+        *((GOALS.of(counts["goal"]),) if counts["goal"] else ()),
+    ]
+    if contacts:
+        names = ", ".join(contact.name for contact in contacts[:SHOWN_MAX])
+        found.append(CONTACTS.of(len(contacts), names=names + (" …" if len(contacts) > SHOWN_MAX else "")))
+    if not found:
+        raise UserError(NOTHING_TOLD)
+    return ctx.say(ALL, lines=Saying.joined("\n", *(Saying.joined("", "• ", one) for one in found)))
+
+
+@action(
+    effect=Effect.WRITE,
+    examples=(
+        "forget everything you know about me",
+        "forget everything I told you",
+        "sahau kila kitu unachojua kunihusu",
+    ),
+    shows=show_forgetting,
+)
+async def forget_everything(ctx: ActionContext, params: Nothing) -> ActionResult:
+    """Forget name, preferences, goals and contacts, after the person has confirmed it; the account stays."""
+    _in_private(ctx)
+    async with ctx.db.transaction() as session:
+        await facts.forget_all(session, ctx.person.id, ctx.conversation_id, key=ctx.idempotency_key, now=ctx.now)
+    return ActionResult(ctx.say(ALL_FORGOTTEN))
+
+
 connector = Connector(
     name="memory",
     title=Saying("What you told me", "Ulichoniambia"),
-    actions=(remember_fact, list_facts, change_fact, forget_fact, undo),
+    actions=(remember_fact, list_facts, change_fact, forget_fact, forget_everything, undo),
 )
 
 

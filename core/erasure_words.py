@@ -1,10 +1,13 @@
 """What is read before somebody is erased: what goes, counted, and what stays and why. Code says it, no brain."""
 
+from collections.abc import Mapping
 from uuid import UUID
 
 from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.db import Database
+from core.language import Plural, Saying
 from core.people import current
 
 COUNTS = text("""
@@ -15,7 +18,8 @@ chats AS (SELECT i.id, i.channel, c.next_seq FROM identity i
 SELECT (SELECT count(*) FROM chats WHERE channel <> 'email') AS chats,
        (SELECT coalesce(sum(next_seq - 1), 0)::bigint FROM chats) AS messages,
        (SELECT count(*) FROM reminder WHERE person_id IN (SELECT id FROM me) AND state = 'active') AS reminders,
-       (SELECT count(*) FROM contact WHERE person_id IN (SELECT id FROM me)) AS contacts,
+       (SELECT count(*) FROM contact
+        WHERE person_id IN (SELECT id FROM me) AND ended_at IS NULL) AS contacts,
        (SELECT count(*) FROM file WHERE identity_id IN (SELECT id FROM chats) AND state = 'kept') AS files,
        (SELECT count(*) FROM workflow_definition
         WHERE person_id IN (SELECT id FROM me) AND state <> 'deleted') AS workflows,
@@ -48,19 +52,22 @@ ROOMS = {
     "sw": "• ulichoandika kwenye {count} ulichoshiriki na wengine; walichoandika wao kinabaki\n",
 }
 WORDS = {
-    "en": {
-        "chats": ("1 chat", "{} chats"), "messages": ("1 message", "{} messages"),
-        "reminders": ("1 reminder", "{} reminders"), "contacts": ("1 contact", "{} contacts"),
-        "files": ("1 file", "{} files"), "workflows": ("1 workflow", "{} workflows"),
-        "rooms": ("1 room", "{} rooms"),
-    },
-    "sw": {
-        "chats": ("gumzo 1", "magumzo {}"), "messages": ("ujumbe 1", "jumbe {}"),
-        "reminders": ("kikumbusho 1", "vikumbusho {}"), "contacts": ("anwani 1", "anwani {}"),
-        "files": ("faili 1", "faili {}"), "workflows": ("mpango 1", "mipango {}"),
-        "rooms": ("chumba 1", "vyumba {}"),
-    },
-}  # fmt: skip
+    "chats": Plural(Saying("{count} chat", "gumzo {count}"), Saying("{count} chats", "magumzo {count}")),
+    "messages": Plural(Saying("{count} message", "ujumbe {count}"), Saying("{count} messages", "jumbe {count}")),
+    "reminders": Plural(
+        Saying("{count} reminder", "kikumbusho {count}"), Saying("{count} reminders", "vikumbusho {count}")
+    ),
+    "contacts": Plural(Saying("{count} contact", "anwani {count}"), Saying("{count} contacts", "anwani {count}")),
+    "files": Plural(Saying("{count} file", "faili {count}"), Saying("{count} files", "faili {count}")),
+    "workflows": Plural(Saying("{count} workflow", "mpango {count}"), Saying("{count} workflows", "mipango {count}")),
+    "rooms": Plural(Saying("{count} room", "chumba {count}"), Saying("{count} rooms", "vyumba {count}")),
+}
+
+
+async def counts(session: AsyncSession, person_id: UUID) -> Mapping[str, int]:
+    """How much there is of a person: `chats`, `messages` and the other names of WORDS."""
+    person = await session.scalar(select(current(person_id)))
+    return dict((await session.execute(COUNTS, {"person": person})).mappings().one())
 
 
 async def shown(db: Database, person_id: UUID, language: str) -> str:
@@ -69,14 +76,9 @@ async def shown(db: Database, person_id: UUID, language: str) -> str:
     In the person's `language`, or of them in English for "staff".
     """
     async with db.transaction() as session:
-        person = await session.scalar(select(current(person_id)))
-        counts = (await session.execute(COUNTS, {"person": person})).mappings().one()
+        found = await counts(session, person_id)
     told = language if language in SHOWN else "en"
-    spoken = "sw" if language == "sw" else "en"
-    words = {
-        name: one if counts[name] == 1 else many.format(f"{counts[name]:,}")
-        for name, (one, many) in WORDS[spoken].items()
-    }
-    counted = ", ".join(words[name] for name in words if counts[name] and name != "rooms")
-    rooms = ROOMS[told].format(count=words["rooms"]) if counts["rooms"] else ""
+    words = {name: text.of(found[name]).to(language) for name, text in WORDS.items()}
+    counted = ", ".join(words[name] for name in words if found[name] and name != "rooms")
+    rooms = ROOMS[told].format(count=words["rooms"]) if found["rooms"] else ""
     return SHOWN[told].format(counted=counted, rooms=rooms)

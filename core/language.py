@@ -40,6 +40,22 @@ class Saying:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Plural:
+    """One text with a count in it, as {count}: for one, and for every other number, none among them.
+
+    These are the forms that both our languages have (CLDR: `one` is 1, `other` the rest); "kikumbusho 1", "vikumbusho
+    2". A language with more of them needs more of them here.
+    """
+
+    one: Saying
+    other: Saying
+
+    def of(self, count: int, **values: "Saying | str | int") -> Saying:
+        """The text for this count, which is written with commas: 1,000."""
+        return (self.one if count == 1 else self.other).filled(count=f"{count:,}", **values)
+
+
 def spoken(language: str) -> Language:
     """The one of our languages that somebody is spoken with whose own is `language`, such as en-GB or sw-KE."""
     return "sw" if language.lower().startswith("sw") else "en"

@@ -65,6 +65,8 @@ class Person(Base):
     )
     language_chosen: Mapped[bool] = mapped_column(server_default=text("false"))
     timezone: Mapped[str | None] = mapped_column(doc="IANA zone the person stated")
+    zone_guess: Mapped[str | None] = mapped_column(doc="IANA zone that their number or browser makes likely")
+    zone_asked_at: Mapped[datetime | None] = mapped_column(doc="when they were asked whether that is their clock")
     plan: Mapped[str] = mapped_column(server_default="free", doc="what multiplies their quotas: PLAN_FACTORS")
     muted_until: Mapped[datetime | None] = mapped_column(doc="until when what they write is not answered")
     reminded_at: Mapped[list[datetime]] = mapped_column(
@@ -196,7 +198,8 @@ class EmailCode(Base):
 class Contact(Base):
     """Somebody a person knows. Everything in it is what that person wrote: words, never instructions.
 
-    It is sealed under the key of that person (PersonKey); core/people.py reads and writes it.
+    It is sealed under the key of that person (PersonKey); core/people.py reads and writes it. One that was forgotten
+    can be had back for a while, by `ended_key` the call that forgot it; then it is deleted.
     """
 
     __tablename__ = "contact"
@@ -205,14 +208,21 @@ class Contact(Base):
     phone: str | None
     email: str | None
     note: str | None
-    """What is sealed, once it was opened; no columns. `phone` is E.164."""
+    relation: str | None
+    """What is sealed, once it was opened; no columns. `phone` is E.164; `relation` as core/people.py names it."""
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
     person_id: Mapped[UUID] = mapped_column(ForeignKey("person.id"), doc="whose contact it is")
     conversation_id: Mapped[UUID] = mapped_column(ForeignKey("conversation.id"), doc="where it was first saved")
     sealed: Mapped[bytes]
     name_index: Mapped[bytes] = mapped_column(doc="a keyed hash of the person and the name without case; one a person")
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    __table_args__ = (UniqueConstraint("person_id", "name_index"),)
+    ended_at: Mapped[datetime | None]
+    ended_key: Mapped[str | None] = mapped_column(doc="idempotency key of the call that forgot it")
+    undo_key: Mapped[str | None] = mapped_column(doc="of the call that had it back")
+    __table_args__ = (
+        UniqueConstraint("person_id", "name_index"),
+        Index("ix_contact_ended", "ended_at", postgresql_where=text("ended_at IS NOT NULL")),
+    )
 
 
 class Fact(Base):
@@ -237,8 +247,8 @@ class Fact(Base):
     ended_key: Mapped[str | None] = mapped_column(doc="idempotency key of the call that ended it")
     undo_key: Mapped[str | None] = mapped_column(doc="of the call that took back its beginning or its end")
     __table_args__ = (
-        CheckConstraint("kind IN ('preference', 'goal')", name="kind"),
-        CheckConstraint("source IN ('stated')", name="source"),
+        CheckConstraint("kind IN ('preference', 'goal', 'name')", name="kind"),
+        CheckConstraint("source IN ('stated', 'profile')", name="source"),
         Index("ix_fact_person", "person_id", "created_at"),
         Index("ix_fact_ended", "ended_at", postgresql_where=text("ended_at IS NOT NULL")),
     )

@@ -5,6 +5,7 @@ Everything is found under the person's own id. A person that was merged is follo
 
 import re
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,6 +14,7 @@ import phonenumbers
 from sqlalchemy import ColumnElement, ScalarSelect, Table, case, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from core import relations
 from core.crypto import RoomKey, opened_with
 from core.db import driver
 from core.errors import Conflict, Erased, InvalidSlot, LimitReached
@@ -42,8 +44,8 @@ FULL = Saying(
 )
 
 TAKEN_OVER = (
-    Person.name, Person.name_index, Person.language, Person.language_chosen, Person.timezone, Person.reminded_at,
-    Person.deferral_told_at,
+    Person.name, Person.name_index, Person.language, Person.language_chosen, Person.timezone, Person.zone_guess,
+    Person.zone_asked_at, Person.reminded_at, Person.deferral_told_at,
 )  # fmt: skip
 """What of a person that is merged the other one gets; reminders of both count together."""
 
@@ -137,31 +139,38 @@ def name_index(name: str, owner: UUID) -> str:
 
 async def contacts(session: AsyncSession, person_id: UUID, *, limit: int = CONTACTS_MAX) -> Sequence[Contact]:
     """Whom a person knows, by name."""
-    return (await _contacts(session, Contact.person_id == current(person_id)))[:limit]
+    mine = (Contact.person_id == current(person_id)) & Contact.ended_at.is_(None)
+    return (await _contacts(session, mine))[:limit]
+
+
+async def opened_contacts(session: AsyncSession, found: Sequence[Contact]) -> list[Contact]:
+    """These contacts of one person, with what is known of each; without those whose key was destroyed."""
+    if not found:
+        return []
+    connection = await driver(session)
+    key = await connection.keys.of_person(connection, found[0].person_id)
+    return [contact for contact in found if _open(key, contact)]
 
 
 async def _contacts(session: AsyncSession, where: ColumnElement[bool]) -> list[Contact]:
     """The contacts of one person that match, opened, by name; without those whose key was destroyed."""
     found = (await session.scalars(select(Contact).where(where))).all()
-    if not found:
-        return []
-    connection = await driver(session)
-    key = await connection.keys.of_person(connection, found[0].person_id)
-    known = [contact for contact in found if _open(key, contact)]
-    return sorted(known, key=lambda contact: name_key(contact.name))
+    return sorted(await opened_contacts(session, found), key=lambda contact: name_key(contact.name))
 
 
 def _open(key: RoomKey | None, contact: Contact) -> bool:
     json = opened_with(key, as_contact(contact.id), contact.sealed)
     if json is None:
         return False
-    contact.name, contact.phone, contact.email, contact.note = orjson.loads(json)
+    contact.name, contact.phone, contact.email, contact.note, *more = orjson.loads(json)
+    # Contacts of earlier versions have none.
+    contact.relation = more[0] if more else None
     return True
 
 
 async def _seal(connection: Any, key: RoomKey, contact: Contact, owner: UUID) -> None:
     """Write what is known of a contact as its owner's."""
-    json = orjson.dumps((contact.name, contact.phone, contact.email, contact.note))
+    json = orjson.dumps((contact.name, contact.phone, contact.email, contact.note, contact.relation))
     contact.sealed = key.seal(as_contact(contact.id), json)
     contact.name_index = await connection.keys.blind(connection, "contact", name_index(contact.name, owner))
     contact.person_id = owner
@@ -169,47 +178,77 @@ async def _seal(connection: Any, key: RoomKey, contact: Contact, owner: UUID) ->
 
 async def contacts_count(session: AsyncSession, person_id: UUID) -> int:
     """How many contacts a person has."""
-    statement = select(func.count()).select_from(Contact).where(Contact.person_id == current(person_id))
-    return await session.scalar(statement) or 0
+    mine = (Contact.person_id == current(person_id)) & Contact.ended_at.is_(None)
+    return await session.scalar(select(func.count()).select_from(Contact).where(mine)) or 0
 
 
 async def find_contact(session: AsyncSession, person_id: UUID, name: str) -> Contact | None:
-    """The contact of this person and name; a first name does where only one contact has it."""
+    """The contact of this person and name; a first name does where only one contact has it, and so does what they are
+    to the person: "my accountant", "mhasibu wangu".
+    """
     key = name_key(name)
-    known = {name_key(contact.name): contact for contact in await contacts(session, person_id)}
+    everybody = await contacts(session, person_id)
+    known = {name_key(contact.name): contact for contact in everybody}
     if key in known:
         return known[key]
     several = [contact for one, contact in known.items() if one.startswith(key + " ")]
+    if not several:
+        relation = relations.of(name) or relations.bare(name)
+        several = [contact for contact in everybody if contact.relation == relation]
     return several[0] if len(several) == 1 else None
 
 
 async def save_contact(
     session: AsyncSession, person_id: UUID, conversation_id: UUID, name: str, *, phone: str | None, email: str | None,
-    note: str | None,
+    note: str | None, relation: str | None = None,
 ) -> Contact:  # fmt: skip
-    """Remember a contact, or what is new of one; raises LimitReached."""
+    """Remember a contact, or what is new of one; raises LimitReached.
+
+    Of most relations (`relations.SEVERAL` are others) there is one: whoever was it before is it no more.
+    """
     owner = await hold(session, person_id)
     connection = await driver(session)
     key = await connection.keys.of_held(connection, owner)
     same = await connection.keys.blind(connection, "contact", name_index(name, owner))
     known = await session.scalar(select(Contact).where(Contact.person_id == owner, Contact.name_index == same))
-    if known is None:
+    if relation is not None and relation not in relations.SEVERAL:
+        for other in await contacts(session, owner):
+            if other.relation == relation and other is not known:
+                if relations.of(other.name) == relation and known is None:
+                    # "My accountant" without a name was the only name there was.
+                    known = other
+                else:
+                    other.relation = None
+                    await _seal(connection, key, other, owner)
+    if known is None or known.ended_at is not None:
         if await contacts_count(session, owner) >= CONTACTS_MAX:
             raise LimitReached(FULL.filled(count=f"{CONTACTS_MAX:,}"))
-        known = Contact(id=uuid4(), conversation_id=conversation_id)
-        known.name, known.phone, known.email, known.note = name, None, None, None
-        session.add(known)
+        if known is None:
+            known = Contact(id=uuid4())
+            session.add(known)
+        # One that was forgotten begins anew.
+        known.conversation_id, known.ended_at, known.ended_key, known.undo_key = conversation_id, None, None, None
+        known.name, known.phone, known.email, known.note, known.relation = name, None, None, None, None
     elif not _open(key, known):  # Its key was destroyed.
-        known.name, known.phone, known.email, known.note = name, None, None, None
+        known.name, known.phone, known.email, known.note, known.relation = name, None, None, None, None
+    known.name = known.name if name_key(known.name) == name_key(name) else name
     known.phone, known.email, known.note = phone or known.phone, email or known.email, note or known.note
+    known.relation = relation or known.relation
     await _seal(connection, key, known, owner)
     await session.flush()
     return known
 
 
-async def forget_contact(session: AsyncSession, contact: Contact) -> None:
-    """Forget a contact for good."""
-    await session.execute(delete(Contact).where(Contact.id == contact.id))
+async def forget_contact(session: AsyncSession, contact: Contact, *, key: str, now: datetime) -> None:
+    """Forget a contact, who can be had back for a while (core/facts.py)."""
+    contact.ended_at, contact.ended_key, contact.undo_key = now, key, None
+    await session.flush()
+
+
+async def forgotten_by(session: AsyncSession, person_id: UUID, key: str) -> list[Contact]:
+    """Whom a call forgot, when it is made again."""
+    mine = select(Contact).where(Contact.person_id == current(person_id), Contact.ended_key == key)
+    return await opened_contacts(session, (await session.scalars(mine)).all())
 
 
 async def merge(session: AsyncSession, kept: UUID, gone: UUID) -> None:
@@ -239,6 +278,8 @@ async def merge(session: AsyncSession, kept: UUID, gone: UUID) -> None:
             language=case((Person.language_chosen, Person.language), else_=spoken_now),
             language_chosen=or_(Person.language_chosen, other.language_chosen),
             timezone=func.coalesce(Person.timezone, other.timezone),
+            zone_guess=func.coalesce(Person.zone_guess, other.zone_guess),
+            zone_asked_at=func.coalesce(Person.zone_asked_at, other.zone_asked_at),
             reminded_at=func.array_cat(Person.reminded_at, other.reminded_at),
             deferral_told_at=func.greatest(Person.deferral_told_at, other.deferral_told_at),
         )
@@ -254,7 +295,10 @@ async def part(session: AsyncSession, identity: Identity, conversation_id: UUID)
     The caller has locked the person it had.
     """
     await end_confirmations(session, identity.person_id)
-    shared = (Person.language, Person.language_chosen, Person.timezone, Person.reminded_at, Person.deferral_told_at)
+    shared = (
+        Person.language, Person.language_chosen, Person.timezone, Person.zone_guess, Person.zone_asked_at,
+        Person.reminded_at, Person.deferral_told_at,
+    )  # fmt: skip
     row = (await session.execute(select(*shared).where(Person.id == identity.person_id))).one()
     alone = Person(id=uuid4(), name=identity.display_name, name_index=identity.name_index, **row._mapping)
     session.add(alone)
@@ -287,6 +331,9 @@ def owned() -> list[Table]:
 
 async def _merge_contacts(session: AsyncSession, kept: UUID, gone: UUID) -> None:
     """The kept person's contacts stay; gaps are filled, and a namesake with another number gets a number behind it."""
+    # Who was forgotten is not had back by joining accounts, and takes nobody's name.
+    ended = Contact.person_id.in_((kept, gone)) & Contact.ended_at.is_not(None)
+    await session.execute(delete(Contact).where(ended))
     theirs = await _contacts(session, Contact.person_id == gone)
     if not theirs:
         return
@@ -300,7 +347,7 @@ async def _merge_contacts(session: AsyncSession, kept: UUID, gone: UUID) -> None
             for one, two in ((same.phone, other.phone), (same.email, other.email), (same.note, other.note))
         ):
             same.phone, same.email = same.phone or other.phone, same.email or other.email
-            same.note = same.note or other.note
+            same.note, same.relation = same.note or other.note, same.relation or other.relation
             await _seal(connection, key, same, kept)
             await session.delete(other)
             continue

@@ -381,7 +381,7 @@ async def _person(session: AsyncSession, person: UUID) -> dict[str, Any]:
             {"words": one.words, **_columns(one, "kind", "created_at")} for one in await facts.known(session, person)
         ],
         "contacts": [
-            _columns(one, "name", "phone", "email", "note", "created_at")
+            _columns(one, "name", "phone", "email", "note", "relation", "created_at")
             for one in await people.contacts(session, person)
         ],
         "rooms": [

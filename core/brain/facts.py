@@ -1,4 +1,5 @@
-"""What people say of what they prefer and aim at: the words that ask for it, and how its slots are read. Pure.
+"""What people say of themselves, of what they prefer and aim at, and of who is what to them: the words that ask for it,
+and how its slots are read. Pure.
 
 The rules themselves stand in the one table of `understand`; values are taken from what was written.
 """
@@ -6,12 +7,16 @@ The rules themselves stand in the one table of `understand`; values are taken fr
 import re
 from typing import TYPE_CHECKING
 
+from core import relations
+from core.brain import errands
 from core.brain.words import Said
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
 Slots = dict[str, "JsonValue"]
+NAME_WORDS_MAX = 4
+_MAIL = re.compile(r"[^\s<>,;:\"()]+@[^\s<>,;:\"()]+\.[A-Za-z]{2,}")
 
 
 def _opens(*patterns: str) -> re.Pattern[str]:
@@ -79,6 +84,64 @@ REMEMBER = _opens(
     r"^i(?:'m| am) aiming (?:to|for)\b",
 )
 
+_ASKED = r"^(?:(?:please|ok|now|just|can you|could you|i want you to|tafadhali|naomba|sasa)\b[ ,]*)*"
+_FORGET = rf"{_ASKED}(?:forget|u?sahau)\b"
+_ALL = r"(?:absolutely |simply )?(?:everything|all|anything|whatever|what|the things|kila kitu|yote|mambo yote)"
+_OF_ME = r"(?:(?:about|on|of) me|kunihusu|kuhusu mimi|juu yangu)"
+FORGET_NAME = _opens(
+    rf"{_ASKED}(?:forget|delete|remove|erase|clear) (?:about )?my (?:own |first |full )?name\b",
+    rf"{_ASKED}(?:u?sahau|u?futa|u?ondoa) jina langu\b",
+    rf"{_ASKED}(?:don't|do not|stop) call(?:ing)? me (?:by (?:my|that|any) )?(?:name\b|that\b)",
+    rf"{_ASKED}usiniite (?:hivyo|jina)\b",
+)
+FORGET_TALK = _opens(
+    rf"{_FORGET} (?:about )?(?:(?:{_ALL}|that)(?: that| of what)? )?(?:we|you and i)(?:'ve| have| had| just)*"
+    r" (?:talked|spoke|spoken|discussed|said|chatted|been (?:talking|saying|discussing))\b",
+    rf"{_FORGET} (?:about )?(?:this|our|the|that) (?:whole |last )?(?:conversation|chat|discussion|talk)\b",
+    rf"{_FORGET} (?:\w+ ){{0,2}}(?:tu(?:li|me)(?:yo|cho)?)(?:zungumz|yazungumz|ongea|yaongea|sema|yasema)\w*",
+    rf"{_FORGET} (?:mazungumzo|maongezi|gumzo) (?:yetu|haya|hili|letu)\b",
+)
+FORGET_ALL = _opens(
+    rf"{_FORGET} {_ALL}(?: that)? (?:you|u) (?:know|remember|have|learnt|learned|noted|heard)(?: \w+)? {_OF_ME}",
+    rf"{_FORGET} (?:everything|all|kila kitu|yote|mambo yote|vyote)"
+    rf" (?:(?:una|unaye|unacho|unayo|ulicho|uliyo)\w* )?{_OF_ME}",
+    rf"{_FORGET} (?:everything|all)(?: that)? i(?:'ve| have)? (?:ever )?told you\b",
+)
+_WHO = rf"(?:{relations.WORDS})"
+_THING = r"(?:(?:phone|mobile|whatsapp) ?)?(?:number|phone|contacts?|e-?mail(?: address)?)"
+_SIMU = r"(?:namba|nambari|simu|barua pepe|anwani)"
+_REACHED = r"(?=.*(?:\d[\d ()./-]{6,}|\S@\S+\.\w))"
+_CALLED = r"[a-z][\w'-]+(?: [a-z][\w'-]+){0,2}"
+_NOBODY = (
+    r"(?!(?:\w+ )?(?:number|phone|e-?mail|mail|address|mobile|whatsapp|telegram|account|code|pin|id|till|paybill|order"
+    r"|website|link|goal|target|preference|salary|rent|bill|balance|birthday|name|budget|time ?zone|password|invoice"
+    r"|m-?pesa|paypal|card|visa|iban|line|cell|tel|telephone|passport|flight|ticket|room|office|home|house|shop"
+    r"|company|business|namba|nambari|simu|jina|anwani|lengo|msimbo|akaunti|salio|kodi|barua pepe)\b)"
+)
+ROLE = _opens(
+    rf"{_LEAD}my {_NOBODY}(?P<role>[a-z][a-z-]*(?: [a-z-]+){{0,2}}?)(?:'s)?(?: (?:new )?{_THING})?(?: is\b|:)"
+    rf"{_REACHED}",
+    rf"{_LEAD}(?:(?:save|add|hifadhi|weka) )?(?:{_SIMU} (?:ya|za) )?{_NOBODY}"
+    rf"(?P<role_sw>[a-z]+(?: [a-z]+){{0,2}}?) (?:wangu|yangu)(?: ni\b|:)?{_REACHED}",
+    rf"{_LEAD}my (?P<role_named>{_WHO}) is (?=(?P<called>{_CALLED})[.!]?$)",
+    rf"{_LEAD}(?P<role_named_sw>{_WHO}) (?:wangu|yangu) ni (?=(?P<called_sw>{_CALLED})[.!]?$)",
+)
+"""Somebody is what to the person, and reached there; or only called so, which capitals tell from "my wife is tired"."""
+ROLE_ASKED = _opens(
+    rf"\b(?:what(?:'s| is)|show|give me|tell me|find) my (?P<role>{_WHO})(?:'s)? {_THING}",
+    rf"\bwho(?:'s| is) my (?P<role_b>{_WHO})\b",
+    rf"\b{_SIMU} ya (?P<role_sw>{_WHO}) (?:wangu|yangu)\b(?=\W*$| ni (?:ipi|gani|ngapi))",
+    rf"\b(?P<role_sw_b>{_WHO}) (?:wangu|yangu) ni nani\b",
+)
+ROLE_FORGOTTEN = _opens(
+    rf"{_ASKED}(?:forget|delete|remove) (?:about )?my (?P<role>{_WHO})\b(?:'s {_THING})?\W*$",
+    rf"{_ASKED}(?:u?msahau|u?sahau|futa|ondoa) (?:{_SIMU} ya )?(?P<role_sw>{_WHO}) (?:wangu|yangu)\W*$",
+)
+_BETWEEN = re.compile(
+    r"[,;:(]| (?:and|na|her|his|their|on|at|number|phone|namba|nambari|simu|yake|whose|ambaye|e-?mail|tel|mobile)\b",
+    re.IGNORECASE,
+)
+
 _BEFORE = re.compile(r"^[ ,:;.=-]*(?:(?:to|that|is|are|ni|of|kuwa|now)\b(?!-)[ ,:]*)*", re.IGNORECASE)
 _AFTER = re.compile(r"[ ,.!?]*(?:\b(?:please|thanks|thank you|tafadhali|asante(?: sana)?)\b[ ,.!?]*)?$", re.IGNORECASE)
 _WHICH = re.compile(
@@ -86,6 +149,44 @@ _WHICH = re.compile(
     r"|#)*",
     re.IGNORECASE,
 )
+
+
+def nothing(said: Said, gate: tuple[int, int]) -> Slots:
+    """An action without slots."""
+    return {}
+
+
+def role(said: Said, gate: tuple[int, int] = (0, 0)) -> Slots:
+    """Who is what to the person, and how they are reached; without a name, what they are is what they are called.
+
+    Empty where a message only looks like that: "my boss is late".
+    """
+    match = ROLE.search(said.plain)
+    if match is None:
+        return {}
+    what = _role(match)
+    slots: Slots = {"name": what, "relation": what}
+    between = re.split(r"\+?\d|\S+@", said.words(match.end(), len(said.plain)))[0]
+    name = _BETWEEN.split(between)[0].strip(" .!-–")
+    named = bool(match["called"] or match["called_sw"]) and all(word[:1].isupper() for word in name.split())
+    if name and len(name.split()) <= NAME_WORDS_MAX and all(char.isalpha() or char in " .'-" for char in name):
+        slots["name"] = name
+    phone, mail = errands.phone(said).get("phone_number"), _MAIL.search(said.written)
+    if phone:
+        slots["phone"] = phone
+    if mail is not None:
+        slots["email"] = mail[0].rstrip(".!?")
+    return slots if named or phone or mail is not None else {}
+
+
+def role_asked(said: Said, gate: tuple[int, int]) -> Slots:
+    """Whose number, by what they are."""
+    match = ROLE_ASKED.search(said.plain) or ROLE_FORGOTTEN.search(said.plain)
+    return {"name": _role(match)} if match else {}
+
+
+def _role(match: re.Match[str]) -> str:
+    return next(value for name, value in match.groupdict().items() if name.startswith("role") and value)
 
 
 def kind_of(plain: str) -> str | None:

@@ -31,6 +31,8 @@ _ABOUT = {
     "sw": "Mimi ni Mathia, roboti, si binadamu. Naweza kukusaidia na mambo machache hapa.",
 }
 _GREETING = {"en": "Hello. I am Mathia, a bot. You could say:", "sw": "Habari. Mimi ni Mathia, roboti. Unaweza kusema:"}
+_ADDRESS = re.compile(r"[^\W\d_][^\W\d_'’.-]*(?: [^\W\d_][^\W\d_'’.-]*){0,2}")
+"""What people are addressed by: a name of letters; what else they call themselves somewhere is left unsaid."""
 _GREETS = (
     r"\b(?:hi+|hello+|hallo|hey+|yo|greetings|howdy|hiya|good (?:morning|afternoon|evening|day)|sup|what's up"
     r"|habari|mambo|vipi|sasa"
@@ -103,8 +105,13 @@ class Dropped(Told):
     """A reply after which the unfinished action is over: its slots are let go of, and nothing is waited for."""
 
 
-def small_talk(text: str, language: str, offered: Sequence[Action[Any]], question: str | None) -> Told:
-    """The answer to a greeting, thanks, or "are you a bot?"; an open question is asked again behind it."""
+def small_talk(
+    text: str, language: str, offered: Sequence[Action[Any]], question: str | None, name: str | None = None
+) -> Told:
+    """The answer to a greeting, thanks, or "are you a bot?"; an open question is asked again behind it.
+
+    `name` is what the person is called, and greeted by.
+    """
     low = said(text).plain
     if re.search(
         r"\b(?:bot|robot|roboti|human|person|machine|mashine|ai|computer|alive|binadamu|mtu|who are you|what are you"
@@ -136,11 +143,12 @@ def small_talk(text: str, language: str, offered: Sequence[Action[Any]], questio
         words = _CHAT[language]
     else:
         greeting = (_RESPECT if re.search(r"\bshikamoo\b", low) else _GREETING)[language]
-        return (
-            _told("chat", f"{greeting.partition('.')[0]}. {question}")
-            if question
-            else _told("chat", greeting, examples(offered, language))
-        )
+        hello, _, more = greeting.partition(".")
+        if name is not None and _ADDRESS.fullmatch(name):
+            hello = f"{hello} {name}"
+        if question:
+            return _told("chat", f"{hello}. {question}")
+        return _told("chat", f"{hello}.{more}", examples(offered, language))
     return _told("chat", f"{words} {question}" if question else words)
 
 

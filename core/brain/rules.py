@@ -88,9 +88,8 @@ class RuleBrain:
             case "help":
                 return replies.help_text(language, self._catalog.help_text(language, shown), shown)
             case "smalltalk":
-                return replies.small_talk(
-                    turn.text, language, shown, replies.open_question(language, offered, turn.state)
-                )
+                question = replies.open_question(language, offered, turn.state)
+                return replies.small_talk(turn.text, language, shown, question, _told_name(turn))
             case understand.LEAVE:
                 return replies.dropped(language) if turn.state.action else replies.nothing_open(language, shown)
             case "none":
@@ -106,6 +105,12 @@ class RuleBrain:
         if not sure_enough(intent, action.effect):
             return replies.did_you_mean(language, action)
         return None
+
+
+def _told_name(turn: Asked) -> str | None:
+    """What the person wants to be called; None where only their channel says it, and where others read along."""
+    name, last = turn.person.name, turn.messages[-1]
+    return name if last.sender.is_private and name != last.display_name else None
 
 
 @dataclass(frozen=True, slots=True)

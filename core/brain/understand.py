@@ -974,6 +974,14 @@ RULES: tuple[Rule, ...] = (
         "summarise_document", documents.SUMMARISE, lambda heard, gate: documents.file(heard.said, gate[1]), (),
         documents.OTHER,
     ),
+    _of_oneself("forget_everything", facts.FORGET_ALL, facts.nothing),
+    _of_oneself("forget_conversation", facts.FORGET_TALK, facts.nothing),
+    _of_oneself("forget_name", facts.FORGET_NAME, facts.nothing),
+    replace(
+        _of_oneself("save_contact", facts.ROLE, facts.role, "name"), allows=lambda heard: bool(facts.role(heard.said))
+    ),
+    _of_oneself("list_contacts", facts.ROLE_ASKED, facts.role_asked),
+    _of_oneself("forget_contact", facts.ROLE_FORGOTTEN, facts.role_asked, "name"),
     _about("erase_my_data", people.ERASE, people.nothing),
     _of_oneself("undo", facts.UNDO, lambda said, gate: {}),
     _of_oneself("list_facts", facts.LIST, facts.listed),

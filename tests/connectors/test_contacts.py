@@ -7,7 +7,7 @@ from uuid import uuid4
 import orjson
 import pytest
 
-from core import people
+from core import facts, people
 from core.db import Database
 from core.errors import InvalidSlot
 from tests.core.speaking import TELEGRAM, WEB, WHATSAPP, Mathia, at, mathia
@@ -33,7 +33,9 @@ async def test_contact_is_saved_shown_changed_and_forgotten(bot: Mathia) -> None
         "Your 2 contacts\nAmina: +254712345678, amina@mail.example\nBaraka: +254722000111"
     )
     assert await bot.hear(PHONE, "what is Amina's number?") == "Amina: +254712345678, amina@mail.example"
-    assert await bot.hear(PHONE, "forget Amina") == "Done. I have forgotten Amina."
+    assert await bot.hear(PHONE, "forget Amina") == (
+        "Done. I have forgotten Amina. Say “undo” within the hour to have them back."
+    )
     assert await bot.hear(PHONE, "forget Amina") == "“Amina” is not among your contacts."
     assert await bot.hear(PHONE, "my contacts") == "Your contact\nBaraka: +254722000111"
 
@@ -142,6 +144,46 @@ async def test_contacts_of_two_chats_become_one_list_and_nothing_is_lost(bot: Ma
             "Zawadi: +254733000111"
         )
     )
+
+
+async def test_somebody_is_found_by_what_they_are_to_a_person(bot: Mathia) -> None:
+    assert await bot.hear(PHONE, "my accountant is +254 722 000 111") == "Done. Saved accountant: +254722000111."
+    assert await bot.hear(PHONE, "mhasibu wangu ni Jane 0733 000 111") == (
+        "Sawa. Nimehifadhi Jane: +254733000111, mhasibu wako."
+    )
+    # There is one: the number without a name became Jane's.
+    assert await bot.hear(PHONE, "my contacts") == "Your contact\nJane: +254733000111, your accountant"
+    assert await bot.hear(PHONE, "my accountant is Peter 0744 000 111") == (
+        "Done. Saved Peter: +254744000111, your accountant."
+    )
+    assert "Peter: +254744000111" in await bot.hear(PHONE, "what's my accountant's number?")
+    assert await bot.hear(PHONE, "my contacts") == (
+        "Your 2 contacts\nJane: +254733000111\nPeter: +254744000111, your accountant"
+    )
+    await bot.hear(PHONE, "my brother is Otieno")
+    await bot.hear(PHONE, "my brother is Ouma 0755000111")
+    async with bot.db.transaction() as session:
+        person = await bot.person(PHONE)
+        names = ("my accountant", "mhasibu", "my brother")
+        found = [await people.find_contact(session, person, name) for name in names]
+    assert [one and one.name for one in found] == ["Peter", "Peter", None]
+    assert "Ouma" in await bot.hear(PHONE, "what is Ouma's number?")
+    assert "not among your contacts" in await bot.hear(at(TELEGRAM, "9"), "who is my accountant?")
+
+
+async def test_who_was_forgotten_is_had_back_for_an_hour(bot: Mathia) -> None:
+    await bot.hear(PHONE, "my accountant is Jane 0733000111")
+    await bot.hear(PHONE, "forget my accountant")
+    assert (await bot.hear(PHONE, "my contacts")).startswith("You have no contacts.")
+    assert await bot.hear(PHONE, "undo") == "Done. I know again: Jane."
+    assert await bot.hear(PHONE, "my contacts") == "Your contact\nJane: +254733000111, your accountant"
+    await bot.hear(PHONE, "forget Jane")
+    assert await bot.hear(PHONE, "save Jane's number 0799000111") == "Done. Saved Jane: +254799000111."
+    await bot.hear(PHONE, "forget Jane")
+    await bot.db.pool.execute("UPDATE contact SET ended_at = ended_at - interval '2 hours'")
+    assert "nothing of the last hour" in await bot.hear(PHONE, "undo")
+    await facts.delete_old(bot.db)
+    assert await bot.db.pool.fetchval("SELECT count(*) FROM contact") == 0
 
 
 async def test_nobody_sees_another_persons_contacts(bot: Mathia) -> None:

@@ -1,5 +1,6 @@
 """Preferences and goals, as a person tells them: kept in their words, theirs alone, changed, forgotten and had back."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -53,10 +54,13 @@ async def test_which_one_is_asked_where_several_fit(db: Database, valkey_url: st
 async def test_nothing_is_told_or_kept_in_a_group(db: Database, valkey_url: str) -> None:
     async with mathia(db, valkey_url) as here:
         await here.hear(ASHA_TOO, "I prefer mornings")
+        await here.hear(ASHA_TOO, "call me Asha")
         group = Address(TELEGRAM, "ours", "-100", ASHA_TOO.person)
-        for text in ("my goal is to be rich", "what are my preferences?", "forget that I prefer mornings", "undo"):
+        for text in ("my goal is to be rich", "what are my preferences?", "forget that I prefer mornings", "undo",
+                     "forget my name", "forget everything you know about me", "my profile"):  # fmt: skip
             assert "in private" in await here.hear(group, text), text
-        assert await db.pool.fetchval("SELECT count(*) FROM fact") == 1
+        assert await db.pool.fetchval("SELECT count(*) FROM fact") == 2
+        assert "Asha" not in await here.hear(group, "hello")
 
 
 async def test_linked_chats_know_the_same(db: Database, valkey_url: str) -> None:
@@ -91,3 +95,40 @@ async def test_swahili_is_kept_in_its_words(db: Database, valkey_url: str, text:
         await here.hear(ASHA, "speak Swahili")
         assert (await here.hear(ASHA, text)).startswith("Sawa.")
         assert text.split()[-1] in await here.hear(ASHA, "unajua nini kuhusu mimi?")
+
+
+async def test_a_name_is_a_fact_that_is_told_changed_forgotten_and_had_back(db: Database, valkey_url: str) -> None:
+    async with mathia(db, valkey_url) as here:
+        await here.hear(ASHA, "naitwa Asha")
+        assert (await here.hear(ASHA, "hello")).startswith("Habari Asha. Mimi ni Mathia")
+        assert "Name: Asha (said on WhatsApp" in await here.hear(ASHA, "what do you know about me?")
+        await here.hear(ASHA, "call me Ash")
+        assert "Instead of “Ash” I know again: Asha" in await here.hear(ASHA, "undo")
+        assert "no longer call you Asha" in await here.hear(ASHA, "forget my name")
+        assert "Name: you have not told me" in await here.hear(ASHA, "what do you know about me?")
+        assert "I know no name of yours" in await here.hear(ASHA, "forget my name")
+        assert "I know again: Asha" in await here.hear(ASHA, "undo")
+        assert "Name: Asha (said on WhatsApp" in await here.hear(ASHA, "what do you know about me?")
+        assert "Asha" not in await here.hear(BARAKA, "what do you know about me?")
+
+
+async def test_all_that_was_told_is_forgotten_only_after_its_code(db: Database, valkey_url: str) -> None:
+    async with mathia(db, valkey_url) as here:
+        assert "nothing that you told me" in await here.hear(BARAKA, "forget everything you know about me")
+        for line in ("call me Asha", "I prefer mornings", "my goal is to run 5 km", "my accountant is Jane 0733000111",
+                     "remind me tomorrow at 9 to run"):  # fmt: skip
+            await here.hear(ASHA, line)
+        await here.hear(BARAKA, "I prefer evenings")
+        shown = await here.hear(ASHA, "forget everything you know about me")
+        assert "your name: Asha\n• 1 preference\n• 1 goal\n• 1 contact: Jane" in shown
+        assert "mornings" in await here.hear(ASHA, "what are my preferences?")
+        [code] = re.findall(r"\b[0-9]{5}\b", await here.hear(ASHA, "sahau kila kitu unachojua kunihusu"))
+        assert "Nimesahau uliyoniambia" in await here.hear(ASHA, code)
+        profile = await here.hear(ASHA, "what do you know about me?")
+        assert not [word for word in ("Asha", "mornings", "5 km", "Jane") if word in profile.partition("To change")[0]]
+        assert "Reminders: 1" in profile
+        assert "evenings" in await here.hear(BARAKA, "what do you know about me?")
+        back = await here.hear(ASHA, "undo")
+        assert all(word in back for word in ("Asha", "mornings", "5 km", "Jane"))
+        profile = await here.hear(ASHA, "what do you know about me?")
+        assert all(word in profile for word in ("Name: Asha", "1. mornings", "1. run 5 km", "Contacts: 1: Jane"))

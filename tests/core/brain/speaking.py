@@ -17,6 +17,9 @@ EVERY_ACTION = (
     "save_contact", "list_contacts", "forget_contact", "talk_to_human", "check_quotas", "export_my_data",
     "remember_fact", "list_facts", "change_fact", "forget_fact", "undo",
     "erase_my_data",
+    "forget_everything",
+    "forget_conversation",
+    "forget_name",
     "summarise_document", "ask_document",
 )  # fmt: skip
 FRESH = DialogState()

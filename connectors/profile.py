@@ -1,0 +1,125 @@
+"""What is known of a person, told to them alone: what, where it comes from, and how to change or delete each."""
+
+from pydantic import JsonValue
+from sqlalchemy import select
+
+from core import facts, linking, mailboxes, people
+from core.actions import ActionContext, ActionResult, Connector, Effect, Params, action
+from core.db import driver
+from core.erasure_words import counts
+from core.errors import UserError
+from core.language import Saying
+from core.messages import VALUE_CHARS_MAX, Card, ChannelName, Fact, Text
+from core.models import Identity, Person
+from core.names import names_of
+
+NAMES_MAX = 20
+"""How many contacts are named."""
+LANGUAGES = {"en": "English", "sw": "Kiswahili"}
+CHANNELS = {
+    "web": Saying("web chat", "gumzo la wavuti"), "whatsapp": Saying("WhatsApp", "WhatsApp"),
+    "telegram": Saying("Telegram", "Telegram"), "email": Saying("e-mail", "barua pepe"),
+}  # fmt: skip
+PRIVATE = Saying(
+    "Let us do that in private: write to me directly, not in a group.",
+    "Tufanye hilo faraghani: niandikie moja kwa moja, si kwenye kikundi.",
+)
+BY_WRITING = Saying("That can only be done by writing to me.", "Hilo hufanyika kwa kuniandikia tu.")
+HEAD = Saying("What I know about you", "Ninachojua kukuhusu")
+LABELS = {
+    "name": Saying("Name", "Jina"),
+    "language": Saying("Language", "Lugha"),
+    "zone": Saying("Time zone", "Saa za eneo"),
+    "currency": Saying("Currency", "Sarafu"),
+    "chats": Saying("Chats", "Magumzo"),
+    "email": Saying("E-mail", "Barua pepe"),
+    "contacts": Saying("Contacts", "Mawasiliano"),
+    "reminders": Saying("Reminders", "Vikumbusho"),
+    "files": Saying("Files", "Faili"),
+    "workflows": Saying("Automations", "Kazi za kujiendesha"),
+}
+NO_NAME = Saying("you have not told me", "hujaniambia")
+OF_PROFILE = Saying("from your profile there", "kutoka wasifu wako huko")
+CHOSEN = Saying("you chose it", "umeichagua")
+HEARD = Saying("the one you last wrote in", "uliyoandika mara ya mwisho")
+STATED = Saying("you told me", "umeniambia")
+BY_NUMBER = Saying("a guess: tell me “I live in …”", "ninakisia: niambie “naishi …”")
+NO_EMAIL = Saying("none confirmed", "hakuna iliyothibitishwa")
+HOW = Saying(
+    "To change it: “call me …”, “speak Swahili”, “I live in …”, “my e-mail is …”, “save Amina's number …”.\n"
+    "To delete it: “forget my name”, “forget Amina”, “forget my goal”, “cancel reminder 1”, “unlink”,"
+    " “forget everything you know about me”. “Export my data” gives you all of it, “erase my data” ends the account.",
+    "Kubadilisha: “niite …”, “ongea Kiingereza”, “naishi …”, “barua pepe yangu ni …”, “hifadhi namba ya Amina …”.\n"
+    "Kufuta: “sahau jina langu”, “msahau Amina”, “sahau lengo langu”, “futa kikumbusho 1”, “tenganisha”,"
+    " “sahau kila kitu unachojua kunihusu”. “Nipe data yangu” hukupa yote, “futa data yangu” hufunga akaunti.",
+)
+
+
+class Nothing(Params):
+    """Nothing to fill in."""
+
+
+@action(effect=Effect.READ, examples=("what do you know about me?", "my profile", "unajua nini kuhusu mimi?"))
+async def my_profile(ctx: ActionContext, params: Nothing) -> ActionResult:
+    """Show all that is known of the person, where it comes from, and how to change or delete each."""
+    if ctx.sender is None:
+        raise UserError(BY_WRITING)
+    if not ctx.sender.is_private:
+        raise UserError(PRIVATE)
+    async with ctx.db.transaction() as session:
+        person = (await session.execute(select(Person).where(Person.id == people.current(ctx.person.id)))).scalar_one()
+        rows = await session.execute(
+            select(Identity.channel, Identity.provider_id, Identity.verified_at)
+            .where(Identity.person_id == person.id)
+            .order_by(Identity.created_at, Identity.id)
+            .limit(linking.IDENTITIES_MAX)
+        )
+        identities = rows.all()
+        contacts = await people.contacts(session, person.id)
+        told = await facts.known(session, person.id)
+        given = await facts.known(session, person.id, "name")
+        where = await facts.places(session, [*told, *given])
+        count = await counts(session, person.id)
+        connection = await driver(session)
+        name = (await names_of(connection)).open(person.name)
+        addresses = await mailboxes.addresses(
+            connection, [row.provider_id for row in identities if row.channel == ChannelName.EMAIL and row.verified_at]
+        )
+    language = ctx.person.language
+    said = next((fact for fact in reversed(given) if fact.words == name and fact.source == "stated"), None)
+    named = facts.source(said, where, language=language, zone=ctx.zone, now=ctx.now) if said else ctx.say(OF_PROFILE)
+    chats = [_chat(ctx, row.channel, row.provider_id) for row in identities if row.channel != ChannelName.EMAIL]
+    some = ", ".join(contact.name for contact in contacts[:NAMES_MAX]) + (" …" if len(contacts) > NAMES_MAX else "")
+    shown = {
+        "name": f"{name} ({named})" if name else ctx.say(NO_NAME),
+        "language": f"{LANGUAGES.get(language, language)} ({ctx.say(CHOSEN if person.language_chosen else HEARD)})",
+        "zone": f"{ctx.zone.key} ({ctx.say(STATED if person.timezone else BY_NUMBER)})",
+        "currency": ctx.settings.default_currency,
+        "chats": ", ".join(chats),
+        "email": ", ".join(addresses.values()) or ctx.say(NO_EMAIL),
+        "contacts": f"{len(contacts):,}: {some}" if contacts else "0",
+        **{what: f"{count[what]:,}" for what in ("reminders", "files", "workflows") if count[what]},
+    }
+    lines = tuple(Fact(label=ctx.say(LABELS[one]), value=value[:VALUE_CHARS_MAX]) for one, value in shown.items())
+    described = facts.described(told, where, language=language, zone=ctx.zone, now=ctx.now)
+    data: dict[str, JsonValue] = {
+        "name": name, "language": language, "zone": person.timezone, "contacts": len(contacts),
+        "facts": [{"kind": fact.kind, "words": fact.words} for fact in told],
+    }  # fmt: skip
+    return ActionResult.of(
+        Card(title=ctx.say(HEAD), facts=lines),
+        *((Text(text=described),) if described else ()),
+        Text(text=ctx.say(HOW)),
+        data=data,
+    )
+
+
+connector = Connector(
+    name="profile", title=Saying("What I know about you", "Ninachojua kukuhusu"), actions=(my_profile,)
+)
+
+
+def _chat(ctx: ActionContext, channel: str, provider_id: str) -> str:
+    """A chat as its owner knows it."""
+    number = f" {provider_id.partition(':')[2]}" if channel == ChannelName.WHATSAPP and ":" in provider_id else ""
+    return ctx.say(CHANNELS[channel]) + number
