@@ -50,7 +50,11 @@ class Unusable(ValueError):
 
 
 class LimitReached(UserError):
-    """A named limit is used up."""
+    """A named limit is used up; `limit` is its name, where it has one."""
+
+    def __init__(self, says: Saying | str, limit: str | None = None) -> None:
+        super().__init__(says)
+        self.limit = limit
 
 
 class ProviderError(MathiaError):

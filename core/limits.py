@@ -324,9 +324,11 @@ def day_key(limit: Limit, id_: object, now: datetime, zone: ZoneInfo) -> str:
 def refusal(verdict: Verdict, now: datetime, zone: ZoneInfo) -> LimitReached:
     """The error that tells a person which limit is used up and when it resets."""
     if verdict.unsure:
-        return LimitReached(UNSURE)
+        return LimitReached(UNSURE, verdict.limit.name)
     when = Saying(*(when_of(verdict.resets_at, language, now, zone) for language in ("en", "sw")))
-    return LimitReached(Saying(**verdict.limit.told).filled(count=f"{verdict.allowed:,}", when=when))
+    return LimitReached(
+        Saying(**verdict.limit.told).filled(count=f"{verdict.allowed:,}", when=when), verdict.limit.name
+    )
 
 
 def when_of(moment: datetime, language: str, now: datetime, zone: ZoneInfo) -> str:

@@ -17,7 +17,7 @@ from pydantic import JsonValue
 
 from core import confirm, crashpoint, moderation, opt_out, renumber, voice
 from core.actions import Action, ActionContext, ActionResult, Effect, Params, Person
-from core.brain.replies import Dropped
+from core.brain.replies import Dropped, Told
 from core.cache import ResultCache
 from core.catalog import Catalog, Problem
 from core.db import Database, driver
@@ -231,10 +231,10 @@ async def answer_word(said: str, turn: Turn, deps: TurnDeps) -> Answer | None:
     if said == "start":
         if not await opt_out.start(deps.db, sender, turn.id, turn.attempt):
             return None
-        return Answer(Reply.of(opt_out.STARTED[language]), turn.state, {"action": "none"})
+        return Answer(Reply.of(opt_out.STARTED[language]), turn.state, {"action": "none", "answer": "ran"})
     newly = await opt_out.stop(deps.db, sender, turn.id, turn.attempt)
     reply = Reply.of(opt_out.STOPPED[language]) if newly else Reply(())
-    return Answer(reply, turn.state.finish(), {"action": "none"})
+    return Answer(reply, turn.state.finish(), {"action": "none", "answer": "ran"})
 
 
 async def answer(turn: Turn, number: int, deps: TurnDeps) -> Answer:
@@ -250,7 +250,8 @@ async def answer(turn: Turn, number: int, deps: TurnDeps) -> Answer:
             [UPLOADS], _whose(turn, deps.settings), turn.now, call=f"turn:{turn.id}:{number}:file:{file}"
         )
         if not verdict.passed:
-            return Answer(_told(_refusal(turn, verdict, deps.settings), turn), turn.state, {"action": "none"})
+            problem = _refusal(turn, verdict, deps.settings)
+            return Answer(_told(problem, turn), turn.state, {"action": "none"} | _why_not(problem))
     if (said := _answers_by_code(turn)) is not None and (done := await _confirm(said, turn, number, deps)) is not None:
         return done
     thought = await deps.brain.think(turn, deps.catalog.offered)
@@ -298,13 +299,14 @@ async def _take(turn: Turn, key: str, step: Intent | Reply, deps: TurnDeps) -> A
     """Take one step: say something, ask for what is missing, show what would be done, or run the action."""
     if isinstance(step, Reply):
         state = turn.state.finish() if isinstance(step, Dropped) else turn.state
-        return Answer(step, state, {"action": "none"})
+        return Answer(step, state, _why_said(step))
     state = turn.state.merge(step)
     action = deps.catalog[step.action]
     understood: dict[str, JsonValue] = {
         "action": step.action,
         "slots": {slot: value for slot, value in step.slots.items() if slot not in action.secrets},
         "confidence": step.confidence,
+        **({"guessed": True} if step.guessed else {}),
     }
     params = deps.catalog.validate(action, state.slots)
     state = state.without(action.secrets) if action.secrets else state
@@ -313,18 +315,18 @@ async def _take(turn: Turn, key: str, step: Intent | Reply, deps: TurnDeps) -> A
     try:
         if action.shows is not None:
             text = await _show(turn, key, action, params, deps)
-            return Answer(Reply.of(text), state.finish(), understood, waits=True)
+            return Answer(Reply.of(text), state.finish(), understood | {"answer": "confirm"}, waits=True)
         result = await run_action(turn, key, action, params, deps)
     except InvalidSlot as problem:
         return _ask(state, problem.slot, problem.to(turn.person.language), turn, understood)
     except UserError as problem:
-        return Answer(_told(problem, turn), state.finish(), understood, failed=True)
+        return Answer(_told(problem, turn), state.finish(), understood | _why_not(problem), failed=True)
     except (ProviderError, ProviderRefused) as problem:
         log.warning("turn.provider_failed", turn_id=turn.id, action=action.name, error=type(problem).__name__)
         title = deps.catalog.connector_of(action.name).title
         text = NO_ANSWER.filled(title=title).to(turn.person.language)
-        return Answer(Reply.of(text), state.finish(), understood, failed=True)
-    return Answer(Reply(result.said), state.finish(), understood)
+        return Answer(Reply.of(text), state.finish(), understood | {"answer": "failed"}, failed=True)
+    return Answer(Reply(result.said), state.finish(), understood | {"answer": "ran"})
 
 
 def _answers_by_code(turn: Turn) -> str | None:
@@ -343,15 +345,16 @@ async def _confirm(said: str, turn: Turn, number: int, deps: TurnDeps) -> Answer
     state, understood = turn.state.finish(), {"action": answered.action or "none", "confirmation": str(answered.id)}
     if answered.outcome is not confirm.Outcome.CONFIRMED:
         kept = turn.state.before(()) if answered.outcome in confirm.ENDED else turn.state
-        return Answer(Reply.of(confirm.say(answered.outcome, turn.person.language)), kept, understood)
+        said_why = Reply.of(confirm.say(answered.outcome, turn.person.language))
+        return Answer(said_why, kept, understood | {"answer": "refused"})
     action = deps.catalog[answered.action]
     params = action.params.model_validate_json(answered.params)
     try:
         result = await run_action(turn, key, action, params, deps, confirmed=answered.id)
     except UserError as problem:
-        done = Answer(_told(problem, turn), state, understood, failed=True)
+        done = Answer(_told(problem, turn), state, understood | _why_not(problem), failed=True)
     else:
-        done = Answer(Reply(result.said), state, understood)
+        done = Answer(Reply(result.said), state, understood | {"answer": "ran"})
     return await carry_out(turn, number, turn.state.then, deps, begun=done)
 
 
@@ -389,7 +392,24 @@ def _context(turn: Turn, key: str, deps: TurnDeps, confirmed: UUID | None = None
 def _sorry(problem: voice.Problem, person: Person, state: DialogState) -> Answer:
     """The answer to a voice note without words."""
     text = voice.SORRY[problem][spoken(person.language)]
-    return Answer(Reply.of(text), state, {"action": "none", "voice": problem})
+    return Answer(Reply.of(text), state, {"action": "none", "voice": problem, "answer": "not_understood"})
+
+
+def _why_said(reply: Reply) -> dict[str, JsonValue]:
+    """What is kept of an answer that ran nothing: of which kind it is, and which action it speaks of."""
+    if not isinstance(reply, Told):
+        return {"action": "none", "answer": "chat"}
+    kept: dict[str, JsonValue] = {"action": "none", "answer": reply.why}
+    if reply.action is not None:
+        kept |= {"guess": reply.action, "confidence": reply.confidence}
+    return kept
+
+
+def _why_not(problem: UserError) -> dict[str, JsonValue]:
+    """What is kept of an action that did not run: the limit that was reached, if one was."""
+    if not isinstance(problem, LimitReached):
+        return {"answer": "refused"}
+    return {"answer": "limited"} if problem.limit is None else {"answer": "limited", "limit": problem.limit}
 
 
 def _told(problem: UserError, turn: Turn) -> Reply:
@@ -398,8 +418,10 @@ def _told(problem: UserError, turn: Turn) -> Reply:
 
 def _ask(state: DialogState, slot: str, question: str, turn: Turn, understood: Mapping[str, JsonValue]) -> Answer:
     if state.questions >= QUESTIONS_MAX:
-        return Answer(Reply.of(LATER.to(turn.person.language)), state.finish(), understood, failed=True)
-    return Answer(Reply.of(question), state.ask(slot), understood, is_question=True, waits=True)
+        given_up = {**understood, "answer": "refused"}
+        return Answer(Reply.of(LATER.to(turn.person.language)), state.finish(), given_up, failed=True)
+    asked = {**understood, "answer": "asked"}
+    return Answer(Reply.of(question), state.ask(slot), asked, is_question=True, waits=True)
 
 
 async def run_action(

@@ -14,6 +14,7 @@ from bot.runners import TurnRunner
 from bot.wiring import connect_valkey
 from core.actions import Action, ActionContext, ActionResult, Connector, Effect, Params, action, ask
 from core.brain import Asked
+from core.brain.replies import Told
 from core.cache import ResultCache
 from core.catalog import Catalog
 from core.db import Database
@@ -474,3 +475,32 @@ async def test_after_a_step_that_failed_nothing_more_is_done_and_that_is_said(ki
     assert await kit.said() == [
         "You have enough notes. Delete one first.\n\nI stopped there, and did not do the rest of what you asked for."
     ]
+
+
+async def test_a_turn_keeps_what_each_message_was_answered_with_and_no_words(kit: Kit) -> None:
+    said: dict[str, Intent | Reply | Plan] = {
+        "what?": Told(Reply.of("Sorry?").parts, "not_understood"),
+        "burn?": Told(Reply.of("Burn it?").parts, "did_you_mean", "burn_note", 0.7, guessed=True),
+        "note": note(),
+        "note milk": note("milk"),
+        "note too much": note("too much"),
+        "note and go": Plan((note("secret"), note("away"))),
+        "burn milk": Intent("burn_note", {"content": "milk"}, 0.8, guessed=True),
+    }
+    kit.brain.script.update(said)
+    for text in ("hello", *said):
+        await kit.hear(text)
+    [key] = await kit.valkey.keys("limit:calls:*")
+    await kit.valkey.set(key, CALLS.count)
+    await kit.hear("note milk")
+    rows = await kit.db.pool.fetch("SELECT intent FROM turn ORDER BY id")
+    kept = [row["intent"]["messages"][0] for row in rows]
+    assert [one["answer"] for one in kept] == [
+        "chat", "not_understood", "did_you_mean", "asked", "ran", "limited", "ran", "confirm", "limited",
+    ]  # fmt: skip
+    assert kept[2] == {"action": "none", "answer": "did_you_mean", "guess": "burn_note", "confidence": 0.7}
+    assert [step["answer"] for step in kept[6]["then"]] == ["failed"]
+    assert kept[7]["guessed"] is True
+    assert kept[8]["limit"] == "calls"
+    assert "secret" not in str(kept)
+    assert "milk" not in str(kept)
