@@ -54,7 +54,8 @@ def make_app(wired: Services) -> web.Application:
     app.add_routes(api.routes(wired))
     app.add_routes(webhooks.routes(wired))
     app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)])
-    app.add_subapp("/admin", make_admin(wired.db, wired.settings, servers, wired.limits, wired.files))
+    actions = [action.name for action in wired.catalog.offered]
+    app.add_subapp("/admin", make_admin(wired.db, wired.settings, servers, wired.limits, wired.files, actions))
     if wired.settings.sandbox_url:
         phone.mount(app, wired.settings.sandbox_url)
     app.on_response_prepare.append(_add_headers)

@@ -153,6 +153,13 @@ TABLES: Final[Mapping[str, Fate]] = {
             _removed("outbox", "id", f"id FROM outbox WHERE conversation_id IN {OWN} AND done_at IS NULL"),
         ),
     ),
+    "correction": Fate(
+        "removed",
+        (
+            _removed("correction", "id", f"id FROM correction WHERE person_id IN {PEOPLE}"),
+            _removed("correction", "id", f"id FROM correction WHERE conversation_id IN {OWN}"),
+        ),
+    ),
     "turn": Fate(
         "removed for their own rooms; in shared ones nothing of what was understood of them is kept",
         (

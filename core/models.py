@@ -401,6 +401,7 @@ class Turn(Base):
         Index("uq_turn_unfinished", "conversation_id", "state", unique=True, postgresql_where=UNFINISHED),
         Index("ix_turn_claimable", "id", postgresql_where=CLAIMABLE),
         Index("ix_turn_dead", "created_at", postgresql_where=text("state = 'dead'")),
+        Index("ix_turn_created_at", "created_at", postgresql_using="brin", postgresql_with={"pages_per_range": 32}),
     )
 
 
@@ -826,6 +827,37 @@ class Note(Base):
     nonce: Mapped[str] = mapped_column(unique=True, doc="the form's; a form sent twice is one note")
     created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     __table_args__ = (Index("ix_note_conversation", "conversation_id", "created_at"),)
+
+
+class Correction(Base):
+    """A message that staff say was misunderstood, and what was meant; the local brain may be taught by it.
+
+    open -> accepted | dismissed. Its words stay in the message; `line` is what staff made of them to teach from, sealed
+    under the room's key (web_admin/corrections.py).
+    """
+
+    __tablename__ = "correction"
+    id: Mapped[int] = mapped_column(GeneratedId(always=True), primary_key=True)
+    conversation_id: Mapped[UUID] = mapped_column(ForeignKey("conversation.id"))
+    seq: Mapped[int] = mapped_column(doc="which message of it")
+    turn_id: Mapped[int] = mapped_column(doc="the turn in which it was understood")
+    person_id: Mapped[UUID] = mapped_column(ForeignKey("person.id"), doc="who wrote it")
+    understood: Mapped[str] = mapped_column(doc="the action it was taken for, or none")
+    meant: Mapped[str | None] = mapped_column(doc="the action it was meant for, or none; NULL while nobody knows")
+    state: Mapped[str] = mapped_column(server_default="open")
+    line: Mapped[bytes | None]
+    marked_by: Mapped[str]
+    marked_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    decided_by: Mapped[str | None]
+    decided_at: Mapped[datetime | None]
+    __table_args__ = (
+        UniqueConstraint("conversation_id", "seq"),
+        CheckConstraint("state IN ('open', 'accepted', 'dismissed')", name="state"),
+        CheckConstraint("(state = 'accepted') = (line IS NOT NULL)", name="accepted_is_a_line"),
+        CheckConstraint("state <> 'accepted' OR meant IS NOT NULL", name="accepted_is_known"),
+        Index("ix_correction_turn_id", "turn_id"),
+        Index("ix_correction_person_id", "person_id"),
+    )
 
 
 class CannedReply(Base):

@@ -87,6 +87,11 @@ def as_note(author: str, nonce: str) -> bytes:
     return b"%b\0note\0%b" % (by_author(author), nonce.encode())
 
 
+def as_correction(seq: int) -> bytes:
+    """What the line is sealed as that staff made of a message to teach from; `seq` is the message's number."""
+    return b"correction\0%d" % seq
+
+
 def as_template(outbox_id: int) -> bytes:
     """What the variables of the template that an outbound message is sent by are sealed as."""
     return b"template\0%d" % outbox_id

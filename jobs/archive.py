@@ -98,6 +98,7 @@ TABLES: Final[Mapping[str, str]] = {
     "web_visitor": "the hash of a browser's token",
     "site_user": "person.json",
     "note": "what staff wrote to one another",
+    "correction": "what staff say that a message of conversations/ meant",
     "audit": "what staff and the system did",
     "canned_reply": "staff's",
     "site": "the owner's",

@@ -3,7 +3,7 @@
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,6 +24,7 @@ from core.settings import Settings
 from core.sniff import FILE_BYTES_MAX
 from web_admin import auth, forms
 from web_admin.conversations import Conversations, Place
+from web_admin.corrections import Corrections, meanings
 from web_admin.desk import Desk
 from web_admin.erasing import Erasing
 from web_admin.forms import Form
@@ -33,6 +34,7 @@ from web_admin.overview import Overview
 from web_admin.people import People, PeopleQuery
 from web_admin.queries import is_busy
 from web_admin.rendering import StaticFile, Templates, read_static, static_response
+from web_admin.turns import TurnPages, TurnsQuery
 from web_admin.widget import Widget
 
 log = structlog.get_logger()
@@ -60,6 +62,8 @@ HEADERS = {
 BACK = ("/admin/", "Go to the overview")
 TO_LIST = ("/admin/conversations", "Go to the conversations")
 TO_PEOPLE = ("/admin/people", "Go to the people")
+TO_TURNS = ("/admin/turns", "Go to the turns")
+TO_CORRECTIONS = ("/admin/corrections", "Go to the corrections")
 TO_REPLIES = ("/admin/replies", "Go to the canned replies")
 TO_WIDGET = ("/admin/widget", "Go to the widget")
 
@@ -72,11 +76,14 @@ def make_admin(
     health: Callable[[], Awaitable[Mapping[str, Health]]],
     limits: Limits,
     files: Files,
+    actions: Collection[str] = (),
     *,
     tick_s: float = TICK_S,
 ) -> web.Application:
-    """The application to mount at /admin. `health` tells how the servers are; live pages look every `tick_s`."""
-    return Admin(db, settings, health, limits, files, tick_s).app
+    """The application to mount at /admin. `health` tells how the servers are, `actions` are the names of those there
+    are; live pages look every `tick_s`.
+    """
+    return Admin(db, settings, health, limits, files, meanings(actions), tick_s).app
 
 
 class Admin:
@@ -89,6 +96,7 @@ class Admin:
         health: Callable[[], Awaitable[Mapping[str, Health]]],
         limits: Limits,
         files: Files,
+        meant: Collection[str],
         tick_s: float,
     ) -> None:
         """Nothing is read from the database before the first request."""
@@ -108,6 +116,8 @@ class Admin:
         self._moderation = Moderation(db, self._templates, _now)
         self._erasing = Erasing(db, self._templates)
         self._people = People(db, settings, limits, self._moderation, self._templates, _now)
+        self._turns = TurnPages(db, zone, self._templates, meant)
+        self._corrections = Corrections(db, self._templates, meant)
         self._widget = Widget(db, settings, self._templates, _now)
         self.app = web.Application(middlewares=[self._answer])
         self.app.on_response_prepare.append(_add_headers)
@@ -136,6 +146,13 @@ class Admin:
                 web.post("/people/{id}/renumbering", self._post_person_settled),
                 web.get("/people/{id}/erase", self._get_erase),
                 web.post("/people/{id}/erase", self._post_erase),
+                web.get("/turns", self._get_turns),
+                web.get("/turns/{id}", self._get_turn),
+                web.post("/turns/{id}/mark", self._post_mark),
+                web.post("/turns/{id}/unmark", self._post_unmark),
+                web.get("/corrections", self._get_corrections),
+                web.get("/corrections/{action}.txt", self._get_lines),
+                web.post("/corrections/{id}", self._post_decision),
                 web.get("/widget", self._get_widget),
                 web.post("/widget", self._post_widget),
                 web.get("/sign-in", self._get_sign_in),
@@ -445,6 +462,34 @@ class Admin:
         await self._erasing.erase(request[STAFF], person, (request[FORM].fields).get("code", ""))
         raise web.HTTPSeeOther(f"/admin/people/{person}/erase")
 
+    async def _get_turns(self, request: web.Request) -> web.StreamResponse:
+        return _page(await self._turns.list_page(request[STAFF], TurnsQuery.parse(request.query)), 200)
+
+    async def _get_turn(self, request: web.Request) -> web.StreamResponse:
+        with_words = request.query.get("words") == "1"
+        return _page(await self._turns.page(request[STAFF], request.match_info["id"], with_words=with_words), 200)
+
+    async def _post_mark(self, request: web.Request) -> web.StreamResponse:
+        await self._corrections.mark(request[STAFF], request.match_info["id"], request[FORM].fields)
+        raise web.HTTPSeeOther(_back_to_turn(request))
+
+    async def _post_unmark(self, request: web.Request) -> web.StreamResponse:
+        await self._corrections.unmark(request[STAFF], request.match_info["id"], request[FORM].fields)
+        raise web.HTTPSeeOther(_back_to_turn(request))
+
+    async def _get_corrections(self, request: web.Request) -> web.StreamResponse:
+        return _page(await self._corrections.page(request[STAFF]), 200)
+
+    async def _get_lines(self, request: web.Request) -> web.StreamResponse:
+        action = request.match_info["action"]
+        lines = await self._corrections.lines(request[STAFF], action)
+        headers = {hdrs.CONTENT_DISPOSITION: f'attachment; filename="{action}.txt"'}
+        return web.Response(text=lines, content_type="text/plain", charset="utf-8", headers=headers)
+
+    async def _post_decision(self, request: web.Request) -> web.StreamResponse:
+        await self._corrections.decide(request[STAFF], request.match_info["id"], request[FORM].fields)
+        raise web.HTTPSeeOther("/admin/corrections")
+
     async def _get_widget(self, request: web.Request) -> web.StreamResponse:
         return _page(await self._widget.page(request[STAFF], request.query.get("site"), request.host), 200)
 
@@ -497,12 +542,22 @@ def _id_of(request: web.Request) -> UUID:
         raise LookupError from error
 
 
+def _back_to_turn(request: web.Request) -> str:
+    """The page that a form of a turn was sent from, with words where they were shown."""
+    shown = "?words=1" if request[FORM].fields.get("words") == "1" else ""
+    return f"/admin/turns/{request.match_info['id']}{shown}"
+
+
 def _thing_of(request: web.Request) -> str:
     """What an address names, in a word."""
     if request.path == "/admin/widget":
         return "site"
     if request.path.startswith("/admin/people"):
         return "person"
+    if request.path.startswith("/admin/turns"):
+        return "turn"
+    if request.path.startswith("/admin/corrections"):
+        return "correction"
     return "entry" if "/moderation/" in request.path else "conversation"
 
 
@@ -510,6 +565,10 @@ def _list_of(request: web.Request) -> tuple[str, str]:
     """Where what an address names would be found."""
     if request.path == "/admin/widget":
         return TO_WIDGET
+    if request.path.startswith("/admin/turns"):
+        return TO_TURNS
+    if request.path.startswith("/admin/corrections"):
+        return TO_CORRECTIONS
     return TO_PEOPLE if request.path.startswith("/admin/people") else TO_LIST
 
 
@@ -521,6 +580,10 @@ def _way_of(request: web.Request) -> tuple[str, str]:
         return TO_WIDGET
     if request.path.startswith("/admin/people"):
         return TO_PEOPLE
+    if request.path.startswith("/admin/corrections"):
+        return TO_CORRECTIONS
+    if request.path.startswith("/admin/turns"):
+        return TO_TURNS
     if request.method == hdrs.METH_POST and "id" in request.match_info:
         return (f"/admin/conversations/{request.match_info['id']}", "Go back to the conversation")
     return TO_LIST

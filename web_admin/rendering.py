@@ -94,9 +94,21 @@ class Templates:
             "channel": words.channel,
             "who": words.who,
             "linked_identity": words.linked_identity,
-            "person": lambda row: words.known_as(row.name, [(row.channel, row.identity)] if row.channel else []),
+            "person": lambda row: words.known_as(row.name, [(row.channel, row.identity)] if row.identity else []),
             "last_state": words.last_state,
             "held": lambda row: words.held(row.mode, row.holder),
+            "turn_state": lambda row: words.turn_state(row.state, row.meanings),
+            "answered": words.answered,
+            "taken_for": words.taken_for,
+            "how_sure": words.how_sure,
+            "read_by": words.read_by,
+            "delivery": lambda turn: words.delivery(
+                turn.outbox_state, turn.provider_status, done=turn.sent_at is not None
+            ),
+            "answering": words.answering,
+            "action": lambda name: name.replace("_", " "),
+            "lasted": words.lasted,
+            "second": lambda moment: words.second(moment, zone, clock()),
             "when": lambda moment: words.when(moment, zone, clock()),
         }
         self._environment.globals |= {

@@ -208,6 +208,87 @@ HELD = {
 }
 
 
+RECEIPTS = {
+    "started": State("Begun, and not finished", "wait"),
+    "done": State("Done", "good"),
+    "failed": State("Failed", "bad"),
+}
+
+ANSWERS = {
+    "ran": State("Done", "good"),
+    "confirm": State("Shown, to be confirmed"),
+    "asked": State("Asked for more"),
+    "did_you_mean": State("Asked what was meant", "wait"),
+    "not_here": State("Cannot do that here", "wait"),
+    "help": State("Told what it can do"),
+    "chat": State("Answered by itself"),
+    "not_understood": State("Not understood", "wait"),
+    "refused": State("Told why not", "wait"),
+    "limited": State("Over a limit", "wait"),
+    "failed": State("The service did not answer", "bad"),
+}
+"""What a message was answered with, as core/turn.py keeps it."""
+
+
+def receipt(state: str) -> State:
+    """How a call of an action stands."""
+    return RECEIPTS.get(state, State(state.capitalize()))
+
+
+def answered(meaning: Mapping[str, object]) -> State:
+    """What a message was answered with; a dash where that is not kept."""
+    if (why := HELD.get(str(meaning.get("held")))) is not None:
+        return State(why, "wait")
+    return ANSWERS.get(str(meaning.get("answer")), State("—"))
+
+
+def turn_state(state: str, meanings: Sequence[Mapping[str, object]]) -> State:
+    """How a turn stands in the list: what came of it once it is answered, of its messages the worst."""
+    if state != "done":
+        return answering(state)
+    tones = {"bad": 3, "wait": 2, "plain": 1, "good": 0}
+    said = [one for one in map(answered, meanings) if one.words != "—"]
+    return max(said, key=lambda one: tones[one.tone]) if said else State("Answered")
+
+
+def taken_for(meaning: Mapping[str, object]) -> str:
+    """The action that a message was understood as, or "nothing"."""
+    action = meaning.get("action")
+    if action in (None, "none"):
+        action = meaning.get("guess")
+    return str(action).replace("_", " ") if action else "nothing"
+
+
+def how_sure(meaning: Mapping[str, object]) -> str:
+    """How sure that is, and whether it is a guess."""
+    confidence = meaning.get("confidence")
+    sure = f"{round(confidence * 100)} % sure" if isinstance(confidence, int | float) else ""
+    return ", ".join(filter(None, ["guessed" if meaning.get("guessed") else "", sure]))
+
+
+def read_by(meaning: Mapping[str, object]) -> str:
+    """What read a message, and what that cost; what says nothing of it was read by the rules."""
+    said = [str(meaning.get("model") or meaning.get("parser") or "rules")]
+    given, taken, steps, ms = (meaning.get(name) for name in ("tokens_in", "tokens_out", "steps", "ms"))
+    if isinstance(given, int) and isinstance(taken, int):
+        said.append(f"{number(given)} tokens in, {number(taken)} out")
+    if isinstance(steps, int):
+        said.append(plural(steps, "step"))
+    if isinstance(ms, int | float):
+        said.append(lasted(timedelta(milliseconds=ms)))
+    return " · ".join(said)
+
+
+def lasted(span: timedelta) -> str:
+    """12 ms, 3.4 s, 2 min, 5 h"""
+    seconds = max(0.0, span.total_seconds())
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.0f} h"
+
+
 def understood(meaning: object) -> str | None:
     """What Mathia understood of a message, as a quiet line: the action, its slots, how sure; None where nothing was."""
     if not isinstance(meaning, Mapping):

@@ -283,6 +283,46 @@ async def test_people_are_found_and_looked_after_by_keyboard(
     assert await pool.fetchval("SELECT count(*) FROM person WHERE erasure_id IS NOT NULL") == 1
 
 
+@pytest.mark.parametrize(("size", "scheme"), [(WIDE, "light"), (NARROW, "dark")], ids=["wide-light", "narrow-dark"])
+async def test_what_was_misunderstood_is_marked_and_becomes_a_line(
+    chromium: Browser, site: Site, size: tuple[int, int], scheme: Scheme
+) -> None:
+    async with signed_in(chromium, site, size, scheme) as tab:
+        page = tab.page
+        for path in ("turns", "corrections"):
+            await page.goto(f"{site.url}/admin/{path}")
+            await tab.check()
+        conversation, _ = await say(site.db, Caller(LONG_NAME), "send Otieno 500, " + "w" * 300)
+        meant = {"action": "none", "guess": "remove_from_itinerary", "answer": "did_you_mean", "confidence": 0.7}
+        await answer(site.db, conversation, "Sorry?", meaning=meant | {"then": [meant]})
+        await say(site.db, Caller("Baraka"), "hello")
+        await page.goto(f"{site.url}/admin/turns")
+        await tab.check()
+        await page.get_by_role("combobox", name="Show").select_option("fallback")
+        await page.get_by_role("button", name="Filter").click()
+        await page.locator("table.rows a.open").click()
+        await tab.check()
+        await page.get_by_role("link", name="Show what was written").click()
+        await expect(page.get_by_text("send Otieno 500")).to_be_visible()
+        await tab.check()
+        small = await page.evaluate(TOO_SMALL) if size == NARROW else []
+        await page.get_by_role("combobox", name="What message").select_option("send_money")
+        await page.get_by_role("button", name="Mark message").click()
+        await expect(page.get_by_text("Misunderstood, says owner; meant was send money")).to_be_visible()
+        await tab.check()
+        await page.goto(f"{site.url}/admin/corrections")
+        await tab.check()
+        small += await page.evaluate(TOO_SMALL) if size == NARROW else []
+        line = page.get_by_label("The line to teach")
+        assert (await line.input_value()).startswith("send Amina 500, www")
+        await line.fill("send Amina 500")
+        await page.get_by_role("button", name="Accept the line").click()
+        await expect(page.get_by_role("link", name="send_money.txt, 1 line")).to_be_visible()
+        await tab.check()
+        small += await page.evaluate(TOO_SMALL) if size == NARROW else []
+        assert small == []
+
+
 async def erase_by_keyboard(tab: Tab, size: tuple[int, int]) -> None:
     """From a person's page: what goes is read, a wrong code erases nobody, the right one erases; every page fits."""
     page = tab.page

@@ -214,7 +214,7 @@ async def on_the_web(talk: Talk, told: Told) -> None:
 
 
 async def at_the_desk(staff: Browser, link: str, talk: Talk, told: Told) -> None:
-    """Everything that staff write: notes, canned replies, messages, searches."""
+    """Everything that staff write: notes, canned replies, messages, searches, lines to teach."""
     await staff.post("/admin/sign-in", {"token": link.partition("token=")[2]})
     csrf = await staff.csrf()
 
@@ -234,6 +234,15 @@ async def at_the_desk(staff: Browser, link: str, talk: Talk, told: Told) -> None
     await post(f"{place}/messages", act="send", text=f"We deliver {told('canned reply')}.")
     await post(f"{place}/messages", act="send", text=f"It costs {told('staff message')}.")
     await post(f"{place}/handoff", act="hand_back")
+    turn = re.search(r'"/admin/turns/(\d+)"', (await staff.get("/admin/turns?channel=whatsapp")).text)
+    assert turn
+    seq = re.search(r'name="seq" value="(\d+)"', (await staff.get(f"/admin/turns/{turn[1]}?words=1")).text)
+    assert seq
+    await post(f"turns/{turn[1]}/mark", seq=seq[1], meant="none")
+    marked = re.search(r'"/admin/corrections/(\d+)"', (await staff.get("/admin/corrections")).text)
+    assert marked
+    await post(f"corrections/{marked[1]}", act="accept", meant="none", line=f"a line with {told('taught line')}")
+    assert told("taught line") in (await staff.get("/admin/corrections/none.txt")).text
     for what in ("whatsapp name", "display name"):
         assert f"{told(what)}<" in (await staff.get(f"/admin/people?q={told(what)}")).text
     assert "Nobody matches" in (await staff.get(f"/admin/people?q={told('searched')}")).text
