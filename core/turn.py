@@ -17,11 +17,12 @@ from pydantic import JsonValue
 
 from core import confirm, crashpoint, moderation, opt_out, renumber, voice
 from core.actions import Action, ActionContext, ActionResult, Effect, Params, Person
+from core.brain import sound
 from core.brain.replies import Dropped, Told
 from core.cache import ResultCache
 from core.catalog import Catalog, Problem
 from core.db import Database, driver
-from core.dialog import PLAN_MAX, QUESTIONS_MAX, DialogState, Intent, Plan
+from core.dialog import PLAN_MAX, QUESTIONS_MAX, DialogState, Intent
 from core.dialog_store import DialogStore
 from core.errors import InvalidSlot, LimitReached, ProviderError, ProviderRefused, UserError
 from core.group_commit import GroupCommit
@@ -255,7 +256,12 @@ async def answer(turn: Turn, number: int, deps: TurnDeps) -> Answer:
     if (said := _answers_by_code(turn)) is not None and (done := await _confirm(said, turn, number, deps)) is not None:
         return done
     thought = await deps.brain.think(turn, deps.catalog.offered)
-    steps = thought.steps if isinstance(thought, Plan) else (thought,)
+    try:
+        steps = sound.steps(thought, deps.catalog)
+    except sound.Unsound as problem:
+        log.warning("turn.unsound_thought", turn_id=turn.id, why=str(problem))
+        told = Reply.of(APOLOGY.to(turn.person.language))
+        return Answer(told, turn.state, {"action": "none", "answer": "failed"})
     if isinstance(steps[0], Intent) and steps[0].action == turn.state.action:
         # What was asked for behind it goes on when this is done.
         steps = (*steps, *turn.state.then)

@@ -25,8 +25,13 @@ def listed(text: str) -> frozenset[str]:
 _SPACES = re.compile(r"[^\S\n]+")
 _LINES = re.compile(r" ?\n[ \n]*")
 _TOKENS = re.compile(r"\d+|[^\W\d_]+|.", re.DOTALL)
-_JOINED = re.compile("(?<=[0-9A-Za-z])\u200d+(?=[0-9A-Za-z])")
-_QUOTES = str.maketrans({"’": "'", "‘": "'", "ʼ": "'", "`": "'", "“": '"', "”": '"', "–": "-", "—": "-", "−": "-"})
+_JOINED = re.compile("(?<=[\\x00-\\x7f])[\u200d\ufe00-\ufe0f\u20e3]+|\u200d+(?=[\\x00-\\x7f])")
+"""What holds emoji together or dresses them up, beside a letter, a digit or a space: "1️⃣2️⃣" is 12."""
+_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2065")
+"""Letters and marks that nobody sees, and that would stand between two digits of one number."""
+_QUOTES = str.maketrans({
+    "’": "'", "‘": "'", "ʼ": "'", "`": "'", "“": '"', "”": '"', "–": "-", "—": "-", "−": "-", "٫": ".", "٬": ",",
+})  # fmt: skip
 
 SPELLING = {
     "tmrw": "tomorrow", "tmr": "tomorrow", "tmrow": "tomorrow", "tomoro": "tomorrow", "tomorow": "tomorrow",
@@ -152,7 +157,7 @@ def _visible(text: str) -> str:
             out.append(str(unicodedata.digit(char)))
         elif category[0] == "Z":
             out.append(" ")
-        elif category[0] != "C" or char == "\u200d":  # the joiner holds emoji together
+        elif char not in _BLANK and (category[0] != "C" or char == "\u200d"):  # the joiner holds emoji together
             out.append(char)
     return "".join(out)
 

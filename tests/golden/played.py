@@ -149,7 +149,8 @@ class Played:
         expected = sum(len(one.answers) for one in group)
         try:
             standing = await self.stage.watch.settled(listener, self._heard, self._told + expected)
-            await listener.look(standing.last)
+            for chat in self.chats.values():
+                await chat.look(standing.last)
             told = tuple(said.text for said in listener.told[self._told :])
         except TimeoutError:
             told = (NO_ANSWER.format(seconds=ANSWER_S),)
