@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, JsonValue
 
-from core import facts, people
+from core import facts, people, summary
 from core.actions import ActionContext, ActionResult, Connector, Effect, Params, action, ask
 from core.errors import InvalidSlot, LimitReached, UserError
 from core.facts import FACT_CHARS_MAX, FACTS_MAX, Kind
@@ -24,6 +24,11 @@ ALL = Saying(
     " hili, na pia akaunti, vikumbusho na faili zako; “futa data yangu” hufuta vyote.",
 )
 NOTHING_TOLD = Saying("There is nothing that you told me about yourself.", "Hakuna ulichoniambia kukuhusu wewe.")
+TALKED = Saying("what we talked about (for good)", "tulichozungumza (moja kwa moja)")
+TALK_FORGOTTEN = Saying(
+    "Done. I have forgotten what we talked about here. The messages stay in the chat, reminders stay set.",
+    "Sawa. Nimesahau tulichozungumza hapa. Ujumbe unabaki kwenye gumzo, na vikumbusho vinabaki.",
+)
 ALL_FORGOTTEN = Saying(
     "Done. I have forgotten what you told me about yourself. Say “undo” within the hour to have it back.",
     "Sawa. Nimesahau uliyoniambia kukuhusu. Andika “tengua” ndani ya saa moja ukitaka kuyarudisha.",
@@ -222,12 +227,26 @@ async def undo(ctx: ActionContext, params: Nothing) -> ActionResult:
     return ActionResult(_say(ctx, saying, words=back or gone, gone=gone))
 
 
+@action(
+    effect=Effect.WRITE,
+    examples=("forget what we talked about", "forget our conversation", "sahau tulichozungumza"),
+)
+async def forget_conversation(ctx: ActionContext, params: Nothing) -> ActionResult:
+    """Forget the summary of what was talked about in this chat, for good."""
+    _in_private(ctx)
+    async with ctx.db.transaction() as session:
+        await people.hold(session, ctx.person.id)
+        await summary.forget(session, ctx.person.id, ctx.conversation_id)
+    return ActionResult(ctx.say(TALK_FORGOTTEN))
+
+
 async def show_forgetting(ctx: ActionContext, params: Nothing) -> str:
     """What would be forgotten, counted by code."""
     async with ctx.db.transaction() as session:
         name = await facts.name_told(session, ctx.person.id)
         told = await facts.known(session, ctx.person.id)
         contacts = await people.contacts(session, ctx.person.id)
+        talked = await summary.of(session, ctx.person.id, ctx.conversation_id)
     counts = {kind: sum(fact.kind == kind for fact in told) for kind in facts.KINDS}
     found = [
         *((YOUR_NAME.filled(name=name.words if name else ctx.person.name or ""),) if name or ctx.person.name else ()),
@@ -237,8 +256,9 @@ async def show_forgetting(ctx: ActionContext, params: Nothing) -> str:
     if contacts:
         names = ", ".join(contact.name for contact in contacts[:SHOWN_MAX])
         found.append(CONTACTS.of(len(contacts), names=names + (" …" if len(contacts) > SHOWN_MAX else "")))
-    if not found:
+    if not found and talked is None:
         raise UserError(NOTHING_TOLD)
+    found += [TALKED] if talked is not None else []
     return ctx.say(ALL, lines=Saying.joined("\n", *(Saying.joined("", "• ", one) for one in found)))
 
 
@@ -256,13 +276,14 @@ async def forget_everything(ctx: ActionContext, params: Nothing) -> ActionResult
     _in_private(ctx)
     async with ctx.db.transaction() as session:
         await facts.forget_all(session, ctx.person.id, ctx.conversation_id, key=ctx.idempotency_key, now=ctx.now)
+        await summary.forget(session, ctx.person.id)
     return ActionResult(ctx.say(ALL_FORGOTTEN))
 
 
 connector = Connector(
     name="memory",
     title=Saying("What you told me", "Ulichoniambia"),
-    actions=(remember_fact, list_facts, change_fact, forget_fact, forget_everything, undo),
+    actions=(remember_fact, list_facts, change_fact, forget_fact, forget_conversation, forget_everything, undo),
 )
 
 

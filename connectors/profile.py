@@ -3,7 +3,7 @@
 from pydantic import JsonValue
 from sqlalchemy import select
 
-from core import facts, linking, mailboxes, people
+from core import facts, linking, mailboxes, people, summary
 from core.actions import ActionContext, ActionResult, Connector, Effect, Params, action
 from core.db import driver
 from core.erasure_words import counts
@@ -45,13 +45,16 @@ HEARD = Saying("the one you last wrote in", "uliyoandika mara ya mwisho")
 STATED = Saying("you told me", "umeniambia")
 BY_NUMBER = Saying("a guess: tell me “I live in …”", "ninakisia: niambie “naishi …”")
 NO_EMAIL = Saying("none confirmed", "hakuna iliyothibitishwa")
+TALKED = Saying("What we talked about here:\n{lines}", "Tulichozungumza hapa:\n{lines}")
 HOW = Saying(
     "To change it: “call me …”, “speak Swahili”, “I live in …”, “my e-mail is …”, “save Amina's number …”.\n"
     "To delete it: “forget my name”, “forget Amina”, “forget my goal”, “cancel reminder 1”, “unlink”,"
-    " “forget everything you know about me”. “Export my data” gives you all of it, “erase my data” ends the account.",
+    " “forget what we talked about”, “forget everything you know about me”."
+    " “Export my data” gives you all of it, “erase my data” ends the account.",
     "Kubadilisha: “niite …”, “ongea Kiingereza”, “naishi …”, “barua pepe yangu ni …”, “hifadhi namba ya Amina …”.\n"
     "Kufuta: “sahau jina langu”, “msahau Amina”, “sahau lengo langu”, “futa kikumbusho 1”, “tenganisha”,"
-    " “sahau kila kitu unachojua kunihusu”. “Nipe data yangu” hukupa yote, “futa data yangu” hufunga akaunti.",
+    " “sahau tulichozungumza”, “sahau kila kitu unachojua kunihusu”."
+    " “Nipe data yangu” hukupa yote, “futa data yangu” hufunga akaunti.",
 )
 
 
@@ -80,6 +83,7 @@ async def my_profile(ctx: ActionContext, params: Nothing) -> ActionResult:
         given = await facts.known(session, person.id, "name")
         where = await facts.places(session, [*told, *given])
         count = await counts(session, person.id)
+        talked = await summary.of(session, person.id, ctx.conversation_id)
         connection = await driver(session)
         name = (await names_of(connection)).open(person.name)
         addresses = await mailboxes.addresses(
@@ -109,6 +113,7 @@ async def my_profile(ctx: ActionContext, params: Nothing) -> ActionResult:
     return ActionResult.of(
         Card(title=ctx.say(HEAD), facts=lines),
         *((Text(text=described),) if described else ()),
+        *((Text(text=ctx.say(TALKED, lines=talked.text(language, ctx.zone))),) if talked and talked.items else ()),
         Text(text=ctx.say(HOW)),
         data=data,
     )

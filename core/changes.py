@@ -12,7 +12,7 @@ from uuid import UUID
 
 import structlog
 
-from core import fetching
+from core import fetching, summary
 from core.db import Database
 from core.files import GONE, files_of
 from core.messages import Address, ChannelName, Part
@@ -249,6 +249,7 @@ async def _carry_out(connection: Any, change: Change, message: Any, identity_id:
             await connection.execute("DELETE FROM reaction WHERE message_id = $1", message["id"])
             # What was understood of it would repeat its words to staff.
             await connection.execute("UPDATE turn SET intent = NULL, slots = NULL WHERE id = $1", message["turn_id"])
+            await connection.execute(summary.AGAIN, message["conversation_id"])
     begun = [
         call_key(message["turn_id"], number, step) for number in range(1, CALLING_MAX + 1) for step in range(CALLS_MAX)
     ]

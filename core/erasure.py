@@ -266,6 +266,13 @@ TABLES: Final[Mapping[str, Fate]] = {
     ),
     "contact": Fate("removed", (_removed("contact", "id", f"id FROM contact WHERE person_id IN {PEOPLE}"),)),
     "fact": Fate("removed", (_removed("fact", "id", f"id FROM fact WHERE person_id IN {PEOPLE}"),)),
+    "summary": Fate(
+        "removed",
+        (
+            _removed("summary", "conversation_id", f"conversation_id FROM summary WHERE person_id IN {PEOPLE}"),
+            _removed("summary", "conversation_id", f"conversation_id FROM summary WHERE conversation_id IN {OWN}"),
+        ),
+    ),
     "email_code": Fate("removed", (_removed("email_code", "id", f"id FROM email_code WHERE person_id IN {PEOPLE}"),)),
     "link_code": Fate("removed", (_removed("link_code", "id", f"id FROM link_code WHERE identity_id IN {THEM}"),)),
     "link_try": Fate("removed", (_removed("link_try", "key", f"key FROM link_try WHERE identity_id IN {THEM}"),)),

@@ -254,6 +254,20 @@ class Fact(Base):
     )
 
 
+class Summary(Base):
+    """What was talked about in a person's private chat, sealed under its key: core/summary.py; one of each chat."""
+
+    __tablename__ = "summary"
+    conversation_id: Mapped[UUID] = mapped_column(ForeignKey("conversation.id"), primary_key=True)
+    person_id: Mapped[UUID] = mapped_column(ForeignKey("person.id"), index=True, doc="who alone is told of it")
+    sealed: Mapped[bytes | None] = mapped_column(doc="None until it was first written, and once it was forgotten")
+    told_seq: Mapped[int] = mapped_column(server_default="0", doc="the last message it tells of")
+    since_seq: Mapped[int] = mapped_column(server_default="0", doc="the last message that it is to leave out")
+    due: Mapped[bool] = mapped_column(server_default=text("false"), doc="whether enough was said since")
+    written_at: Mapped[datetime | None]
+    __table_args__ = (Index("ix_summary_due", "conversation_id", postgresql_where=text("due")),)
+
+
 class Conversation(Base):
     """One room on one of our accounts. `next_seq` numbers its messages, both ways, without gaps.
 

@@ -8,7 +8,7 @@ import asyncio
 import re
 import zipfile
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
@@ -19,7 +19,7 @@ from sqlalchemy import Text, cast, func, literal, select, tuple_, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from connectors.reminders.models import Reminder, open_contents
-from core import conversations, facts, mailboxes, people, receipts
+from core import conversations, facts, mailboxes, people, receipts, summary
 from core.conversations import StoredMessage
 from core.db import Database, driver
 from core.files import FileGone, Files, StoredFile
@@ -38,6 +38,7 @@ from core.models import (
     Renumbering,
     RoomInvitation,
     SiteUser,
+    Summary,
     WorkflowDefinition,
     WorkflowRun,
     WorkflowStep,
@@ -68,6 +69,7 @@ TABLES: Final[Mapping[str, str]] = {
     "renumbering": "person.json: with their chats",
     "contact": "person.json",
     "fact": "person.json",
+    "summary": "person.json: what was talked about in their private chats",
     "member": "person.json, and which conversations there are",
     "room_invitation": "person.json: those they sent",
     "conversation": "conversations/",
@@ -130,7 +132,7 @@ README: Final[Mapping[str, str]] = {
     "en": """This is everything of yours that Mathia keeps, as of {at:%Y-%m-%d %H:%M} UTC. Times are in UTC.
 
 person.json          your name, language, time zone and plan, your chats and e-mail addresses, what you opted out of,
-                     contacts, rooms and invitations you sent
+                     contacts, rooms and invitations you sent, what we talked about in short
 conversations/       what was said: as .md to read and .json to work with. From rooms with others only what you said;
                      members save a whole room from its page
 files/               the files of your chats; each name begins as the id by which a conversation names it
@@ -146,7 +148,7 @@ Not in it: codes and tokens, which are kept only as hashes; notes that staff wri
     "sw": """Hii ni data yako yote ambayo Mathia inahifadhi, kufikia {at:%Y-%m-%d %H:%M} UTC. Saa zote ni za UTC.
 
 person.json          jina lako, lugha, saa za eneo na mpango, gumzo na barua pepe zako, ulichokataa kutumiwa,
-                     anwani, vyumba na mialiko uliyotuma
+                     anwani, vyumba na mialiko uliyotuma, tulichozungumza kwa ufupi
 conversations/       yaliyosemwa: .md ya kusoma na .json ya kompyuta. Kwenye vyumba vya wengi ni uliyosema wewe tu;
                      wanachama huhifadhi chumba kizima kwenye ukurasa wake
 files/               faili za gumzo zako; jina huanza kama kitambulisho chake kwenye mazungumzo
@@ -381,6 +383,7 @@ async def _person(session: AsyncSession, person: UUID) -> dict[str, Any]:
         "preferences_and_goals": [
             {"words": one.words, **_columns(one, "kind", "created_at")} for one in await facts.known(session, person)
         ],
+        "talked_about": await _summaries(session, person),
         "contacts": [
             _columns(one, "name", "phone", "email", "note", "relation", "created_at")
             for one in await people.contacts(session, person)
@@ -391,6 +394,19 @@ async def _person(session: AsyncSession, person: UUID) -> dict[str, Any]:
         ],
         "invitations_sent": [{"to": known.get(one.address or ""), "at": one.created_at} for one in invited],
     }
+
+
+async def _summaries(session: AsyncSession, person: UUID) -> list[dict[str, Any]]:
+    """What is kept of what was talked about, of each private chat."""
+    statement = select(Summary, Conversation.channel).join(Conversation, Conversation.id == Summary.conversation_id)
+    rows = await session.execute(statement.where(Summary.person_id == person).order_by(Summary.conversation_id))
+    connection = await driver(session)
+    found = []
+    for row, channel in rows.all():
+        kept = await summary.opened(connection, row.conversation_id, row.sealed)
+        if kept is not None:
+            found.append({"channel": channel, "written_at": row.written_at, "items": [asdict(i) for i in kept.items]})
+    return found
 
 
 async def _reminders(session: AsyncSession, person: UUID) -> list[dict[str, Any]]:

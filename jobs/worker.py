@@ -26,6 +26,7 @@ from jobs.fetching import FETCHES, Sources, fetch_file, tidy_files
 from jobs.holds import sweep_holds
 from jobs.moderation import sweep_messages
 from jobs.reroute import follow_up
+from jobs.summaries import sweep_summaries
 from jobs.sweeps import sweep_refused, sweep_reminders, sweep_waiting
 from jobs.templates import sweep_templates
 from jobs.voice import NOTES, Hands, write_down
@@ -75,6 +76,7 @@ async def run_worker(settings: Settings, db: Database, wakes: Wakes, channels: C
             group.create_task(sweep_waiting(db, wakes, export.EXPORTS, pack), name="sweep.exports")
             group.create_task(export.tidy_exports(db, files), name="tidy.exports")
             group.create_task(sweep_holds(db), name="sweep.holds")
+            group.create_task(sweep_summaries(db), name="sweep.summaries")
             group.create_task(sweep_messages(db, wakes, providers, settings), name="sweep.messages")
     finally:
         await providers.close()

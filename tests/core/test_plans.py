@@ -7,9 +7,22 @@ from typing import Any
 import orjson
 import pytest
 
-from core import conversations, crypto, exports, fetching, handoff_store, inbox, mailboxes, outbox, rooms, turn, voice
+from core import (
+    conversations,
+    crypto,
+    exports,
+    fetching,
+    handoff_store,
+    inbox,
+    mailboxes,
+    outbox,
+    rooms,
+    summary,
+    turn,
+    voice,
+)
 from core.db import Database
-from jobs import sweeps
+from jobs import summaries, sweeps
 from ledger import balances, holds, posting
 
 STATEMENTS = {
@@ -83,6 +96,10 @@ STATEMENTS = {
     "sweeps.CLAIM_DUE": sweeps.CLAIM_DUE,
     "sweeps.MOVE_ON": sweeps.MOVE_ON,
     "sweeps.REFUSED": sweeps.REFUSED,
+    "summary.OF": summary.OF,
+    "summaries.NOTE": summaries.NOTE,
+    "summaries.DUE": summaries.DUE,
+    "summaries.TURNS": summaries.TURNS,
 }
 READ_WHOLE = {
     "ix_conversation_held_until",
@@ -92,6 +109,7 @@ READ_WHOLE = {
     "ix_transcription_waiting",
     "ix_file_fetch_waiting",
     "ix_data_export_waiting",
+    "ix_summary_due",
 }
 """Partial indexes that hold nothing but what is looked for."""
 

@@ -33,7 +33,7 @@ from core.sealed import as_note, as_workflow
 from core.settings import Settings
 from core.storage import Storage
 from core.workflows import parse_draft
-from jobs import definitions
+from jobs import definitions, summaries
 from jobs.archive import TABLES, archive
 from jobs.export import LEASE, TRIES_MAX, Hands, export
 from ledger.accounts import clearing, wallet
@@ -142,6 +142,8 @@ async def test_everything_of_a_person_is_in_it_from_all_their_chats(
         await here.flow(ASHA, "canaryworkflow")
         await here.pay_in(ASHA, "canaryreference")
 
+        assert await summaries.note(db, 0, settled_s=0.0)
+        assert await summaries.renew(db)
         told = await hear(ASHA_TOO, "export my data")
         assert "archive" in told
         await here.make()
@@ -156,6 +158,8 @@ async def test_everything_of_a_person_is_in_it_from_all_their_chats(
     } < set(packed)  # fmt: skip
     person = orjson.loads(packed["person.json"])
     assert [contact["name"] for contact in person["contacts"]] == ["Canarycontact"]
+    [talked] = person["talked_about"]
+    assert "canaryreminder" in str(talked["items"])
     [flow], [run] = orjson.loads(packed["workflows.json"]), orjson.loads(packed["workflow_runs.json"])
     assert flow["name"] == flow["spec"]["steps"][0]["text"] == run["trigger"]["word"] == "canaryworkflow"
     assert run["definition_id"] == flow["id"]
