@@ -88,7 +88,8 @@ async def save_contact(ctx: ActionContext, params: SaveContact) -> ActionResult:
     """Remember a contact: phone number, e-mail address, a note, what they are to the person; or change it."""
     _in_private(ctx)
     name = people.one_line(params.name)
-    if not name:
+    if not any(map(str.isalpha, name)):
+        # A part of the number, say, that was taken for whose it is.
         raise InvalidSlot("name", WHOSE)
     phone = people.phone_number(params.phone, zones.country_of(ctx.zone.key) or REGION) if params.phone else None
     email = people.email_address(params.email) if params.email else None

@@ -45,7 +45,8 @@ class DialogState:
 
     `action` and `slots` are the unfinished action; `asked` the slots just asked for; `offered` values just offered;
     `history` the slots of finished or left actions, newest last; `questions` how often we asked in a row; `then` what
-    was asked for in the same message, and is carried out once the unfinished action is.
+    was asked for in the same message, and is carried out once the unfinished action is; `shown` what there was to pick
+    below the last answer, `meant` what the person was asked whether they meant it.
     """
 
     action: str | None = None
@@ -55,6 +56,8 @@ class DialogState:
     history: Mapping[str, Slots] = field(default_factory=dict)
     questions: int = 0
     then: tuple[Intent, ...] = ()
+    shown: tuple[str, ...] = ()
+    meant: Intent | None = None
 
     def merge(self, intent: Intent) -> "DialogState":
         """New over old: the same unfinished action keeps its slots, another action sets the old one aside."""
@@ -77,6 +80,10 @@ class DialogState:
     def before(self, steps: "Sequence[Intent]") -> "DialogState":
         """The state that goes on with these once what it is in the middle of is done."""
         return replace(self, then=tuple(steps))
+
+    def showing(self, options: tuple[str, ...], meant: Intent | None = None) -> "DialogState":
+        """The state after these were shown to pick from, or nothing was, and after they were asked what they meant."""
+        return self if (self.shown, self.meant) == (options, meant) else replace(self, shown=options, meant=meant)
 
     def finish(self) -> "DialogState":
         """The state after the action ran, or was dropped: its slots are history, so a new request starts clean."""

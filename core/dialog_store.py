@@ -18,7 +18,7 @@ log = structlog.get_logger()
 STATE_TTL_S = 21_600
 FORGET_MAX = 1_000
 """How many states one command removes."""
-VERSION = 3
+VERSION = 4
 """Part of the key: states written by another layout are simply not found."""
 
 Speaker = tuple[UUID, UUID]
@@ -63,7 +63,8 @@ class DialogStore:
         try:
             raw = orjson.loads(self._seal.open(_key(speaker).encode(), value))
             then = tuple(Intent(**step) for step in raw["then"])
-            return DialogState(**{**raw, "asked": tuple(raw["asked"]), "then": then})
+            last = {"shown": tuple(raw["shown"]), "meant": Intent(**raw["meant"]) if raw["meant"] else None}
+            return DialogState(**{**raw, "asked": tuple(raw["asked"]), "then": then, **last})
         except (ValueError, TypeError, KeyError, Forged):
             return DialogState()
 

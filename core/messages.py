@@ -210,6 +210,11 @@ class Reply:
 
     parts: tuple[Part, ...]
 
+    @property
+    def options(self) -> tuple[str, ...]:
+        """What there is to pick, if anything."""
+        return next((part.options for part in self.parts if isinstance(part, Choices)), ())
+
     @classmethod
     def of(cls, text: str, options: tuple[str, ...] = ()) -> "Reply":
         """A text, with answers to pick when there are some."""

@@ -197,6 +197,9 @@ async def run_turn(turn: Turn, deps: TurnDeps) -> Closing:
         meant = answers[-1][1].understood
         understood.append({**meant, "spoken": True} if voice.spoken(message) else meant)
         states[person.id] = answers[-1][1].state
+    for writer, last_answer in dict(answers).items():
+        reply = last_answer.reply
+        states[writer] = states[writer].showing(reply.options, reply.meant if isinstance(reply, Told) else None)
     crashpoint.hit("turn.answered")
     state = states.pop(turn.person.id)
     before = {one.id: one.language for one in (turn.person, *turn.people)}

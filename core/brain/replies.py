@@ -5,7 +5,7 @@ Nothing here says that something was done: only a receipt can.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from unicodedata import category
@@ -15,7 +15,7 @@ from core.brain.not_here import ACTIONS as WANTED
 from core.brain.not_here import NOT_HERE
 from core.brain.words import said
 from core.catalog import NOTHING
-from core.dialog import DialogState
+from core.dialog import DialogState, Intent
 from core.messages import Media, Reply
 
 if TYPE_CHECKING:
@@ -92,12 +92,16 @@ Why: TypeAlias = Literal["chat", "help", "did_you_mean", "not_here", "not_unders
 
 @dataclass(frozen=True, slots=True)
 class Told(Reply):
-    """What a brain answers by itself: why, the action it speaks of, if any, and how sure that is (see Intent)."""
+    """What a brain answers by itself: why, the action it speaks of, if any, and how sure that is (see Intent).
+
+    `meant` is what it asks whether the person meant it: a yes does that.
+    """
 
     why: Why = "chat"
     action: str | None = None
     confidence: float = 0.0
     guessed: bool = False
+    meant: Intent | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,11 +208,17 @@ def only_not_here(language: str, name: str) -> Told:
     return _told("not_here", NOT_HERE.to(language).format(what=WANTED[name].to(language)), action=name)
 
 
-def did_you_mean(language: str, action: Action[Any]) -> Told:
-    """A guess that is not sure enough to act on: how it would be said plainly."""
-    return _told(
-        "did_you_mean", _DID_YOU_MEAN[language], (action.example(language),) if action.examples else (), action.name
-    )
+def did_you_mean(language: str, action: Action[Any], guess: Intent) -> Told:
+    """A guess that is not sure enough to act on: how it would be said plainly. What is secret in it is not kept."""
+    slots = {slot: value for slot, value in guess.slots.items() if slot not in action.secrets}
+    options = (action.example(language),) if action.examples else ()
+    told = _told("did_you_mean", _DID_YOU_MEAN[language], options, action.name)
+    return replace(told, meant=replace(guess, slots=slots, guessed=False))
+
+
+def not_that(language: str, offered: Sequence[Action[Any]]) -> Told:
+    """Somebody did not mean what they were asked about; some things to try."""
+    return _told("chat", f"{_FINE[language]} {_TRY[language]}", examples(offered, language))
 
 
 def set_already(language: str) -> Told:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from core.actions import Action, Effect
-from core.brain import Asked, plans, replies, understand
+from core.brain import Asked, picks, plans, replies, understand
 from core.brain.commands import in_words
 from core.brain.understand import corrects, parse
 from core.dialog import DialogState, Intent, Plan
@@ -51,6 +51,10 @@ class RuleBrain:
         if offered is not self._offer.actions:
             self._offer = Offer.of(self._catalog, offered)
         shown = self._offer.shown
+        if turn.state.meant is not None and (yes := picks.agrees(text)) is not None:
+            return turn.state.meant if yes else replies.not_that(language, shown)
+        if not turn.state.asked:
+            text = picks.picked(text, turn.state.shown) or text
         words = in_words(text, self._offer.names)
         if words is None:
             return replies.not_understood(language, shown, replies.open_question(language, offered, turn.state))
@@ -103,7 +107,7 @@ class RuleBrain:
         if action is None:
             return replies.not_here(language, intent.action, shown)
         if not sure_enough(intent, action.effect):
-            return replies.did_you_mean(language, action)
+            return replies.did_you_mean(language, action, intent)
         return None
 
 
