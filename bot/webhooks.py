@@ -28,6 +28,7 @@ from core.messages import Address, ChannelName, InboundMessage
 from core.outbox import Outbox, ProviderStatus
 from core.settings import Settings
 from core.wake import Wakes
+from ledger import instruction_store as payments
 
 log = structlog.get_logger()
 
@@ -37,6 +38,9 @@ BATCH_BYTES_MAX = 3 * 1024 * 1024
 """Of a webhook from Meta, which may put a thousand messages and statuses into one; more than this it never sends."""
 UPDATE_BYTES_MAX = 1024 * 1024
 """Of a Telegram update, which only whoever knows the secret may send."""
+EVENT_BYTES_MAX = 256 * 1024
+"""Of an event from IntaSend, whose challenge is inside it; theirs are of one or two kilobytes."""
+REF_CHARS_MAX = 80
 BODY_TIMEOUT_S = 10.0
 """How long a body may take to arrive."""
 RETRY_S = 5
@@ -71,6 +75,7 @@ def routes(services: Served) -> list[web.RouteDef]:
         web.get("/webhooks/whatsapp", hooks.whatsapp_challenge, allow_head=False),
         web.post("/webhooks/whatsapp", hooks.whatsapp_batch),
         web.post("/webhooks/telegram", hooks.telegram_update),
+        web.post("/webhooks/intasend", hooks.intasend_event),
     ]
 
 
@@ -88,6 +93,7 @@ class _Webhooks:
         self._meta_secret = services.settings.meta_app_secret.get_secret_value()
         self._meta_verify_token = services.settings.meta_verify_token.get_secret_value()
         self._telegram_secret = services.settings.telegram_webhook_secret.get_secret_value().encode()
+        self._intasend_challenge = services.settings.intasend_challenge.get_secret_value()
         telegram = services.channels.get(ChannelName.TELEGRAM)
         self._telegram = telegram if isinstance(telegram, TelegramChannel) else None
 
@@ -223,6 +229,50 @@ class _Webhooks:
             crashpoint.hit("inbox.acknowledged")
         return web.Response()
 
+    async def intasend_event(self, request: web.Request) -> web.StreamResponse:
+        """Something happened to a payment. It is a hint, kept once: what happened, the provider is asked.
+
+        Events of payouts come without the challenge. Such a one is only taken for a payout of ours, whose id nobody
+        can guess; it has the provider asked, and can do nothing else.
+        """
+        if not self._intasend_challenge:
+            return await _refuse(request, 404, "There is nothing here.")
+        body = await _body(request, EVENT_BYTES_MAX, known=True)
+        if isinstance(body, web.StreamResponse):
+            return body
+        try:
+            event = orjson.loads(body)
+        except ValueError:
+            event = None
+        if not isinstance(event, dict):
+            return await _forbid(request)
+        given, ours = event.get("challenge"), self._intasend_challenge.encode()
+        proved = isinstance(given, str) and hmac.compare_digest(given.encode(), ours)
+        payout = event.get("tracking_id")
+        if not proved and (given is not None or not isinstance(payout, str)):
+            return await _forbid(request)
+        ref = payout if isinstance(payout, str) else event.get("invoice_id")
+        if not isinstance(ref, str) or not 0 < len(ref) <= REF_CHARS_MAX or not ref.isprintable():
+            # A refund's, or one that their documents do not know; what is owed to us is asked for anyway.
+            return web.Response() if proved else await _forbid(request)
+        reference = _short(event.get("api_ref")) if proved else None
+        state = f"{event.get('state') or ''}{event.get('status_code') or ''}{_row_codes(event)}"
+        try:
+            async with self._db.hot() as connection:
+                known = await payments.hint(connection, ref, reference, _short(state), _short(event.get("updated_at")))
+        except Exception as error:
+            if not is_away(error):
+                raise
+            log.warning("webhook.store_away", provider="intasend")
+            return _unavailable()
+        if known:
+            self._wakes.wake("payment")
+        elif not proved:
+            return await _forbid(request)
+        else:
+            log.info("webhook.payment_of_stranger")
+        return web.Response()
+
     async def _signed_form(self, request: web.Request) -> list[tuple[str, str]] | web.StreamResponse:
         """The fields of a form that Twilio signed, or the answer that ends the request."""
         if not self._twilio_token:
@@ -292,6 +342,19 @@ class _Webhooks:
             log.info("webhook.status_of_stranger", channel=ChannelName.WHATSAPP, status=status.status)
         elif status.outside_window:
             self._wakes.wake("outbox")
+
+
+def _row_codes(event: Mapping[str, object]) -> str:
+    """The codes of a batch's payouts, which change while its own stays."""
+    rows = event.get("transactions")
+    if not isinstance(rows, list):
+        return ""
+    return "".join(f"/{row.get('status_code')}" for row in rows[:REF_CHARS_MAX] if isinstance(row, dict))
+
+
+def _short(value: object) -> str:
+    """A text of somebody else's as it can be stored."""
+    return "".join(char for char in str(value or "") if char.isprintable())[:REF_CHARS_MAX]
 
 
 async def _body(request: web.Request, bytes_max: int, *, known: bool) -> bytes | web.StreamResponse:

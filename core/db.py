@@ -9,7 +9,7 @@ from typing import Any
 
 import asyncpg
 import orjson
-from sqlalchemy import event
+from sqlalchemy import event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
@@ -163,7 +163,11 @@ class Database:
 async def driver(session: AsyncSession) -> Any:
     """The asyncpg connection under a session, in its transaction, for the set-based statements of the hot path."""
     connection = await session.connection()
-    return (await connection.get_raw_connection()).driver_connection
+    raw: Any = (await connection.get_raw_connection()).driver_connection
+    if not raw.is_in_transaction():
+        # SQLAlchemy begins one with its own first statement; until then each of ours would be committed by itself.
+        await session.execute(text("SELECT"))
+    return raw
 
 
 async def _speak_json(connection: Any) -> None:

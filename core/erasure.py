@@ -364,6 +364,16 @@ TABLES: Final[Mapping[str, Fate]] = {
     "posting": Fate("kept, as books have to be"),
     "hold": Fate("kept, as books have to be"),
     "refused_entry": Fate("kept: its key has its answer for ever"),
+    "payment_instruction": Fate(
+        "kept, as books have to be, without whom it paid or asked; what had not begun is not begun any more",
+        (
+            f"""UPDATE payment_instruction SET payee = NULL
+            WHERE id IN (SELECT id FROM payment_instruction WHERE person_id IN {PEOPLE} AND payee IS NOT NULL LIMIT $2)
+            """,
+        ),
+    ),
+    "payment_event": Fate("kept, as books have to be: codes and amounts"),
+    "payment_hint": Fate("kept: ids of the provider's"),
 }
 """Every table, in the order in which it is taken care of: what finds other rows goes after them."""
 

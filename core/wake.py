@@ -18,7 +18,7 @@ from core.db import CONNECT_TIMEOUT_S, SERVER_SETTINGS, Database, is_away
 log = structlog.get_logger()
 
 Name = Literal[
-    "turn", "outbox", "reminder", "workflow", "message", "room", "voice", "file", "export", "erasure", "site"
+    "turn", "outbox", "reminder", "workflow", "message", "room", "voice", "file", "export", "erasure", "site", "payment"
 ]
 NAMES: tuple[Name, ...] = get_args(Name)
 RECONNECT_S = 1.0

@@ -49,7 +49,7 @@ from core.sealed import as_workflow
 from core.sniff import PICTURES
 from core.transcript import escaped, quoted
 from jobs import definitions
-from ledger import balances
+from ledger import balances, instruction_store
 
 ROWS_PAGE = 200
 """Rows of one table in memory at a time."""
@@ -116,8 +116,13 @@ TABLES: Final[Mapping[str, str]] = {
     "posting": "wallet.json",
     "hold": "wallet.json has what came of it",
     "refused_entry": "what did not happen, without a name",
+    "payment_instruction": "payments.json",
+    "payment_event": "how a payment of payments.json came to its state",
+    "payment_hint": "what had a payment of payments.json looked at",
 }
 """Each table, and where what it holds of a person is in the archive, or why it is not."""
+
+PAST_EVERY_ID = 2**63 - 1
 
 REACTIONS = """
 SELECT m.id, m.conversation_id, m.seq, r.emoji FROM reaction r JOIN message m ON m.id = r.message_id
@@ -139,6 +144,7 @@ files/               the files of your chats; each name begins as the id by whic
 reminders.json       your reminders, past ones too
 workflows.json       your workflows; workflow_runs.json has their runs
 wallet.json          what came into your accounts and left them, newest first
+payments.json        what you had sent or asked for, whom, and how it ended, newest first
 receipts.json        what was done at your word, and with what result
 reactions.json       your reactions to messages
 moderation.json      where your words were flagged, and when you were muted
@@ -155,6 +161,7 @@ files/               faili za gumzo zako; jina huanza kama kitambulisho chake kw
 reminders.json       vikumbusho vyako, hata vya zamani
 workflows.json       taratibu zako; workflow_runs.json ina utendaji wake
 wallet.json          yaliyoingia na kutoka kwenye akaunti zako, mapya kwanza
+payments.json        malipo uliyotuma au kuomba, kwa nani, na yalivyoisha, mapya kwanza
 receipts.json        yaliyofanywa kwa agizo lako, na matokeo yake
 reactions.json       hisia zako kwa ujumbe
 moderation.json      maneno yako yaliyotiwa alama, na lini ulinyamazishwa
@@ -204,6 +211,8 @@ async def archive(
     async for chunk in packer.member("workflow_runs.json", _listed(_runs(db, person))):
         yield chunk
     async for chunk in packer.member("wallet.json", _listed(_wallet(db, person))):
+        yield chunk
+    async for chunk in packer.member("payments.json", _listed(_payments(db, person))):
         yield chunk
     async for chunk in packer.member("reactions.json", _listed(_reactions(db, rooms, mine))):
         yield chunk
@@ -537,6 +546,24 @@ async def _wallet(db: Database, person: UUID) -> AsyncIterator[dict[str, Any]]:
                     "balance_after": str(line.balance_after),
                 }
             before = page[-1].seq
+
+
+async def _payments(db: Database, person: UUID) -> AsyncIterator[dict[str, Any]]:
+    before = PAST_EVERY_ID
+    while True:
+        async with db.hot() as connection:
+            page = await instruction_store.of_person(connection, person, before, ROWS_PAGE)
+        for one in page:
+            yield _columns(one, "reference", "created_at") | {
+                "direction": one.direction.value,
+                "state": one.state.value,
+                "amount": str(one.amount),
+                "fee": str(one.fee),
+                "to_or_from": None if one.payee is None else f"{one.payee.name} +{one.payee.account}".strip(),
+            }
+        if len(page) < ROWS_PAGE:
+            return
+        before = page[-1].id
 
 
 async def _reactions(db: Database, rooms: Sequence[Room], mine: set[UUID]) -> AsyncIterator[dict[str, Any]]:

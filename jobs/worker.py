@@ -9,6 +9,7 @@ import structlog
 from redis.asyncio import Redis
 
 from channels.whatsapp import template_registries
+from connectors.intasend.client import IntaSend
 from core.db import Database
 from core.egress import Egress
 from core.files import Files
@@ -19,7 +20,7 @@ from core.providers import Providers
 from core.settings import Settings
 from core.storage import Storage
 from core.wake import Wakes
-from jobs import erasure, export, fetching
+from jobs import erasure, export, fetching, payments
 from jobs.broker import ACTOR_S_MAX, FETCH_S_MAX, VOICE_S_MAX, HandOut, Queue, Work, limited
 from jobs.erasure import ERASE_S_MAX, ERASURES, erase
 from jobs.fetching import FETCHES, Sources, fetch_file, tidy_files
@@ -60,6 +61,17 @@ async def run_worker(settings: Settings, db: Database, wakes: Wakes, channels: C
     )
     valkey = Redis.from_url(settings.redis_url) if settings.redis_url else None
     forget = actor("erase_person", partial(erase, erasure.Hands(db, wakes, valkey)), ERASE_S_MAX)
+    move = actor(
+        "move_payment",
+        partial(
+            payments.pay,
+            payments.Hands(
+                db, wakes, IntaSend(providers, settings), settings.is_sandbox(settings.intasend_base_url),
+                back_url=settings.base_url + "/chat",
+            ),
+        ),
+        payments.PAY_S_MAX,
+    )  # fmt: skip
     try:
         if queue is not None:
             queue.start()
@@ -70,6 +82,8 @@ async def run_worker(settings: Settings, db: Database, wakes: Wakes, channels: C
             group.create_task(sweep_refused(db, reroute), name="sweep.refused")
             if settings.transcribes:
                 group.create_task(sweep_waiting(db, wakes, NOTES, transcribe), name="sweep.voice")
+            if settings.moves_money:
+                group.create_task(sweep_waiting(db, wakes, payments.PAYMENTS, move), name="sweep.payments")
             group.create_task(sweep_waiting(db, wakes, FETCHES, fetch), name="sweep.files")
             group.create_task(sweep_waiting(db, wakes, ERASURES, forget), name="sweep.erasures")
             group.create_task(tidy_files(files), name="tidy.files")

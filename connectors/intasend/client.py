@@ -265,7 +265,8 @@ class IntaSend:
     ) -> Batch:  # fmt: skip
         """Prepare one payout in KES. It moves nothing: that is for `approve`. `reference` is what the payee reads."""
         row: dict[str, JsonValue] = {
-            "name": name, "account": account, "amount": str(amount), "narrative": reference[:NARRATIVE_CHARS_MAX],
+            "name": name, "account": account, "amount": str(_number(amount)),
+            "narrative": reference[:NARRATIVE_CHARS_MAX],
             "idempotency_key": reference,
         }  # fmt: skip
         body: dict[str, JsonValue] = {

@@ -23,7 +23,7 @@ from core import (
 )
 from core.db import Database
 from jobs import summaries, sweeps
-from ledger import balances, holds, posting
+from ledger import balances, holds, instruction_store, posting
 
 STATEMENTS = {
     "inbox.STORE": inbox.STORE,
@@ -78,6 +78,15 @@ STATEMENTS = {
     "exports.SETTLE": exports.SETTLE,
     "exports.OLD": exports.OLD,
     "exports.ALL": exports.ALL,
+    "instruction_store.CLAIMABLE": instruction_store.CLAIMABLE,
+    "instruction_store.CLAIM": instruction_store.CLAIM,
+    "instruction_store.BY_ID": instruction_store.BY_ID,
+    "instruction_store.BY_REFERENCE": instruction_store.BY_REFERENCE,
+    "instruction_store.BY_KEY": instruction_store.BY_KEY,
+    "instruction_store.OF_PERSON": instruction_store.OF_PERSON,
+    "instruction_store.MOVE": instruction_store.MOVE,
+    "instruction_store.STAY": instruction_store.STAY,
+    "instruction_store.HINT": instruction_store.HINT,
     "posting.LOCK": posting.LOCK,
     "posting.FIND": posting.FIND,
     "posting.REVERSED": posting.REVERSED,
@@ -110,6 +119,8 @@ READ_WHOLE = {
     "ix_file_fetch_waiting",
     "ix_data_export_waiting",
     "ix_summary_due",
+    "ix_payment_instruction_due",
+    "ix_payment_instruction_review",
 }
 """Partial indexes that hold nothing but what is looked for."""
 

@@ -18,7 +18,8 @@ import orjson
 import pytest
 
 import connectors.reminders.models  # noqa: F401  its table is one of those that are accounted for
-import ledger.models  # noqa: F401  and so are its
+import ledger.instruction_models
+import ledger.models  # noqa: F401
 from core import exports, people, rooms
 from core.catalog import Catalog
 from core.changes import Change
@@ -37,6 +38,8 @@ from jobs import definitions, summaries
 from jobs.archive import TABLES, archive
 from jobs.export import LEASE, TRIES_MAX, Hands, export
 from ledger.accounts import clearing, wallet
+from ledger.instruction_store import PayOut, pay_out
+from ledger.instructions import Payee
 from ledger.journal import Entry, Kind, credit, debit
 from ledger.money import Money
 from ledger.posting import Ledger
@@ -67,6 +70,16 @@ class Scene:
         owner, five = str(await self.mathia.person(who)), Money(500, "KES")
         legs = debit(clearing("sandbox", "KES"), five), credit(wallet(owner, "KES"), five)
         await Ledger(self.mathia.db).post(Entry(reference, Kind.DEPOSIT, legs, reference))
+
+    async def pay_out(self, who: Address, name: str) -> None:
+        """A shilling of it to somebody of this name."""
+        person = await self.mathia.person(who)
+        asked = PayOut(
+            uuid4().hex, str(person), person, await self.conversation(who), Money(100, "KES"),
+            Payee("254700111222", name),
+        )  # fmt: skip
+        async with self.mathia.db.hot() as connection:
+            await pay_out(connection, asked)
 
     async def send(self, who: Address, *parts: Part) -> None:
         """A message of these parts arrives, and is answered."""
@@ -141,6 +154,7 @@ async def test_everything_of_a_person_is_in_it_from_all_their_chats(
 
         await here.flow(ASHA, "canaryworkflow")
         await here.pay_in(ASHA, "canaryreference")
+        await here.pay_out(ASHA, "canarypayee")
 
         assert await summaries.note(db, 0, settled_s=0.0)
         assert await summaries.renew(db)
@@ -149,12 +163,12 @@ async def test_everything_of_a_person_is_in_it_from_all_their_chats(
         await here.make()
         [packed] = await here.archives(ASHA_TOO)
     every = b"\n".join(packed.values()) + "\n".join(packed).encode()
-    for word in ("name", "contact", "reminder", "file", "telegram", "mine", "-name.txt", "workflow"):
+    for word in ("name", "contact", "reminder", "file", "telegram", "mine", "-name.txt", "workflow", "payee"):
         assert f"canary{word}".encode() in every.lower(), word
     assert b"canaryothers" not in every
     assert {
         "person.json", "reminders.json", "workflows.json", "moderation.json", "receipts.json", "reactions.json",
-        "wallet.json", "README.txt",
+        "wallet.json", "payments.json", "README.txt",
     } < set(packed)  # fmt: skip
     person = orjson.loads(packed["person.json"])
     assert [contact["name"] for contact in person["contacts"]] == ["Canarycontact"]
@@ -223,6 +237,8 @@ async def plant(here: Scene, word: str, phone: Address, chat: Address, browser: 
     async with db.transaction() as session:
         assert await lift(session, phone.channel, phone.account, phone.person, "staff:owner")
 
+    await here.pay_in(phone, leave("reference"))
+    await here.pay_out(phone, leave("payee"))
     run = await here.flow(phone, leave("workflow"))
     async with db.hot() as connection:
         said = NewMessage(room, (Text(text=leave("helper")),), "staff", uuid4().hex, author="owner")

@@ -423,7 +423,7 @@ function promptForm(prompt) {
   form.autocomplete = "off";
   const words = make("p", "", "M-Pesa to +" + prompt.phone + ": " + prompt.text);
   const pin = make("input");
-  Object.assign(pin, { type: "password", inputMode: "numeric", maxLength: 4, pattern: "[0-9]{4}", required: true, placeholder: "PIN" });
+  Object.assign(pin, { type: "password", inputMode: "numeric", maxLength: 4, pattern: "[0-9]{4}", required: true, placeholder: "PIN", autocomplete: "off" });
   pin.setAttribute("aria-label", "M-Pesa PIN of +" + prompt.phone + ", any 4 digits");
   const pay = make("button", "primary", "Pay"), no = make("button", "", "Cancel");
   no.type = "button";

@@ -1,0 +1,109 @@
+"""The tables of payment instructions: what is to be moved, how it came to where it stands, and what providers hint.
+
+Which states follow which is a trigger of PostgreSQL; so is that the timeline is only ever added to.
+"""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, UniqueConstraint, func, text
+from sqlalchemy import Identity as GeneratedId
+from sqlalchemy.orm import Mapped, mapped_column
+
+from core.models import Base
+from ledger.instructions import Direction, Method, State
+from ledger.journal import KEY_CHARS_MAX
+from ledger.money import MINOR_MAX
+
+
+def _listed(values: type[Direction] | type[Method] | type[State]) -> str:
+    return ", ".join(f"'{value}'" for value in values)
+
+
+class PaymentInstruction(Base):
+    """One movement of money at a provider: ledger/instructions.py says which states there are.
+
+    It is claimed under a lease by the database's clock and `attempt`, the fence; `due_at` is when it wants to be looked
+    at, null when nothing is left to do.
+    """
+
+    __tablename__ = "payment_instruction"
+    id: Mapped[int] = mapped_column(GeneratedId(always=True), primary_key=True)
+    reference: Mapped[str] = mapped_column(unique=True, doc="what the provider knows it by")
+    key: Mapped[str] = mapped_column(unique=True, doc="idempotency key of the request")
+    request_hash: Mapped[bytes] = mapped_column(doc="SHA-256 of the request")
+    direction: Mapped[str]
+    method: Mapped[str]
+    state: Mapped[str] = mapped_column(server_default="ready")
+    owner: Mapped[str] = mapped_column(doc="whose wallet it fills or empties: an opaque key")
+    person_id: Mapped[UUID] = mapped_column(ForeignKey("person.id"))
+    conversation_id: Mapped[UUID] = mapped_column(ForeignKey("conversation.id"), doc="where its end is told")
+    currency: Mapped[str]
+    amount: Mapped[int] = mapped_column(doc="minor units")
+    fee: Mapped[int] = mapped_column(server_default="0", doc="minor units that we charge besides")
+    kind: Mapped[str] = mapped_column(doc="of the journal entry that its success is")
+    payee: Mapped[bytes | None] = mapped_column(doc="account and name, sealed with the conversation's key")
+    tracking_id: Mapped[str | None] = mapped_column(unique=True, doc="the provider's, of a payout")
+    invoice_id: Mapped[str | None] = mapped_column(unique=True, doc="the provider's, of a collection")
+    session: Mapped[str | None] = mapped_column(doc="the provider's, of a page to pay on")
+    receipt: Mapped[str | None] = mapped_column(doc="the provider's number of the movement itself")
+    attempt: Mapped[int] = mapped_column(Integer, server_default="0")
+    tries: Mapped[int] = mapped_column(Integer, server_default="0", doc="how often the provider could not be told")
+    lease_until: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    due_at: Mapped[datetime | None] = mapped_column(server_default=func.clock_timestamp())
+    hinted_at: Mapped[datetime | None]
+    asked_at: Mapped[datetime | None] = mapped_column(doc="when the provider was told; later looks count from it")
+    failing_since: Mapped[datetime | None] = mapped_column(doc="since when the provider says that a payout failed")
+    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    done_at: Mapped[datetime | None]
+    settled_at: Mapped[datetime | None] = mapped_column(doc="when it was found in the provider's own list")
+    __table_args__ = (
+        CheckConstraint(f"direction IN ({_listed(Direction)})", name="direction"),
+        CheckConstraint(f"method IN ({_listed(Method)})", name="method"),
+        CheckConstraint("(direction = 'out') = (method = 'payout')", name="payouts_go_out"),
+        CheckConstraint(f"state IN ({_listed(State)})", name="state"),
+        CheckConstraint(f"length(key) BETWEEN 1 AND {KEY_CHARS_MAX}", name="key"),
+        CheckConstraint("octet_length(request_hash) = 32", name="request_hash"),
+        CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency"),
+        CheckConstraint(f"amount BETWEEN 1 AND {MINOR_MAX}", name="amount"),
+        CheckConstraint("fee BETWEEN 0 AND amount", name="fee"),
+        Index("ix_payment_instruction_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+        Index("ix_payment_instruction_person", "person_id", "id"),
+        Index("ix_payment_instruction_review", "id", postgresql_where=text("state = 'needs_review'")),
+        Index(
+            "ix_payment_instruction_unsettled", "id",
+            postgresql_where=text("settled_at IS NULL AND state IN ('succeeded', 'complete', 'late')"),
+        ),
+    )  # fmt: skip
+
+
+class PaymentEvent(Base):
+    """One move of an instruction, or one answer that moved nothing; ids, codes and amounts alone."""
+
+    __tablename__ = "payment_event"
+    id: Mapped[int] = mapped_column(GeneratedId(always=True), primary_key=True)
+    instruction_id: Mapped[int] = mapped_column(ForeignKey("payment_instruction.id"))
+    at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    from_state: Mapped[str | None]
+    to_state: Mapped[str]
+    actor: Mapped[str] = mapped_column(doc="'worker', 'person:<id>', 'staff:<name>'")
+    reason: Mapped[str] = mapped_column(server_default="")
+    detail: Mapped[dict[str, Any] | None]
+    __table_args__ = (Index("ix_payment_event_instruction", "instruction_id", "id"),)
+
+
+class PaymentHint(Base):
+    """What a provider's webhook said, kept once for ever. It is no evidence: it only has the provider asked."""
+
+    __tablename__ = "payment_hint"
+    id: Mapped[int] = mapped_column(GeneratedId(always=True), primary_key=True)
+    instruction_id: Mapped[int] = mapped_column(ForeignKey("payment_instruction.id"))
+    ref: Mapped[str] = mapped_column(doc="the provider's id of the payment")
+    state: Mapped[str]
+    said_at: Mapped[str] = mapped_column(doc="when the provider says that it changed, as it says it")
+    at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    __table_args__ = (
+        UniqueConstraint("ref", "state", "said_at"),
+        Index("ix_payment_hint_instruction", "instruction_id"),
+    )
