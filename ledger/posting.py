@@ -4,14 +4,14 @@
 for what must be written together with other rows. PostgreSQL checks again everything that is decided here.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 import asyncpg
 
-from core.db import Database
+from core.db import POOL_WAIT_S, Database
 from core.errors import MathiaError, StoreUnavailable
 from core.group_commit import GroupCommit
 from ledger.accounts import as_account
@@ -45,6 +45,7 @@ INSERT INTO account (key, type, currency, owner, allow_negative)
 SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bool[]) AS a(key) ORDER BY key
 ON CONFLICT (key) DO NOTHING
 """
+IDS = "SELECT id, key, type, currency, owner, allow_negative FROM account WHERE key = ANY($1::text[])"
 LOCK = """
 SELECT a.id, a.key, a.type, a.currency, a.owner, a.allow_negative, a.posted, a.pending_out, a.seq, a.moved_at
 FROM unnest($1::text[]) AS k(key) JOIN account a ON a.key = k.key
@@ -80,6 +81,31 @@ INSERT INTO posting (account_id, account_seq, entry_id, currency, amount, balanc
 SELECT * FROM unnest($14::bigint[], $15::bigint[], $16::bigint[], $17::text[], $18::bigint[], $19::bigint[],
                      $20::timestamptz[])
 """
+WRITE_AT_ONCE = """
+WITH fresh AS MATERIALIZED (
+    SELECT array_agg(nextval('journal_entry_id_seq')) AS id FROM generate_series(1, cardinality($1::text[]))
+), locked AS MATERIALIZED (
+    SELECT id, posted, seq, moved_at FROM account WHERE id = ANY($6::bigint[]) ORDER BY id FOR NO KEY UPDATE
+), standing AS MATERIALIZED (
+    SELECT array_agg(posted ORDER BY id) AS posted, array_agg(seq ORDER BY id) AS seq,
+           greatest(clock_timestamp(), max(moved_at)) AS at
+    FROM locked
+), entry AS (
+    INSERT INTO journal_entry (id, key, request_hash, kind, at, occurred_at, reference)
+    SELECT fresh.id[e.n], e.key, e.request_hash, e.kind, standing.at, e.occurred_at, e.reference
+    FROM unnest($1::text[], $2::bytea[], $3::text[], $4::timestamptz[], $5::text[])
+         WITH ORDINALITY AS e(key, request_hash, kind, occurred_at, reference, n), fresh, standing
+), posting AS (
+    INSERT INTO posting (account_id, account_seq, entry_id, currency, amount, balance_after, at)
+    SELECT ($6::bigint[])[p.account], standing.seq[p.account] + p.nth, fresh.id[p.entry], p.currency, p.amount,
+           standing.posted[p.account] + p.gained, standing.at
+    FROM unnest($7::int[], $8::int[], $9::int[], $10::text[], $11::bigint[], $12::bigint[])
+         AS p(account, nth, entry, currency, amount, gained), fresh, standing
+)
+SELECT fresh.id, standing.at FROM fresh, standing
+"""
+"""Locks, reads and writes in one statement, without looking whether anything is against it: the laws refuse all of it
+then. `account` and `entry` count from 1; `nth` and `gained` are what this statement has added to an account by then."""
 REFUSE = """
 INSERT INTO refused_entry (key, request_hash, reason) SELECT * FROM unnest($1::text[], $2::bytea[], $3::text[])
 ON CONFLICT (key) DO NOTHING
@@ -105,7 +131,7 @@ class Ledger:
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._known: set[str] = set()
+        self._known: dict[str, tuple[int, Account]] = {}
         self._lane: GroupCommit[Entry, Posted | MathiaError] = GroupCommit(
             self._commit, lanes=LANES, batch_max=BATCH_MAX
         )
@@ -128,14 +154,9 @@ class Ledger:
         return await self.post(entry)
 
     async def _commit(self, entries: Sequence[Entry]) -> Sequence[Posted | MathiaError]:
-        accounts = {one.account.key: one.account for entry in entries for one in entry.postings}
-        if missing := [account for key, account in accounts.items() if key not in self._known]:
-            # Made in a transaction of its own, before anything is locked: nobody waits for anybody in a circle.
-            async with self._db.hot() as connection:
-                await make(connection, missing)
-            if len(self._known) > KNOWN_MAX:
-                self._known.clear()
-            self._known.update(account.key for account in missing)
+        await self._learn({one.account.key: one.account for entry in entries for one in entry.postings})
+        if (answers := await self._at_once(entries)) is not None:
+            return answers
         for _ in range(TRIES_MAX):
             try:
                 async with self._db.hot() as connection:
@@ -143,6 +164,48 @@ class Ledger:
             except (asyncpg.DeadlockDetectedError, asyncpg.UniqueViolationError):
                 continue  # Others hold what we want, or took a key of ours for other accounts: we see it next time.
         raise StoreUnavailable("The ledger is too busy just now. Try again in a few seconds.")
+
+    async def _learn(self, accounts: Mapping[str, Account]) -> None:
+        """Have all these accounts made and known. That is a transaction of its own, before anything is locked, so that
+        nobody waits for anybody in a circle."""
+        missing = [account for key, account in accounts.items() if key not in self._known]
+        if not missing:
+            return
+        async with self._db.hot() as connection:
+            await make(connection, missing)
+            rows = await connection.fetch(IDS, [account.key for account in missing])
+        if len(self._known) > KNOWN_MAX:
+            self._known = {}
+        self._known |= {row["key"]: (row["id"], as_account(row)) for row in rows}
+
+    async def _at_once(self, entries: Sequence[Entry]) -> list[Posted | MathiaError] | None:
+        """Post all of them in one statement, as nearly always goes well; None where each has to be looked at."""
+        if any(entry.settles or entry.reverses or entry.quote for entry in entries):
+            return None
+        ids: dict[str, int] = {}
+        for entry in entries:
+            for one in entry.postings:
+                known = self._known.get(one.account.key)
+                if known is None or known[1] != one.account:
+                    return None
+                ids[one.account.key] = known[0]
+        ordered = sorted(ids.values())
+        places = {id_: place for place, id_ in enumerate(ordered, 1)}
+        nth, gained = dict.fromkeys(ordered, 0), dict.fromkeys(ordered, 0)
+        lines = []
+        for number, entry in enumerate(entries, 1):
+            for one in entry.postings:
+                id_, minor = ids[one.account.key], one.amount.minor
+                nth[id_] += 1
+                gained[id_] += one.account.type.side * minor
+                lines.append((places[id_], nth[id_], number, one.amount.currency, minor, gained[id_]))
+        heads = [(one.key, one.request_hash, one.kind.value, one.occurred_at, one.reference) for one in entries]
+        try:
+            async with self._db.pool.acquire(timeout=POOL_WAIT_S) as connection:
+                row = await connection.fetchrow(WRITE_AT_ONCE, *_columns(heads), ordered, *_columns(lines))
+        except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError, asyncpg.DeadlockDetectedError):
+            return None
+        return [Posted(id_, entry.key, row["at"]) for id_, entry in zip(row["id"], entries, strict=True)]
 
 
 async def post(connection: Any, entry: Entry) -> Posted:

@@ -75,6 +75,13 @@ BEGIN
         RAISE EXCEPTION 'journal entry % has no postings', wrong.id USING ERRCODE = '23514',
             HINT = 'An entry and all its postings, at least two, are written by one statement.';
     END IF;
+    SELECT key INTO wrong FROM fresh WHERE EXISTS (SELECT FROM refused_entry r WHERE r.key = fresh.key) LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'journal entry % was refused before', wrong.key USING ERRCODE = '23505';
+    END IF;
+    IF NOT EXISTS (SELECT FROM fresh WHERE reverses IS NOT NULL OR settles IS NOT NULL) THEN
+        RETURN NULL;
+    END IF;
     SELECT id INTO wrong FROM fresh WHERE reverses IS NOT NULL AND (
         EXISTS (SELECT FROM journal_entry o WHERE o.id = fresh.reverses AND o.reverses IS NOT NULL)
         OR EXISTS (
@@ -94,7 +101,7 @@ BEGIN
     RETURN NULL;
 END $$
 """
-"""After entries were written: each has its postings, and a reversal undoes exactly what it reverses."""
+"""After entries were written: each has its postings and was not refused; a reversal undoes exactly what it reverses."""
 
 HOLD_MOVED = """
 CREATE FUNCTION ledger_hold_moved() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp
