@@ -268,6 +268,49 @@ class Summary(Base):
     __table_args__ = (Index("ix_summary_due", "conversation_id", postgresql_where=text("due")),)
 
 
+class Reminder(Base):
+    """One reminder. Wall time and zone are the truth; `due_at` is the instant they mean, set anew each time.
+
+    active -> done (fired for the last time) | cancelled. One that is over the limit of its person is active, and looked
+    at again at `deferred_until`.
+    """
+
+    __tablename__ = "reminder"
+    content = ""
+    """The words, once `core.reminders` opened it; no column."""
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    person_id: Mapped[UUID] = mapped_column(ForeignKey("person.id"))
+    conversation_id: Mapped[UUID] = mapped_column(ForeignKey("conversation.id"), doc="where it speaks")
+    sealed: Mapped[bytes] = mapped_column(doc="its words, under the key of the room where it speaks")
+    wall_time: Mapped[datetime] = mapped_column(
+        DateTime(timezone=False),
+        doc="any occurrence by the local clock: the first one, or the next",
+    )
+    zone: Mapped[str] = mapped_column(doc="IANA zone of wall_time")
+    rrule: Mapped[str | None] = mapped_column(doc="RRULE body as core.recurrence.settle writes it; null for once")
+    due_at: Mapped[datetime]
+    deferred_until: Mapped[datetime | None]
+    state: Mapped[str] = mapped_column(server_default="active")
+    priority: Mapped[str] = mapped_column(server_default="normal")
+    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    key: Mapped[str] = mapped_column(unique=True, doc="idempotency key of the call that set it")
+    cancel_key: Mapped[str | None] = mapped_column(unique=True, doc="idempotency key of the call that cancelled it")
+    last_sent_for: Mapped[datetime | None] = mapped_column(doc="the due_at it was last sent for")
+    __table_args__ = (
+        CheckConstraint("state IN ('active', 'done', 'cancelled')", name="state"),
+        CheckConstraint("priority IN ('low', 'normal', 'high')", name="priority"),
+        Index(
+            "ix_reminder_due",
+            text("coalesce(deferred_until, due_at)"),
+            # Which of several goes first when not all of them may.
+            text("array_position('{high,normal,low}'::text[], priority)"),
+            "conversation_id",
+            postgresql_where=text("state = 'active'"),
+        ),
+        Index("ix_reminder_person", "person_id", "due_at", postgresql_where=text("state = 'active'")),
+    )
+
+
 class Conversation(Base):
     """One room on one of our accounts. `next_seq` numbers its messages, both ways, without gaps.
 

@@ -18,7 +18,6 @@ import orjson
 from sqlalchemy import Text, cast, func, literal, select, tuple_, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from connectors.reminders.models import Reminder, open_contents
 from core import conversations, facts, mailboxes, people, receipts, summary
 from core.conversations import StoredMessage
 from core.db import Database, driver
@@ -35,6 +34,7 @@ from core.models import (
     OptOut,
     Person,
     Receipt,
+    Reminder,
     Renumbering,
     RoomInvitation,
     SiteUser,
@@ -44,6 +44,7 @@ from core.models import (
     WorkflowStep,
 )
 from core.names import names_of
+from core.reminders import open_contents
 from core.rooms import memberships
 from core.sealed import as_workflow
 from core.sniff import PICTURES

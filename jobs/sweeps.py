@@ -16,14 +16,14 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
-from connectors.reminders.models import as_reminder
-from connectors.reminders.recurrence import next_after
 from core import crashpoint
 from core.db import Database, is_away
 from core.language import month
 from core.limits import REMINDERS_MAX, REMINDERS_WITHIN, when_of
 from core.messages import TEXT_CHARS_MAX, Text
 from core.outbox import NewMessage, post
+from core.recurrence import next_after
+from core.reminders import as_reminder
 from core.wake import Name, Wakes
 from jobs.broker import HandOut
 

@@ -13,10 +13,10 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-from connectors.reminders.models import as_reminder
 from core.crypto import KEY_BYTES, KeyList, RoomKey
 from core.errors import MathiaError
 from core.receipts import as_receipt
+from core.reminders import as_reminder
 from core.sealed import seal_slots
 from core.settings import Settings
 

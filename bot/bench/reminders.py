@@ -15,8 +15,8 @@ from uuid import uuid4
 
 from bot.bench import Row, percentile
 from bot.stand import stand
-from connectors.reminders.models import as_reminder
 from core.crypto import RoomKeys
+from core.reminders import as_reminder
 
 DUE = 10_000
 ROOMS = 1_000

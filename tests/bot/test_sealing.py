@@ -18,14 +18,14 @@ from sqlalchemy import select
 
 from bot.migrate import alembic_config, drift, migrate
 from bot.servers.postgres import APP, OWNER, Postgres
-from connectors.reminders.models import Reminder, open_contents
 from core import canned, mailboxes, people
 from core.conversations import history
 from core.db import Database, driver
 from core.messages import text_of
-from core.models import Conversation, EmailCode, Identity, Outbox, Person, Receipt, Turn
+from core.models import Conversation, EmailCode, Identity, Outbox, Person, Receipt, Reminder, Turn
 from core.names import names_of
 from core.receipts import opened
+from core.reminders import open_contents
 from core.sealed import as_slots, as_template, as_workflow, with_slots
 from core.settings import Settings
 from jobs import definitions

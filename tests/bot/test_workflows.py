@@ -14,11 +14,12 @@ from sqlalchemy import select
 
 from bot.workflows import add_arguments, main
 from connectors import CONNECTORS
-from connectors.reminders.models import Reminder, open_contents
 from core.catalog import Catalog
 from core.db import Database
 from core.errors import UserError
+from core.models import Reminder
 from core.providers import Providers
+from core.reminders import open_contents
 from core.settings import Settings
 from core.wake import Wakes
 from core.workflows import InvalidWorkflow

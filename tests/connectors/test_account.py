@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 import pytest
 from sqlalchemy import select
 
-from connectors.reminders.models import Reminder, open_contents
 from core.db import Database
 from core.linking import CODES_MAX
-from core.models import Identity
+from core.models import Identity, Reminder
+from core.reminders import open_contents
 from tests.core.speaking import TELEGRAM, WEB, WHATSAPP, Mathia, at, mathia
 from tests.said import addresses, called, messages
 

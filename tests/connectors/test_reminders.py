@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 from sqlalchemy import func, insert, select, update
 
-from connectors.reminders.actions import (
+from connectors.reminders import (
     ACTIVE_MAX,
     CONTENT_CHARS_MAX,
     DENSE_MAX,
@@ -22,13 +22,13 @@ from connectors.reminders.actions import (
     list_reminders,
     set_reminder,
 )
-from connectors.reminders.models import Reminder, open_contents, seal_content
 from core.actions import ActionContext, Person
 from core.db import Database
 from core.errors import InvalidSlot, LimitReached, UserError
-from core.models import Conversation
+from core.models import Conversation, Reminder
 from core.models import Person as PersonRow
 from core.providers import Providers
+from core.reminders import open_contents, seal_content
 from core.settings import Settings
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)

@@ -17,8 +17,8 @@ import pytest_asyncio
 from bot.bench.storm import judge, sends_of, settled
 from bot.bench.webhooks import Connection, inbound, signed_request
 from bot.stand import ROOT, Stand, answers, stand
-from connectors.reminders.models import as_reminder
 from core.crashpoint import POINTS
+from core.reminders import as_reminder
 from tests.said import messages_on
 from tests.waiting import until
 

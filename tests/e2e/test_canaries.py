@@ -18,7 +18,6 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import select
 
-from connectors.reminders.models import Reminder, open_contents
 from core import facts, people, rooms
 from core.actions import Action
 from core.brain import Asked, Brain
@@ -30,6 +29,8 @@ from core.handoff import HandedBack
 from core.handoff_store import Handoffs
 from core.mentions import is_shared
 from core.messages import Address, InboundMessage, Reply, Text
+from core.models import Reminder
+from core.reminders import open_contents
 from core.settings import Settings
 from tests.conftest import Sandbox
 from tests.core.speaking import TELEGRAM, WEB, WHATSAPP, Mathia, at, mathia

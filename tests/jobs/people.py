@@ -9,7 +9,6 @@ from zoneinfo import ZoneInfo
 from pydantic import Field
 from sqlalchemy import insert
 
-from connectors.reminders.models import seal_content
 from core import mailboxes
 from core.actions import ActionContext, ActionResult, Connector, Effect, Params, action
 from core.catalog import Catalog
@@ -18,6 +17,7 @@ from core.errors import ProviderUnavailable, UserError
 from core.language import Saying
 from core.models import Audit
 from core.names import names_of
+from core.reminders import seal_content
 from core.settings import Settings
 from tests.said import texts
 

@@ -17,7 +17,6 @@ from uuid import UUID, uuid4
 import orjson
 import pytest
 
-import connectors.reminders.models  # noqa: F401  its table is one of those that are accounted for
 import ledger.instruction_models
 import ledger.models  # noqa: F401
 from core import exports, people, rooms

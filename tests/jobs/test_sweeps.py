@@ -13,8 +13,8 @@ from uuid import uuid4
 import pytest
 
 from bot.servers.postgres import Postgres
-from connectors.reminders.models import as_reminder
 from core.db import Database, is_away
+from core.reminders import as_reminder
 from core.wake import Wakes
 from jobs.sweeps import BATCH_MAX, put_due, reminder_text, sweep_refused, sweep_reminders
 from tests.jobs.people import Known, remind, said, someone

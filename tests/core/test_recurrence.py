@@ -14,8 +14,8 @@ from dateutil import rrule as dateutil
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from connectors.reminders.recurrence import COUNT_MAX, describe, next_after, parse, resolve, settle
 from core.language import Saying
+from core.recurrence import COUNT_MAX, describe, next_after, parse, resolve, settle
 
 ZONES = (
     "Africa/Nairobi", "Africa/Cairo", "Africa/Casablanca", "Europe/London", "Europe/Berlin", "America/New_York",

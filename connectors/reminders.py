@@ -12,14 +12,14 @@ from pydantic import BeforeValidator, Field, JsonValue, WithJsonSchema
 from sqlalchemy import Select, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from connectors.reminders import recurrence
-from connectors.reminders.models import Reminder, open_contents, seal_content
-from core.actions import ActionContext, ActionResult, Effect, Params, action, ask
+from core import recurrence
+from core.actions import ActionContext, ActionResult, Connector, Effect, Params, action, ask
 from core.errors import InvalidSlot, LimitReached, Unusable, UserError
 from core.language import Saying, moment
 from core.messages import FACTS_MAX, Card, Fact, Text
-from core.models import Conversation
+from core.models import Conversation, Reminder
 from core.people import current, hold
+from core.reminders import open_contents, seal_content
 
 CONTENT_CHARS_MAX = 500
 ACTIVE_MAX = 500
@@ -346,3 +346,8 @@ def _city(zone: str) -> str:
 def _short(words: str) -> str:
     line = " ".join(words.split())
     return line if len(line) <= CONTENT_SHOWN_CHARS else f"{line[: CONTENT_SHOWN_CHARS - 1]}…"
+
+
+connector = Connector(
+    name="reminders", title=Saying("Reminders", "Vikumbusho"), actions=(set_reminder, list_reminders, cancel_reminder)
+)
