@@ -92,7 +92,7 @@ class Rule:
 
 
 def parse(text: str, *, now: datetime, zone: str, state: DialogState, actions: Collection[str]) -> Intent:
-    """What a message asks for, among `actions` (help, smalltalk and none are always possible).
+    """What a message asks for, whether anything here does it or not; what was begun, or is changed, is of `actions`.
 
     `now` is aware, or naive and then the local wall time in `zone` (an IANA name; an unknown one counts as UTC).
     Times come out as local ISO 8601, dates as YYYY-MM-DD, amounts as decimal digits, currencies as ISO 4217 codes.
@@ -110,7 +110,7 @@ def parse(text: str, *, now: datetime, zone: str, state: DialogState, actions: C
         return Intent(LEAVE, {}, SURE)
     learnt = state.action if state.action in actions and state.action in track.LEARNT else None
     if learnt is not None and (state.asked or state.offered):
-        answer = _within(heard, actions)
+        answer = _within(heard)
         if answer is not None:
             return answer
     if _SMALLTALK.fullmatch(bare) and not (state.offered and _YES.fullmatch(bare)):
@@ -134,8 +134,6 @@ def parse(text: str, *, now: datetime, zone: str, state: DialogState, actions: C
             return turned
     if not (asked == "content" and unfinished is not None and not _starts_anew(heard)):
         for rule in RULES:
-            if rule.action not in actions:
-                continue
             intent = _ask(rule, heard)
             if intent is not None and not (state.action is None and track.refutes(heard.said, rule.action)):
                 return intent
@@ -149,20 +147,20 @@ def parse(text: str, *, now: datetime, zone: str, state: DialogState, actions: C
     if changed is not None:
         return changed
     if learnt is not None:
-        answer = _within(heard, actions)
+        answer = _within(heard)
         if answer is not None:
             return answer
         return Intent("none", {}, 0.0)
     guess = track.request(heard.said, heard.now, zone, state)
     ruled = _RULE_OF.get(guess.action)
-    if ruled is not None and not _may(ruled, heard, actions):
+    if ruled is not None and not _may(ruled, heard):
         return Intent("none", {}, 0.0)
     if ruled is not None and guess.action not in track.LEARNT:
         return replace(guess, slots=ruled.slots(heard, (0, 0)))
     return guess
 
 
-def _within(heard: Heard, actions: Collection[str]) -> Intent | None:
+def _within(heard: Heard) -> Intent | None:
     """What somebody says who is in the middle of an action that the classifier learnt."""
     said, now, zone, state = heard.said, heard.now, heard.zone, heard.state
     answer = track.follow(said, now, zone, state)
@@ -170,7 +168,7 @@ def _within(heard: Heard, actions: Collection[str]) -> Intent | None:
     turned = track.turned(said, now, zone, state)
     likely = track.likely(said)
     for rule in RULES:
-        if answered or rule.action not in actions or (likely != rule.action and rule.action not in _AT_ANY_TIME):
+        if answered or (likely != rule.action and rule.action not in _AT_ANY_TIME):
             continue
         intent = _ask(rule, heard)
         if intent is not None:
@@ -194,10 +192,10 @@ def asks_for_bot(text: str) -> bool:
     return len(text) <= BACK_CHARS_MAX and bool(_BACK.fullmatch(said(text).plain.strip(" .,!?\n")))
 
 
-def _may(rule: Rule, heard: Heard, actions: Collection[str]) -> bool:
+def _may(rule: Rule, heard: Heard) -> bool:
     """Whether a guess at this rule's action counts: its words for something else refuse it, too."""
     refused = rule.unless is not None and rule.unless.search(heard.plain)
-    return rule.action in actions and not refused and rule.allows(heard)
+    return not refused and rule.allows(heard)
 
 
 def _ask(rule: Rule, heard: Heard) -> Intent | None:

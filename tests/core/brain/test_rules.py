@@ -65,6 +65,9 @@ async def test_times_are_those_of_the_persons_own_zone() -> None:
 async def test_nothing_is_asked_for_that_is_not_offered() -> None:
     thought = await BRAIN.think(turn("what's the weather in Nairobi?"), ())
     assert isinstance(thought, Reply)
+    assert text_of(thought.parts) == "I understood that you want to know the weather. I cannot do that here yet."
+    thought = await BRAIN.think(turn("kettle purple seventeen"), ())
+    assert isinstance(thought, Reply)
     assert text_of(thought.parts) == "Sorry, I did not understand that. There is nothing I can do just now."
 
 

@@ -250,10 +250,12 @@ def test_talk_and_what_is_not_for_us(text: str, action: str) -> None:
     assert acted_on(text) == action
 
 
-def test_an_action_that_is_not_offered_is_not_asked_for() -> None:
+def test_an_action_that_is_not_offered_is_understood_and_its_answer_is_not() -> None:
     others = set(EVERY_ACTION) - {"get_weather"}
-    assert understood("what's the weather in Nairobi?", actions=others).action == "none"
-    assert understood("what's the weather in Nairobi?", actions=()).action == "none"
+    assert understood("what's the weather in Nairobi?", actions=others).action == "get_weather"
+    assert understood("what's the weather in Nairobi?", actions=()).action == "get_weather"
+    asked = DialogState("get_weather", {}, ("city",))
+    assert understood("Zanzibar", asked, actions=others).action == "none"
 
 
 def test_what_nothing_fits_is_none_and_says_how_surely() -> None:

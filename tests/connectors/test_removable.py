@@ -1,0 +1,150 @@
+"""A connector is removed by its file and its line: what it did is said not to be here, and nothing else changes."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import connectors
+from connectors import CONNECTORS
+from core.actions import Connector
+from core.brain import classify
+from core.brain.commands import menu
+from core.brain.not_here import ACTIONS
+from core.brain.replies import Told
+from core.brain.rules import RuleBrain
+from core.brain.understand import RULES
+from core.catalog import Catalog
+from core.codes import code_in
+from core.dialog import Intent
+from core.messages import Choices, text_of
+from core.settings import Settings
+from tests.core.brain.speaking import NAIROBI
+from tests.core.brain.test_rules import turn
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = Path(connectors.__file__).parent
+NAMES = [connector.name for connector in CONNECTORS]
+SUGGESTED = re.compile(r"“([^”{}…]{2,60})”")
+
+
+def without(name: str) -> tuple[Catalog, RuleBrain]:
+    """A deployment that lacks a connector."""
+    catalog = Catalog([one for one in CONNECTORS if one.name != name], Settings.model_validate({}))
+    return catalog, RuleBrain(catalog, NAIROBI)
+
+
+def of(name: str) -> Connector:
+    return next(one for one in CONNECTORS if one.name == name)
+
+
+def test_whatever_can_be_understood_can_be_said_not_to_be_here() -> None:
+    known = {rule.action for rule in RULES} | set(classify.model().classes)
+    known |= {action.name for connector in CONNECTORS for action in connector.actions}
+    assert known - {"help", "smalltalk", "none"} == set(ACTIONS)
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_without_a_connector_its_requests_are_said_not_to_be_here(name: str) -> None:
+    catalog, brain = without(name)
+    for action in of(name).actions:
+        # A code is typed, and asks for nothing by its words.
+        for example in (one for one in action.examples if code_in(one) is None):
+            thought = await brain.think(turn(example), catalog.offered)
+            assert isinstance(thought, Told), example
+            assert (thought.why, thought.action) == ("not_here", action.name), example
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_without_a_connector_nothing_proposes_what_it_did(name: str) -> None:
+    catalog, brain = without(name)
+    gone = {action.name for action in of(name).actions}
+    examples = {example for action in of(name).actions for example in action.examples}
+    shown = [*menu(catalog.offered, "en"), *menu(catalog.offered, "sw")]
+    assert not {command for command, _ in shown} & gone
+    for text in ("help", "msaada", "hello", "habari", "kettle purple seventeen", "yes", "fly me to Kisumu"):
+        thought = await brain.think(turn(text), catalog.offered)
+        assert isinstance(thought, Told)
+        said = text_of(thought.parts)
+        offered = [option for part in thought.parts if isinstance(part, Choices) for option in part.options]
+        assert offered
+        for option in (*offered, *(line for line in SUGGESTED.findall(said))):
+            assert option not in examples, text
+            meant = await brain.think(turn(option), catalog.offered)
+            assert isinstance(meant, Intent) or (isinstance(meant, Told) and meant.why == "help"), option
+    titles = {one.title.to(language) for one in catalog.on for language in ("en", "sw")}
+    for language, text in (("en", "help"), ("sw", "msaada")):
+        if (title := of(name).title.to(language)) not in titles:
+            thought = await brain.think(turn(text), catalog.offered)
+            assert isinstance(thought, Told)
+            assert title not in text_of(thought.parts)
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_without_a_connector_everything_else_is_understood_as_before(name: str) -> None:
+    catalog, brain = without(name)
+    whole = Catalog(CONNECTORS, Settings.model_validate({}))
+    other = RuleBrain(whole, NAIROBI)
+    for action in catalog.offered:
+        for example in action.examples:
+            thought = await brain.think(turn(example), catalog.offered)
+            assert thought == await other.think(turn(example), whole.offered), example
+
+
+SCRIPT = """
+import asyncio
+from connectors import CONNECTORS
+from core.brain.rules import RuleBrain
+from core.catalog import Catalog
+from core.codes import code_in
+from core.settings import Settings
+from tests.core.brain.test_rules import turn
+
+async def main():
+    catalog = Catalog(CONNECTORS, Settings.model_validate({}))
+    brain = RuleBrain(catalog)
+    for text in ("weather in Kisumu", "remind me tomorrow at 9 to call Asha", "convert 100 USD to KES"):
+        thought = await brain.think(turn(text), catalog.offered)
+        print(getattr(thought, "why", "run"), thought.action)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("weather", ["not_here get_weather", "run set_reminder", "run convert_currency"]),
+        ("reminders", ["run get_weather", "not_here set_reminder", "run convert_currency"]),
+    ],
+)
+def test_a_tree_without_the_file_and_its_line_works(tmp_path: Path, name: str, told: list[str]) -> None:
+    kept = shutil.ignore_patterns("__pycache__", ".*", "weights.json")
+    for folder in ("alembic", "bot", "channels", "connectors", "core", "docs", "jobs", "ledger", "tests", "web_admin"):
+        if (ROOT / folder).is_dir():
+            shutil.copytree(ROOT / folder, tmp_path / folder, ignore=kept)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    (tmp_path / "connectors" / f"{name}.py").unlink()
+    listed = tmp_path / "connectors" / "__init__.py"
+    text = listed.read_text(encoding="utf-8")
+    text = text.replace(f"    {name},\n", "").replace(f"{name}.connector, ", "")
+    assert f"{name}.connector" not in text
+    listed.write_text(text, encoding="utf-8")
+
+    def run(*words: str) -> str:
+        done = subprocess.run(
+            [sys.executable, *words], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120,
+            env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run("-c", "from bot.cli import main; import sys; sys.exit(main(['docs']))")
+    assert f"`{of(name).actions[0].name}`" not in (tmp_path / "docs" / "actions.md").read_text(encoding="utf-8")
+    assert run("-c", SCRIPT).splitlines() == told
+    everything = "import bot.app, bot.runners, bot.wiring, jobs.worker, jobs.temporal, jobs.sweeps, web_admin.app"
+    run("-c", everything)
