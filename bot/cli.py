@@ -58,6 +58,7 @@ COMMANDS = (
     Command("docs", "bot.docs", "write the documents that are derived from the code", settings=False),
     Command("templates", "bot.templates", "WhatsApp's message templates: list, add, submit, refresh"),
     Command("workflow", "bot.workflows", "start and look at workflows"),
+    Command("ledger", "bot.ledger", "recompute the books, or write them out as text"),
     Command("payments", "bot.payments", "payments that need a person, how one came to where it is, how it ended"),
     Command("admin-link", "bot.adminlink", "print a new sign-in link for the admin pages"),
 )

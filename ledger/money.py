@@ -42,6 +42,7 @@ OTHER_CURRENCY = Saying("That is in {named}, not in {wanted}.", "Hiyo ni kwa {na
 NOT_POSITIVE = Saying("The amount must be more than zero.", "Kiasi lazima kizidi sifuri.")
 TOO_FINE = Saying("{code} has only {decimals} decimals.", "{code} ina desimali {decimals} tu.")
 WHOLE_ONLY = Saying("{code} has no decimals; write a whole number.", "{code} haina desimali; andika namba nzima.")
+TOO_LITTLE = Saying("{amount} is worth nothing in {currency}.", "{amount} haina thamani kwa {currency}.")
 TOO_LARGE = Saying("That is more money than I can count.", "Hizo ni pesa nyingi kuliko ninavyoweza kuhesabu.")
 
 _NUMBER = re.compile(r"\d+(?:[.,' ]\d+)*")
