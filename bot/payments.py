@@ -1,20 +1,26 @@
 """`python3 -m bot payments …`: what of money needs a person, how a payment came to where it is, and how it ended."""
 
 import argparse
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeAlias
 
 from bot.adminlink import embedded, staff_name
 from bot.keys import key_list_of
 from bot.servers.folder import default_folder
+from connectors.intasend.client import IntaSend
 from core import audit
 from core.db import Database, driver, is_away
-from core.errors import Conflict, StoreUnavailable
+from core.errors import Conflict, ProviderError, StoreUnavailable
+from core.providers import Providers
 from core.settings import Settings
-from ledger import instruction_store
+from jobs.reconcile import reconcile, shown
+from ledger import instruction_store, matching_store
 from ledger.money import Money
 
 SHOWN_MAX = 100
+
+Verb: TypeAlias = Callable[[Database, argparse.Namespace], Awaitable[None]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, help=about)
     verbs = parser.add_subparsers(title="what to do", metavar="VERB", dest="verb", required=True)
     verbs.add_parser("review", help="the payments that need a person, oldest first")
+    verbs.add_parser("reconcile", help="compare with the provider's own list now, which happens every two hours")
+    verbs.add_parser("findings", help="what does not agree with it, and how much money that is")
+    explain = verbs.add_parser("explain", help="end a finding with what you found out")
+    explain.add_argument("finding", type=int, metavar="NUMBER")
+    explain.add_argument("--note", required=True, help="what it was")
+    explain.add_argument("--by", type=staff_name, default="owner", metavar="WHO", help="who says so (default: owner)")
     show = verbs.add_parser("show", help="one payment, and everything that happened to it")
     show.add_argument("reference", metavar="REF")
     resolve = verbs.add_parser("resolve", help="say how a payment that needs a person ended; it is booked so")
@@ -38,7 +50,10 @@ async def main(args: argparse.Namespace) -> int:
     folder = args.data or default_folder()
     db = await Database.connect(settings.database_url or embedded(folder), key_list_of(settings, folder), pool_size=2)
     try:
-        await {"review": _review, "show": _show, "resolve": _resolve}[args.verb](db, args)
+        if args.verb == "reconcile":
+            await _reconcile(db, settings)
+        else:
+            await VERBS[args.verb](db, args)
     except Exception as error:
         if is_away(error):
             raise StoreUnavailable("The database does not answer. Start it, or Mathia, and ask again.") from error
@@ -57,6 +72,39 @@ async def _review(db: Database, _args: argparse.Namespace) -> None:
         print(f"{row['reference']}  {row['direction']:3}  {amount}  since {row['at']:%Y-%m-%d %H:%M} UTC  {ids}")
         print(f"    {row['reason']}")
     print(f"{len(rows)} need a person." if rows else "No payment needs a person.")
+
+
+async def _reconcile(db: Database, settings: Settings) -> None:
+    if not settings.moves_money:
+        raise Conflict("There is nobody to compare with: INTASEND_SECRET_KEY is empty.")
+    providers = Providers(settings)
+    try:
+        outcome = await reconcile(db, IntaSend(providers, settings), at_once=True)
+    except ProviderError as error:
+        raise Conflict(f"{error} What was settled stays so; try again later.") from error
+    finally:
+        await providers.close()
+    for line in shown(outcome) if outcome else ():
+        print(line)
+
+
+async def _findings(db: Database, _args: argparse.Namespace) -> None:
+    async with db.hot() as connection:
+        rows = await matching_store.open_findings(connection)
+        left = await matching_store.unexplained(connection)
+    for row in rows:
+        money = "" if row["unexplained"] is None else f"  {Money(row['unexplained'], row['currency'])}"
+        print(f"{row['id']}  {row['kind']}{money}  {row['subject']}  since {row['first_seen_at']:%Y-%m-%d %H:%M} UTC")
+        print(f"    here: {row['ours']}; there: {row['theirs']}")
+    print(f"Unexplained: {', '.join(map(str, left.values()))}." if left else "Nothing is unexplained.")
+
+
+async def _explain(db: Database, args: argparse.Namespace) -> None:
+    async with db.transaction() as session:
+        by = f"staff:{args.by}"
+        await matching_store.explain(await driver(session), args.finding, by, args.note)
+        await audit.record(session, by, "finding.explained", f"finding:{args.finding}")
+    print(f"Finding {args.finding} is explained.")
 
 
 async def _show(db: Database, args: argparse.Namespace) -> None:
@@ -85,3 +133,8 @@ async def _resolve(db: Database, args: argparse.Namespace) -> None:
         of = await instruction_store.resolve(connection, args.reference, args.outcome == "succeeded", by, args.note)
         await audit.record(session, by, "payment.resolved", f"payment:{of.id}", {"outcome": args.outcome})
     print(f"{of.reference} is {args.outcome}: {of.amount} is booked so.")
+
+
+VERBS: Final[Mapping[str, Verb]] = {
+    "review": _review, "findings": _findings, "explain": _explain, "show": _show, "resolve": _resolve
+}  # fmt: skip

@@ -372,6 +372,9 @@ TABLES: Final[Mapping[str, Fate]] = {
             """,
         ),
     ),
+    "settled_line": Fate("kept, as books have to be: ids of the provider's"),
+    "reconciliation_run": Fate("of nobody"),
+    "reconciliation_finding": Fate("kept, as books have to be: ids and amounts"),
     "payment_event": Fate("kept, as books have to be: codes and amounts"),
     "payment_hint": Fate("kept: ids of the provider's"),
 }

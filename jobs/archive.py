@@ -118,6 +118,9 @@ TABLES: Final[Mapping[str, str]] = {
     "hold": "wallet.json has what came of it",
     "refused_entry": "what did not happen, without a name",
     "payment_instruction": "payments.json",
+    "settled_line": "that a payment of payments.json is in the provider's list",
+    "reconciliation_run": "nobody's",
+    "reconciliation_finding": "what of a payment of payments.json is not in order",
     "payment_event": "how a payment of payments.json came to its state",
     "payment_hint": "what had a payment of payments.json looked at",
 }

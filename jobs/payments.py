@@ -27,6 +27,7 @@ from jobs.sweeps import Waiting
 from ledger import instruction_store as store
 from ledger.instruction_store import NOTHING, Learned
 from ledger.instructions import DONE, Answer, Decision, Instruction, Method, Outcome, Pace, State, decide, mismatch
+from ledger.money import BadAmount, Money
 
 log = structlog.get_logger()
 
@@ -310,9 +311,8 @@ class _Step:
     async def _decided(self, to: State, reason: str, answer: Answer, wait: timedelta | None) -> None:
         goes_on = to in (State.PENDING, State.PROCESSING, State.SUBMITTED, State.FAILED)
         detail = {"code": answer.code, "amount": str(answer.amount), "currency": answer.currency or ""}
-        await self.end(
-            to, reason, Learned(receipt=answer.receipt or None, detail=detail), wait=wait if goes_on else None
-        )
+        learned = Learned(receipt=answer.receipt or None, charge=_charge(self.of, answer), detail=detail)
+        await self.end(to, reason, learned, wait=wait if goes_on else None)
 
     async def _stayed(self, decision: Decision, wait: timedelta | None) -> None:
         of, hands = self.of, self.hands
@@ -390,6 +390,16 @@ def _said(of: Instruction, to: State, reason: str) -> Saying | None:
             return REVIEW.filled(**known)
         case _:
             return None
+
+
+def _charge(of: Instruction, answer: Answer) -> Money | None:
+    """What the provider says to have kept of a payment; None where it says nothing that can be counted."""
+    if answer.charge is None or answer.charge < 0:
+        return None
+    try:
+        return Money.of(answer.charge, of.amount.currency)
+    except BadAmount:
+        return None
 
 
 def _shown(of: Instruction) -> Saying:

@@ -26,6 +26,7 @@ from jobs.erasure import ERASE_S_MAX, ERASURES, erase
 from jobs.fetching import FETCHES, Sources, fetch_file, tidy_files
 from jobs.holds import sweep_holds
 from jobs.moderation import sweep_messages
+from jobs.reconcile import sweep_reconcile
 from jobs.reroute import follow_up
 from jobs.summaries import sweep_summaries
 from jobs.sweeps import sweep_refused, sweep_reminders, sweep_waiting
@@ -61,12 +62,13 @@ async def run_worker(settings: Settings, db: Database, wakes: Wakes, channels: C
     )
     valkey = Redis.from_url(settings.redis_url) if settings.redis_url else None
     forget = actor("erase_person", partial(erase, erasure.Hands(db, wakes, valkey)), ERASE_S_MAX)
+    provider = IntaSend(providers, settings)
     move = actor(
         "move_payment",
         partial(
             payments.pay,
             payments.Hands(
-                db, wakes, IntaSend(providers, settings), settings.is_sandbox(settings.intasend_base_url),
+                db, wakes, provider, settings.is_sandbox(settings.intasend_base_url),
                 back_url=settings.base_url + "/chat",
             ),
         ),
@@ -84,6 +86,7 @@ async def run_worker(settings: Settings, db: Database, wakes: Wakes, channels: C
                 group.create_task(sweep_waiting(db, wakes, NOTES, transcribe), name="sweep.voice")
             if settings.moves_money:
                 group.create_task(sweep_waiting(db, wakes, payments.PAYMENTS, move), name="sweep.payments")
+                group.create_task(sweep_reconcile(db, provider), name="sweep.reconciliation")
             group.create_task(sweep_waiting(db, wakes, FETCHES, fetch), name="sweep.files")
             group.create_task(sweep_waiting(db, wakes, ERASURES, forget), name="sweep.erasures")
             group.create_task(tidy_files(files), name="tidy.files")

@@ -22,6 +22,11 @@ def clearing(provider: str, currency: str) -> Account:
     return Account(f"clearing:{provider}:{currency}", AccountType.ASSET, currency, allow_negative=True)
 
 
+def held_at(provider: str, currency: str) -> Account:
+    """What a provider's own list says that it holds for us."""
+    return Account(f"held:{provider}:{currency}", AccountType.ASSET, currency, allow_negative=True)
+
+
 def fee_income(currency: str) -> Account:
     """The fees we charged; a fee that is given back debits it, and may do so before others were charged."""
     return Account(f"fees:{currency}", AccountType.INCOME, currency, allow_negative=True)

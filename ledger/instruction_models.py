@@ -1,6 +1,7 @@
 """The tables of payment instructions: what is to be moved, how it came to where it stands, and what providers hint.
 
-Which states follow which is a trigger of PostgreSQL; so is that the timeline is only ever added to.
+Besides, how they compare with the providers' own lists (ledger/matching.py). Which states follow which is a trigger
+of PostgreSQL; so is that the timeline is only ever added to.
 """
 
 from datetime import datetime
@@ -14,10 +15,11 @@ from sqlalchemy.orm import Mapped, mapped_column
 from core.models import Base
 from ledger.instructions import Direction, Method, State
 from ledger.journal import KEY_CHARS_MAX
+from ledger.matching import Difference
 from ledger.money import MINOR_MAX
 
 
-def _listed(values: type[Direction] | type[Method] | type[State]) -> str:
+def _listed(values: type[Direction] | type[Method] | type[State] | type[Difference]) -> str:
     return ", ".join(f"'{value}'" for value in values)
 
 
@@ -57,6 +59,7 @@ class PaymentInstruction(Base):
     failing_since: Mapped[datetime | None] = mapped_column(doc="since when the provider says that a payout failed")
     created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     done_at: Mapped[datetime | None]
+    charge: Mapped[int | None] = mapped_column(doc="minor units that the provider said at its end to keep of it")
     settled_at: Mapped[datetime | None] = mapped_column(doc="when it was found in the provider's own list")
     __table_args__ = (
         CheckConstraint(f"direction IN ({_listed(Direction)})", name="direction"),
@@ -70,6 +73,7 @@ class PaymentInstruction(Base):
         CheckConstraint("fee BETWEEN 0 AND amount", name="fee"),
         Index("ix_payment_instruction_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
         Index("ix_payment_instruction_person", "person_id", "id"),
+        Index("ix_payment_instruction_created_at", "created_at"),
         Index("ix_payment_instruction_review", "id", postgresql_where=text("state = 'needs_review'")),
         Index(
             "ix_payment_instruction_unsettled", "id",
@@ -106,4 +110,52 @@ class PaymentHint(Base):
     __table_args__ = (
         UniqueConstraint("ref", "state", "said_at"),
         Index("ix_payment_hint_instruction", "instruction_id"),
+    )
+
+
+class SettledLine(Base):
+    """A line of a provider's list that is a payment of ours; each settles one, and each payment is settled by one."""
+
+    __tablename__ = "settled_line"
+    line_id: Mapped[str] = mapped_column(primary_key=True, doc="the provider's")
+    instruction_id: Mapped[int] = mapped_column(ForeignKey("payment_instruction.id"), unique=True)
+    at: Mapped[datetime] = mapped_column(doc="when the provider says that it was")
+    __table_args__ = (Index("ix_settled_line_at", "at"),)
+
+
+class ReconciliationRun(Base):
+    """One comparison with a provider's list; not finished while `finished_at` is null."""
+
+    __tablename__ = "reconciliation_run"
+    id: Mapped[int] = mapped_column(GeneratedId(always=True), primary_key=True)
+    started_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    finished_at: Mapped[datetime | None]
+    lines: Mapped[int] = mapped_column(server_default="0", doc="how many were read")
+    matched: Mapped[int] = mapped_column(server_default="0", doc="how many of them this run settled")
+    found: Mapped[int] = mapped_column(server_default="0", doc="how many findings it saw")
+    unexplained: Mapped[dict[str, Any] | None] = mapped_column(doc="minor units by currency, of all open findings")
+
+
+class ReconciliationFinding(Base):
+    """Something on which we and a provider do not agree, until somebody has explained it."""
+
+    __tablename__ = "reconciliation_finding"
+    id: Mapped[int] = mapped_column(GeneratedId(always=True), primary_key=True)
+    kind: Mapped[str]
+    subject: Mapped[str] = mapped_column(doc="the line's id, or our reference where there is no line")
+    instruction_id: Mapped[int | None] = mapped_column(ForeignKey("payment_instruction.id"))
+    currency: Mapped[str | None]
+    unexplained: Mapped[int | None] = mapped_column(doc="minor units")
+    ours: Mapped[str]
+    theirs: Mapped[str]
+    first_seen_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    last_seen_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    resolved_at: Mapped[datetime | None]
+    resolved_by: Mapped[str | None]
+    note: Mapped[str | None]
+    __table_args__ = (
+        CheckConstraint(f"kind IN ({_listed(Difference)})", name="kind"),
+        CheckConstraint("num_nulls(resolved_at, resolved_by, note) IN (0, 3)", name="resolved_with_a_note"),
+        UniqueConstraint("kind", "subject"),
+        Index("ix_reconciliation_finding_open", "id", postgresql_where=text("resolved_at IS NULL")),
     )

@@ -74,7 +74,8 @@ MOVE = """
 WITH moved AS (
     UPDATE payment_instruction
     SET state = $4, tracking_id = coalesce($5, tracking_id), invoice_id = coalesce($6, invoice_id),
-        session = coalesce($7, session), receipt = coalesce($8, receipt), tries = tries + $9::int,
+        session = coalesce($7, session), receipt = coalesce($8, receipt), charge = coalesce($17, charge),
+        tries = tries + $9::int,
         asked_at = CASE WHEN $10 THEN clock_timestamp() ELSE asked_at END, failing_since = NULL,
         due_at = CASE WHEN hinted_at > lease_until - $15::interval THEN clock_timestamp()
                       ELSE clock_timestamp() + $11::interval END,
@@ -265,6 +266,7 @@ class Learned:
     invoice_id: str | None = None
     session: str | None = None
     receipt: str | None = None
+    charge: Money | None = None
     detail: Mapping[str, str] | None = None
     told: bool = False
     """The provider has just been told; later looks count from now."""
@@ -288,6 +290,7 @@ async def move(
         MOVE, of.id, of.attempt, of.state.value, to.value, learned.tracking_id, learned.invoice_id, learned.session,
         learned.receipt, int(learned.again), learned.told, wait, actor, reason,
         orjson.dumps(dict(learned.detail)).decode() if learned.detail else None, lease, keep,
+        learned.charge.minor if learned.charge else None,
     )  # fmt: skip
     if found is None:
         return False

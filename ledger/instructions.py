@@ -161,6 +161,8 @@ class Answer:
     reference: str | None
     code: str = ""
     receipt: str = ""
+    charge: Decimal | None = None
+    """What the provider kept of it, once it is over."""
 
 
 @dataclass(frozen=True, slots=True)

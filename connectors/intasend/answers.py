@@ -20,7 +20,7 @@ def of_collection(told: Collection) -> Answer:
     }[told.state]  # fmt: skip
     return Answer(
         outcome, told.value, told.currency, told.account, told.api_ref or "", told.failed_code or "",
-        told.mpesa_reference or "",
+        told.mpesa_reference or "", told.charges if outcome is Outcome.DONE else None,
     )  # fmt: skip
 
 
@@ -41,5 +41,5 @@ def of_batch(told: Batch) -> Answer:
     code = f"{told.status_code}/{row.status_code}"
     return Answer(
         outcome, row.amount, currency, row.account, told.batch_reference or row.narrative or "", code,
-        row.transaction_id,
+        row.transaction_id, told.actual_charges if outcome is Outcome.DONE else None,
     )  # fmt: skip

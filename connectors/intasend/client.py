@@ -145,6 +145,7 @@ class Chargeback(_Answer):
     chargeback_id: str
     amount: Amount
     status: str
+    updated_at: datetime | None = None
     invoice: Collection | None = None
 
 

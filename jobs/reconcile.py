@@ -1,0 +1,144 @@
+"""Every two hours the provider's own list is read, and compared with what we say has moved."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+import structlog
+
+from connectors.intasend.client import IntaSend
+from core.db import Database
+from core.errors import ProviderError
+from core.providers import Refused
+from jobs.sweeps import Outage
+from ledger import matching_store as store
+from ledger.matching import Line, compare
+
+log = structlog.get_logger()
+
+LOOK_S = 60.0
+"""How often it is looked whether a comparison is due."""
+BACK = timedelta(days=4)
+"""How far back the lists are read; a payment is looked at for three days."""
+PAGES_MAX = 1_000
+"""Pages of one list that are read at most."""
+AWAY_S = 900.0
+
+FEES = ("CHARGE", "FEE")
+TAKEN_BACK = ("CHARGEBACK", "REVERSAL", "REFUND")
+MOVED_BY_US = ("TRANSFER",)
+"""Kinds of a wallet's lines that are no payments: their documents name SALE alone, these are read by their words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a comparison came to; `unexplained` in minor units, by currency."""
+
+    lines: int
+    matched: int
+    found: int
+    unexplained: dict[str, int]
+
+
+async def reconcile(db: Database, provider: IntaSend, *, at_once: bool = False) -> Outcome | None:
+    """Compare, if it is due; None where it is not. Raises ProviderError and Refused; what was settled stays settled."""
+    run = await store.begin(db, at_once=at_once)
+    if run is None:
+        return None
+    since = run.now - BACK
+    lines = [*await _collections(provider, since), *await _payouts(provider, since)]
+    async with db.hot() as connection:
+        booked, settled = await store.booked(connection, since), await store.settled(connection, since - BACK)
+    found = compare(booked, lines, run.now, settled=settled)
+    matched = await store.settle(db, found.matches)
+    unexplained = await store.report(db, run, found.findings, lines=len(lines), matched=matched)
+    log.info("reconciled", lines=len(lines), matched=matched, findings=len(found.findings), unexplained=unexplained)
+    return Outcome(len(lines), matched, len(found.findings), unexplained)
+
+
+async def _collections(provider: IntaSend, since: datetime) -> list[Line]:
+    """What was paid to us, and what of it was given back."""
+    lines = []
+    for page in range(1, PAGES_MAX + 1):
+        listed, more = await provider.collections(page, state="COMPLETE")
+        for one in listed:
+            at = one.updated_at or one.created_at
+            if one.invoice_id is not None and at is not None:
+                lines.append(Line(one.invoice_id, False, one.api_ref or "", one.value, one.currency, one.charges, at))
+        if not more or (lines and lines[-1].at < since):
+            break
+    for page in range(1, PAGES_MAX + 1):
+        returned, more = await provider.chargebacks(page)
+        for back in returned:
+            paid = back.invoice
+            at = back.updated_at
+            if paid is not None and back.status == "COMPLETED" and at is not None:
+                lines.append(
+                    Line(
+                        back.chargeback_id, False, paid.api_ref or "", back.amount, paid.currency, Decimal(0), at,
+                        reversal=True,
+                    )
+                )  # fmt: skip
+        if not more:
+            break
+    return [line for line in lines if line.at >= since]
+
+
+async def _payouts(provider: IntaSend, since: datetime) -> list[Line]:
+    """What left our wallets, each with the fee that stands on a line of its own, and what came back."""
+    lines: list[Line] = []
+    for wallet in await provider.wallets():
+        fees: dict[str, Decimal] = {}
+        moved = []
+        for page in range(1, PAGES_MAX + 1):
+            listed, more = await provider.lines(wallet.wallet_id, page)
+            for one in listed:
+                kind = one.trans_type.upper()
+                if one.invoice is not None or any(word in kind for word in MOVED_BY_US):
+                    continue  # Collections have a list of their own.
+                if any(word in kind for word in TAKEN_BACK):
+                    moved.append((one, True))
+                elif any(word in kind for word in FEES):
+                    reference = one.narrative or ""
+                    fees[reference] = fees.get(reference, Decimal(0)) - one.value
+                elif one.value < 0:
+                    moved.append((one, False))
+            if not more or (listed and listed[-1].created_at < since):
+                break
+        for one, reversal in reversed(moved):
+            reference = one.narrative or ""
+            fee = Decimal(0) if reversal else fees.pop(reference, Decimal(0))
+            lines.append(
+                Line(
+                    one.transaction_id, True, reference, abs(one.value), one.currency, fee, one.created_at, reversal
+                )
+            )  # fmt: skip
+    return [line for line in lines if line.at >= since]
+
+
+async def sweep_reconcile(db: Database, provider: IntaSend) -> None:
+    """Compare every two hours, in one process at a time, until cancelled."""
+    outage = Outage("reconciliation")
+    while True:
+        try:
+            await reconcile(db, provider)
+            outage.over()
+        except (ProviderError, Refused) as error:
+            log.warning("reconcile.provider_away", error=type(error).__name__)
+            await asyncio.sleep(AWAY_S)
+            continue
+        except Exception as error:
+            await outage.wait(error)
+            continue
+        await asyncio.sleep(LOOK_S)
+
+
+def shown(outcome: Outcome) -> Sequence[str]:
+    """An outcome in words, a line each."""
+    left = ", ".join(f"{currency} {minor}" for currency, minor in outcome.unexplained.items()) or "nothing"
+    return (
+        f"{outcome.lines} lines, {outcome.matched} settled, {outcome.found} findings.",
+        f"Unexplained, in minor units: {left}.",
+    )
