@@ -23,6 +23,7 @@ from core.limits import SIGN_IN, Limits, Whose, refusal
 from core.settings import Settings
 from core.sniff import FILE_BYTES_MAX
 from web_admin import auth, forms
+from web_admin.analytics import Analytics, AnalyticsQuery
 from web_admin.conversations import Conversations, Place
 from web_admin.corrections import Corrections, meanings
 from web_admin.desk import Desk
@@ -63,6 +64,7 @@ BACK = ("/admin/", "Go to the overview")
 TO_LIST = ("/admin/conversations", "Go to the conversations")
 TO_PEOPLE = ("/admin/people", "Go to the people")
 TO_TURNS = ("/admin/turns", "Go to the turns")
+TO_ANALYTICS = ("/admin/analytics", "Go to the analytics")
 TO_CORRECTIONS = ("/admin/corrections", "Go to the corrections")
 TO_REPLIES = ("/admin/replies", "Go to the canned replies")
 TO_WIDGET = ("/admin/widget", "Go to the widget")
@@ -117,6 +119,7 @@ class Admin:
         self._erasing = Erasing(db, self._templates)
         self._people = People(db, settings, limits, self._moderation, self._templates, _now)
         self._turns = TurnPages(db, zone, self._templates, meant)
+        self._analytics = Analytics(db, zone, self._templates, _now)
         self._corrections = Corrections(db, self._templates, meant)
         self._widget = Widget(db, settings, self._templates, _now)
         self.app = web.Application(middlewares=[self._answer])
@@ -146,6 +149,7 @@ class Admin:
                 web.post("/people/{id}/renumbering", self._post_person_settled),
                 web.get("/people/{id}/erase", self._get_erase),
                 web.post("/people/{id}/erase", self._post_erase),
+                web.get("/analytics", self._get_analytics),
                 web.get("/turns", self._get_turns),
                 web.get("/turns/{id}", self._get_turn),
                 web.post("/turns/{id}/mark", self._post_mark),
@@ -462,6 +466,9 @@ class Admin:
         await self._erasing.erase(request[STAFF], person, (request[FORM].fields).get("code", ""))
         raise web.HTTPSeeOther(f"/admin/people/{person}/erase")
 
+    async def _get_analytics(self, request: web.Request) -> web.StreamResponse:
+        return _page(await self._analytics.page(request[STAFF], AnalyticsQuery.parse(request.query)), 200)
+
     async def _get_turns(self, request: web.Request) -> web.StreamResponse:
         return _page(await self._turns.list_page(request[STAFF], TurnsQuery.parse(request.query)), 200)
 
@@ -584,6 +591,8 @@ def _way_of(request: web.Request) -> tuple[str, str]:
         return TO_CORRECTIONS
     if request.path.startswith("/admin/turns"):
         return TO_TURNS
+    if request.path.startswith("/admin/analytics"):
+        return TO_ANALYTICS
     if request.method == hdrs.METH_POST and "id" in request.match_info:
         return (f"/admin/conversations/{request.match_info['id']}", "Go back to the conversation")
     return TO_LIST

@@ -4,13 +4,14 @@ Neither reads what people wrote until somebody asks to see it, which writes an a
 """
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from typing import Any, Self
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+import orjson
 from markupsafe import Markup
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -273,7 +274,7 @@ async def turns(session: AsyncSession, query: TurnsQuery, zone: ZoneInfo) -> lis
         given["start"] = datetime.combine(query.day, time(), zone)
         given["until"] = datetime.combine(query.day + timedelta(days=1), time(), zone)
     if query.action:
-        wanted.append(_has({"action": query.action}, given, "action"))
+        wanted.append(f"({' OR '.join(_asks_for(query.action, given))})")
     if query.parser == "rules":
         # What says nothing of its parser was read by the rules.
         others = [_has({"parser": name}, given, f"parser_{name}") for name in PARSERS if name != "rules"]
@@ -294,15 +295,17 @@ async def turns(session: AsyncSession, query: TurnsQuery, zone: ZoneInfo) -> lis
     return [TurnRow(**row) for row in await called.opened(session, rows)]
 
 
-def _has(meaning: Mapping[str, str], given: dict[str, Any], name: str) -> str:
+def _asks_for(action: str, given: dict[str, Any]) -> Iterator[str]:
+    """The conditions that a turn was asked for this action: acted on or only guessed, first or behind another."""
+    for what in ("action", "guess"):
+        yield _has({what: action}, given, f"{what}_first")
+        yield _has({"then": [{what: action}]}, given, f"{what}_behind")
+
+
+def _has(meaning: Mapping[str, Any], given: dict[str, Any], name: str) -> str:
     """The condition that one of a turn's messages was understood so."""
-    given[name] = _json(meaning)
+    given[name] = orjson.dumps({"messages": [meaning]}).decode()
     return f"t.intent @> CAST(:{name} AS jsonb)"
-
-
-def _json(meaning: Mapping[str, str]) -> str:
-    [(name, value)] = meaning.items()
-    return f'{{"messages": [{{"{name}": "{value}"}}]}}'
 
 
 async def one(session: AsyncSession, turn_id: int, *, with_words: bool) -> OneTurn:

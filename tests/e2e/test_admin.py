@@ -289,7 +289,7 @@ async def test_what_was_misunderstood_is_marked_and_becomes_a_line(
 ) -> None:
     async with signed_in(chromium, site, size, scheme) as tab:
         page = tab.page
-        for path in ("turns", "corrections"):
+        for path in ("turns", "corrections", "analytics"):
             await page.goto(f"{site.url}/admin/{path}")
             await tab.check()
         conversation, _ = await say(site.db, Caller(LONG_NAME), "send Otieno 500, " + "w" * 300)
@@ -309,6 +309,9 @@ async def test_what_was_misunderstood_is_marked_and_becomes_a_line(
         await page.get_by_role("combobox", name="What message").select_option("send_money")
         await page.get_by_role("button", name="Mark message").click()
         await expect(page.get_by_text("Misunderstood, says owner; meant was send money")).to_be_visible()
+        await tab.check()
+        await page.goto(f"{site.url}/admin/analytics?days=90")
+        await page.get_by_text("The same as a table").click()
         await tab.check()
         await page.goto(f"{site.url}/admin/corrections")
         await tab.check()

@@ -47,7 +47,15 @@ def shown(page: str) -> list[int]:
 
 async def test_the_list_finds_turns_by_each_filter_and_shows_no_words(site: Site, owner: Browser) -> None:
     assert "No turns yet" in (await owner.get("/admin/turns")).text
-    _, weather, _ = await asked(site, AMINA, WORDS, action="get_weather", confidence=0.95, answer="ran")
+    _, weather, _ = await asked(
+        site,
+        AMINA,
+        WORDS,
+        action="get_weather",
+        confidence=0.95,
+        answer="ran",
+        then=[{"action": "undo", "answer": "refused"}],
+    )
     baraka = Caller("Baraka")
     _, guessed, _ = await asked(
         site, baraka, WORDS, action="none", guess="send_money", guessed=True, answer="did_you_mean", parser="claude"
@@ -63,6 +71,8 @@ async def test_the_list_finds_turns_by_each_filter_and_shows_no_words(site: Site
     assert "Otieno" not in page.text
     for filters, found in {
         "action=get_weather": [weather],
+        "action=send_money": [guessed],
+        "action=undo": [weather],
         "parser=claude": [guessed],
         "parser=rules": [old, weather],
         "show=fallback": [guessed],
