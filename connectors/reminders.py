@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, Field, JsonValue, WithJsonSchema
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import Select, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core import recurrence
@@ -35,7 +35,14 @@ CONTENT_SHOWN_CHARS = 80
 
 _WALL = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2})?")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_NUMBER = re.compile(r"(?:the |number |no\.? ?|nr\.? ?|nambari |namba |cha |#)*([0-9]{1,4})\.?", re.IGNORECASE)
+_NUMBER = re.compile(r"(?:the |number |no\.? ?|nr\.? ?|nambari |namba |[ylw]a |cha |#)*([0-9]{1,4})\.?", re.IGNORECASE)
+_PLACED = re.compile(r"(?:the |kile |ile |[ylw]a |cha )*(first|second|last|kwanza|pili|mwisho)(?: one)?", re.IGNORECASE)
+_PLACES = {"first": 1, "kwanza": 1, "second": 2, "pili": 2}
+_ALL = re.compile(r"(?:all|both|everything|yote|vyote|zote)\b.{0,20}", re.IGNORECASE)
+SNOOZED_WITHIN = timedelta(hours=1)
+"""Who puts off “it” means what went off so short a time ago, if anything did."""
+FOUND_WITHIN = timedelta(days=1)
+"""How long one that went off can be put off by its words."""
 CHANNELS = {
     "web": Saying("the web chat", "gumzo la wavuti"), "whatsapp": Saying("WhatsApp", "WhatsApp"),
     "telegram": Saying("Telegram", "Telegram"), "email": Saying("e-mail", "barua pepe"),
@@ -69,6 +76,10 @@ UNKNOWN = Saying(
     "Huna kikumbusho kiitwacho “{which}”. Niulize vikumbusho vyako uvione vyote.",
 )
 WHICH = Saying("Which one? Tell me its number.", "Kipi? Niambie nambari yake.")
+WHICH_ONE = Saying(
+    "Which one? Tell me its number in your list, or some of its words.",
+    "Kipi? Niambie nambari yake kwenye orodha yako, au baadhi ya maneno yake.",
+)
 MORE = Saying("… and {count} more.", "… na vingine {count}.")
 ONE = Saying("Your reminder ({city} time)", "Kikumbusho chako (saa za {city})")
 MANY = Saying("Your {count} reminders ({city} time)", "Vikumbusho vyako {count} (saa za {city})")
@@ -79,6 +90,10 @@ SET_OFTEN = Saying(
     "Done. Reminder set {often}; the next is {when}.", "Sawa. Nimeweka kikumbusho {often}; kinachofuata ni {when}."
 )
 CANCELLED = Saying("Done. Cancelled “{what}”.", "Sawa. Nimefuta “{what}”.")
+CANCELLED_ALL = Saying("Done. Cancelled all {count}: {what}.", "Sawa. Nimefuta vyote {count}: {what}.")
+MOVED = Saying("Done. “{what}” comes {when} now.", "Sawa. “{what}” sasa ni {when}.")
+AGAIN = Saying("Done. I will say “{what}” again {when}.", "Sawa. Nitakukumbusha “{what}” tena {when}.")
+UNTIL = Saying("To when shall I move it?", "Nikisogeze hadi lini?")
 GONE_OFF = Saying(
     "“{what}” has just gone off, so there is nothing to cancel.",
     "“{what}” kimetoka kutumwa sasa hivi, kwa hiyo hakuna cha kufuta.",
@@ -126,16 +141,33 @@ class ListReminders(Params):
     """Nothing to fill in."""
 
 
+class SnoozeReminder(Params):
+    """Which one, and to when."""
+
+    time: WallTime = Field(
+        description="The new time, by the person's own clock and without an offset, e.g. 2026-11-24T09:00",
+        json_schema_extra=ask(UNTIL.en, UNTIL.sw),
+    )  # fmt: skip
+    which: str | None = Field(
+        default=None, min_length=1, max_length=200, coerce_numbers_to_str=True,
+        description="The reminder's number in the list, words of its content, or last for the one set last; left out "
+        "for the one that has just gone off, or the only one", json_schema_extra=ask(WHICH_ONE.en, WHICH_ONE.sw),
+    )  # fmt: skip
+    recurrence: str | None = Field(
+        default=None, max_length=recurrence.RULE_CHARS_MAX,
+        description="How often it repeats from then on, as in set_reminder; left out where that is not changed",
+        json_schema_extra=ask(HOW_OFTEN.en, HOW_OFTEN.sw),
+    )  # fmt: skip
+
+
 class CancelReminder(Params):
     """Which one."""
 
-    which: str = Field(
-        description="The reminder's number in the list, or words of its content", min_length=1, max_length=200,
-        coerce_numbers_to_str=True,
-        json_schema_extra=ask(
-            "Which one? Tell me its number in your list, or some of its words.",
-            "Kipi? Niambie nambari yake kwenye orodha yako, au baadhi ya maneno yake.",
-        ),
+    which: str | None = Field(
+        description="The reminder's number in the list, words of its content, last for the one set last, or all; left "
+        "out where there is only one",
+        default=None, min_length=1, max_length=200, coerce_numbers_to_str=True,
+        json_schema_extra=ask(WHICH_ONE.en, WHICH_ONE.sw),
     )  # fmt: skip
 
 
@@ -187,23 +219,88 @@ async def list_reminders(ctx: ActionContext, params: ListReminders) -> ActionRes
     effect=Effect.WRITE, examples=("cancel reminder 2", "cancel the reminder about Amina", "futa kikumbusho cha kodi")
 )  # fmt: skip
 async def cancel_reminder(ctx: ActionContext, params: CancelReminder) -> ActionResult:
-    """Cancel one of the person's reminders, named by its number in the list or by its words."""
+    """Cancel one of the person's reminders, named by its number in the list or by its words, or all of them."""
     async with ctx.db.transaction() as session:
-        earlier = await session.scalar(_own(ctx).where(Reminder.cancel_key == ctx.idempotency_key))
-        if earlier is not None:
-            await open_contents(session, [earlier])
-            return _cancelled(earlier, ctx)
+        key = ctx.idempotency_key
+        earlier = _own(ctx).where(or_(Reminder.cancel_key == key, Reminder.cancel_key.startswith(f"{key}#")))
+        chosen = (await session.scalars(earlier.order_by(Reminder.due_at, Reminder.id))).all()
+        if chosen:
+            return _cancelled(await open_contents(session, chosen), ctx)
         reminders = await open_contents(session, (await session.scalars(_shown(ctx).limit(ACTIVE_MAX))).all())
-        reminder = _chosen(reminders, params.which, ctx)
-        cancelled = await session.scalar(
-            update(Reminder)
-            .where(Reminder.id == reminder.id, Reminder.state == "active")
-            .values(state="cancelled", cancel_key=ctx.idempotency_key)
-            .returning(Reminder.id)
-        )
-        if cancelled is None:
-            raise UserError(GONE_OFF.filled(what=_short(reminder.content)))
-    return _cancelled(reminder, ctx)
+        if reminders and params.which is not None and _ALL.fullmatch(params.which):
+            chosen = reminders
+        else:
+            chosen = [_chosen(reminders, params.which, ctx)]
+        cancelled = [one for n, one in enumerate(chosen) if await _cancel(session, one, f"{key}#{n}" if n else key)]
+        if not cancelled:
+            raise UserError(GONE_OFF.filled(what=_short(chosen[0].content)))
+    return _cancelled(cancelled, ctx)
+
+
+async def _cancel(session: AsyncSession, reminder: Reminder, key: str) -> bool:
+    """Whether it was still to come."""
+    done = await session.scalar(
+        update(Reminder)
+        .where(Reminder.id == reminder.id, Reminder.state == "active")
+        .values(state="cancelled", cancel_key=key)
+        .returning(Reminder.id)
+    )
+    return done is not None
+
+
+@action(
+    effect=Effect.WRITE,
+    examples=("snooze it for 10 minutes", "push the reminder about rent to 5pm",
+              "ahirisha kikumbusho hadi kesho saa tatu asubuhi"),
+)  # fmt: skip
+async def snooze_reminder(ctx: ActionContext, params: SnoozeReminder) -> ActionResult:
+    """Put a reminder off, or move it to another time; one that went off already comes once more."""
+    async with ctx.db.transaction() as session:
+        await hold(session, ctx.person.id)
+        earlier = await session.scalar(_own(ctx).where(Reminder.key == ctx.idempotency_key))
+        if earlier is not None:
+            [new] = await open_contents(session, [earlier])
+            was = await session.scalar(_own(ctx).where(Reminder.cancel_key == ctx.idempotency_key))
+            return _moved(new, ctx, again=was is None)
+        old = await _put_off(session, ctx, params.which)
+        rrule, wall, due = plan(params.time, params.recurrence, ctx.zone.key, ctx.now)
+        # One that comes round goes on as it did, unless how often it comes was changed.
+        ends = old.state == "active" and (old.rrule is None or params.recurrence is not None)
+        ended = ends and await _cancel(session, old, ctx.idempotency_key)
+        await _check_limits(session, ctx, rrule)
+        new = Reminder(
+            id=uuid4(), person_id=ctx.person.id, conversation_id=old.conversation_id, wall_time=wall,
+            zone=ctx.zone.key, rrule=rrule, due_at=due, state="active", priority=old.priority, created_at=ctx.now,
+            key=ctx.idempotency_key,
+        )  # fmt: skip
+        new.content = old.content
+        new.sealed = await seal_content(session, new.id, new.conversation_id, new.content)
+        session.add(new)
+    return _moved(new, ctx, again=not ended)
+
+
+async def _put_off(session: AsyncSession, ctx: ActionContext, which: str | None) -> Reminder:
+    """The reminder that is meant, which may have gone off just now."""
+    active = await open_contents(session, (await session.scalars(_shown(ctx).limit(ACTIVE_MAX))).all())
+    gone_off = (
+        _own(ctx)
+        .where(Reminder.conversation_id == ctx.conversation_id, Reminder.last_sent_for > ctx.now - FOUND_WITHIN)
+        .where(Reminder.state.in_(("active", "done")))
+        .order_by(Reminder.last_sent_for.desc())
+    )
+    recent = await open_contents(session, (await session.scalars(gone_off.limit(SHOWN_MAX))).all())
+    if which is None and recent and (recent[0].last_sent_for or ctx.now) > ctx.now - SNOOZED_WITHIN:
+        return recent[0]
+    try:
+        return _chosen(active, which, ctx)
+    except InvalidSlot:
+        raise
+    except UserError:
+        said = _words(which or "")
+        found = next((one for one in recent if said and said <= _words(one.content)), None)
+        if found is None:
+            raise
+        return found
 
 
 def plan(wall: datetime, repeats: str | None, zone: str, now: datetime) -> tuple[str | None, datetime, datetime]:
@@ -265,28 +362,45 @@ async def _elsewhere(session: AsyncSession, reminders: Sequence[Reminder], ctx: 
     return {row.id: CHANNELS[row.channel] for row in rows}
 
 
-def _chosen(reminders: Sequence[Reminder], which: str, ctx: ActionContext) -> Reminder:
+def _chosen(reminders: Sequence[Reminder], which: str | None, ctx: ActionContext) -> Reminder:
     """The one reminder that was meant; a question when several could be, a sentence when none is."""
     if not reminders:
         raise UserError(NONE)
-    number = _NUMBER.fullmatch(which)
+    if which is None:
+        if len(reminders) > 1:
+            raise _which_one(list(enumerate(reminders, 1)), ctx)
+        return reminders[0]
+    number, placed = _NUMBER.fullmatch(which.strip()), _PLACED.fullmatch(which.strip())
     if number and 1 <= int(number[1]) <= len(reminders):
         return reminders[int(number[1]) - 1]
-    words = re.findall(r"\w+", which.casefold())
+    if placed and (place := _PLACES.get(placed[1].casefold(), 1)) <= len(reminders):
+        if placed[1].casefold() in _PLACES:
+            return reminders[place - 1]
+        return max(reminders, key=lambda one: one.created_at)
+    words = _words(which)
     found = [
         (place, reminder)
         for place, reminder in enumerate(reminders, 1)
-        if words and set(words) <= set(re.findall(r"\w+", reminder.content.casefold()))
+        if words and words <= _words(reminder.content)
     ]
     if not found:
         raise UserError(UNKNOWN.filled(which=_short(which)))
     if len(found) > 1:
-        shown = (_fact(place, reminder, ctx) for place, reminder in found[:SHOWN_MAX])
-        lines = [f"{fact.label}: {fact.value}" for fact in shown]
-        if len(found) > SHOWN_MAX:
-            lines.append(ctx.say(MORE, count=len(found) - SHOWN_MAX))
-        raise InvalidSlot("which", "\n".join((ctx.say(WHICH), *lines)))
+        raise _which_one(found, ctx)
     return found[0][1]
+
+
+def _which_one(found: Sequence[tuple[int, Reminder]], ctx: ActionContext) -> InvalidSlot:
+    """The question which of several is meant, with their places in the list."""
+    shown = (_fact(place, reminder, ctx) for place, reminder in found[:SHOWN_MAX])
+    lines = [f"{fact.label}: {fact.value}" for fact in shown]
+    if len(found) > SHOWN_MAX:
+        lines.append(ctx.say(MORE, count=len(found) - SHOWN_MAX))
+    return InvalidSlot("which", "\n".join((ctx.say(WHICH), *lines)))
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text.casefold()))
 
 
 def _confirmed(reminder: Reminder, ctx: ActionContext) -> ActionResult:
@@ -301,9 +415,21 @@ def _confirmed(reminder: Reminder, ctx: ActionContext) -> ActionResult:
     return ActionResult(ctx.say(SET_OFTEN, often=often, when=when), _data(reminder))
 
 
-def _cancelled(reminder: Reminder, ctx: ActionContext) -> ActionResult:
-    text = ctx.say(CANCELLED, what=_short(reminder.content))
-    return ActionResult(text, {"id": str(reminder.id), "state": "cancelled"})
+def _cancelled(reminders: Sequence[Reminder], ctx: ActionContext) -> ActionResult:
+    if len(reminders) == 1:
+        text = ctx.say(CANCELLED, what=_short(reminders[0].content))
+        return ActionResult(text, {"id": str(reminders[0].id), "state": "cancelled"})
+    named = ", ".join(f"“{_short(one.content)}”" for one in reminders[:SHOWN_MAX])
+    more = f" {ctx.say(MORE, count=len(reminders) - SHOWN_MAX)}" if len(reminders) > SHOWN_MAX else ""
+    text = ctx.say(CANCELLED_ALL, count=len(reminders), what=named + more)
+    return ActionResult(text, {"ids": [str(one.id) for one in reminders], "state": "cancelled"})
+
+
+def _moved(reminder: Reminder, ctx: ActionContext, *, again: bool) -> ActionResult:
+    """The sentence of a reminder at its new time: moved there, or coming once more."""
+    year = reminder.created_at.astimezone(ZoneInfo(reminder.zone)).year
+    when = _when(reminder.due_at.astimezone(ZoneInfo(reminder.zone)), year, reminder.zone)
+    return ActionResult(ctx.say(AGAIN if again else MOVED, what=_short(reminder.content), when=when), _data(reminder))
 
 
 def _fact(
@@ -349,5 +475,6 @@ def _short(words: str) -> str:
 
 
 connector = Connector(
-    name="reminders", title=Saying("Reminders", "Vikumbusho"), actions=(set_reminder, list_reminders, cancel_reminder)
-)
+    name="reminders", title=Saying("Reminders", "Vikumbusho"),
+    actions=(set_reminder, list_reminders, cancel_reminder, snooze_reminder),
+)  # fmt: skip

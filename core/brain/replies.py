@@ -81,8 +81,8 @@ _FOR_DOCUMENTS = {
     "sw": ("fupisha hii", "inasema nini kuhusu malipo?"),
 }
 _SET_ALREADY = {
-    "en": "A reminder that is set cannot be changed. Cancel it, then set it again at the new time.",
-    "sw": "Kikumbusho kilichowekwa hakibadiliki. Kifute, kisha ukiweke tena kwa wakati mpya.",
+    "en": "The words of a reminder stay as they are. I can move it (“make it 10”) or take it back (“cancel it”).",
+    "sw": "Maneno ya kikumbusho hubaki yalivyo. Naweza kukisogeza (“iwe saa nne”) au kukifuta (“kifute”).",
 }
 
 
@@ -222,7 +222,7 @@ def not_that(language: str, offered: Sequence[Action[Any]]) -> Told:
 
 
 def set_already(language: str) -> Told:
-    """A reminder that is set already does not change by being talked about."""
+    """A reminder that is set already gets no other words by being talked about."""
     return _told("not_here", _SET_ALREADY[language], (), "set_reminder")
 
 

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from core.actions import Action, Effect
-from core.brain import Asked, picks, plans, replies, understand
+from core.brain import Asked, moves, picks, plans, replies, understand
 from core.brain.commands import in_words
 from core.brain.understand import corrects, parse
 from core.dialog import DialogState, Intent, Plan
@@ -83,7 +83,12 @@ class RuleBrain:
 
     def _read(self, turn: Asked, state: DialogState, text: str) -> Intent:
         zone = turn.person.timezone or self._default_timezone
-        return parse(text, now=turn.now, zone=zone, state=state, actions=self._offer.names)
+        names = self._offer.names
+
+        def read(words: str, within: DialogState) -> Intent:
+            return parse(words, now=turn.now, zone=zone, state=within, actions=names)
+
+        return moves.read(text, state, read, turn.now, zone) if moves.SNOOZE in names else read(text, state)
 
     def _told(self, intent: Intent, turn: Asked, offered: Sequence[Action[Any]]) -> replies.Told | None:
         """What to answer to an intent that runs nothing; None for one that is to be acted on."""

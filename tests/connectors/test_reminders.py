@@ -18,9 +18,11 @@ from connectors.reminders import (
     CancelReminder,
     ListReminders,
     SetReminder,
+    SnoozeReminder,
     cancel_reminder,
     list_reminders,
     set_reminder,
+    snooze_reminder,
 )
 from core.actions import ActionContext, Person
 from core.db import Database
@@ -313,6 +315,105 @@ async def test_words_that_fit_several_are_asked_about_with_their_numbers(people:
     assert str(problem.value) == (
         "Which one? Tell me its number.\n1. Tue 24 Nov, 09:00: call Amina\n3. Thu 26 Nov, 09:00: call Juma"
     )
+
+
+async def three(people: People, ctx: ActionContext) -> None:
+    """Three reminders; the second in the list was set last."""
+    for content, day in (("call Amina", 24), ("call Juma", 26), ("pay rent", 25)):
+        await set_reminder.run(people.again(ctx), asked(content, f"2026-11-{day}T09:00"))
+
+
+@pytest.mark.parametrize(
+    ("which", "gone"),
+    [
+        ("last", "pay rent"), ("the last one", "pay rent"), ("ya mwisho", "pay rent"), ("second", "pay rent"),
+        ("ya pili", "pay rent"), ("kwanza", "call Amina"), ("ya 3", "call Juma"),
+    ],
+)  # fmt: skip
+async def test_a_reminder_is_named_by_its_place_or_as_the_last_one_set(
+    people: People, which: str, gone: str
+) -> None:
+    ctx = await people.new()
+    await three(people, replace(ctx, now=NOW))
+    later = people.again(ctx, now=NOW + timedelta(seconds=1))
+    await cancel_reminder.run(later, CancelReminder(which="pay rent"))
+    await set_reminder.run(later, asked("pay rent", "2026-11-25T09:00"))
+    said = await cancel_reminder.run(people.again(ctx), CancelReminder(which=which))
+    assert said.text == f"Done. Cancelled “{gone}”."
+
+
+@pytest.mark.parametrize("which", ["all", "both", "All of them", "yote", "vyote viwili"])
+async def test_all_are_cancelled_at_once_however_often_it_is_tried(people: People, which: str) -> None:
+    ctx = await people.new()
+    await three(people, ctx)
+    call = people.again(ctx)
+    first = await cancel_reminder.run(call, CancelReminder(which=which))
+    assert first.text == "Done. Cancelled all 3: “call Amina”, “pay rent”, “call Juma”."
+    assert await cancel_reminder.run(call, CancelReminder(which=which)) == first
+    assert await listed(people, ctx) == "You have no reminders."
+
+
+async def test_the_only_reminder_need_not_be_named(people: People) -> None:
+    ctx = await people.new()
+    await set_reminder.run(people.again(ctx), asked("call Amina", "2026-11-24T09:00"))
+    assert (await cancel_reminder.run(people.again(ctx), CancelReminder())).text == "Done. Cancelled “call Amina”."
+    await three(people, ctx)
+    with pytest.raises(InvalidSlot, match="Which one"):
+        await cancel_reminder.run(people.again(ctx), CancelReminder())
+
+
+async def test_a_reminder_is_moved_once_however_often_it_is_tried(people: People, db: Database) -> None:
+    ctx = await people.new()
+    await three(people, ctx)
+    call = people.again(ctx)
+    to = SnoozeReminder.model_validate({"which": "rent", "time": "2026-11-30T10:00"})
+    first = await snooze_reminder.run(call, to)
+    assert first.text == "Done. “pay rent” comes Mon 30 Nov, 10:00 (Nairobi) now."
+    assert await snooze_reminder.run(call, to) == first
+    assert await listed(people, ctx) == (
+        "Your 3 reminders (Nairobi time)\n1. Tue 24 Nov, 09:00: call Amina\n2. Thu 26 Nov, 09:00: call Juma\n"
+        "3. Mon 30 Nov, 10:00: pay rent"
+    )
+    assert await rows(db) == 4
+
+
+async def test_a_time_that_cannot_be_kept_moves_nothing(people: People) -> None:
+    ctx = await people.new()
+    await three(people, ctx)
+    before = await listed(people, ctx)
+    with pytest.raises(InvalidSlot, match="in the past"):
+        await snooze_reminder.run(
+            people.again(ctx), SnoozeReminder.model_validate({"which": "rent", "time": "2026-11-01T10:00"})
+        )
+    assert await listed(people, ctx) == before
+
+
+async def test_what_has_just_gone_off_is_put_off_without_being_named(people: People, db: Database) -> None:
+    """It comes once more; one that comes round goes on besides."""
+    ctx = await people.new()
+    await three(people, ctx)
+    daily = asked("take medicine", "2026-11-24T08:00", "daily")
+    await set_reminder.run(people.again(ctx), daily)
+    for words, minutes in (("call Amina", 50), ("take medicine", 1)):
+        async with db.transaction() as session:
+            every = await open_contents(session, (await session.scalars(select(Reminder))).all())
+            one = next(one for one in every if one.content == words)
+            one.last_sent_for = NOW - timedelta(minutes=minutes)
+            one.state = "active" if one.rrule else "done"
+    to = SnoozeReminder.model_validate({"time": "2026-11-23T15:10"})
+    said = await snooze_reminder.run(people.again(ctx), to)
+    assert said.text == "Done. I will say “take medicine” again Mon 23 Nov, 15:10 (Nairobi)."
+    assert "take medicine, every day" in await listed(people, ctx)
+    named = SnoozeReminder.model_validate({"which": "Amina", "time": "2026-11-23T15:10"})
+    said = await snooze_reminder.run(people.again(ctx), named)
+    assert said.text == "Done. I will say “call Amina” again Mon 23 Nov, 15:10 (Nairobi)."
+
+
+async def test_nobody_moves_what_is_another_persons(people: People) -> None:
+    ctx, other = await people.new(), await people.new()
+    await three(people, other)
+    with pytest.raises(UserError, match="no reminders"):
+        await snooze_reminder.run(people.again(ctx), SnoozeReminder.model_validate({"time": "2026-11-30T10:00"}))
 
 
 async def test_nothing_to_cancel_is_said_and_nothing_is_called_done(people: People) -> None:

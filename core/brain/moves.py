@@ -1,0 +1,135 @@
+"""What was set is talked about once more: put off, moved, corrected ("no, Tuesday"), or taken back. Pure.
+
+The reminder that is meant is named by its number or its words, is the one that was set last, or is left open.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from core.brain import when
+from core.brain.understand import ANSWERED, HALF, SURE, corrects
+from core.brain.words import Said, said
+from core.dialog import DialogState, Intent
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+SNOOZE, SET, CANCEL, LIST = "snooze_reminder", "set_reminder", "cancel_reminder", "list_reminders"
+LAST = "last"
+"""The reminder that was set last, for the action."""
+WORDS_CHARS_MAX = 80
+
+Read = Callable[[str, DialogState], Intent]
+"""Understands a text in a state."""
+
+_UNITS = (
+    ("minutes", r"min(?:ute)?s?|dakika|dk"), ("hours", r"hours?|hrs?|h|masaa|saa|lisaa"), ("days", r"days?|siku"),
+    ("weeks", r"weeks?|wiki"),
+)  # fmt: skip
+_UNIT = "|".join(pattern for _, pattern in _UNITS)
+_SPAN = re.compile(
+    rf"\b(?:for|by|another|kwa|na|tena)? ?"
+    rf"(?:(?P<a>an?|half an|\d{{1,4}}) (?P<en>{_UNIT})|(?P<half>nusu) saa|lisaa(?: \d+)?"
+    rf"|(?P<sw>dakika|dk|masaa|siku|wiki|(?<=kwa )saa) (?P<n>\d{{1,4}}))\b"
+)
+"""How long: "for an hour", "30 min", "dakika 10". "Saa 3" is nine o'clock, and only "kwa saa 3" is three hours."""
+_UNTIL = re.compile(r"\b(?:until|till|to|at|hadi|mpaka) (\d{1,2})\W*$")
+_NUMBER = re.compile(
+    r"\b(?:reminder|alarm|kikumbusho|number|no\.?|namba|nambari)"
+    r" (?:ya |cha |namba |nambari |number )?#?(\d{1,3})\b(?!:)"
+)
+_ABOUT = re.compile(
+    r"\b(?:reminder|alarm|kikumbusho) (?:about|for|of|on|called|cha|kuhusu|that says) (?:my |the )?"
+    r"(?P<words>[^\n,.;:]{2,80}?)(?= (?:to|until|till|by|for|hadi|mpaka|kwa|iwe|kiwe|on|at)\b| *[\n,.;:]| *$)"
+)
+_NAMED = re.compile(
+    r"\b(?:the|my|that|this) (?P<words>(?!last|next|same|time)[a-z]{3,}(?: [a-z]+){0,2}) (?:reminder|alarm)\b"
+)
+_OPENS = re.compile(
+    r"\b(?:snooze|postpone|ahirisha|niahirishie)\b|\b(?:move|push|shift|delay|reschedule|put off|put back|change|sogeza"
+    r"|hamisha|badilisha)\b.{0,40}\b(?:reminder|alarm|kikumbusho)\b|\bremind me again\b|\bnikumbushe tena\b"
+)
+"""Words that are enough: no guess is needed behind them."""
+_TAKES_BACK = re.compile(
+    r"(?:please |ok |no |oh |hapana |tafadhali )*"
+    r"(?:(?:cancel|delete|remove) (?:it|that|this|that one)|futa (?:hicho|hiyo|hilo)|kifute|ifute"
+    r"|ghairi (?:hicho|hiyo|hilo)|(?P<undo>undo(?: (?:it|that))?|tengua))(?: please| tafadhali)?"
+)
+
+
+def read(text: str, state: DialogState, parse: Read, now: datetime, zone: str) -> Intent:
+    """What a text asks for, reminders that were set being moved and taken back; `now` is aware, `zone` an IANA name."""
+    heard = said(text)
+    last = next(reversed(list(state.history)), None) if state.action is None else None
+    if last in (SET, SNOOZE, LIST) and (back := _TAKES_BACK.fullmatch(heard.plain.strip(" .!"))):
+        if last != LIST:
+            return Intent(CANCEL, {"which": LAST}, SURE)
+        if not back["undo"]:
+            return Intent(CANCEL, {}, HALF)
+    if state.action == SNOOZE and state.asked:
+        answer = _answer(heard, state, parse(text, DialogState(history=state.history)), when.local(now, zone))
+        return parse(text, state) if answer is None else answer
+    intent = parse(text, state)
+    if intent.action in (SNOOZE, "none") and intent.guessed:
+        slots = _slots(heard, _before(state), when.local(now, zone))
+        if _OPENS.search(heard.plain) and (intent.action == SNOOZE or "time" in slots):
+            return Intent(SNOOZE, slots, SURE if "time" in slots else HALF)
+        intent = replace(intent, slots=slots) if intent.action == SNOOZE else intent
+    if last in (SET, SNOOZE) and intent.action in ("none", "smalltalk") and corrects(text):
+        before = _before(state)
+        moved = parse(text, DialogState(SET, before))
+        slots = {name: value for name, value in moved.slots.items() if name in ("time", "recurrence")}
+        if "recurrence" in slots and "time" in before and not when.find(heard.plain, when.local(now, zone)).clock:
+            slots["time"] = str(slots.get("time", before["time"]))[:11] + str(before["time"])[11:]
+        if moved.action == SET and slots:
+            return Intent(SNOOZE, {"which": LAST, **before, **slots}, ANSWERED)
+    return intent
+
+
+def _before(state: DialogState) -> "dict[str, JsonValue]":
+    """When what was set or moved last comes, and how often."""
+    last = next((state.history[name] for name in reversed(list(state.history)) if name in (SET, SNOOZE)), {})
+    return {name: last[name] for name in ("time", "recurrence") if last.get(name) is not None}
+
+
+def _answer(heard: Said, state: DialogState, alone: Intent, now: datetime) -> Intent | None:
+    """What was asked for: to when, or which one; None where something else is said."""
+    if not alone.guessed and alone.action not in ("none", SNOOZE):
+        return None
+    slots = _slots(heard, _before(state), now)
+    if "time" in state.asked and "time" in slots:
+        return Intent(SNOOZE, slots, ANSWERED)
+    if "which" in state.asked:
+        return Intent(SNOOZE, {"which": heard.written[:WORDS_CHARS_MAX]}, ANSWERED)
+    return None
+
+
+def _slots(heard: Said, before: "dict[str, JsonValue]", now: datetime) -> "dict[str, JsonValue]":
+    """Which reminder, and the new time, as far as they are said."""
+    slots: dict[str, JsonValue] = {}
+    span, until = _SPAN.search(heard.plain), _UNTIL.search(heard.plain)
+    found = when.find(f"in {_length(span)}" if span else heard.plain, now)
+    if found.wall is None and until:
+        found = when.find(f"at {until[1]}", now)
+    if found.iso is not None:
+        slots["time"] = found.iso
+        if found.day is not None and not found.clock and "time" in before:
+            slots["time"] = f"{found.day.isoformat()}T{str(before['time'])[11:16]}"
+    rest = heard.plain if span else when.masked(heard.plain, found.spans, "\n")
+    if number := _NUMBER.search(rest):
+        slots["which"] = number[1]
+    elif named := _ABOUT.search(rest) or _NAMED.search(rest):
+        slots["which"] = named["words"].strip()
+    return slots
+
+
+def _length(span: "re.Match[str]") -> str:
+    """A stretch of time in words that are understood behind "in"."""
+    if span["half"]:
+        return "30 minutes"
+    many, unit = (span["a"], span["en"]) if span["a"] else (span["n"] or "1", span["sw"] or "saa")
+    name = next(name for name, pattern in _UNITS if re.fullmatch(pattern, unit))
+    return "30 minutes" if many == "half an" else f"{1 if many in ('a', 'an') else many} {name}"
