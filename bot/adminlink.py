@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import ProgrammingError
 
+from bot.sandbox.accounts import ADDRESS_FILE
 from bot.servers.folder import DataFolder, default_folder
 from bot.servers.postgres import APP, Postgres
 from bot.up import local_host, port_number
@@ -58,6 +59,14 @@ async def main(args: argparse.Namespace) -> int:
     print(f"{here}{path}")
     print(f"It signs {args.staff} in once, within {int(LINK_TTL.total_seconds() // 60)} minutes.")
     return 0
+
+
+def simulated(settings: Settings, folder: Path) -> Settings:
+    """The settings with every keyless provider simulated, as they are of an `up` that runs on this folder."""
+    address = folder / "sandbox" / ADDRESS_FILE
+    if not settings.database_url and not settings.sandbox_url and address.exists():
+        settings = settings.model_copy(update={"sandbox_url": address.read_text()})
+    return settings.sandboxed()
 
 
 def embedded(folder: Path) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from bot.adminlink import embedded, staff_name
+from bot.adminlink import embedded, simulated, staff_name
 from bot.keys import key_list_of
 from bot.servers.folder import default_folder
 from connectors.intasend.client import IntaSend
@@ -46,8 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 async def main(args: argparse.Namespace) -> int:
     """Do it and return 0; raises Conflict or StoreUnavailable with a sentence to print."""
-    settings = Settings().sandboxed()
     folder = args.data or default_folder()
+    settings = simulated(Settings(), folder)
     db = await Database.connect(settings.database_url or embedded(folder), key_list_of(settings, folder), pool_size=2)
     try:
         if args.verb == "reconcile":

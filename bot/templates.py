@@ -3,8 +3,7 @@
 import argparse
 from pathlib import Path
 
-from bot.adminlink import embedded
-from bot.sandbox.accounts import ADDRESS_FILE
+from bot.adminlink import embedded, simulated
 from bot.servers.folder import default_folder
 from channels.base import TemplateRegistry
 from channels.whatsapp import template_registries
@@ -38,11 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 async def main(args: argparse.Namespace) -> int:
     """Do one of them and print how the templates stand."""
     folder = args.data or default_folder()
-    settings = Settings()
-    address = folder / "sandbox" / ADDRESS_FILE
-    if not settings.database_url and not settings.sandbox_url and address.exists():
-        settings = settings.model_copy(update={"sandbox_url": address.read_text()})
-    settings = settings.sandboxed()
+    settings = simulated(Settings(), folder)
     registries = template_registries(settings)
     if not registries:
         raise MathiaError(

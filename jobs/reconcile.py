@@ -15,6 +15,7 @@ from core.providers import Refused
 from jobs.sweeps import Outage
 from ledger import matching_store as store
 from ledger.matching import Line, compare
+from ledger.money import Money
 
 log = structlog.get_logger()
 
@@ -54,7 +55,6 @@ async def reconcile(db: Database, provider: IntaSend, *, at_once: bool = False) 
     found = compare(booked, lines, run.now, settled=settled)
     matched = await store.settle(db, found.matches)
     unexplained = await store.report(db, run, found.findings, lines=len(lines), matched=matched)
-    log.info("reconciled", lines=len(lines), matched=matched, findings=len(found.findings), unexplained=unexplained)
     return Outcome(len(lines), matched, len(found.findings), unexplained)
 
 
@@ -123,7 +123,8 @@ async def sweep_reconcile(db: Database, provider: IntaSend) -> None:
     outage = Outage("reconciliation")
     while True:
         try:
-            await reconcile(db, provider)
+            if (done := await reconcile(db, provider)) is not None:
+                log.info("reconciled", lines=done.lines, matched=done.matched, found=done.found, left=done.unexplained)
             outage.over()
         except (ProviderError, Refused) as error:
             log.warning("reconcile.provider_away", error=type(error).__name__)
@@ -137,8 +138,8 @@ async def sweep_reconcile(db: Database, provider: IntaSend) -> None:
 
 def shown(outcome: Outcome) -> Sequence[str]:
     """An outcome in words, a line each."""
-    left = ", ".join(f"{currency} {minor}" for currency, minor in outcome.unexplained.items()) or "nothing"
+    left = ", ".join(str(Money(minor, currency)) for currency, minor in outcome.unexplained.items())
     return (
         f"{outcome.lines} lines, {outcome.matched} settled, {outcome.found} findings.",
-        f"Unexplained, in minor units: {left}.",
+        f"Unexplained: {left}." if left else "Nothing is unexplained.",
     )

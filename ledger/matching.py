@@ -5,7 +5,7 @@ Money that both agree on is settled; everything else is a finding with the amoun
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
@@ -158,11 +158,15 @@ def _agree(found: Compared, line: Line, one: Booked) -> None:
 
 
 def _finding(kind: Difference, line: Line, one: Booked | None, unexplained: Money | None) -> Finding:
-    theirs = f"{line.currency} {line.amount} at {line.at:%Y-%m-%d %H:%M} UTC"
-    ours = "nothing" if one is None else f"{one.amount} at {one.at:%Y-%m-%d %H:%M} UTC"
+    theirs = f"{line.currency} {line.amount} at {_minute(line.at)}"
+    ours = "nothing" if one is None else f"{one.amount} at {_minute(one.at)}"
     if one is not None and not one.succeeded:
         ours += ", failed"
     return Finding(kind, line.id, one.id if one else None, unexplained, ours, theirs)
+
+
+def _minute(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _money(amount: Decimal, currency: str) -> Money | None:
