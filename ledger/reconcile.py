@@ -56,8 +56,10 @@ CHECKS: Final[dict[str, str]] = {
         "SELECT 'account ' || a.key || ' keeps back ' || a.pending_out || ', its holds ' || coalesce(sum(h.amount), 0)"
         " FROM account a LEFT JOIN hold h ON h.account_id = a.id AND h.state = 'open' GROUP BY a.id"
         " HAVING a.pending_out <> coalesce(sum(h.amount), 0)",
-    "an account is overdrawn":
-        "SELECT 'account ' || key FROM account WHERE NOT allow_negative AND posted < pending_out",
+    "an account is overdrawn, or was":
+        "SELECT 'account ' || key FROM account WHERE NOT allow_negative AND posted < pending_out UNION ALL"
+        " SELECT 'account ' || a.key || ' posting ' || p.account_seq FROM account a JOIN posting p"
+        " ON p.account_id = a.id WHERE NOT a.allow_negative AND p.balance_after < 0",
     "a reversal is not the reverse of what it reverses":
         "SELECT 'entry ' || r.id FROM journal_entry r WHERE r.reverses IS NOT NULL AND EXISTS ("
         " SELECT FROM (SELECT account_id, amount FROM posting WHERE entry_id = r.reverses) was"

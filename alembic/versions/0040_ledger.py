@@ -25,15 +25,16 @@ DECLARE
     moved bigint;
     accounts bigint;
 BEGIN
+    -- A leg moves something, so that one alone does not balance.
     SELECT entry_id, currency INTO wrong FROM fresh GROUP BY entry_id, currency HAVING sum(amount) <> 0 LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'journal entry % does not balance in %', wrong.entry_id, wrong.currency USING ERRCODE = '23514';
     END IF;
     SELECT entry_id, legs INTO wrong
     FROM (SELECT entry_id, count(*) AS legs FROM fresh GROUP BY entry_id) written
-    WHERE legs < 2 OR legs <> (SELECT count(*) FROM posting p WHERE p.entry_id = written.entry_id) LIMIT 1;
+    WHERE legs <> (SELECT count(*) FROM posting p WHERE p.entry_id = written.entry_id) LIMIT 1;
     IF FOUND THEN
-        RAISE EXCEPTION 'journal entry % has one leg or is sealed', wrong.entry_id USING ERRCODE = '23514',
+        RAISE EXCEPTION 'journal entry % is sealed', wrong.entry_id USING ERRCODE = '23514',
             HINT = 'An entry and all its postings, at least two, are written by one statement.';
     END IF;
     SELECT f.account_id, f.account_seq INTO wrong
@@ -41,9 +42,10 @@ BEGIN
     LEFT JOIN posting before ON before.account_id = f.account_id AND before.account_seq = f.account_seq - 1
     WHERE f.balance_after <> coalesce(before.balance_after, 0) + ledger_side(a.type) * f.amount
        OR f.at < coalesce(before.at, f.at)
-       OR (before.account_id IS NULL) <> (f.account_seq = 1) LIMIT 1;
+       OR (before.account_id IS NULL) <> (f.account_seq = 1)
+       OR NOT a.allow_negative AND f.balance_after < a.pending_out LIMIT 1;
     IF FOUND THEN
-        RAISE EXCEPTION 'posting % of account % does not follow the one before', wrong.account_seq, wrong.account_id
+        RAISE EXCEPTION 'posting % of account % overdraws it, or does not follow the one before', wrong.account_seq, wrong.account_id
             USING ERRCODE = '23514';
     END IF;
     WITH sums AS (

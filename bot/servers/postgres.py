@@ -51,9 +51,9 @@ class Postgres:
         """Whether it takes connections."""
         try:
             connection = await self.connect()
+            await connection.close()
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
             return False
-        await connection.close()
         return True
 
 

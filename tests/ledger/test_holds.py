@@ -129,7 +129,23 @@ async def over(moment: datetime) -> bool:
     return datetime.now(UTC) > moment
 
 
-async def test_of_two_hundred_holds_as_many_are_placed_as_there_is_money_for(ledger: Ledger, db: Database) -> None:
+async def test_of_many_holds_as_many_are_placed_as_there_is_money_for(database_url: str) -> None:
+    db = await Database.connect(database_url, pool_size=20)
+    ledger, people = Ledger(db), [f"p{n}" for n in range(8)]
+    await asyncio.gather(*(ledger.post(deposit(name, 5_000)) for name in people))
+    answers = await asyncio.gather(
+        *(place(db, f"{name} {n}", 1_000, name) for n in range(200 // len(people)) for name in people),
+        return_exceptions=True,
+    )
+    assert all(isinstance(one, holds.Hold | InsufficientFunds) for one in answers), answers
+    placed = Counter(one.account for one in answers if isinstance(one, holds.Hold))
+    assert placed == {purse(name).key: 5 for name in people}
+    for name in people:
+        assert (await balances.balance(db.pool, purse(name))).available == kes(0)
+    await db.close()
+
+
+async def test_two_hundred_at_once_for_one_balance(ledger: Ledger, db: Database) -> None:
     await ledger.post(deposit("amina", 5_000))
     answers = await asyncio.gather(*(place(db, f"h{n}", 1_000) for n in range(200)), return_exceptions=True)
     placed = [one.key for one in answers if isinstance(one, holds.Hold)]

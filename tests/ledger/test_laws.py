@@ -78,6 +78,13 @@ ILLEGAL: dict[str, tuple[str, Sequence[Head], Sequence[Leg]]] = {
         "23503", [Head()], [Leg(AMINA, 5, currency="USD"), Leg(DOLLARS, -5, currency="USD")]
     ),
     "more than there is": ("23514", [Head()], [Leg(AMINA, 601), Leg(JUMA, -601)]),
+    "more than there is, for a moment": (
+        "23514",
+        [Head(), Head(9_002, "two")],
+        [
+            Leg(JUMA, 5), Leg(AMINA, -5), Leg(BANK, 5, 9_002, late=0), Leg(JUMA, -5, 9_002, late=1, off=-5),
+        ],
+    ),
     "what is held": ("23514", [Head()], [Leg(ASHA, 1), Leg(JUMA, -1)]),
     "more than an account holds": ("23514", [Head()], [Leg(BANK, MINOR_MAX),
                                                        Leg(JUMA, -MINOR_MAX)]),

@@ -70,6 +70,21 @@ async def test_a_bad_entry_in_a_batch_is_refused_alone(ledger: Ledger, db: Datab
     assert (await balances.balance(db.pool, purse("juma"))).posted == kes(1_000)
 
 
+async def test_a_batch_is_decided_in_the_order_it_came(ledger: Ledger, db: Database) -> None:
+    await ledger.post(deposit("asha", 100))
+    early, gift, late = await asyncio.gather(
+        *(
+            ledger.post(transfer(*move))
+            for move in (("amina", "juma", 60), ("asha", "amina", 100), ("amina", "juma", 40))
+        ),
+        return_exceptions=True,
+    )
+    assert isinstance(early, InsufficientFunds)
+    assert isinstance(gift, Posted)
+    assert isinstance(late, Posted)
+    assert min(line.balance_after for line in await balances.statement(db.pool, purse("amina"))) == kes(60)
+
+
 async def test_an_entry_goes_with_the_transaction_of_its_caller(ledger: Ledger, db: Database) -> None:
     await ledger.post(deposit("amina", 1_000))
     with pytest.raises(Erased):  # Something of the caller's fails afterwards.

@@ -64,6 +64,7 @@ DAMAGE = {
     "is not the sum of the open holds": "UPDATE account SET pending_out = 0 WHERE owner = 'juma'",
     "is overdrawn": "ALTER TABLE account DROP CONSTRAINT ck_account_overdraft;"
     " UPDATE account SET pending_out = posted + 1 WHERE owner = 'juma'",
+    "overdrawn, or was": "UPDATE posting SET balance_after = -1 WHERE account_seq = 2",
     "is not the reverse": "UPDATE journal_entry SET reverses = (SELECT id FROM journal_entry WHERE key = 'two')"
     " WHERE key = 'undo'",
     "more than once": "DROP INDEX uq_journal_entry_reverses; UPDATE journal_entry SET kind = 'REVERSAL',"
