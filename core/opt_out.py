@@ -10,6 +10,8 @@ from core.db import Database
 from core.messages import Address
 
 STOP_WORDS = frozenset({"stop", "unsubscribe", "acha"})
+LEAVE_WORDS = frozenset({"acha"})
+"""Those that mean "leave it" in the middle of something, and opt out only where nothing is open."""
 START_WORDS = frozenset({"start", "anza"})
 STOPPED = {
     "en": "You will get no more messages from us on WhatsApp. Write START to begin again.",
@@ -39,9 +41,14 @@ UPDATE opt_out SET ended_at = clock_timestamp(), turn_id = $2 WHERE identity_id 
 AUDIT = "INSERT INTO audit (actor, verb, subject, detail) VALUES ($1, $2, $3, $4)"
 
 
-def word(text: str) -> str | None:
-    """'stop' or 'start' when the whole message is such a word, in whatever case and with whatever points around it."""
+def word(text: str, *, in_the_middle: bool = False) -> str | None:
+    """'stop' or 'start' when the whole message is such a word, in whatever case and with whatever points around it.
+
+    `in_the_middle` says that something is open which the person may want to leave.
+    """
     bare = text.strip().strip(".!'\"").strip().casefold()
+    if in_the_middle and bare in LEAVE_WORDS:
+        return None
     return "stop" if bare in STOP_WORDS else "start" if bare in START_WORDS else None
 
 

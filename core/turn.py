@@ -184,7 +184,9 @@ async def run_turn(turn: Turn, deps: TurnDeps) -> Closing:
                 people=(),
                 others={},
             )
-        said = opt_out.word(message.text) if message.sender.channel in WINDOWED else None
+        open_now = states[person.id].action is not None
+        windowed = message.sender.channel in WINDOWED
+        said = opt_out.word(message.text, in_the_middle=open_now) if windowed else None
         if said is not None and (word := await answer_word(said, one, deps)) is not None:
             stopped = word if said == "stop" else None
             answers.append((person.id, word))

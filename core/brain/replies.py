@@ -6,6 +6,7 @@ Nothing here says that something was done: only a receipt can.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from unicodedata import category
@@ -16,11 +17,24 @@ from core.brain.not_here import NOT_HERE
 from core.brain.words import said
 from core.catalog import NOTHING
 from core.dialog import DialogState, Intent
+from core.language import Saying, moment
 from core.messages import Media, Reply
 
 if TYPE_CHECKING:
     from core.messages import InboundMessage
 
+CROSS_CHARS_MAX = 60
+"""A longer message says more than that somebody is cross, or asks more than the time."""
+_CROSS = re.compile(
+    r"\b(?:stupid|useless|idiot|dumb|fool|rubbish|hate (?:you|this)|you suck|shut up|mjinga|wajinga|fala|huna maana"
+    r"|takataka|bure kabisa|doesn't work|does not work|isn't working|not working|haifanyi kazi|hufanyi kazi)\b"
+)
+_ASKS_CLOCK = re.compile(
+    r"(?:(?:hi|hey|hello|please|so|ok|and|je|na|habari|tafadhali)[ ,]+)*"
+    r"(?:what(?:'s| is) (?:the |today's |the current )?(?:time|date|day)(?: is it)?(?: now| right now| today| here)?"
+    r"|what (?:time|day|date) is (?:it|today)(?: now| right now| today| here)?"
+    r"|(?:sasa |leo |saa hizi )?(?:ni )?(?:saa|tarehe|siku) (?:ngapi|gani)(?: sasa| saa hizi| saizi| leo)?)"
+)
 SIGNS_MAX = 200
 """How much of a message without words is looked at."""
 EXAMPLES_MAX = 3
@@ -52,6 +66,12 @@ _RESPECT = {
 }
 """The answer that whoever says “shikamoo” is owed."""
 _NOD = {"en": "🙂 Tell me what you need, or say “help”.", "sw": "🙂 Niambie unachohitaji, au sema “msaada”."}
+_PRAISED = {"en": "Thank you, that is kind.", "sw": "Asante, nashukuru."}
+_NO_HELP = {
+    "en": "I am sorry that I was no help. Please say it in other words, or say “talk to a human”.",
+    "sw": "Samahani kwa kutokusaidia. Tafadhali sema kwa maneno mengine, au sema “nataka kuongea na mtu”.",
+}
+_CLOCK = Saying("It is {moment} ({city}).", "Ni {moment} ({city}).")
 _HOW = {"en": "I am well, thank you. What can I do for you?", "sw": "Salama, asante. Nikusaidie nini?"}
 _WELCOME = {"en": "You are welcome.", "sw": "Karibu."}
 _GOODBYE = {"en": "Goodbye.", "sw": "Kwaheri."}
@@ -66,7 +86,7 @@ _DID_YOU_MEAN = {
     "en": "I am not sure what you want. Did you mean something like this?",
     "sw": "Sina uhakika unachotaka. Je, ulimaanisha kitu kama hiki?",
 }
-_LEAVE = {"en": "Or say “cancel” to leave it.", "sw": "Au sema “acha” kuliacha."}
+_LEAVE = {"en": "Or say “cancel” to leave it.", "sw": "Au sema “ghairi” kuliacha."}
 _NO_WORDS = {
     "en": "I have it, and I cannot tell from that alone what you need. Please write it to me.",
     "sw": "Nimeipata, ila siwezi kujua unachohitaji kutokana na hiyo pekee. Tafadhali niandikie.",
@@ -117,7 +137,16 @@ def small_talk(
     `name` is what the person is called, and greeted by.
     """
     low = said(text).plain
-    if re.search(
+    if is_cross(text):
+        words = _NO_HELP[language]
+    elif re.search(
+        r"\b(?:(?:good|nice|great|best|smart) (?:bot|job|work)|(?:you're|you are) (?:the best|(?:so |very )?"
+        r"(?:great|good|kind|awesome|amazing|helpful|smart))|well done|kazi nzuri|hongera|umefanya vizuri|nakupenda"
+        r"|love you)\b",
+        low,
+    ):
+        words = _PRAISED[language]
+    elif re.search(
         r"\b(?:bot|robot|roboti|human|person|machine|mashine|ai|computer|alive|binadamu|mtu|who are you|what are you"
         r"|name|jina|unaitwa|nani)\b",
         low,
@@ -178,6 +207,24 @@ def not_understood(language: str, offered: Sequence[Action[Any]], question: str 
     if not offered:
         return _told("not_understood", f"{_SORRY[language]} {NOTHING.to(language)}")
     return _told("not_understood", f"{_SORRY[language]} {_TRY[language]}", examples(offered, language))
+
+
+def is_cross(text: str) -> bool:
+    """Whether somebody is angry with the bot, and says no more than that."""
+    return len(text) <= CROSS_CHARS_MAX and _CROSS.search(said(text).plain) is not None
+
+
+def no_help(language: str, question: str | None) -> Told:
+    """The answer to somebody who is angry; an open question is asked again."""
+    return _told("not_understood", f"{_NO_HELP[language]} {question}" if question else _NO_HELP[language])
+
+
+def clock(text: str, language: str, local: datetime) -> Told | None:
+    """The time and the day where the person lives, when that is what they ask; `local` is their time, with its zone."""
+    if len(text) > CROSS_CHARS_MAX or not _ASKS_CLOCK.fullmatch(said(text).plain.strip(" .!?")):
+        return None
+    city = str(local.tzinfo).rpartition("/")[2].replace("_", " ")
+    return _told("chat", _CLOCK.filled(moment=moment(local), city=city).to(language))
 
 
 def only_pictures(text: str) -> bool:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from core.actions import Action, Effect
-from core.brain import Asked, moves, picks, plans, replies, understand
+from core.brain import Asked, moves, picks, plans, replies, understand, when
 from core.brain.commands import in_words
 from core.brain.understand import corrects, parse
 from core.dialog import DialogState, Intent, Plan
@@ -54,6 +54,9 @@ class RuleBrain:
         if turn.state.meant is not None and (yes := picks.agrees(text)) is not None:
             return turn.state.meant if yes else replies.not_that(language, shown)
         if not turn.state.asked:
+            told = replies.clock(text, language, when.local(turn.now, self._zone(turn)))
+            if told is not None:
+                return told
             text = picks.picked(text, turn.state.shown) or text
         words = in_words(text, self._offer.names)
         if words is None:
@@ -81,8 +84,11 @@ class RuleBrain:
                 steps.append(replace(told, confidence=intent.confidence, guessed=intent.guessed))
         return steps[0] if len(steps) == 1 else Plan(tuple(plans.shared(steps)))
 
+    def _zone(self, turn: Asked) -> str:
+        return turn.person.timezone or self._default_timezone
+
     def _read(self, turn: Asked, state: DialogState, text: str) -> Intent:
-        zone = turn.person.timezone or self._default_timezone
+        zone = self._zone(turn)
         names = self._offer.names
 
         def read(words: str, within: DialogState) -> Intent:
@@ -105,6 +111,8 @@ class RuleBrain:
                 last = next(reversed(list(turn.state.history)), None)
                 if turn.state.action is None and last == "set_reminder" and corrects(turn.text):
                     return replies.set_already(language)
+                if replies.is_cross(turn.text):
+                    return replies.no_help(language, replies.open_question(language, offered, turn.state))
                 if replies.only_pictures(turn.text):
                     return replies.nod(language, replies.open_question(language, offered, turn.state))
                 return replies.not_understood(language, shown, replies.open_question(language, offered, turn.state))

@@ -127,3 +127,8 @@ def test_our_templates_are_as_whatsapp_wants_them(template: object) -> None:
 )  # fmt: skip
 def test_only_a_whole_message_opts_out_or_in(text: str, said: str | None) -> None:
     assert opt_out.word(text) == said
+
+
+def test_acha_leaves_what_is_open_and_stop_always_stops() -> None:
+    assert opt_out.word("Acha.", in_the_middle=True) is None
+    assert opt_out.word("STOP", in_the_middle=True) == "stop"

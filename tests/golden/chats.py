@@ -286,7 +286,7 @@ class Web(Chat):
                     if frame["from"] == "me":
                         self._seqs[frame["cid"]] = frame["seq"]
                     elif frame["from"] in ("bot", "staff"):
-                        text = plain(PARTS.validate_python(frame["parts"]))
+                        text = "\n".join(map(_shown, frame["parts"]))
                         self.told.append(heard(str(frame["seq"]), text, frame.get("choices") or ()))
                 elif frame["type"] == "error":
                     self._errors.append(frame["message"])
@@ -327,6 +327,13 @@ class Web(Chat):
     async def close(self) -> None:
         self._reading.cancel()
         await self._socket.close()
+
+
+def _shown(part: dict[str, Any]) -> str:
+    """One part of a frame in words; a file is its name, since its address is another each time."""
+    if "filename" in part:
+        return f"[{part['filename']}]"
+    return plain(PARTS.validate_python([part]))
 
 
 async def _kept(world: World, provider: str, file: str) -> str:

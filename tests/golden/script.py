@@ -36,7 +36,9 @@ HOWS = ("and", "taps", "quotes", "edits", "sends", "takes over", "hands back")
 _HEAD = re.compile(rf'([a-z]+)(?: ({"|".join(HOWS)}))?(?: "([^"]*)")?:(?: (.*))?')
 _PLACE = re.compile(r"\{(day|siku|date|tarehe)([+-]\d+)\}|\{(time|number|code|…)\}")
 _ANY = {"time": r"\d\d:\d\d", "number": r"-?\d[\d,.]*", "code": r"[A-Z0-9][A-Z0-9-]{4,}|\d{4,8}", "…": r".+?"}
-_FORECAST = re.compile(r"°C.*· sandbox$", re.MULTILINE)
+_FORECAST = re.compile(r"^([^:\n]+): .*°C.* · sandbox$", re.MULTILINE)
+_ROW = re.compile(r"^\w{3} \d\d? \S.*\d–-?\d.*$", re.MULTILINE)
+"""A day in the table below a forecast."""
 _RATE = re.compile(r"\b([A-Z]{3}) [\d,.]+ \((rate|kiwango) [\d.]+ (of|cha) [^)]+\)")
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 AHEAD = range(-1, 10)
@@ -160,7 +162,7 @@ def same(expected: str, told: str, today: date) -> bool:
 
 def shown(expected: Sequence[str], told: Sequence[str], today: date) -> list[str]:
     """What was told, as a script has it: the expected words where they fit, and otherwise the new ones, with dates as
-    places, and times, numbers and codes where the expected answer in that place had some."""
+    places, and times and codes where the expected answer in that place had some."""
     found: list[str] = []
     for number, one in enumerate(told):
         before = expected[number] if number < len(expected) else ""
@@ -172,16 +174,11 @@ def _as_places(told: str, before: str, today: date) -> str:
     for ahead in AHEAD:
         day = language.day(today + timedelta(days=ahead), today.year)
         told = told.replace(day.en, f"{{date{ahead:+}}}").replace(day.sw, f"{{tarehe{ahead:+}}}")
-    if _FORECAST.search(told):
-        # What the sky does is not what the script is about: where and when are.
-        head, *table = told.split("\n")
-        told = "\n".join([re.sub(r": .*", ": {…} · sandbox", head), *(_row(line) for line in table)])
+    # What the sky does, and what money is worth, is not what a script is about: where and when, what and to what are.
+    told = _FORECAST.sub(r"\1: {…} · sandbox", told)
+    told = _ROW.sub("{…}", told)
     told = _RATE.sub(r"\1 {number} (\2 {number} \3 {…})", told)
-    for kind in ("time", "number", "code"):
+    for kind in ("time", "code"):
         if f"{{{kind}}}" in before:
             told = re.sub(rf"(?<![\w{{+])(?:{_ANY[kind]})(?![\w}}])", f"{{{kind}}}", told)
     return told
-
-
-def _row(line: str) -> str:
-    return "{…}" if re.search(r"\d", line) else line
