@@ -379,9 +379,7 @@ def _chosen(reminders: Sequence[Reminder], which: str | None, ctx: ActionContext
         return max(reminders, key=lambda one: one.created_at)
     words = _words(which)
     found = [
-        (place, reminder)
-        for place, reminder in enumerate(reminders, 1)
-        if words and words <= _words(reminder.content)
+        (place, reminder) for place, reminder in enumerate(reminders, 1) if words and words <= _words(reminder.content)
     ]
     if not found:
         raise UserError(UNKNOWN.filled(which=_short(which)))

@@ -264,6 +264,7 @@ TABLES: Final[Mapping[str, Fate]] = {
         "destroyed at once",
         (_removed("person_key", "person_id", f"person_id FROM person_key WHERE person_id IN {PEOPLE}"),),
     ),
+    "credential": Fate("removed", (_removed("credential", "id", f"id FROM credential WHERE person_id IN {PEOPLE}"),)),
     "contact": Fate("removed", (_removed("contact", "id", f"id FROM contact WHERE person_id IN {PEOPLE}"),)),
     "fact": Fate("removed", (_removed("fact", "id", f"id FROM fact WHERE person_id IN {PEOPLE}"),)),
     "summary": Fate(

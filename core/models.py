@@ -374,6 +374,22 @@ class PurposeKey(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
 
 
+class Credential(Base):
+    """What somebody signs in to a third party with, sealed: core/credentials.py. Nobody's is the deployment's own."""
+
+    __tablename__ = "credential"
+    id: Mapped[int] = mapped_column(GeneratedId(always=True), primary_key=True)
+    person_id: Mapped[UUID | None] = mapped_column(ForeignKey("person.id"))
+    kind: Mapped[str] = mapped_column(doc="which third party's")
+    kek: Mapped[str] = mapped_column(doc="id of the list's key that sealed it")
+    sealed: Mapped[bytes] = mapped_column(doc="a Fernet token; whose and what for stands inside")
+    changed_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    __table_args__ = (
+        UniqueConstraint("person_id", "kind", postgresql_nulls_not_distinct=True),
+        Index("ix_credential_kek", "kek"),
+    )
+
+
 class PersonKey(Base):
     """The key of what belongs to a person in all their rooms, wrapped by `kek` of the key list.
 

@@ -19,7 +19,7 @@ from core.crypto import RoomKey, opened_with
 from core.db import driver
 from core.errors import Conflict, Erased, InvalidSlot, LimitReached
 from core.language import Saying
-from core.models import Base, Confirmation, Contact, Identity, Person, PersonKey
+from core.models import Base, Confirmation, Contact, Credential, Identity, Person, PersonKey
 
 CONTACTS_MAX = 1_000
 """Contacts of one person."""
@@ -263,6 +263,9 @@ async def merge(session: AsyncSession, kept: UUID, gone: UUID) -> None:
     for table in owned():
         if table is Contact.__table__:
             await _merge_contacts(session, kept, gone)
+        elif table is Credential.__table__:
+            # They are sealed with whose they are: what the other one had connected has to be connected again.
+            await session.execute(delete(table).where(table.c.person_id == gone))
         elif table is not PersonKey.__table__:
             await session.execute(update(table).where(table.c.person_id == gone).values(person_id=kept))
     connection = await driver(session)

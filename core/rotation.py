@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID, uuid5
 
+from core import credentials
 from core.crypto import PURPOSES, KeyList
 from core.db import Database
 
@@ -17,7 +18,8 @@ BATCH = 500
 COUNT_ROOMS = "SELECT count(*) FROM room_key WHERE kek = $1"
 COUNT_PURPOSES = "SELECT count(*) FROM purpose_key WHERE kek = $1"
 COUNT_PERSONS = "SELECT count(*) FROM person_key WHERE kek = $1"
-COUNTS = (COUNT_ROOMS, COUNT_PURPOSES, COUNT_PERSONS)
+COUNT_CREDENTIALS = "SELECT count(*) FROM credential WHERE kek = $1"
+COUNTS = (COUNT_ROOMS, COUNT_PURPOSES, COUNT_PERSONS, COUNT_CREDENTIALS)
 
 USED = """
 WITH RECURSIVE ids AS (
@@ -30,7 +32,7 @@ WITH RECURSIVE ids AS (
     SELECT (SELECT min(k.kek) FROM person_key k WHERE k.kek > persons.kek) FROM persons WHERE persons.kek IS NOT NULL
 )
 SELECT kek FROM ids WHERE kek IS NOT NULL UNION SELECT kek FROM persons WHERE kek IS NOT NULL
-UNION SELECT kek FROM purpose_key
+UNION SELECT kek FROM purpose_key UNION SELECT kek FROM credential
 """
 
 ROOMS = "SELECT conversation_id, epoch, wrapped FROM room_key WHERE kek = $1 LIMIT $2"
@@ -54,6 +56,10 @@ PURPOSES_OF = "SELECT name, wrapped FROM purpose_key WHERE kek = $1"
 
 REWRAP_PURPOSE = "UPDATE purpose_key SET kek = $1, wrapped = $4 WHERE name = $2 AND wrapped = $3"
 
+CREDENTIALS = "SELECT id, sealed FROM credential WHERE kek = $1 LIMIT $2"
+
+RESEAL_CREDENTIAL = "UPDATE credential SET kek = $1, sealed = $4 WHERE id = $2 AND sealed = $3"
+
 
 async def wrapped_under(db: Database, ids: tuple[str, ...]) -> Mapping[str, int]:
     """How many keys of the database each key wraps: those of the list, in its order, and any it lacks."""
@@ -75,6 +81,8 @@ async def rewrap(db: Database, keys: KeyList) -> int:
                     while batch := await _rewrap(connection, keys, kek, read, rewrap_them):
                         done += batch
                 done += await _rewrap_purposes(connection, keys, kek)
+                while batch := await _reseal_credentials(connection, keys, kek):
+                    done += batch
 
 
 async def _count(connection: Any, kek: str) -> int:
@@ -108,6 +116,14 @@ async def _rewrap_purposes(connection: Any, keys: KeyList, kek: str) -> int:
     return len(rows)
 
 
+async def _reseal_credentials(connection: Any, keys: KeyList, kek: str) -> int:
+    """One batch of credentials, sealed anew; how many."""
+    rows, cipher = await connection.fetch(CREDENTIALS, kek, BATCH), credentials.cipher(keys)
+    for row in rows:
+        await connection.execute(RESEAL_CREDENTIAL, keys.newest, row["id"], row["sealed"], cipher.rotate(row["sealed"]))
+    return len(rows)
+
+
 class StillNeeded(Exception):
     """A key that is to leave the list wraps keys of the database."""
 
@@ -119,7 +135,7 @@ class StillNeeded(Exception):
 async def settled(db: Database, kek: str) -> None:
     """Wait for whoever is storing a key just now, then raise StillNeeded where `kek` wraps any."""
     async with db.hot() as connection:
-        await connection.execute("LOCK TABLE room_key, purpose_key, person_key IN SHARE MODE")
+        await connection.execute("LOCK TABLE room_key, purpose_key, person_key, credential IN SHARE MODE")
         count = await _count(connection, kek)
     if count:
         raise StillNeeded(count)

@@ -110,6 +110,7 @@ TABLES: Final[Mapping[str, str]] = {
     "template": "the owner's",
     "moderation_batch": "nobody's",
     "room_key": "nobody's",
+    "credential": "secrets of their own, which they have",
     "person_key": "what seals the contacts of person.json",
     "purpose_key": "nobody's",
     "account": "wallet.json",

@@ -17,7 +17,7 @@ import orjson
 
 from core import codes
 from core.db import Database
-from core.errors import Conflict, UserError
+from core.errors import Conflict, Erased, UserError
 from core.language import Saying
 from ledger import holds
 from ledger.accounts import clearing, fee_income, wallet
@@ -231,10 +231,12 @@ async def _add(
     if payee is not None:
         room = await connection.keys.of(connection, conversation_id)
         sealed = room.seal(_as_payee(reference), orjson.dumps({"account": payee.account, "name": payee.name}))
-    await connection.execute(
+    made = await connection.fetchval(
         ADD, reference, key, request_hash, direction.value, method.value, owner, person_id, conversation_id,
         amount.currency, amount.minor, fee.minor, kind.value, sealed,
     )  # fmt: skip
+    if made is None:  # A trigger keeps rows from being written for whoever is being erased.
+        raise Erased
     await connection.execute("SELECT pg_notify('mathia', 'payment')")
     return await _instruction(connection, await connection.fetchrow(BY_KEY, key))
 

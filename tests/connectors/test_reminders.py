@@ -330,9 +330,7 @@ async def three(people: People, ctx: ActionContext) -> None:
         ("ya pili", "pay rent"), ("kwanza", "call Amina"), ("ya 3", "call Juma"),
     ],
 )  # fmt: skip
-async def test_a_reminder_is_named_by_its_place_or_as_the_last_one_set(
-    people: People, which: str, gone: str
-) -> None:
+async def test_a_reminder_is_named_by_its_place_or_as_the_last_one_set(people: People, which: str, gone: str) -> None:
     ctx = await people.new()
     await three(people, replace(ctx, now=NOW))
     later = people.again(ctx, now=NOW + timedelta(seconds=1))
