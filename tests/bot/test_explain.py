@@ -9,6 +9,9 @@ import pytest
 
 from bot.cli import main
 from core.messages import TEXT_CHARS_MAX
+from tests.skills import needs
+
+pytestmark = needs("weather", "reminders", "erasure")
 
 NOW = "2026-11-24T10:15:00"
 ASKED = json.dumps({"action": "get_weather", "params": {"date": "2026-11-25"}, "asked": ["city"]})

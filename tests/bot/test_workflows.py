@@ -25,6 +25,7 @@ from core.wake import Wakes
 from core.workflows import InvalidWorkflow
 from jobs.temporal import run_temporal
 from tests.jobs.people import said, someone
+from tests.skills import needs
 from tests.waiting import until
 
 STEPS: list[dict[str, Any]] = [
@@ -62,6 +63,7 @@ def write(folder: Path, name: str = "morning", **more: Any) -> Path:
     return file
 
 
+@needs("reminders")
 async def test_workflow_is_added_started_approved_shown_paused_and_deleted(
     db: Database, typed: Type, tmp_path: Path, temporal_host: str
 ) -> None:
@@ -105,6 +107,7 @@ async def test_workflow_is_added_started_approved_shown_paused_and_deleted(
         await typed("start", "morning")
 
 
+@needs("reminders")
 async def test_what_cannot_be_used_is_said_in_a_sentence(db: Database, typed: Type, tmp_path: Path) -> None:
     known = await someone(db)
     person = ("--person", known.person_id)

@@ -18,10 +18,9 @@ ACTIONS = [action for connector in CONNECTORS for action in connector.actions]
 EVERY = pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.name)
 
 
-def test_the_first_skills_are_there_and_their_names_are_unique() -> None:
+def test_their_names_are_unique() -> None:
     names = [action.name for action in ACTIONS]
     assert len(names) == len(set(names))
-    assert {"get_weather", "convert_currency", "set_reminder", "list_reminders", "cancel_reminder"} <= set(names)
 
 
 @EVERY

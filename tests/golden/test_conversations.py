@@ -17,6 +17,9 @@ import pytest
 from bot.servers import Servers
 from tests.golden.played import Play, play_all
 from tests.golden.script import CHANNELS, Script, read, shown, written
+from tests.skills import WHOLE, needs
+
+pytestmark = needs(*WHOLE)
 
 SCRIPTS = {path.stem: path for path in sorted(Path(__file__).with_name("scripts").glob("*.txt"))}
 RENEWED = os.environ.get("MATHIA_RENEW") == "1"

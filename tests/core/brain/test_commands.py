@@ -14,6 +14,7 @@ from core.catalog import Catalog
 from core.dialog import DialogState, Intent
 from core.messages import InboundMessage, Reply
 from core.settings import Settings
+from tests.skills import needs
 
 ADA = Person(UUID(int=1), "Ada", "en", None)
 ACTIONS = ("get_weather", "convert_currency", "set_reminder", "list_reminders", "cancel_reminder", "check_balance")
@@ -53,6 +54,7 @@ def test_an_action_that_is_not_offered_is_no_command() -> None:
     assert in_words("/weather Nairobi", ["set_reminder"]) is None
 
 
+@needs("weather")
 def test_the_menu_names_every_action_once_and_each_entry_is_a_command() -> None:
     catalog = Catalog(CONNECTORS, Settings(_env_file=None))
     names = [name for name, _ in menu(catalog.offered, "en")]
@@ -80,6 +82,7 @@ class Said:
     now: datetime = datetime(2026, 11, 25, 9, 0, tzinfo=UTC)
 
 
+@needs("weather", "reminders")
 async def test_the_rules_understand_commands() -> None:
     catalog = Catalog(CONNECTORS, Settings(_env_file=None))
     brain = RuleBrain(catalog)
@@ -94,6 +97,7 @@ async def test_the_rules_understand_commands() -> None:
     assert start == help_
 
 
+@needs("weather")
 async def test_an_unknown_command_is_no_answer_to_an_open_question() -> None:
     catalog = Catalog(CONNECTORS, Settings(_env_file=None))
     asked = replace(Said("/frobnicate"), state=DialogState(action="get_weather").ask("city"))

@@ -15,6 +15,9 @@ from core.messages import Address, ChannelName, Choices, InboundMessage, Locatio
 from core.settings import Settings
 from core.turn import Turn, speaking
 from tests.core.brain.speaking import NAIROBI, understood
+from tests.skills import needs
+
+pytestmark = needs("weather", "currency", "reminders", "documents")
 
 CATALOG = Catalog(CONNECTORS, Settings.model_validate({}))
 BRAIN = RuleBrain(CATALOG, NAIROBI)

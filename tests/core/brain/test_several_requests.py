@@ -5,6 +5,9 @@ import pytest
 from core.dialog import DialogState, Intent, Plan
 from core.messages import Reply, text_of
 from tests.core.brain.test_rules import BRAIN, CATALOG, turn
+from tests.skills import needs
+
+pytestmark = needs("weather", "currency", "reminders", "contacts")
 
 
 async def steps(text: str, state: DialogState | None = None) -> list[str]:
