@@ -21,10 +21,10 @@ from core.actions import Person
 from core.brain import explain, when
 from core.brain.commands import in_words
 from core.brain.explain import Found, Opened
+from core.brain.heard import Heard
 from core.brain.parse_lines import BadLine, state_of
 from core.brain.replies import Dropped, Told
 from core.brain.rules import RuleBrain
-from core.brain.understand import Heard
 from core.brain.words import said
 from core.catalog import Catalog, Problem
 from core.dialog import DialogState, Intent, Plan

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from zlib import crc32
 
 from core.brain import amounts, classify, errands, features, frames, people, periods, places, track, when
-from core.brain.understand import RULES, Heard
+from core.brain.gates import RULES
+from core.brain.heard import Heard
 from core.brain.words import Said
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from core.brain import when
-from core.brain.understand import ANSWERED, HALF, SURE, corrects
+from core.brain.understand import ANSWERED, SURE, corrects
 from core.brain.words import Said, said
 from core.dialog import DialogState, Intent
 
@@ -68,7 +68,7 @@ def read(text: str, state: DialogState, parse: Read, now: datetime, zone: str) -
         if last != LIST:
             return Intent(CANCEL, {"which": LAST}, SURE)
         if not back["undo"]:
-            return Intent(CANCEL, {}, HALF)
+            return Intent(CANCEL, {}, SURE)
     if state.action == SNOOZE and state.asked:
         answer = _answer(heard, state, parse(text, DialogState(history=state.history)), when.local(now, zone))
         return parse(text, state) if answer is None else answer
@@ -76,7 +76,7 @@ def read(text: str, state: DialogState, parse: Read, now: datetime, zone: str) -
     if intent.action in (SNOOZE, "none") and intent.guessed:
         slots = _slots(heard, _before(state), when.local(now, zone))
         if _OPENS.search(heard.plain) and (intent.action == SNOOZE or "time" in slots):
-            return Intent(SNOOZE, slots, SURE if "time" in slots else HALF)
+            return Intent(SNOOZE, slots, SURE)
         intent = replace(intent, slots=slots) if intent.action == SNOOZE else intent
     if last in (SET, SNOOZE) and intent.action in ("none", "smalltalk") and corrects(text):
         before = _before(state)

@@ -13,7 +13,8 @@ from datetime import datetime
 from typing import IO, Any
 
 from core.brain import classify, frames, track, when
-from core.brain.understand import LEAVE, RULES, parse
+from core.brain.gates import RULES
+from core.brain.understand import LEAVE, parse
 from core.brain.words import said
 from core.dialog import DialogState
 

@@ -58,7 +58,7 @@ ZONE = _opens(
     r"\b(?:weka|badilisha) saa za eneo\b|\bsaa za eneo langu ni\b",
 )
 NAME = _opens(
-    r"\bmy name is\b",
+    r"(?<!what )\bmy name is\b",
     _LEAD
     + r"call me (?!at\b|on\b|when\b|in\b|later\b|back\b|a\b|an\b|tomorrow\b|today\b|if\b|please\b|and\b|for\b|about\b"
     r"|by\b|after\b|before\b|every\b|\d)",
@@ -78,7 +78,7 @@ EMAIL_CODE = _opens(
 )
 PROFILE = _opens(
     r"\bwhat (?:do|have) you (?:know|got|stored?|remember) (?:about|on|of) me\b",
-    r"\bwho am i\b",
+    r"\bwho am i\b|\bwhat my (?:name|time ?zone|language|e-?mail(?: address)?) is\b|\b(?:know|remember) my name\b",
     r"\b(?:my|show my|see my|view my) (?:profile|account details|details|settings)\b",
     r"\bwhat(?:'s| is) my (?:name|time ?zone|language|e-?mail(?: address)?|profile)\b",
     r"\b(?:unajua|unafahamu) (?:nini|kitu gani) kunihusu\b|\bunajua nini kuhusu mimi\b|\bunanijua\b",

@@ -137,6 +137,14 @@ class Place:
 _WORDS = re.compile(r"[^\W\d_]+(?:['.-][^\W\d_]+)*")
 
 
+TAIL = re.compile(
+    r",? (?:(?:and|&) (?:the )?(?:montenegro|herzegovina|tobago|barbuda|principe|príncipe|nevis|caicos|grenadines"
+    r"|miquelon|futuna|jan mayen|mcdonald islands|south sandwich islands)|of (?:the )?(?:columbia|man|congo|ireland"
+    r"|tonga|georgia|moldova|india|benin|china|kenya|uganda|rwanda|burundi|south africa|america))\b"
+)
+"""How names go on that have an "and" or an "of" in them: Trinidad and Tobago, the District of Columbia."""
+
+
 def known(said: Said) -> Place | None:
     """The first place of the list that is named in so many letters."""
     return next(iter(all_known(said)), None)

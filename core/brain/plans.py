@@ -91,6 +91,8 @@ def shared(steps: Sequence[Intent | Reply]) -> list[Intent | Reply]:
 
 def _names_more(joint: re.Match[str], piece: str) -> bool:
     """Whether what follows can be one more place or sum; behind a comma stands the country, too."""
+    if places.TAIL.match(f"{joint[0]}{piece}".lower()):
+        return False
     return not joint[0].lstrip().startswith(",") or places.known(said(piece)) is not None
 
 

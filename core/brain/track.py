@@ -12,6 +12,7 @@ from core.brain import classify, errands, features, frames, travel
 from core.brain.words import Said, listed
 from core.brain.words import said as ready
 from core.dialog import DialogState, Intent
+from core.language import heard
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -58,7 +59,13 @@ _TRIVIA = re.compile(
     r"|where (?:is|are|was) (?!the (?:nearest|closest)|my)|when (?:did|was|were|is) (?!my|the next|it)"
     r"|which (?:country|city|planet|year|president|team|is the)|how (?:tall|old|big|deep|high|far|heavy|large"
     r"|many \w+ (?:are|does|do|did)) (?!i|you|my)"
-    r"|why (?:is|are|do|does|did) (?!my|i|you|it)|nani (?:ni|aligundua|alishinda)|mji mkuu wa)"
+    r"|why (?:is|are|do|does|did) (?!my|i|you|it)|nani (?:ni|aligundua|alishinda)|mji mkuu wa"
+    r"|(?:(?:nataka|naomba|ningependa|ninataka|tafadhali|hebu|eti)[ ,]*)*(?:kujua|kufahamu|kusoma|nieleze"
+r"|nielezee|nifafanulie"
+    r"|nifahamishe|nijuze|nijulishe|niambie) (?:zaidi |mengi |machache )?(?:kuhusu|kuhusiana na|habari za"
+r"|juu ya|maana ya"
+    r"|historia ya|asili ya|faida za|madhara ya|dalili za)"
+    r"|(?:maana|historia|asili|faida|madhara|dalili|idadi) (?:ya|za) )"
 )
 _PERSONAL = re.compile(
     r"\b(?:i|i'm|i've|my|me|mine|we|our|us|you|your|this|that|it|it's|here|there|today|tomorrow|tonight|now"
@@ -69,23 +76,39 @@ STRICT = listed(
     "post_social list_workflows run_workflow pause_workflow resume_workflow approve_step reject_step "
     "search_notes create_note check_quotas set_timezone save_contact send_whatsapp top_up"
 )
-"""Actions that nobody asks for without one of their words."""
+"""Actions that hardly anybody asks for without one of their words."""
 _ASKING = {
     "ask_document": re.compile(
-        r"\?|\b(?:what|when|who|where|which|how|why|does|do|is|are|says?|said|mentions?|find|look|tell|show|according|any"
+        r"\?|\b(?:what|when|who|where|which|how|why|does|do|is|are|says?|said|mentions?|find|look|tell|show"
+r"|according|any"
         r"|nini|lini|nani|wapi|ngapi|gani|inasema|imesema|kuna|tafuta|niambie)\b"
     ),
 }
 """What a request for these actions is never without."""
-GATED_BELOW = 0.9
-"""Without a word that the action is usually asked for with, a guess must be this likely."""
+
+STRICT_BELOW, GATED_BELOW = 0.98, 0.9
+"""Without a word that the action is usually asked for with, a guess must be this likely; of the strict ones, and of the
+others."""
+SWAHILI_LESS = 0.2
+GATELESS_MAX = 0.93
+"""How sure a guess without such a word is at most: what changes something is then asked about."""
+
+
+def _gateless(action: str, said: Said) -> bool:
+    """Whether none of the words is there that the action is usually asked for with."""
+    gate = features.GATES.get(action)
+    return gate is not None and not gate.search(said.plain)
 
 
 def _fits(guess: classify.Guess, said: Said) -> bool:
     """Whether the message has what a request for this action is hardly ever without."""
-    gate, asking = features.GATES.get(guess.action), _ASKING.get(guess.action)
-    if gate is not None and (guess.probability < GATED_BELOW or guess.action in STRICT) and not gate.search(said.plain):
+    least = STRICT_BELOW if guess.action in STRICT else GATED_BELOW
+    if heard(said.written) == "sw":
+        # The words are mostly English; in Kiswahili they are more, and in more forms.
+        least -= SWAHILI_LESS
+    if guess.probability < least and _gateless(guess.action, said):
         return False
+    asking = _ASKING.get(guess.action)
     return asking is None or bool(asking.search(said.plain))
 
 
@@ -107,7 +130,8 @@ def request(said: Said, now: "datetime", zone: str, state: DialogState) -> Inten
         slots = read(best.action, said, now, zone)
         if best.action in travel.FRAMES:
             slots = {**_carried(best.action, said, state), **slots}
-    return Intent(best.action, slots, best.probability, guessed=True)
+    sure = min(best.probability, GATELESS_MAX) if _gateless(best.action, said) else best.probability
+    return Intent(best.action, slots, sure, guessed=True)
 
 
 def _carried(action: str, said: Said, state: DialogState) -> Slots:
@@ -177,6 +201,16 @@ def refutes(said: Said, action: str) -> bool:
     if top.action == action or top.action == "none" or top.probability < REFUTED:
         return False
     return next((guess.probability for guess in guesses if guess.action == action), 1.0) < REFUTED_BELOW
+
+
+SECONDED = ((0.9, 0.99), (0.5, 0.95), (0.0, 0.85))
+"""How sure a rule is: from which probability on that the classifier gives its action, and then how sure."""
+
+
+def seconded(said: Said, action: str) -> float:
+    """How sure a rule's reading is, by what the classifier makes of the same message."""
+    its = next((guess.probability for guess in classify.guesses(said) if guess.action == action), 1.0)
+    return next(sure for least, sure in SECONDED if its >= least)
 
 
 def likely(said: Said) -> str:

@@ -15,11 +15,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from zlib import crc32
 
-from core.brain import classify, features
+from core.brain import classify, features, spelling
 from core.brain.words import said
 
 UTTERANCES = Path(__file__).with_name("utterances")
 EPOCHS = 12
+AVERAGED_FROM = 6
+"""From which epoch on the weights are averaged: their mean depends less on the order of lines than the last ones do."""
 RATE = 0.35
 DECAY = 2e-6
 FEATURE_LINES_MIN = 3
@@ -36,6 +38,8 @@ def main(args: argparse.Namespace) -> int:
     """Train, write the weights, and say how well lines held out are told apart."""
     began = time.monotonic()
     lines = load(UTTERANCES)
+    spelling.WORDS.write_text(words_of(lines), "ascii")
+    spelling.spelling.cache_clear()
     classes = sorted({action for _, action in lines})
     data = train(lines, classes)
     classify.WEIGHTS.write_bytes(data)
@@ -51,6 +55,11 @@ def load(folder: Path) -> list[tuple[str, str]]:
         for line in path.read_text("utf-8").splitlines()
         if line.strip() and not line.startswith("#")
     ]
+
+
+def words_of(lines: Sequence[tuple[str, str]]) -> str:
+    """The words file: what people write in the lines."""
+    return spelling.write(spelling.count(line for line, _ in lines))
 
 
 def digest(lines: Sequence[tuple[str, str]]) -> int:
@@ -75,6 +84,7 @@ def fit(examples: Sequence[Example], classes: int, seed: int = 1) -> dict[int, l
         for found, wanted in examples
     ]
     weights = {feature: [0.0] * classes for feature, count in sorted(counts.items()) if count >= FEATURE_LINES_MIN}
+    means: dict[int, list[float]] = {}
     squares = {feature: 1e-6 for feature in weights}
     order = list(range(len(kept)))
     for epoch in range(EPOCHS):
@@ -104,11 +114,15 @@ def fit(examples: Sequence[Example], classes: int, seed: int = 1) -> dict[int, l
                 for each, error in wrong:
                     row[each] -= step * error
         shrink = 1 - DECAY * len(order)
-        for row in weights.values():
+        for feature, row in weights.items():
             for each, value in enumerate(row):
                 if value:
                     row[each] = value * shrink
-    return weights
+            if epoch >= AVERAGED_FROM:
+                sums_of = means.setdefault(feature, [0.0] * classes)
+                for each, value in enumerate(row):
+                    sums_of[each] += value / (EPOCHS - AVERAGED_FROM)
+    return means
 
 
 def scores(weights: dict[int, list[float]], found: Sequence[int], classes: int) -> list[float]:

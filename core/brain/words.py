@@ -11,8 +11,12 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from functools import lru_cache
 
+from core.brain.spelling import Spelling, spelling
+
 TEXT_PARSED_CHARS_MAX = 1000
 """How much of a message is looked at for times, places and amounts."""
+SLIP_MIN = 3
+"""Letters of a word that may be a slip."""
 MARKS_MAX = 4
 """How many combining marks one letter keeps."""
 
@@ -47,7 +51,9 @@ SPELLING = {
     "wednesdy": "wednesday", "thrusday": "thursday", "thurday": "thursday", "thursdy": "thursday", "firday": "friday",
     "fryday": "friday", "saterday": "saturday", "satuday": "saturday", "suday": "sunday", "monay": "monday",
     "nikumbushie": "nikumbushe", "nikumbuxhe": "nikumbushe", "nkumbushe": "nikumbushe", "alhamis": "alhamisi",
-    "jmosi": "jumamosi", "jpili": "jumapili",
+    "jmosi": "jumamosi", "jpili": "jumapili", "hbr": "habari", "hbari": "habari", "kw": "kwa", "yk": "yako",
+    "yng": "yangu", "kla": "kila", "vp": "vipi", "cjui": "sijui", "ctaki": "sitaki", "cna": "sina", "nko": "niko",
+    "ntk": "nataka", "tk": "taka", "bdo": "bado", "msda": "msaada", "smh": "samahani", "pesaa": "pesa",
 }  # fmt: skip
 """Chat spelling and slips that patterns need not know."""
 
@@ -176,9 +182,23 @@ def _folded(written: str) -> list[tuple[str, int, int]]:
     tokens = [(match[0], match.start(), match.end()) for match in _TOKENS.finditer(low)]
     out: list[tuple[str, int, int]] = []
     index, count = 0, len(tokens)
+    words = spelling()
     while index < count:
         word, start, end = tokens[index]
         glued = index > 0 and (tokens[index - 1][0].isalnum() or tokens[index - 1][0] == "'")
+        if word == "2" and not glued and index + 1 < count and _is_ours(tokens[index + 1][0], words):
+            # 2naomba, 2taonana
+            out.append(("tu" + tokens[index + 1][0], start, tokens[index + 1][2]))
+            index += 2
+            continue
+        if (
+            not glued and index + 1 < count and tokens[index + 1][0] == "2" and word + "tu" in words.known
+            and not (index + 2 < count and tokens[index + 2][0].isalnum())
+        ):  # fmt: skip
+            # ki2, wa2
+            out.append((word + "tu", start, tokens[index + 1][2]))
+            index += 2
+            continue
         if word.isdigit() and index + 1 < count and word + tokens[index + 1][0] in SPELLING and not glued:
             out.append((SPELLING[word + tokens[index + 1][0]], start, tokens[index + 1][2]))
             index += 2
@@ -192,9 +212,16 @@ def _folded(written: str) -> list[tuple[str, int, int]]:
                 continue
             if word in SPELLING and not (index + 1 < count and tokens[index + 1][0] == "."):  # u. s. d.
                 word = SPELLING[word]
+            elif len(word) >= SLIP_MIN and not (index + 1 < count and tokens[index + 1][0] in "'@.-_"):
+                word = words.right(word)
         out.append((word, start, end))
         index += 1
     return out
+
+
+def _is_ours(word: str, words: Spelling) -> bool:
+    """Whether a word behind a 2 makes one verb of ours with it."""
+    return f"tu{word}" in words.known or (word in words.known and word.startswith(("na", "me", "ta", "li")))
 
 
 def _number(tokens: list[tuple[str, int, int]], index: int) -> tuple[str, int] | None:

@@ -14,10 +14,10 @@ from connectors import CONNECTORS
 from core.actions import Connector
 from core.brain import classify
 from core.brain.commands import menu
+from core.brain.gates import RULES
 from core.brain.not_here import ACTIONS
 from core.brain.replies import Told
 from core.brain.rules import RuleBrain
-from core.brain.understand import RULES
 from core.catalog import Catalog
 from core.codes import code_in
 from core.dialog import Intent

@@ -31,6 +31,11 @@ def acted_on(text: str, **more: Any) -> str:
     return intent.action if sure_enough(intent, Effect.READ) else "none"
 
 
+def sure(intent: Intent) -> bool:
+    """Whether a message said so by its own words, and it does not look like another request."""
+    return not intent.guessed and intent.confidence >= 0.85
+
+
 def understood(
     text: str,
     state: DialogState = FRESH,

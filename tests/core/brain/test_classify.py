@@ -3,6 +3,7 @@
 import pytest
 
 from core.brain import classify, train
+from core.brain.track import GUESS_MIN
 from core.brain.words import said
 
 
@@ -29,7 +30,7 @@ def test_training_gives_the_same_bytes_again(capsys: pytest.CaptureFixture[str])
 )  # fmt: skip
 def test_new_lines_are_told_apart(text: str, action: str) -> None:
     best = classify.model().guess(said(text))[0]
-    assert best.action == action
+    assert (best.action if best.probability >= GUESS_MIN else "none") == action
 
 
 def test_probabilities_add_up() -> None:

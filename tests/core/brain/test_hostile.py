@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.brain import sound
+from core.brain.gates import RULES
 from core.brain.parse_lines import ACTIONS
 from core.brain.replies import Told
-from core.brain.understand import LEAVE, RULES
+from core.brain.understand import LEAVE
 from core.dialog import DialogState, Intent, Plan
 from core.messages import Reply
 from tests.core.brain.speaking import EVERY_ACTION, understood

@@ -39,18 +39,18 @@ def test_every_line_is_answered_in_order(command: list[str]) -> None:
         command,
     )
     assert answers == [
-        {"id": "a", "action": "get_weather", "params": {"city": "Nairobi"}, "confidence": 0.95},
+        {"id": "a", "action": "get_weather", "params": {"city": "Nairobi"}, "confidence": 0.99},
         {
             "id": "b",
             "action": "convert_currency",
             "params": {"amount": 12.5, "from_currency": "USD", "to_currency": "KES"},
-            "confidence": 0.95,
+            "confidence": 0.99,
         },
         {
             "id": "c",
             "action": "set_reminder",
             "params": {"content": "nipige Asha 😀", "time": "2026-11-25T09:00"},
-            "confidence": 0.95,
+            "confidence": 0.99,
         },
         {"id": 4, "action": "none", "params": {}, "confidence": 0.95},
     ]

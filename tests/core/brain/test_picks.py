@@ -49,7 +49,7 @@ def test_a_yes_and_a_no(text: str, agreed: bool | None) -> None:
 
 async def test_the_brain_takes_what_is_picked_for_what_was_said() -> None:
     thought = await BRAIN.think(turn("the second", state=DialogState(shown=SHOWN)), CATALOG.offered)
-    assert thought == Intent("convert_currency", {"amount": "100", "from_currency": "USD", "to_currency": "KES"}, 0.95)
+    assert thought == Intent("convert_currency", {"amount": "100", "from_currency": "USD", "to_currency": "KES"}, 0.99)
 
 
 async def test_a_number_is_an_answer_where_something_is_asked() -> None:

@@ -14,7 +14,7 @@ from core.dialog import DialogState, Intent
 from core.messages import Address, ChannelName, Choices, InboundMessage, Location, Media, Part, Reply, Text, text_of
 from core.settings import Settings
 from core.turn import Turn, speaking
-from tests.core.brain.speaking import NAIROBI, understood
+from tests.core.brain.speaking import NAIROBI, sure, understood
 from tests.skills import needs
 
 pytestmark = needs("weather", "currency", "reminders", "documents")
@@ -51,12 +51,12 @@ def options(answer: Reply) -> tuple[str, ...]:
 
 async def test_a_request_is_an_intent() -> None:
     thought = await BRAIN.think(turn("remind me to call Asha tomorrow at 9"), CATALOG.offered)
-    assert thought == Intent("set_reminder", {"time": "2026-11-25T09:00", "content": "call Asha"}, 0.95)
+    assert thought == Intent("set_reminder", {"time": "2026-11-25T09:00", "content": "call Asha"}, 0.99)
 
 
 async def test_lines_that_wait_together_are_one_request() -> None:
     thought = await BRAIN.think(turn("hi", "remind me", "tomorrow at 9", "to call Asha"), CATALOG.offered)
-    assert thought == Intent("set_reminder", {"time": "2026-11-25T09:00", "content": "call Asha"}, 0.95)
+    assert thought == Intent("set_reminder", {"time": "2026-11-25T09:00", "content": "call Asha"}, 0.99)
 
 
 async def test_times_are_those_of_the_persons_own_zone() -> None:
@@ -105,7 +105,7 @@ async def test_a_word_of_no_language_is_answered_in_the_persons_own() -> None:
 async def test_what_is_offered_to_try_is_understood(text: str) -> None:
     tried = options(await reply(text))
     assert len(tried) == replies.EXAMPLES_MAX
-    assert {understood(example).confidence for example in tried} == {0.95}
+    assert all(map(sure, map(understood, tried)))
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ async def test_what_is_offered_to_try_is_understood(text: str) -> None:
 async def test_every_example_of_an_action_asks_for_it_and_fills_it(name: str, example: str) -> None:
     intent = await BRAIN.think(turn(example), CATALOG.offered)
     assert isinstance(intent, Intent)
-    assert (intent.action, intent.confidence) == (name, 0.95)
+    assert (intent.action, sure(intent)) == (name, True)
     CATALOG[name].params.model_validate(dict(intent.slots))
 
 

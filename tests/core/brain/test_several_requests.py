@@ -79,6 +79,7 @@ async def test_several_requests_are_a_plan(text: str, wanted: list[str]) -> None
         "will it rain in Kisumu tomorrow and is it cold",
         "what is the weather in London and how hot is it",
         "weather for Dar es Salaam, Tanzania",
+        "weather in Trinidad and Tobago",
         "hi. what's the weather in Nairobi?",
         "nikumbushe kununua maziwa na mkate kesho saa tatu asubuhi",
         "When I get paid, send a whatsapp to my accountant and remind me to celebrate",

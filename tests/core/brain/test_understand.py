@@ -3,9 +3,9 @@
 import pytest
 from pydantic import JsonValue
 
-from core.brain.understand import HALF, LEAVE
+from core.brain.understand import LEAVE
 from core.dialog import DialogState
-from tests.core.brain.speaking import EVERY_ACTION, acted_on, understood
+from tests.core.brain.speaking import EVERY_ACTION, acted_on, sure, understood
 
 Slots = dict[str, JsonValue]
 
@@ -43,7 +43,7 @@ Slots = dict[str, JsonValue]
 def test_weather(text: str, slots: Slots) -> None:
     intent = understood(text)
     assert (intent.action, intent.slots) == ("get_weather", slots)
-    assert intent.confidence == (0.95 if "city" in slots else HALF)
+    assert sure(intent)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_currency(text: str, amount: str, source: str, target: str | None) -> No
     wanted = {"amount": amount, "from_currency": source, "to_currency": target}
     assert intent.action == "convert_currency"
     assert intent.slots == {name: value for name, value in wanted.items() if value}
-    assert intent.confidence == 0.95
+    assert sure(intent)
 
 
 @pytest.mark.parametrize(
@@ -91,12 +91,12 @@ def test_currency(text: str, amount: str, source: str, target: str | None) -> No
 )
 def test_currency_with_less_said(text: str, slots: Slots) -> None:
     intent = understood(text)
-    assert (intent.action, intent.slots, intent.confidence) == ("convert_currency", slots, HALF)
+    assert (intent.action, intent.slots, sure(intent)) == ("convert_currency", slots, True)
 
 
 def test_an_amount_that_nobody_named_is_asked_for() -> None:
     intent = understood("convert dollars to shillings")
-    assert (intent.slots, intent.confidence) == ({"from_currency": "USD", "to_currency": "KES"}, HALF)
+    assert (intent.slots, sure(intent)) == ({"from_currency": "USD", "to_currency": "KES"}, True)
 
 
 @pytest.mark.parametrize(
@@ -142,11 +142,8 @@ def test_a_shilling_is_the_one_of_the_place(zone: str, code: str) -> None:
 )
 def test_reminder(text: str, content: str, time: str) -> None:
     intent = understood(text)
-    assert (intent.action, intent.slots, intent.confidence) == (
-        "set_reminder",
-        {"content": content, "time": time},
-        0.95,
-    )
+    assert (intent.action, intent.slots) == ("set_reminder", {"content": content, "time": time})
+    assert sure(intent)
 
 
 @pytest.mark.parametrize(
@@ -191,7 +188,7 @@ def test_reminder(text: str, content: str, time: str) -> None:
 def test_reminder_with_more_or_less_said(text: str, slots: Slots) -> None:
     intent = understood(text)
     assert (intent.action, intent.slots) == ("set_reminder", slots)
-    assert intent.confidence == (0.95 if {"content", "time"} <= slots.keys() else HALF)
+    assert sure(intent)
 
 
 @pytest.mark.parametrize(
@@ -205,7 +202,7 @@ def test_reminder_with_more_or_less_said(text: str, slots: Slots) -> None:
 )  # fmt: skip
 def test_list_of_reminders(text: str) -> None:
     intent = understood(text)
-    assert (intent.action, intent.slots, intent.confidence) == ("list_reminders", {}, 0.95)
+    assert (intent.action, intent.slots, sure(intent)) == ("list_reminders", {}, True)
 
 
 @pytest.mark.parametrize(
@@ -228,7 +225,7 @@ def test_list_of_reminders(text: str) -> None:
 def test_cancel_a_reminder(text: str, which: str | None) -> None:
     intent = understood(text)
     assert (intent.action, intent.slots.get("which")) == ("cancel_reminder", which)
-    assert intent.confidence == (0.95 if which else HALF)
+    assert sure(intent)
 
 
 @pytest.mark.parametrize(

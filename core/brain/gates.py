@@ -1,0 +1,221 @@
+"""Every action's words and slots in one table, tried from top to bottom: the first whose gate opens is it. Pure."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+from core.brain import documents, facts, people
+from core.brain.answers import LOOKED_UP
+from core.brain.exchanging import is_exchange, read_exchange
+from core.brain.heard import Heard, Slots, Span
+from core.brain.reminding import read_reminder, read_which
+from core.brain.skies import read_weather
+from core.brain.words import Said
+from core.dialog import DialogState
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One action: the words that ask for it, those that mean something else, and how its slots are read."""
+
+    action: str
+    opens: re.Pattern[str]
+    slots: Callable[[Heard, Span], Slots]
+    """Reads the slots; it is told where the words stand that opened the gate."""
+    unless: re.Pattern[str] | None = None
+    allows: Callable[[Heard], bool] = lambda heard: True
+    """A second look at a message whose words fit."""
+
+
+_HUMAN = (
+    r"(?:a |an |the |some )?(?:real |live |actual )?(?:human(?: being)?|person|agent|operator|representative|somebody"
+    r"|someone(?: real)?|member of staff|staff|customer (?:care|service|support)|support(?: team)?)"
+)
+_MTU = r"(?:mtu|binadamu|mhudumu|wakala|huduma kwa wateja|mfanyakazi)(?: halisi| wa kweli)?"
+_SKY = (
+    r"(?:rain(?:ing|y)?|snow(?:ing|y)?|hot(?:ter)?|cold(?:er)?|warm(?:er)?|cool(?:er)?|chilly|humid|wind(?:y)?|sun"
+    r"(?:ny)?|cloud(?:y|s)?|fog(?:gy)?|storm(?:s|y|ing)?"
+    r"|thunderstorms?|hail(?:ing)?|blizzard|freezing|drizzl(?:e|ing)|overcast|dry|wet|heat ?wave|icy|showers?)"
+)
+
+
+def _about(action: str, opens: re.Pattern[str], read: Callable[[Said, int], Slots]) -> Rule:
+    """A rule of core/brain/people.py, which reads what was said from where the words that opened the gate end."""
+    return Rule(action, opens, lambda heard, gate: read(heard.said, gate[1]), people.SOMETHING_ELSE)
+
+
+def _of_oneself(action: str, opens: re.Pattern[str], read: Callable[[Said, Span], Slots]) -> Rule:
+    """A rule of core/brain/facts.py, which reads what was said around the words that opened the gate."""
+    return Rule(action, opens, lambda heard, gate: read(heard.said, gate), facts.OTHER)
+
+
+def opens(*patterns: str) -> re.Pattern[str]:
+    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns))
+
+
+def _takes_digits(state: DialogState) -> bool:
+    """Whether six digits alone can be a mailed code: not where they answer a question or change an amount."""
+    last = next(reversed(list(state.history)), None)
+    return state.action in (None, "confirm_email") and last not in LOOKED_UP
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        "talk_to_human",
+        opens(
+            rf"\b(?:talk|speak|chat)(?:ing)? (?:to|with) {_HUMAN}\b",
+            rf"^\W*(?:please )?(?:get|give|find|call|connect|transfer|put|hand)(?: me)?(?: over| through)?"
+            rf"(?: (?:to|with))? {_HUMAN}\W*(?:please\W*)?$",
+            rf"\b(?:i (?:want|need)|i'd like|i would like) {_HUMAN}\W*(?:please\W*)?$",
+            r"^\W*(?:a )?(?:real |live )?(?:human|agent|operator|person)(?: please)?\W*$",
+            rf"\b(?:ku)?(?:ongea|ongee|zungumza|zungumze|sema|wasiliana) na {_MTU}\b",
+            rf"\b(?:niunganishe|unganisha|nipe|nipatie|nahitaji|nataka) (?:na |kwa )?{_MTU}\W*(?:tafadhali\W*)?$",
+        ),
+        lambda heard, gate: {},
+        unless=opens(
+            r"\bremind\b|\b(?:ni|u|wa)?kumbush\w+\b|\bdon't (?:want|need)\b|\bsitaki\b",
+            r"\b(?:am|are|was) (?:i|you) (?:talk|speak|chat)ing\b",
+        ),
+    ),
+    Rule(
+        "check_quotas",
+        opens(
+            r"\b(?:my|check|show|what|which|any) (?:my |are |is |the )*(?:quotas?|usage|daily limits?|limits?)\b"
+            r"(?! (?:for|on|of) \w)",
+            r"^(?:my )?(?:quotas?|usage|limits)\W*$",
+            r"^(?:so )?how (?:much|many)(?: messages| searches| requests)? (?:have i|do i have|i have|have i got)"
+            r"(?: got)? left(?: today| for today)?\W*$",
+            r"\b(?:nimebakiza|nimebakisha|nimebaki na|nimebakiwa na)\b(?=.{0,30}\b(?:kiasi gani|ngapi|nini)\b)",
+            r"\b(?:viwango vyangu|kiwango changu)\b",
+        ),
+        lambda heard, gate: {},
+        unless=opens(r"\bremind\b|\bnikumbushe\b|\b(?:account|balance|wallet|card|salio|akaunti|money|pesa)\b"),
+    ),
+    Rule(
+        "cancel_reminder",
+        opens(
+            r"\b(?:cancel|delete|remove|drop|clear|erase|dismiss|disable|turn off|get rid of|call off"
+            r"|stop)\b.{0,60}\b(?:reminders?|alarms?|kikumbusho|vikumbusho)\b",
+            r"\bturn\b.{0,30}\b(?:reminders?|alarms?)\b.{0,6}\boff\b",
+            r"\b(?:stop reminding me|don't remind me|no longer remind me|usinikumbushe|acha kunikumbusha)\b",
+            r"\b(?:futa|ghairi|ondoa|sitisha|acha)\b.{0,40}\b(?:kikumbusho|vikumbusho|ukumbusho|kengele)\b",
+        ),
+        read_which,
+        unless=opens(r"\bremind me to (?:cancel|delete|remove|drop|clear|turn|stop|call)\b", r"\bnikumbushe\b"),
+    ),
+    Rule(
+        "list_reminders",
+        opens(
+            r"\b(?:what|which|show|list|see|read|view|check|display|how many|tell me|hear|know|find|get|give me|any"
+            r"|do i have|did i|did you|have i|is there|are there|all)\b"
+            r".{0,60}\b(?:reminders|reminder list|alarms?|reminder is)\b",
+            r"\b(?:do i have|is there|have i|did i|did you)\b.{0,30}\b(?:reminders?|alarms?)\b",
+            r"^(?:my |all |all my )?(?:reminders|alarms)\b\W*$",
+            r"\b(?:reminders|alarms?) (?:do i have|i have|have i|i've|are (?:set|active|there|coming))\b",
+            r"\bwhat (?:do|did|should|will) you (?:have to )?remind me\b|\bwhat did i ask you to remind\b",
+            r"\b(?:orodhesha|onyesha|nionyeshe|orodha|taja|soma|nisomee|angalia)\b.{0,40}\b(?:vikumbusho|kikumbusho)\b",
+            r"\bvikumbusho (?:vyangu|zangu|vipi|gani)\b|\bnina vikumbusho\b|^vikumbusho\W*$",
+        ),
+        lambda heard, gate: {},
+        unless=opens(
+            r"\bremind me (?:to|about|that|in|at|on|every|tomorrow)\b",
+            r"(?:^|\bto |\bplease |\byou )(?:set|create|add|make) (?:me |up )*(?:a|an|another|the|my|alarms?"
+            r"|reminders?)\b",
+            r"\bnikumbushe\b",
+        ),
+    ),
+    Rule(
+        "set_reminder",
+        opens(
+            r"\b(?:can you |could you |please |you need to |you should )?remind(?: me| us)\b",
+            r"\b(?:set|create|add|make|schedule|put|save|need|want|have|give me|new|leave"
+            r"|program)\b[^.?!\n]{0,24}?\b(?:reminders?|alarms?)(?: set(?: up)?| for (?:me|myself))?\b",
+            r"^\W*(?:reminder|alarm)\b(?! (?:list|is|was|did))",
+            r"\b(?:don't|do not|never) (?:let me |you )?forget\b|\bhelp me remember\b|\bmake sure i remember\b",
+            r"\bwake me(?: up)?\b",
+            r"\b(?:u?nikumbushe|nikumbushie|unikumbushie|naomba unikumbushe|kumbusha|tukumbushe|nikumbusha|unaweza "
+            r"kunikumbusha|kunikumbusha)\b",
+            r"\b(?:weka|niwekee|tengeneza|unda) (?:kikumbusho|kengele|ukumbusho|alarm)\b(?: (?:cha|ya|cha "
+            r"kunikumbusha|ya kunikumbusha))?",
+        ),
+        read_reminder,
+        unless=opens(r"\bremind me (?:what|who|how|when i|where)\b"),
+    ),
+    Rule(
+        "ask_document", documents.ASK, lambda heard, gate: documents.question(heard.said, gate[1]),
+        documents.OTHER,
+    ),
+    Rule(
+        "summarise_document", documents.SUMMARISE, lambda heard, gate: documents.file(heard.said, gate[1]),
+        documents.OTHER,
+    ),
+    _of_oneself("forget_everything", facts.FORGET_ALL, facts.nothing),
+    _of_oneself("forget_conversation", facts.FORGET_TALK, facts.nothing),
+    _of_oneself("forget_name", facts.FORGET_NAME, facts.nothing),
+    replace(_of_oneself("save_contact", facts.ROLE, facts.role), allows=lambda heard: bool(facts.role(heard.said))),
+    _of_oneself("list_contacts", facts.ROLE_ASKED, facts.role_asked),
+    _of_oneself("forget_contact", facts.ROLE_FORGOTTEN, facts.role_asked),
+    _about("erase_my_data", people.ERASE, people.nothing),
+    _of_oneself("undo", facts.UNDO, lambda said, gate: {}),
+    _of_oneself("list_facts", facts.LIST, facts.listed),
+    _of_oneself("change_fact", facts.CHANGE, facts.changed),
+    _of_oneself("forget_fact", facts.FORGET, facts.forgotten),
+    _of_oneself("remember_fact", facts.REMEMBER, facts.stated),
+    _about("unlink_account", people.UNLINK, people.nothing),
+    _about("link_account", people.LINK, people.nothing),
+    _about("save_contact", people.SAVE_CONTACT, people.contact),
+    _about("forget_contact", people.FORGET_CONTACT, people.whom),
+    _about("list_contacts", people.LIST_CONTACTS, people.whom),
+    _about("set_language", people.LANGUAGE, people.language),
+    _about("set_timezone", people.ZONE, partial(people.rest, "zone")),
+    _about("export_my_data", people.EXPORT, people.nothing),
+    _about("my_profile", people.PROFILE, people.nothing),
+    _about("set_name", people.NAME, people.name),
+    _about("set_email", people.EMAIL, people.email),
+    Rule(
+        "convert_currency",
+        opens(
+            r"\b(?:convert|conversion|converting|converter|exchange|forex|change|badilisha|kubadilisha|badili"
+            r"|kubadili|nibadilishie)\b",
+            r"\b(?:how much|how many|what is|what's|rates?|worth|value|price|vs|versus|against|per|compare|bei|ngapi"
+            r"|kiasi gani|thamani)\b",
+            r"[\w$€£.] ?(?:to|in|into|=|->|kwa|kuwa) ?(?:the )?[a-z$€£]",
+        ),
+        read_exchange,
+        unless=opens(
+            r"\b(?:send|pay|transfer|withdraw|deposit|invoice|charge|owe|lend|borrow|balance|account|spent|spend"
+            r"|budget|salary|tuma|lipa|nitumie|toa|weka"
+            r"|card|bill|fee|flights?|tickets?|hotel|mortgage|loan|tax(?:es)?|cost|buy me|book)\b"
+        ),
+        allows=is_exchange,
+    ),
+    Rule(
+        "get_weather",
+        opens(
+            r"\b(?:weather|forecasts?|hali ya hewa|umbrella|raincoat|humidity|meteo)\b",
+            r"\btemperatures?\b(?=.{0,40}(?:\b(?:outside|in|at|for|today|tomorrow|tonight|now|be|right)\b|$))",
+            rf"\b(?:will|is|does|would|was|going to|gonna|should|expect|supposed to|chances? of|any|if|be|how|too"
+            rf"|get)\b.{{0,40}}\b{_SKY}\b",
+            r"\bhow (?:hot|cold|warm|humid|windy|chilly|wet)\b",
+            r"\bwhat(?:'s| is) it like (?:outside|out)\b",
+            r"\b(?:mvua|kunyesha|itanyesha|inanyesha|jua kali|joto|baridi|upepo|theluji)\b(?=.{0,60}(?:\?|\bkesho\b"
+            r"|\bleo\b|\bgani\b|\bkiasi\b|$))",
+        ),
+        read_weather,
+        unless=opens(
+            r"\b(?:oven|thermostat|fridge|freezer|fever|ac|a/c|air conditioning|stock|stocks|sales forecast|room"
+            r"|house|inside|water|coffee|tea|food|meat|chicken|lights?|body"
+            r"|song|music|play|playlist|movie|film|book|recipe|bath|cook|cooking|engine|tires?|jacket potato|hot "
+            r"dogs?|hotels?|restaurants?|flights?|price)\b",
+        ),
+    ),
+    Rule(
+        "confirm_email", people.EMAIL_CODE, lambda heard, gate: people.email_code(heard.said, 0),
+        allows=lambda heard: not heard.plain.strip(" .!?\n").isdigit() or _takes_digits(heard.state),
+    ),
+)  # fmt: skip
+"""Every action's rule, in the order they are tried: the first whose gate opens is it."""
+
+
+RULE_OF = {rule.action: rule for rule in RULES}
