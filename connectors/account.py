@@ -56,7 +56,8 @@ SAYINGS = {
         "language": "Done. I will speak English with you.",
         "zone": "Done. Your time zone is {zone}; it is {time} there.",
         "name": "Done. I will call you {name}.",
-        "nameless": "Done. I no longer call you {name}. Say “undo” within the hour to have it back.",
+        "nameless": "Done. I no longer call you {name}.",
+        "undo": " Say “undo” within the hour to have it back.",
         "no_name": "I know no name of yours. You could say: “call me Asha”.",
         "mailed": "I have mailed a 6-digit code to {email}. Send it to me here and the address is yours.",
         "email": "Done. {email} is confirmed: what I cannot deliver elsewhere goes there.",
@@ -78,7 +79,8 @@ SAYINGS = {
         "language": "Sawa. Nitazungumza nawe kwa Kiswahili.",
         "zone": "Sawa. Saa za eneo lako ni {zone}; huko ni saa {time}.",
         "name": "Sawa. Nitakuita {name}.",
-        "nameless": "Sawa. Sikuiti tena {name}. Andika “tengua” ndani ya saa moja ukitaka kulirudisha.",
+        "nameless": "Sawa. Sikuiti tena {name}.",
+        "undo": " Andika “tengua” ndani ya saa moja ukitaka kulirudisha.",
         "no_name": "Sijui jina lako lolote. Unaweza kusema: “niite Asha”.",
         "mailed": "Nimetuma nambari ya tarakimu 6 kwa {email}. Nitumie hapa na anwani itakuwa yako.",
         "email": "Sawa. {email} imethibitishwa: nisichoweza kukufikishia kwingine kitaenda huko.",
@@ -234,7 +236,8 @@ async def forget_name(ctx: ActionContext, params: Nothing) -> ActionResult:
         )
     if before is None:
         raise UserError(_say(ctx, "no_name"))
-    return ActionResult(_say(ctx, "nameless", name=before))
+    undo = _say(ctx, "undo") if ctx.offers("undo") else ""
+    return ActionResult(_say(ctx, "nameless", name=before) + undo)
 
 
 @action(

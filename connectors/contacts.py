@@ -19,9 +19,9 @@ PRIVATE = Saying(
 WHOSE = Saying("Whose is it? Tell me a name.", "Ni ya nani? Niambie jina.")
 WHICH_PHONE = Saying("What is {name}'s phone number?", "Namba ya simu ya {name} ni ipi?")
 SAVED = Saying("Done. Saved {contact}.", "Sawa. Nimehifadhi {contact}.")
-FORGOTTEN = Saying(
-    "Done. I have forgotten {name}. Say “undo” within the hour to have them back.",
-    "Sawa. Nimemsahau {name}. Andika “tengua” ndani ya saa moja ukitaka kumrudisha.",
+FORGOTTEN = Saying("Done. I have forgotten {name}.", "Sawa. Nimemsahau {name}.")
+UNDO = Saying(
+    " Say “undo” within the hour to have them back.", " Andika “tengua” ndani ya saa moja ukitaka kumrudisha."
 )
 YOURS = Saying("your {relation}", "{relation} wako")
 UNKNOWN = Saying("“{name}” is not among your contacts.", "“{name}” hayumo kwenye mawasiliano yako.")
@@ -136,12 +136,16 @@ async def forget_contact(ctx: ActionContext, params: ForgetContact) -> ActionRes
         await people.hold(session, ctx.person.id)
         earlier = await people.forgotten_by(session, ctx.person.id, ctx.idempotency_key)
         if earlier:
-            return ActionResult(ctx.say(FORGOTTEN, name=earlier[0].name))
+            return ActionResult(_forgotten(ctx, earlier[0].name))
         found = await people.find_contact(session, ctx.person.id, people.one_line(params.name))
         if found is None:
             raise UserError(_unknown(params.name))
         await people.forget_contact(session, found, key=ctx.idempotency_key, now=ctx.now)
-    return ActionResult(ctx.say(FORGOTTEN, name=found.name))
+    return ActionResult(_forgotten(ctx, found.name))
+
+
+def _forgotten(ctx: ActionContext, name: str) -> str:
+    return ctx.say(FORGOTTEN, name=name) + (ctx.say(UNDO) if ctx.offers("undo") else "")
 
 
 connector = Connector(

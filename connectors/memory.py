@@ -19,10 +19,11 @@ _NUMBER = re.compile(r"(?:the |number |no\.? ?|nr\.? ?|nambari |namba |#)*([0-9]
 
 ALL = Saying(
     "This forgets what you told me about yourself:\n{lines}\nYou have an hour to say “undo”. What was said stays in"
-    " this chat, and so do your account, reminders and files; “erase my data” takes everything.",
+    " this chat, and so do your account, reminders and files{more}.",
     "Hii inasahau uliyoniambia kukuhusu:\n{lines}\nUna saa moja ya kuandika “tengua”. Yaliyosemwa yanabaki kwenye gumzo"
-    " hili, na pia akaunti, vikumbusho na faili zako; “futa data yangu” hufuta vyote.",
+    " hili, na pia akaunti, vikumbusho na faili zako{more}.",
 )
+ERASING = Saying("; “erase my data” takes everything", "; “futa data yangu” hufuta vyote")
 NOTHING_TOLD = Saying("There is nothing that you told me about yourself.", "Hakuna ulichoniambia kukuhusu wewe.")
 TALKED = Saying("what we talked about (for good)", "tulichozungumza (moja kwa moja)")
 TALK_FORGOTTEN = Saying(
@@ -259,7 +260,8 @@ async def show_forgetting(ctx: ActionContext, params: Nothing) -> str:
     if not found and talked is None:
         raise UserError(NOTHING_TOLD)
     found += [TALKED] if talked is not None else []
-    return ctx.say(ALL, lines=Saying.joined("\n", *(Saying.joined("", "• ", one) for one in found)))
+    more = ERASING if ctx.offers("erase_my_data") else ""
+    return ctx.say(ALL, lines=Saying.joined("\n", *(Saying.joined("", "• ", one) for one in found)), more=more)
 
 
 @action(

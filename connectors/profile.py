@@ -43,19 +43,33 @@ OF_PROFILE = Saying("from your profile there", "kutoka wasifu wako huko")
 CHOSEN = Saying("you chose it", "umeichagua")
 HEARD = Saying("the one you last wrote in", "uliyoandika mara ya mwisho")
 STATED = Saying("you told me", "umeniambia")
-BY_NUMBER = Saying("a guess: tell me “I live in …”", "ninakisia: niambie “naishi …”")
+BY_NUMBER = Saying("a guess", "ninakisia")
+TELL_ZONE = Saying(": tell me “I live in …”", ": niambie “naishi …”")
 NO_EMAIL = Saying("none confirmed", "hakuna iliyothibitishwa")
 TALKED = Saying("What we talked about here:\n{lines}", "Tulichozungumza hapa:\n{lines}")
-HOW = Saying(
-    "To change it: “call me …”, “speak Swahili”, “I live in …”, “my e-mail is …”, “save Amina's number …”.\n"
-    "To delete it: “forget my name”, “forget Amina”, “forget my goal”, “cancel reminder 1”, “unlink”,"
-    " “forget what we talked about”, “forget everything you know about me”."
-    " “Export my data” gives you all of it, “erase my data” ends the account.",
-    "Kubadilisha: “niite …”, “ongea Kiingereza”, “naishi …”, “barua pepe yangu ni …”, “hifadhi namba ya Amina …”.\n"
-    "Kufuta: “sahau jina langu”, “msahau Amina”, “sahau lengo langu”, “futa kikumbusho 1”, “tenganisha”,"
-    " “sahau tulichozungumza”, “sahau kila kitu unachojua kunihusu”."
-    " “Nipe data yangu” hukupa yote, “futa data yangu” hufunga akaunti.",
-)
+CHANGING = Saying("To change it: {ways}.", "Kubadilisha: {ways}.")
+DELETING = Saying("To delete it: {ways}.", "Kufuta: {ways}.")
+AT_ONCE = {
+    "export_my_data": Saying("“Export my data” gives you all of it", "“Nipe data yangu” hukupa yote"),
+    "erase_my_data": Saying("“erase my data” ends the account", "“futa data yangu” hufunga akaunti"),
+}
+TO_CHANGE = {
+    "set_name": Saying("“call me …”", "“niite …”"),
+    "set_language": Saying("“speak Swahili”", "“ongea Kiingereza”"),
+    "set_timezone": Saying("“I live in …”", "“naishi …”"),
+    "set_email": Saying("“my e-mail is …”", "“barua pepe yangu ni …”"),
+    "save_contact": Saying("“save Amina's number …”", "“hifadhi namba ya Amina …”"),
+}
+TO_DELETE = {
+    "forget_name": Saying("“forget my name”", "“sahau jina langu”"),
+    "forget_contact": Saying("“forget Amina”", "“msahau Amina”"),
+    "forget_fact": Saying("“forget my goal”", "“sahau lengo langu”"),
+    "cancel_reminder": Saying("“cancel reminder 1”", "“futa kikumbusho 1”"),
+    "unlink_account": Saying("“unlink”", "“tenganisha”"),
+    "forget_conversation": Saying("“forget what we talked about”", "“sahau tulichozungumza”"),
+    "forget_everything": Saying("“forget everything you know about me”", "“sahau kila kitu unachojua kunihusu”"),
+}
+"""What to say for it, by the action of another connector that does it."""
 
 
 class Nothing(Params):
@@ -97,7 +111,7 @@ async def my_profile(ctx: ActionContext, params: Nothing) -> ActionResult:
     shown = {
         "name": f"{name} ({named})" if name else ctx.say(NO_NAME),
         "language": f"{LANGUAGES.get(language, language)} ({ctx.say(CHOSEN if person.language_chosen else HEARD)})",
-        "zone": f"{ctx.zone.key} ({ctx.say(STATED if person.timezone else BY_NUMBER)})",
+        "zone": f"{ctx.zone.key} ({_zone_from(ctx, stated=person.timezone is not None)})",
         "currency": ctx.settings.default_currency,
         "chats": ", ".join(chats),
         "email": ", ".join(addresses.values()) or ctx.say(NO_EMAIL),
@@ -114,9 +128,25 @@ async def my_profile(ctx: ActionContext, params: Nothing) -> ActionResult:
         Card(title=ctx.say(HEAD), facts=lines),
         *((Text(text=described),) if described else ()),
         *((Text(text=ctx.say(TALKED, lines=talked.text(language, ctx.zone))),) if talked and talked.items else ()),
-        Text(text=ctx.say(HOW)),
+        *((Text(text=how),) if (how := _how(ctx)) else ()),
         data=data,
     )
+
+
+def _zone_from(ctx: ActionContext, *, stated: bool) -> str:
+    if stated:
+        return ctx.say(STATED)
+    return ctx.say(BY_NUMBER) + (ctx.say(TELL_ZONE) if ctx.offers("set_timezone") else "")
+
+
+def _how(ctx: ActionContext) -> str:
+    """How each of it is changed and deleted, as far as there is something here that does it; empty for nothing."""
+    changing, deleting, at_once = ([saying for action, saying in ways.items() if ctx.offers(action)]
+                                   for ways in (TO_CHANGE, TO_DELETE, AT_ONCE))  # fmt: skip
+    lines = [ctx.say(CHANGING, ways=Saying.joined(", ", *changing))] if changing else []
+    last = [ctx.say(DELETING, ways=Saying.joined(", ", *deleting))] if deleting else []
+    last += [ctx.say(Saying.joined(", ", *at_once)) + "."] if at_once else []
+    return "\n".join((*lines, " ".join(last))).strip()
 
 
 connector = Connector(

@@ -96,11 +96,17 @@ class ActionContext:
     """Opens files that people sent."""
     confirmed: UUID | None = None
     """The confirmation by which the person has let it happen, where the action asks for one."""
+    offered: frozenset[str] | None = None
+    """The names of the actions there are here; None where nobody could ask for one, as in a workflow."""
 
     @property
     def zone(self) -> ZoneInfo:
         """The person's time zone, or the deployment's while the person has stated none."""
         return ZoneInfo(self.person.timezone or self.settings.default_timezone)
+
+    def offers(self, action: str) -> bool:
+        """Whether the person can be told of an action of another connector, which may have been removed."""
+        return self.offered is not None and action in self.offered
 
     def say(self, saying: Saying, **values: Saying | str | int) -> str:
         """A saying in the person's language, with values for its {names}."""

@@ -71,6 +71,8 @@ class Catalog:
                     self._connectors[action.name] = connector
         self.offered: tuple[Action[Any], ...] = tuple(self._actions[name] for name in sorted(self._actions))
         """Every action that can be run now, by name: a stable order keeps prompts cacheable."""
+        self.names = frozenset(self._actions)
+        """Their names."""
 
     def __getitem__(self, name: str) -> Action[Any]:
         """The offered action `name`; KeyError when there is none."""

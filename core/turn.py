@@ -397,6 +397,7 @@ def _context(turn: Turn, key: str, deps: TurnDeps, confirmed: UUID | None = None
         deps.limits,
         deps.fetch,
         confirmed,
+        deps.catalog.names,
     )
 
 

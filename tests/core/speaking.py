@@ -1,7 +1,7 @@
 """People who write to a whole Mathia on real servers: what they say is stored, understood, answered and kept."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,6 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from connectors import CONNECTORS
+from core.actions import Connector
 from core.brain.rules import RuleBrain
 from core.cache import ResultCache
 from core.catalog import Catalog
@@ -90,17 +91,19 @@ class Mathia:
 
 
 @asynccontextmanager
-async def mathia(db: Database, valkey_url: str, *, sandbox_url: str = "") -> AsyncIterator[Mathia]:
-    """Mathia with every skill (a test of one that was removed is skipped), and a mail server that nobody answers at;
-    providers are asked at `sandbox_url`.
+async def mathia(
+    db: Database, valkey_url: str, *, sandbox_url: str = "", connectors: Sequence[Connector] = ()
+) -> AsyncIterator[Mathia]:
+    """Mathia with every skill (a test of one that was removed is skipped) or with these `connectors`, and a mail
+    server that nobody answers at; providers are asked at `sandbox_url`.
     """
-    if why_not := missing(*WHOLE):
+    if not connectors and (why_not := missing(*WHOLE)):
         pytest.skip(why_not)
     settings = Settings(
         _env_file=None, smtp_host="127.0.0.1", mail_from="Mathia <bot@mathia.example>", sandbox_url=sandbox_url
     ).sandboxed()
     wakes, valkey, providers = Wakes(db), Redis.from_url(valkey_url), Providers(settings)
-    catalog = Catalog(CONNECTORS, settings)
+    catalog = Catalog(connectors or CONNECTORS, settings)
     limits = Limits(valkey)
     deps = TurnDeps(RuleBrain(catalog), catalog, providers, ResultCache(valkey, db.keys), db, settings, limits)
     turns = Turns(db, wakes, DialogStore(valkey, db.keys), limits, lease_s=30, zone="Africa/Nairobi")

@@ -7,6 +7,9 @@ from core.brain.replies import Told
 from core.dialog import DialogState, Intent
 from core.messages import Reply, text_of
 from tests.core.brain.test_rules import BRAIN, CATALOG, turn
+from tests.skills import needs
+
+pytestmark = needs("contacts", "reminders", "currency", "weather")
 
 SHOWN = ("what's the weather in Nairobi?", "convert 100 USD to KES", "remind me tomorrow at 9 to call Amina")
 

@@ -17,6 +17,7 @@ from core.messages import Reply, Text
 from core.settings import Settings
 from core.turn import APOLOGY
 from tests.core.speaking import WEB, at, mathia
+from tests.skills import needs
 
 CATALOG = Catalog(CONNECTORS, Settings.model_validate({}))
 GOOD = Intent("save_contact", {"name": "Asha", "phone": "0722123456"}, 0.95)
@@ -80,6 +81,7 @@ def test_rubbish_is_told_from_a_thought(thought: Any) -> None:
     assert "Asha" not in str(caught.value)
 
 
+@needs("contacts")
 def test_what_is_sound_stays_as_it_is() -> None:
     reply = Reply.of("hello")
     for good in (GOOD, saves(note="x" * 8_192), saves(note=None), replace(GOOD, slots={"note": nested(3)}), reply):
