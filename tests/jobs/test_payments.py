@@ -160,6 +160,21 @@ async def test_whoever_takes_over_never_tells_the_provider_a_second_time(desk: T
     assert len(sent) == (0 if state is State.INITIATING else 1)
 
 
+async def test_what_somebody_else_approved_is_not_approved_again(desk: Till) -> None:
+    made = await desk.send()
+    await claim(desk.db, made.id, timedelta(0))
+    batch = await desk.hands.provider.initiate(Decimal(38), PAYS, made.reference)
+    for state in ("initiating", "initiated"):
+        await desk.db.pool.execute(
+            "UPDATE payment_instruction SET state = $2, tracking_id = $3 WHERE id = $1",
+            made.id, state, batch.tracking_id,
+        )  # fmt: skip
+    await desk.hands.provider.approve(batch)
+    assert (await desk.reach(made)).state is State.NEEDS_REVIEW
+    assert len(await desk.truth(made, "approve", "sent")) == 1
+    assert await desk.purse() == (100_000, 3_800)
+
+
 async def test_a_claim_that_was_lost_changes_nothing(desk: Till) -> None:
     made = await desk.send()
     slow = await claim(desk.db, made.id, timedelta(0))

@@ -1,0 +1,78 @@
+"""Mutants of payments: every run plants one, by the day; MATHIA_MUTANTS=all plants all of them."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.mutants.planting import Edit, Mutant, must_be_caught, planted
+
+AT_ONCE = 1
+STORE, WORK = "ledger/instruction_store.py", "jobs/payments.py"
+
+MUTANTS = {
+    "an order is told again after a lost answer": Mutant(
+        "jobs/test_payments.py -k whatever",
+        (
+            Edit(
+                "core/providers.py", "raise OutcomeUnknown(str(again.error)) from None", "raise again.error from None"
+            ),
+        ),
+    ),
+    "a webhook credits without a question": Mutant(
+        "bot/test_payment_webhook.py -k hint",
+        (
+            Edit(
+                STORE, "    SET hinted_at = clock_timestamp(), due_at",
+                "    SET state = 'complete', hinted_at = clock_timestamp(), due_at",
+            ),
+        ),
+    ),
+    "a failure after a success overwrites it": Mutant(
+        "ledger/test_instructions.py", (Edit("ledger/instructions.py", "if of.state in DONE:", "if of.state in ():"),)
+    ),
+    "whoever takes over initiates once more": Mutant(
+        "jobs/test_payments.py -k takes_over",
+        (Edit(WORK, "await step.end(State.FAILED, INTERRUPTED)", "await step.initiate()"),),
+    ),
+    "whoever takes over approves once more": Mutant(
+        "jobs/test_payments.py -k takes_over",
+        (
+            Edit(WORK, "            case State.INITIATED:\n", "            case State.INITIATED | State.APPROVING:\n"),
+            Edit(WORK, "        if answer.outcome is not Outcome.NOT_APPROVED:", "        if answer.outcome is None:"),
+            Edit(WORK, "of = await self.moved(State.APPROVING,", "of = await self.moved(of.state,"),
+        ),
+    ),
+    "what somebody else approved is approved again": Mutant(
+        "jobs/test_payments.py -k somebody_else",
+        (Edit(WORK, "        if answer.outcome is not Outcome.NOT_APPROVED:", "        if answer.outcome is None:"),),
+    ),
+    "another amount is as good": Mutant(
+        "ledger/test_instructions.py",
+        (Edit("ledger/instructions.py", "if told.amount != of.amount.decimal:", "if told.amount is None:"),),
+    ),
+    "a claim that was lost writes": Mutant(
+        "jobs/test_payments.py -k claim_that_was_lost",
+        (Edit(STORE, "WHERE id = $1 AND attempt = $2 AND state = $3", "WHERE id = $1 AND $2 > 0 AND state = $3"),),
+    ),
+    "any challenge is right": Mutant(
+        "bot/test_payment_webhook.py -k challenge",
+        (Edit("bot/webhooks.py", "hmac.compare_digest(given.encode(), ours)", "ours is not None"),),
+    ),
+    "a failed payout keeps its money back": Mutant(
+        "jobs/test_payments.py -k gives_the_money_back",
+        (Edit(STORE, "    elif to is State.FAILED and of.is_out:", "    elif to is State.LATE and of.is_out:"),),
+    ),
+    "a line settles as often as it is read": Mutant(
+        "jobs/test_reconcile.py -k clearing",
+        (
+            Edit("ledger/matching.py", "        if settled and line.id in settled:\n            continue\n", ""),
+            Edit("ledger/matching.py", "    taken = set((settled or {}).values())", "    taken: set[int] = set()"),
+            Edit("ledger/matching_store.py", "    ON CONFLICT DO NOTHING RETURNING", "    RETURNING"),
+        ),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", planted(MUTANTS, AT_ONCE))
+def test_a_mutant_is_caught(name: str, tmp_path: Path) -> None:
+    must_be_caught(MUTANTS[name], tmp_path)
