@@ -34,6 +34,8 @@ async def main(args: argparse.Namespace) -> int:
     db = await Database.connect(settings.database_url or embedded(folder), key_list_of(settings, folder), pool_size=1)
     try:
         return await (_verify(db) if args.verb == "verify" else _export(db, args))
+    except BrokenPipeError:
+        raise  # Whoever read what is written out has gone.
     except Exception as error:
         if is_away(error):
             raise StoreUnavailable("The database does not answer. Start it, or Mathia, and ask again.") from error

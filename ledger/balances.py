@@ -14,7 +14,7 @@ LINES_MAX = 200
 _BALANCE = "SELECT key, type, currency, owner, allow_negative, posted, pending_out FROM account"
 BALANCE = f"{_BALANCE} WHERE key = $1"
 BALANCES = f"{_BALANCE} WHERE owner = $1 ORDER BY key"
-BALANCE_AT = """
+_SEARCH = """
 WITH RECURSIVE search (account_id, low, high) AS (
     SELECT id, 0::bigint, seq FROM account WHERE key = $1
     UNION ALL
@@ -23,10 +23,20 @@ WITH RECURSIVE search (account_id, low, high) AS (
     FROM search s JOIN posting p ON p.account_id = s.account_id AND p.account_seq = (s.low + s.high + 1) / 2
     WHERE s.low < s.high
 )
-SELECT p.balance_after FROM search s JOIN posting p ON p.account_id = s.account_id AND p.account_seq = s.low
-WHERE s.low = s.high
 """
 """Finds the newest posting up to a time by halving: an account's postings are numbered in the order of their times."""
+BALANCE_AT = f"""{_SEARCH}
+SELECT p.balance_after FROM search s JOIN posting p ON p.account_id = s.account_id AND p.account_seq = s.low
+WHERE s.low = s.high
+"""  # noqa: S608  Its parts are constants of ours.
+SPENT = f"""{_SEARCH}
+SELECT coalesce(sum(-ledger_side(a.type) * p.amount), 0)::bigint
+FROM search s JOIN account a ON a.id = s.account_id
+JOIN posting p ON p.account_id = s.account_id AND p.account_seq > s.low
+JOIN journal_entry e ON e.id = p.entry_id
+WHERE s.low = s.high AND ledger_side(a.type) * p.amount < 0
+  AND e.kind NOT IN ('REVERSAL', 'DISPUTE_FREEZE', 'DISPUTE_RELEASE')
+"""  # noqa: S608  Its parts are constants of ours.
 STATEMENT = """
 SELECT p.account_seq, p.at, e.kind, e.reference, e.occurred_at, p.entry_id, p.balance_after,
        ledger_side(a.type) * p.amount AS amount
@@ -80,6 +90,11 @@ async def balances_of(connection: Any, owner: str) -> list[Balance]:
 async def balance_at(connection: Any, account: Account, at: datetime) -> Money:
     """What was posted on an account up to a time, that moment included; holds do not count."""
     return Money(await connection.fetchval(BALANCE_AT, account.key, at) or 0, account.currency)
+
+
+async def spent_since(connection: Any, account: Account, since: datetime) -> Money:
+    """What an account gave after a time; corrections and what a dispute froze do not count, nor do holds."""
+    return Money(await connection.fetchval(SPENT, account.key, since), account.currency)
 
 
 async def statement(

@@ -4,7 +4,8 @@ UserError
 ├─ BadAmount            no amount of money can be read from it (ledger/money.py)
 │  └─ UnclearAmount     it can be read in more ways than one: ask
 ├─ InsufficientFunds    the account has too little, holds counted
-└─ BalanceLimit         the account would hold more than an account can
+├─ BalanceLimit         the account would hold more than an account can
+└─ SpendingLimit        more would be spent than may be in a time
 Conflict
 ├─ KeyReused            the key was used for another request
 ├─ AlreadyReversed      somebody reversed the entry before
@@ -15,7 +16,7 @@ IllegalEntry            a mistake of the caller: no answer of a person can mend 
 └─ Unknown              there is no such entry, hold or account
 """
 
-from core.errors import Conflict, MathiaError, UserError
+from core.errors import Conflict, LimitReached, MathiaError, UserError
 from core.language import Saying
 
 TOO_LITTLE = Saying("There is not enough money in the account.", "Hakuna pesa za kutosha kwenye akaunti.")
@@ -34,6 +35,10 @@ class BalanceLimit(UserError):
 
     def __init__(self) -> None:
         super().__init__(TOO_MUCH)
+
+
+class SpendingLimit(LimitReached):
+    """More would be spent than may be in a time; what it says names the limit and what is left of it."""
 
 
 class KeyReused(Conflict):

@@ -7,10 +7,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ledger.errors import HoldResolved, IllegalEntry, InsufficientFunds, KeyReused, Unknown
+from core.language import Saying
+from ledger.balances import spent_since
+from ledger.errors import HoldResolved, IllegalEntry, InsufficientFunds, KeyReused, SpendingLimit, Unknown
 from ledger.journal import Account, check_key
 from ledger.money import Money
 from ledger.posting import LOCK, make
+
+OVER = Saying(
+    "At most {at_most} may be spent in this time; {left} of it is left.",
+    "Kiasi cha juu cha kutumia kwa muda huu ni {at_most}; kimebaki {left}.",
+)
 
 EXPIRE_MAX = 100
 """Holds that are expired in one transaction."""
@@ -45,13 +52,23 @@ class Hold:
     entry_id: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """The most that may be spent since a time, such as the midnight before in the person's zone."""
+
+    at_most: Money
+    since: datetime
+
+
 async def place(
-    connection: Any, key: str, account: Account, amount: Money, *, expires_at: datetime | None = None
-) -> Hold:
+    connection: Any, key: str, account: Account, amount: Money, *, expires_at: datetime | None = None,
+    allowance: Allowance | None = None,
+) -> Hold:  # fmt: skip
     """Keep `amount` of an account back, in the caller's transaction; the same key and request again change nothing.
 
-    Without `expires_at` (aware, in the future) it stays until it is posted or voided. Raises InsufficientFunds where
-    less is available, KeyReused, or IllegalEntry.
+    Without `expires_at` (aware, in the future) it stays until it is posted or voided. Under the lock of the account
+    `allowance` is held against what was spent since its time, and all that is held now. Raises InsufficientFunds where
+    less is available, SpendingLimit, KeyReused, or IllegalEntry.
     """
     check_key(key)
     if amount.currency != account.currency or amount.minor <= 0 or account.allow_negative:
@@ -66,6 +83,12 @@ async def place(
         raise IllegalEntry("A hold ends in the future.")
     if row["posted"] - row["pending_out"] < amount.minor:
         raise InsufficientFunds
+    if allowance is not None:
+        spent = await spent_since(connection, account, allowance.since)
+        left = allowance.at_most - spent - Money(row["pending_out"], account.currency)
+        if amount > left:
+            left = max(left, Money(0, account.currency))
+            raise SpendingLimit(OVER.filled(at_most=allowance.at_most.said(), left=left.said()))
     await connection.execute(PLACE, key, row["id"], amount.minor, expires_at)
     return Hold(key, account.key, amount, "open", expires_at, None)
 

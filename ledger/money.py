@@ -114,7 +114,7 @@ class Money:
         before decimals, `zone` whose shilling it is. Raises UnclearAmount, which asks, where more than one thing can be
         meant, and BadAmount for what is no positive amount or finer than its currency. Never guesses.
         """
-        example = _both(cls(250_000, known(currency or "KES")))
+        example = cls(250_000, known(currency or "KES")).said()
         if isinstance(written, int | Decimal) and not isinstance(written, bool):
             return _positive(Decimal(written), currency, example)
         if not isinstance(written, str) or not written.strip():
@@ -154,6 +154,10 @@ class Money:
         between, point = SEPARATORS.get(language.lower().partition("-")[0], SEPARATORS["en"])
         digits = f"{self.decimal:,f}"
         return f"{self.currency} {digits.translate({ord(','): between, ord('.'): point})}"
+
+    def said(self) -> Saying:
+        """As `shown` in both languages people are spoken with."""
+        return Saying(self.shown("en"), self.shown("sw"))
 
     def __str__(self) -> str:
         return self.shown()
@@ -278,12 +282,8 @@ def _fits(number: Decimal, code: str) -> bool:
         return False
 
 
-def _both(money: Money) -> Saying:
-    return Saying(money.shown("en"), money.shown("sw"))
-
-
 def _or(several: Sequence[Money]) -> Iterator[Saying]:
     for index, money in enumerate(several):
         if index:
             yield OR
-        yield _both(money)
+        yield money.said()

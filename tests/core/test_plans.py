@@ -103,6 +103,7 @@ STATEMENTS = {
     "balances.BALANCE": balances.BALANCE,
     "balances.BALANCES": balances.BALANCES,
     "balances.BALANCE_AT": balances.BALANCE_AT,
+    "balances.SPENT": balances.SPENT,
     "balances.STATEMENT": balances.STATEMENT,
     "sweeps.CLAIM_DUE": sweeps.CLAIM_DUE,
     "sweeps.MOVE_ON": sweeps.MOVE_ON,

@@ -11,7 +11,7 @@ import pytest
 from core.db import Database
 from core.errors import MathiaError
 from ledger import balances, holds
-from ledger.errors import HoldResolved, IllegalEntry, InsufficientFunds, KeyReused, Unknown
+from ledger.errors import HoldResolved, IllegalEntry, InsufficientFunds, KeyReused, SpendingLimit, Unknown
 from ledger.journal import Entry, Kind, credit, debit
 from ledger.posting import Ledger
 from tests.ledger.conftest import BANK, deposit, kes, moved, purse, transfer
@@ -143,6 +143,36 @@ async def test_of_many_holds_as_many_are_placed_as_there_is_money_for(database_u
     for name in people:
         assert (await balances.balance(db.pool, purse(name))).available == kes(0)
     await db.close()
+
+
+async def test_no_more_is_held_than_may_be_spent_in_the_time(ledger: Ledger, db: Database) -> None:
+    await ledger.post(deposit("amina", 100_000))
+    await ledger.post(transfer("amina", "juma", 5_000))
+    midnight = datetime.now(UTC)
+    await until(partial(over, midnight))
+    await ledger.post(transfer("amina", "juma", 1_500))
+    mistake = await ledger.post(transfer("juma", "amina", 700))
+    await ledger.reverse(mistake.id, "undo")  # It takes something from Amina, and is nothing she spent.
+    day = holds.Allowance(kes(11_500), midnight)
+    answers = await asyncio.gather(
+        *(place(db, f"h{n}", 1_000, allowance=day) for n in range(100)), return_exceptions=True
+    )
+    placed = [one.key for one in answers if isinstance(one, holds.Hold)]
+    assert len(placed) == 10
+    [refused, *_] = [one for one in answers if isinstance(one, SpendingLimit)]
+    assert refused.to("sw") == "Kiasi cha juu cha kutumia kwa muda huu ni KES 115.00; kimebaki KES 0.00."
+    await ledger.post(payout(placed[0], 400))
+    await void(db, placed[1])
+    assert await balances.spent_since(db.pool, purse("amina"), midnight) == kes(1_900)
+    with pytest.raises(SpendingLimit, match=r"KES 16\.00 of it is left"):
+        await place(db, "more", 1_601, allowance=day)
+    await place(db, "rest", 1_600, allowance=day)
+    lowered = holds.Allowance(kes(2_000), midnight)
+    with pytest.raises(SpendingLimit, match=r"KES 0\.00 of it is left"):
+        await place(db, "one cent", 1, allowance=lowered)
+    later = datetime.now(UTC)
+    await until(partial(over, later))
+    await place(db, "another day", 1_000, allowance=holds.Allowance(kes(11_500), later))
 
 
 async def test_two_hundred_at_once_for_one_balance(ledger: Ledger, db: Database) -> None:
