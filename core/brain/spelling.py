@@ -29,8 +29,8 @@ BONES_MIN, SLIP_LETTERS_MIN = 3, 6
 LETTERS_MAX = 24
 NO_SLIPS = frozenset(
     {
-        "bing", "bother", "hostel", "kgl", "king", "kumlipa", "massage", "naiweza", "natoka", "nimtumie", "rubles",
-        "tunatoka", "unatoka", "waiter", "wanatoka",
+        "bing", "bother", "hostel", "kgl", "king", "kumlipa", "massage", "naiweza", "natoka", "nimtumie", "pln",
+        "rubles", "tunatoka", "unatoka", "waiter", "wanatoka",
     }
 )  # fmt: skip
 """Words that stand one slip away from a common one and are no slips."""

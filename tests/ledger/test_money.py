@@ -72,6 +72,11 @@ def test_what_is_no_amount_is_refused(written: Any) -> None:
     assert raised.value.to("sw") != raised.value.to("en")
 
 
+@pytest.mark.parametrize("code", DECIMALS)
+def test_every_currency_is_read_by_its_code(code: str) -> None:
+    assert Money.parse(f"{code} 5") == Money.parse(f"5 {code}") == Money.of(5, code)
+
+
 def test_the_currency_is_given_or_said_never_guessed() -> None:
     assert Money.parse("5,000 UGX") == Money(5_000, "UGX")
     assert Money.parse("5000/=", zone="Africa/Kampala") == Money(5_000, "UGX")
