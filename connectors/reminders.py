@@ -39,6 +39,7 @@ _NUMBER = re.compile(r"(?:the |number |no\.? ?|nr\.? ?|nambari |namba |[ylw]a |c
 _PLACED = re.compile(r"(?:the |kile |ile |[ylw]a |cha )*(first|second|last|kwanza|pili|mwisho)(?: one)?", re.IGNORECASE)
 _PLACES = {"first": 1, "kwanza": 1, "second": 2, "pili": 2}
 _ALL = re.compile(r"(?:all|both|everything|yote|vyote|zote)\b.{0,20}", re.IGNORECASE)
+MINUTES_MAX = 366 * 24 * 60
 SNOOZED_WITHIN = timedelta(hours=1)
 """Who puts off “it” means what went off so short a time ago, if anything did."""
 FOUND_WITHIN = timedelta(days=1)
@@ -93,6 +94,7 @@ CANCELLED = Saying("Done. Cancelled “{what}”.", "Sawa. Nimefuta “{what}”
 CANCELLED_ALL = Saying("Done. Cancelled all {count}: {what}.", "Sawa. Nimefuta vyote {count}: {what}.")
 MOVED = Saying("Done. “{what}” comes {when} now.", "Sawa. “{what}” sasa ni {when}.")
 AGAIN = Saying("Done. I will say “{what}” again {when}.", "Sawa. Nitakukumbusha “{what}” tena {when}.")
+NOT_MOVED = Saying("No reminder of yours was moved.", "Hakuna kikumbusho chako kilichosogezwa.")
 UNTIL = Saying("To when shall I move it?", "Nikisogeze hadi lini?")
 GONE_OFF = Saying(
     "“{what}” has just gone off, so there is nothing to cancel.",
@@ -144,10 +146,17 @@ class ListReminders(Params):
 class SnoozeReminder(Params):
     """Which one, and to when."""
 
-    time: WallTime = Field(
+    time: WallTime | None = Field(
+        default=None,
         description="The new time, by the person's own clock and without an offset, e.g. 2026-11-24T09:00",
         json_schema_extra=ask(UNTIL.en, UNTIL.sw),
     )  # fmt: skip
+    minutes: int | None = Field(
+        default=None, ge=1, le=MINUTES_MAX,
+        description="Instead of a time: how many minutes later, from now for one that has gone off, else from its time",
+        json_schema_extra=ask(UNTIL.en, UNTIL.sw),
+    )  # fmt: skip
+    back: bool = Field(default=False, description="Whether the last move is taken back, and nothing else is done")
     which: str | None = Field(
         default=None, min_length=1, max_length=200, coerce_numbers_to_str=True,
         description="The reminder's number in the list, words of its content, or last for the one set last; left out "
@@ -258,12 +267,14 @@ async def snooze_reminder(ctx: ActionContext, params: SnoozeReminder) -> ActionR
     async with ctx.db.transaction() as session:
         await hold(session, ctx.person.id)
         earlier = await session.scalar(_own(ctx).where(Reminder.key == ctx.idempotency_key))
+        was = await session.scalar(_own(ctx).where(Reminder.cancel_key == ctx.idempotency_key))
         if earlier is not None:
             [new] = await open_contents(session, [earlier])
-            was = await session.scalar(_own(ctx).where(Reminder.cancel_key == ctx.idempotency_key))
             return _moved(new, ctx, again=was is None)
+        if params.back:
+            return await _moved_back(session, ctx, was)
         old = await _put_off(session, ctx, params.which)
-        rrule, wall, due = plan(params.time, params.recurrence, ctx.zone.key, ctx.now)
+        rrule, wall, due = plan(_later(old, params, ctx), params.recurrence, ctx.zone.key, ctx.now)
         # One that comes round goes on as it did, unless how often it comes was changed.
         ends = old.state == "active" and (old.rrule is None or params.recurrence is not None)
         ended = ends and await _cancel(session, old, ctx.idempotency_key)
@@ -279,16 +290,55 @@ async def snooze_reminder(ctx: ActionContext, params: SnoozeReminder) -> ActionR
     return _moved(new, ctx, again=not ended)
 
 
+def _later(old: Reminder, params: SnoozeReminder, ctx: ActionContext) -> datetime:
+    """The new wall time: the one that was said, or so much later than its own, or than now where that is over."""
+    if params.time is not None:
+        return params.time
+    if params.minutes is None:
+        raise InvalidSlot("time", UNTIL)
+    gone_off = old.last_sent_for is not None and old.last_sent_for > ctx.now - FOUND_WITHIN
+    since = ctx.now if gone_off else max(old.due_at, ctx.now)
+    return (since + timedelta(minutes=params.minutes)).astimezone(ctx.zone).replace(tzinfo=None, microsecond=0)
+
+
+async def _moved_back(session: AsyncSession, ctx: ActionContext, moved: Reminder | None) -> ActionResult:
+    """The reminder that was moved last is where it was before, and one that was to come again does not.
+
+    `moved` is the one that this call has ended already.
+    """
+    if moved is None:
+        newest = _shown(ctx).order_by(None).order_by(Reminder.created_at.desc(), Reminder.id)
+        moved = await session.scalar(newest.limit(1))
+    if moved is None:
+        raise UserError(NOT_MOVED)
+    before = await session.scalar(_own(ctx).where(Reminder.cancel_key == moved.key))
+    [moved] = await open_contents(session, [moved])
+    if before is None:
+        recent = await open_contents(session, (await session.scalars(_gone_off(ctx))).all())
+        if moved.content not in {one.content for one in recent if one.id != moved.id}:
+            raise UserError(NOT_MOVED)
+        await _cancel(session, moved, ctx.idempotency_key)
+        return _cancelled([moved], ctx)
+    [before] = await open_contents(session, [before])
+    if before.state == "cancelled":
+        if before.due_at <= ctx.now:
+            raise UserError(PAST.filled(when=_when(before.wall_time, ctx.now.year, before.zone)))
+        await _cancel(session, moved, ctx.idempotency_key)
+        before.state = "active"
+    return _moved(before, ctx, again=False)
+
+
+def _gone_off(ctx: ActionContext) -> Select[Reminder]:
+    """What went off here a short time ago, the last first."""
+    recent = _own(ctx).where(Reminder.conversation_id == ctx.conversation_id)
+    recent = recent.where(Reminder.last_sent_for > ctx.now - FOUND_WITHIN, Reminder.state.in_(("active", "done")))
+    return recent.order_by(Reminder.last_sent_for.desc()).limit(SHOWN_MAX)
+
+
 async def _put_off(session: AsyncSession, ctx: ActionContext, which: str | None) -> Reminder:
     """The reminder that is meant, which may have gone off just now."""
     active = await open_contents(session, (await session.scalars(_shown(ctx).limit(ACTIVE_MAX))).all())
-    gone_off = (
-        _own(ctx)
-        .where(Reminder.conversation_id == ctx.conversation_id, Reminder.last_sent_for > ctx.now - FOUND_WITHIN)
-        .where(Reminder.state.in_(("active", "done")))
-        .order_by(Reminder.last_sent_for.desc())
-    )
-    recent = await open_contents(session, (await session.scalars(gone_off.limit(SHOWN_MAX))).all())
+    recent = await open_contents(session, (await session.scalars(_gone_off(ctx))).all())
     if which is None and recent and (recent[0].last_sent_for or ctx.now) > ctx.now - SNOOZED_WITHIN:
         return recent[0]
     try:

@@ -26,9 +26,10 @@ Read = Callable[[str, DialogState], Intent]
 """Understands a text in a state."""
 
 _UNITS = (
-    ("minutes", r"min(?:ute)?s?|dakika|dk"), ("hours", r"hours?|hrs?|h|masaa|saa|lisaa"), ("days", r"days?|siku"),
-    ("weeks", r"weeks?|wiki"),
+    (1, r"min(?:ute)?s?|dakika|dk"), (60, r"hours?|hrs?|h|masaa|saa|lisaa"), (24 * 60, r"days?|siku"),
+    (7 * 24 * 60, r"weeks?|wiki"),
 )  # fmt: skip
+"""Minutes, and how they are called."""
 _UNIT = "|".join(pattern for _, pattern in _UNITS)
 _SPAN = re.compile(
     rf"\b(?:for|by|another|kwa|na|tena)? ?"
@@ -65,6 +66,8 @@ def read(text: str, state: DialogState, parse: Read, now: datetime, zone: str) -
     heard = said(text)
     last = next(reversed(list(state.history)), None) if state.action is None else None
     if last in (SET, SNOOZE, LIST) and (back := _TAKES_BACK.fullmatch(heard.plain.strip(" .!"))):
+        if last == SNOOZE and back["undo"]:
+            return Intent(SNOOZE, {"back": True}, SURE)
         if last != LIST:
             return Intent(CANCEL, {"which": LAST}, SURE)
         if not back["undo"]:
@@ -75,7 +78,8 @@ def read(text: str, state: DialogState, parse: Read, now: datetime, zone: str) -
     intent = parse(text, state)
     if intent.action in (SNOOZE, "none") and intent.guessed:
         slots = _slots(heard, _before(state), when.local(now, zone))
-        if _OPENS.search(heard.plain) and (intent.action == SNOOZE or "time" in slots):
+        told = "time" in slots or "minutes" in slots
+        if _OPENS.search(heard.plain) and (intent.action == SNOOZE or told):
             return Intent(SNOOZE, slots, SURE)
         intent = replace(intent, slots=slots) if intent.action == SNOOZE else intent
     if last in (SET, SNOOZE) and intent.action in ("none", "smalltalk") and corrects(text):
@@ -100,7 +104,7 @@ def _answer(heard: Said, state: DialogState, alone: Intent, now: datetime) -> In
     if not alone.guessed and alone.action not in ("none", SNOOZE):
         return None
     slots = _slots(heard, _before(state), now)
-    if "time" in state.asked and "time" in slots:
+    if "time" in state.asked and ("time" in slots or "minutes" in slots):
         return Intent(SNOOZE, slots, ANSWERED)
     if "which" in state.asked:
         return Intent(SNOOZE, {"which": heard.written[:WORDS_CHARS_MAX]}, ANSWERED)
@@ -111,14 +115,17 @@ def _slots(heard: Said, before: "dict[str, JsonValue]", now: datetime) -> "dict[
     """Which reminder, and the new time, as far as they are said."""
     slots: dict[str, JsonValue] = {}
     span, until = _SPAN.search(heard.plain), _UNTIL.search(heard.plain)
-    found = when.find(f"in {_length(span)}" if span else heard.plain, now)
-    if found.wall is None and until:
+    found = when.find(heard.plain, now)
+    if span and found.day is None and not found.exact:
+        slots["minutes"] = _minutes(span)
+        found = when.When()
+    elif found.wall is None and until:
         found = when.find(f"at {until[1]}", now)
     if found.iso is not None:
         slots["time"] = found.iso
         if found.day is not None and not found.clock and "time" in before:
             slots["time"] = f"{found.day.isoformat()}T{str(before['time'])[11:16]}"
-    rest = heard.plain if span else when.masked(heard.plain, found.spans, "\n")
+    rest = when.masked(heard.plain, found.spans, "\n")
     if number := _NUMBER.search(rest):
         slots["which"] = number[1]
     elif named := _ABOUT.search(rest) or _NAMED.search(rest):
@@ -126,10 +133,10 @@ def _slots(heard: Said, before: "dict[str, JsonValue]", now: datetime) -> "dict[
     return slots
 
 
-def _length(span: "re.Match[str]") -> str:
-    """A stretch of time in words that are understood behind "in"."""
+def _minutes(span: "re.Match[str]") -> int:
+    """How many minutes a stretch of time has."""
     if span["half"]:
-        return "30 minutes"
+        return 30
     many, unit = (span["a"], span["en"]) if span["a"] else (span["n"] or "1", span["sw"] or "saa")
-    name = next(name for name, pattern in _UNITS if re.fullmatch(pattern, unit))
-    return "30 minutes" if many == "half an" else f"{1 if many in ('a', 'an') else many} {name}"
+    each = next(minutes for minutes, pattern in _UNITS if re.fullmatch(pattern, unit))
+    return each // 2 if many == "half an" else each * (1 if many in ("a", "an") else int(many))

@@ -124,6 +124,11 @@ class RuleBrain:
         return None
 
 
+def _says(action: Action[Any]) -> tuple[int, int]:
+    """How much there is to say to an action: what it needs first, and then what it can be told besides."""
+    return len(action.required), len(action.slots)
+
+
 def _told_name(turn: Asked) -> str | None:
     """What the person wants to be called; None where only their channel says it, and where others read along."""
     name, last = turn.person.name, turn.messages[-1]
@@ -151,7 +156,7 @@ class Offer:
             if (
                 action.examples
                 and not action.secrets
-                and (name not in best or len(action.slots) > len(best[name].slots))
+                and (name not in best or _says(action) > _says(best[name]))
             ):
                 best[name] = action
         # What can be asked with words of one's own comes before what is only looked up about oneself.

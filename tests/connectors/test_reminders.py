@@ -407,6 +407,43 @@ async def test_what_has_just_gone_off_is_put_off_without_being_named(people: Peo
     assert said.text == "Done. I will say “call Amina” again Mon 23 Nov, 15:10 (Nairobi)."
 
 
+async def test_so_much_later_is_counted_from_its_own_time_or_from_now_where_it_went_off(
+    people: People, db: Database
+) -> None:
+    ctx = await people.new()
+    await set_reminder.run(people.again(ctx), asked("call Amina", "2026-11-24T09:00"))
+    said = await snooze_reminder.run(people.again(ctx), SnoozeReminder(minutes=90))
+    assert said.text == "Done. “call Amina” comes Tue 24 Nov, 10:30 (Nairobi) now."
+    async with db.transaction() as session:
+        await session.execute(
+            update(Reminder).where(Reminder.state == "active").values(state="done", last_sent_for=NOW)
+        )
+    said = await snooze_reminder.run(people.again(ctx), SnoozeReminder(minutes=10))
+    assert said.text == "Done. I will say “call Amina” again Mon 23 Nov, 15:10 (Nairobi)."
+    back = people.again(ctx)
+    said = await snooze_reminder.run(back, SnoozeReminder(back=True))
+    assert said.text == "Done. Cancelled “call Amina”."
+    assert await snooze_reminder.run(back, SnoozeReminder(back=True)) == said
+    assert await listed(people, ctx) == "You have no reminders."
+
+
+async def test_a_move_is_taken_back_once_however_often_it_is_tried(people: People) -> None:
+    ctx = await people.new()
+    await three(people, ctx)
+    before = await listed(people, ctx)
+    with pytest.raises(UserError, match="No reminder of yours was moved"):
+        await snooze_reminder.run(people.again(ctx), SnoozeReminder(back=True))
+    to = SnoozeReminder.model_validate({"which": "rent", "time": "2026-11-30T10:00"})
+    await snooze_reminder.run(people.again(ctx, now=NOW + timedelta(seconds=1)), to)
+    back = people.again(ctx)
+    said = await snooze_reminder.run(back, SnoozeReminder(back=True))
+    assert said.text == "Done. “pay rent” comes Wed 25 Nov, 09:00 (Nairobi) now."
+    assert await snooze_reminder.run(back, SnoozeReminder(back=True)) == said
+    assert await listed(people, ctx) == before
+    with pytest.raises(InvalidSlot, match="To when"):
+        await snooze_reminder.run(people.again(ctx), SnoozeReminder(which="rent"))
+
+
 async def test_nobody_moves_what_is_another_persons(people: People) -> None:
     ctx, other = await people.new(), await people.new()
     await three(people, other)

@@ -23,7 +23,7 @@ from channels.degrade import plain
 from core.messages import PARTS, ChannelName
 from tests.connectors.papers import LEASE, pdf
 
-ANSWER_S = 15.0
+ANSWER_S = 30.0
 PUBLIC_URL = "https://mathia.example"
 """Where the deployment believes to be: Telegram posts to https addresses only."""
 FILES = {"lease.pdf": ("application/pdf", pdf(LEASE))}

@@ -18,15 +18,17 @@ async def thought(text: str, state: DialogState | None = None) -> object:
 @pytest.mark.parametrize(
     ("text", "slots"),
     [
-        ("snooze it for an hour", {"time": "2026-11-24T11:15:30"}), ("snooze 30 min", {"time": "2026-11-24T10:45:30"}),
+        ("snooze it for an hour", {"minutes": 60}), ("snooze 30 min", {"minutes": 30}),
+        ("snooze it for half an hour", {"minutes": 30}),
+        ("postpone the rent reminder by 2 days", {"minutes": 2_880, "which": "rent"}),
         ("snooze until 8", {"time": "2026-11-24T20:00"}),
         ("remind me again in 10 minutes", {"time": "2026-11-24T10:25:30"}),
         ("push the reminder about rent to 5pm", {"time": "2026-11-24T17:00", "which": "rent"}),
         ("snooze reminder 2 until tomorrow", {"time": "2026-11-25T09:00", "which": "2"}),
         ("move the dentist reminder to Monday 9am", {"time": "2026-11-30T09:00", "which": "dentist"}),
         ("postpone the rent reminder", {"which": "rent"}), ("snooze", {}), ("ahirisha", {}),
-        ("ahirisha kikumbusho kwa dakika kumi", {"time": "2026-11-24T10:25:30"}),
-        ("ahirisha kwa nusu saa", {"time": "2026-11-24T10:45:30"}),
+        ("ahirisha kikumbusho kwa dakika kumi", {"minutes": 10}), ("ahirisha kwa saa moja", {"minutes": 60}),
+        ("ahirisha kwa nusu saa", {"minutes": 30}),
         ("sogeza kikumbusho cha kodi hadi kesho saa tatu", {"time": "2026-11-25T09:00", "which": "kodi"}),
         ("ahirisha kikumbusho hadi kesho saa tatu asubuhi", {"time": "2026-11-25T09:00"}),
     ],
@@ -60,6 +62,12 @@ async def test_what_was_just_set_is_taken_back(text: str) -> None:
     assert await thought(text, later) != ("cancel_reminder", {"which": "last"})
 
 
+async def test_a_move_is_taken_back_by_undo() -> None:
+    moved = DialogState(history={**SET.history, "snooze_reminder": {"which": "last", "time": "2026-11-30T14:00"}})
+    assert await thought("undo", moved) == ("snooze_reminder", {"back": True})
+    assert await thought("cancel it", moved) == ("cancel_reminder", {"which": "last"})
+
+
 async def test_it_is_the_one_in_the_list_that_was_shown() -> None:
     listed = DialogState(history={**SET.history, "list_reminders": {}})
     assert await thought("cancel it", listed) == ("cancel_reminder", {})
@@ -69,6 +77,7 @@ async def test_it_is_the_one_in_the_list_that_was_shown() -> None:
 async def test_what_is_asked_of_it_is_answered() -> None:
     when = DialogState(action="snooze_reminder", asked=("time",))
     assert await thought("in 10 minutes", when) == ("snooze_reminder", {"time": "2026-11-24T10:25:30"})
+    assert await thought("half an hour", when) == ("snooze_reminder", {"minutes": 30})
     assert await thought("tomorrow at 10 am", when) == ("snooze_reminder", {"time": "2026-11-25T10:00"})
     assert await thought("kesho saa tatu asubuhi", when) == ("snooze_reminder", {"time": "2026-11-25T09:00"})
     assert await thought("bananas", when) == "not_understood"
