@@ -227,6 +227,12 @@ def clock(text: str, language: str, local: datetime) -> Told | None:
     return _told("chat", _CLOCK.filled(moment=moment(local), city=city).to(language))
 
 
+def is_code(text: str) -> bool:
+    """Whether a message is written for machines, an object or a tag and no words around it: nobody wishes like that."""
+    bare = text.strip().removeprefix("```json").strip("` \n")
+    return (bare[:1], bare[-1:]) in (("{", "}"), ("[", "]"), ("<", ">"))
+
+
 def only_pictures(text: str) -> bool:
     """Whether a message is made of emoji and the like, without a letter or a digit."""
     return any(category(sign) == "So" for sign in text[:SIGNS_MAX]) and not any(map(str.isalnum, text[:SIGNS_MAX]))

@@ -58,7 +58,8 @@ class RuleBrain:
             if told is not None:
                 return told
             text = picks.picked(text, turn.state.shown) or text
-        words = in_words(text, self._offer.names)
+        machine = not turn.state.asked and replies.is_code(text)
+        words = None if machine else in_words(text, self._offer.names)
         if words is None:
             return replies.not_understood(language, shown, replies.open_question(language, offered, turn.state))
         found = [words]

@@ -151,7 +151,7 @@ async def _thought_in_time(text: str, state: DialogState) -> bool:
 
 @pytest.mark.parametrize("text", [*MONSTERS["prompt markers"], *MONSTERS["a tool call as text"], *MONSTERS["empty"]])
 async def test_words_for_machines_and_no_words_at_all_do_nothing(text: str) -> None:
-    """Where they are taken for a wish, it is one that a person confirms by a code before anything happens."""
+    """Where words in them are taken for a wish, it is one that a person confirms by a code before anything happens."""
     [step] = sound.steps(await BRAIN.think(written(text, DialogState()), CATALOG.offered), CATALOG)
     assert isinstance(step, Told) or (isinstance(step, Intent) and CATALOG[step.action].shows is not None)
 
