@@ -172,8 +172,11 @@ def understood(thought: Intent | Reply) -> dict[str, Any]:
     if isinstance(thought, Intent):
         return asdict(thought)
     if isinstance(thought, Told):
-        return {"action": thought.action, "slots": {}, "confidence": thought.confidence, "guessed": thought.guessed}
-    return {"action": None, "slots": {}, "confidence": 0.0, "guessed": False}
+        return {
+            "action": thought.action, "slots": {}, "confidence": thought.confidence, "guessed": thought.guessed,
+            "by": thought.by,
+        }  # fmt: skip
+    return {"action": None, "slots": {}, "confidence": 0.0, "guessed": False, "by": ""}
 
 
 def next_move(thought: Intent | Reply, asked: Question, catalog: Catalog) -> tuple[Move, DialogState]:
@@ -199,6 +202,11 @@ KINDS = {
     "ask": "Ask for {slot} of {action}", "did_you_mean": "Ask: did you mean {action}",
     "not_here": "Say that {action} cannot be done here", "not_understood": "Say that it was not understood",
     "help": "Say what can be done", "chat": "Answer by itself",
+}  # fmt: skip
+
+BY = {
+    "code": "the code in it", "words": "words that can mean nothing else", "rule": "its rule",
+    "answer": "what was asked before", "change": "what was said before", "guess": "the classifier's guess",
 }  # fmt: skip
 
 
@@ -242,8 +250,8 @@ def span(one: Mapping[str, Any]) -> str:
 
 
 def meaning(told: Mapping[str, Any]) -> str:
-    how = "guessed, " if told["guessed"] else ""
-    return f"{told['action'] or 'nothing that is done here'} ({how}{100 * told['confidence']:.0f} % sure)"
+    how = f", by {BY[told['by']]}" if told["by"] else ""
+    return f"{told['action'] or 'no request'}{how} ({100 * told['confidence']:.0f} % sure)"
 
 
 def state(told: Mapping[str, Any]) -> list[str]:

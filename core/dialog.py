@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -17,6 +17,9 @@ HISTORY_MAX = 8
 """How many finished actions a conversation remembers the slots of."""
 
 Slots = Mapping[str, "JsonValue"]
+By: TypeAlias = Literal["", "code", "words", "rule", "answer", "change", "guess"]
+"""What an intent rests on: a code, words that can mean nothing else, a rule, an answer to what was asked, a change of
+what was said, or the classifier's guess; empty where nobody says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,8 @@ class Intent:
     slots: Slots
     confidence: float
     guessed: bool = False
+    by: By = field(default="", compare=False)
+    """What said so, for whoever asks why."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -219,4 +219,3 @@ CHANGES: Mapping[str, Callable[[Heard], Changed]] = {
 }  # fmt: skip
 LOOKED_UP = frozenset({"get_weather", "convert_currency"})
 """Actions that change nothing, so that a change of a finished one is simply asked again."""
-

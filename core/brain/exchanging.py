@@ -48,9 +48,7 @@ def read_exchange(heard: Heard, _: Span) -> Slots:
     return slots
 
 
-def beside(
-    money: list[amounts.Currency], sums: list[amounts.Amount]
-) -> tuple[amounts.Currency, amounts.Amount] | None:
+def beside(money: list[amounts.Currency], sums: list[amounts.Amount]) -> tuple[amounts.Currency, amounts.Amount] | None:
     """The currency that stands beside a number, and the number."""
     for amount in sums:
         for currency in money:
@@ -84,4 +82,3 @@ _EXCHANGE_SURE = re.compile(
     r"\b(?:exchange rates?|currency (?:converter|conversion|exchange)|convert currenc(?:y|ies)|conversion rates?"
     r"|forex)\b"
 )
-

@@ -51,7 +51,6 @@ class Heard:
         return when.masked(self.plain, (*self.when.spans, *spans), mark)
 
 
-
 def only_fillers(rest: str) -> bool:
     return all(word in _FILLER_WORDS for word in re.findall(r"[^\W_]+", rest))
 

@@ -67,11 +67,11 @@ def read(text: str, state: DialogState, parse: Read, now: datetime, zone: str) -
     last = next(reversed(list(state.history)), None) if state.action is None else None
     if last in (SET, SNOOZE, LIST) and (back := _TAKES_BACK.fullmatch(heard.plain.strip(" .!"))):
         if last == SNOOZE and back["undo"]:
-            return Intent(SNOOZE, {"back": True}, SURE)
+            return Intent(SNOOZE, {"back": True}, SURE, by="rule")
         if last != LIST:
-            return Intent(CANCEL, {"which": LAST}, SURE)
+            return Intent(CANCEL, {"which": LAST}, SURE, by="rule")
         if not back["undo"]:
-            return Intent(CANCEL, {}, SURE)
+            return Intent(CANCEL, {}, SURE, by="rule")
     if state.action == SNOOZE and state.asked:
         answer = _answer(heard, state, parse(text, DialogState(history=state.history)), when.local(now, zone))
         return parse(text, state) if answer is None else answer
@@ -80,7 +80,7 @@ def read(text: str, state: DialogState, parse: Read, now: datetime, zone: str) -
         slots = _slots(heard, _before(state), when.local(now, zone))
         told = "time" in slots or "minutes" in slots
         if _OPENS.search(heard.plain) and (intent.action == SNOOZE or told):
-            return Intent(SNOOZE, slots, SURE)
+            return Intent(SNOOZE, slots, SURE, by="rule")
         intent = replace(intent, slots=slots) if intent.action == SNOOZE else intent
     if last in (SET, SNOOZE) and intent.action in ("none", "smalltalk") and corrects(text):
         before = _before(state)
@@ -89,7 +89,7 @@ def read(text: str, state: DialogState, parse: Read, now: datetime, zone: str) -
         if "recurrence" in slots and "time" in before and not when.find(heard.plain, when.local(now, zone)).clock:
             slots["time"] = str(slots.get("time", before["time"]))[:11] + str(before["time"])[11:]
         if moved.action == SET and slots:
-            return Intent(SNOOZE, {"which": LAST, **before, **slots}, ANSWERED)
+            return Intent(SNOOZE, {"which": LAST, **before, **slots}, ANSWERED, by="answer")
     return intent
 
 
@@ -105,9 +105,9 @@ def _answer(heard: Said, state: DialogState, alone: Intent, now: datetime) -> In
         return None
     slots = _slots(heard, _before(state), now)
     if "time" in state.asked and ("time" in slots or "minutes" in slots):
-        return Intent(SNOOZE, slots, ANSWERED)
+        return Intent(SNOOZE, slots, ANSWERED, by="answer")
     if "which" in state.asked:
-        return Intent(SNOOZE, {"which": heard.written[:WORDS_CHARS_MAX]}, ANSWERED)
+        return Intent(SNOOZE, {"which": heard.written[:WORDS_CHARS_MAX]}, ANSWERED, by="answer")
     return None
 
 

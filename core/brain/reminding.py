@@ -123,4 +123,3 @@ def which_of(plain: str, heard: Heard) -> str:
     low = plain[words[0].start() : words[-1].end()]
     number = re.fullmatch(r"(\d{1,4})(?:(?:st|nd|rd|th)(?: 1)?)?", low)
     return number[1] if number else "last" if re.fullmatch("(?:last|latest|newest|mwisho)(?: 1)?", low) else text
-

@@ -5,7 +5,7 @@ Nothing here says that something was done: only a receipt can.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -16,7 +16,7 @@ from core.brain.not_here import ACTIONS as WANTED
 from core.brain.not_here import NOT_HERE
 from core.brain.words import said
 from core.catalog import NOTHING
-from core.dialog import DialogState, Intent
+from core.dialog import By, DialogState, Intent
 from core.language import Saying, moment
 from core.messages import Media, Reply
 
@@ -121,6 +121,7 @@ class Told(Reply):
     action: str | None = None
     confidence: float = 0.0
     guessed: bool = False
+    by: By = field(default="", compare=False)
     meant: Intent | None = None
 
 

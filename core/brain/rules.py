@@ -82,7 +82,7 @@ class RuleBrain:
             elif len(found) > 1 and told.why == "not_here":
                 steps.append(replies.only_not_here(language, intent.action))
             else:
-                steps.append(replace(told, confidence=intent.confidence, guessed=intent.guessed))
+                steps.append(replace(told, confidence=intent.confidence, guessed=intent.guessed, by=intent.by))
         return steps[0] if len(steps) == 1 else Plan(tuple(plans.shared(steps)))
 
     def _zone(self, turn: Asked) -> str:

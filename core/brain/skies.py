@@ -134,4 +134,3 @@ def called(heard: Heard, start: int, end: int) -> str:
         if head in places.NAMES:
             return f"{places.NAMES[head]}, {' '.join(words[count:])}"
     return name
-

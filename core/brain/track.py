@@ -61,9 +61,9 @@ _TRIVIA = re.compile(
     r"|many \w+ (?:are|does|do|did)) (?!i|you|my)"
     r"|why (?:is|are|do|does|did) (?!my|i|you|it)|nani (?:ni|aligundua|alishinda)|mji mkuu wa"
     r"|(?:(?:nataka|naomba|ningependa|ninataka|tafadhali|hebu|eti)[ ,]*)*(?:kujua|kufahamu|kusoma|nieleze"
-r"|nielezee|nifafanulie"
+    r"|nielezee|nifafanulie"
     r"|nifahamishe|nijuze|nijulishe|niambie) (?:zaidi |mengi |machache )?(?:kuhusu|kuhusiana na|habari za"
-r"|juu ya|maana ya"
+    r"|juu ya|maana ya"
     r"|historia ya|asili ya|faida za|madhara ya|dalili za)"
     r"|(?:maana|historia|asili|faida|madhara|dalili|idadi) (?:ya|za) )"
 )
@@ -80,7 +80,7 @@ STRICT = listed(
 _ASKING = {
     "ask_document": re.compile(
         r"\?|\b(?:what|when|who|where|which|how|why|does|do|is|are|says?|said|mentions?|find|look|tell|show"
-r"|according|any"
+        r"|according|any"
         r"|nini|lini|nani|wapi|ngapi|gani|inasema|imesema|kuna|tafuta|niambie)\b"
     ),
 }
@@ -115,23 +115,23 @@ def _fits(guess: classify.Guess, said: Said) -> bool:
 def request(said: Said, now: "datetime", zone: str, state: DialogState) -> Intent:
     """What a message asks for by itself, whether anything here does it or not; `none` carries how sure that is."""
     if _WEB.search(said.plain):
-        return Intent("search_info", read("search_info", said, now, zone), SURE)
+        return Intent("search_info", read("search_info", said, now, zone), SURE, by="words")
     guesses = classify.guesses(said)
     best = guesses[0]
     if not _fits(best, said):
         best = next((guess for guess in guesses if guess.action == "none"), best)
     if best.action == "none" and _TRIVIA.match(said.plain) and not _PERSONAL.search(said.plain):
-        return Intent("search_info", read("search_info", said, now, zone), TRIVIA)
+        return Intent("search_info", read("search_info", said, now, zone), TRIVIA, by="words")
     if best.action == "none" or best.probability < (CHAT_MIN if best.action in CHAT else GUESS_MIN):
         nothing = next((guess.probability for guess in guesses if guess.action == "none"), best.probability)
-        return Intent("none", {}, NOTHING + (1 - NOTHING) * nothing, guessed=True)
+        return Intent("none", {}, NOTHING + (1 - NOTHING) * nothing, guessed=True, by="guess")
     slots: Slots = {}
     if best.action in LEARNT:
         slots = read(best.action, said, now, zone)
         if best.action in travel.FRAMES:
             slots = {**_carried(best.action, said, state), **slots}
     sure = min(best.probability, GATELESS_MAX) if _gateless(best.action, said) else best.probability
-    return Intent(best.action, slots, sure, guessed=True)
+    return Intent(best.action, slots, sure, guessed=True, by="guess")
 
 
 def _carried(action: str, said: Said, state: DialogState) -> Slots:
@@ -233,7 +233,7 @@ def follow(said: Said, now: "datetime", zone: str, state: DialogState) -> Intent
             slots = _changed(action, said, now, zone)
         if state.offered and frames.accepts(said.plain):
             slots = {**state.offered, **slots}
-    return Intent(action, slots, ANSWERED) if slots else None
+    return Intent(action, slots, ANSWERED, by="answer") if slots else None
 
 
 _FIRM = frozenset({"amount", "currency", "date", "time", "phone_number", "recipient", "duration", "payer_email", "to"})

@@ -39,28 +39,28 @@ def parse(text: str, *, now: datetime, zone: str, state: DialogState, actions: C
     """
     code = code_in(text)
     if code is not None and "link_account" in actions:
-        return Intent("link_account", {"code": code}, SURE)
+        return Intent("link_account", {"code": code}, SURE, by="code")
     heard = Heard(said(text), when.local(now, zone), zone, state)
     bare = heard.plain.strip(" .,!?\n")
     if not any(char.isalnum() for char in bare):
         return Intent("none", {}, 0.0)
     if _LEAVE.fullmatch(bare):
-        return Intent(LEAVE, {}, SURE)
+        return Intent(LEAVE, {}, SURE, by="words")
     learnt = state.action if state.action in actions and state.action in track.LEARNT else None
     if learnt is not None and (state.asked or state.offered):
         answer = _within(heard)
         if answer is not None:
             return answer
     if _SMALLTALK.fullmatch(bare) and not (state.offered and _YES.fullmatch(bare)):
-        return Intent("smalltalk", {}, SURE)
+        return Intent("smalltalk", {}, SURE, by="words")
     if _HELP.fullmatch(bare):
-        return Intent("help", {}, SURE)
+        return Intent("help", {}, SURE, by="words")
     unfinished = RULE_OF.get(state.action or "") if state.action in actions else None
     if unfinished is not None and state.offered:
         if _YES.fullmatch(bare):
-            return Intent(unfinished.action, dict(state.offered), ANSWERED)
+            return Intent(unfinished.action, dict(state.offered), ANSWERED, by="answer")
         if _NO.fullmatch(bare):
-            return Intent(LEAVE, {}, SURE)
+            return Intent(LEAVE, {}, SURE, by="words")
     if CORRECTION.match(heard.plain) or AND.match(heard.plain):
         changed = _follow_up(heard, unfinished, actions)
         if changed is not None:
@@ -80,11 +80,11 @@ def parse(text: str, *, now: datetime, zone: str, state: DialogState, actions: C
             if not track.refutes(heard.said, rule.action):
                 return replace(intent, confidence=track.seconded(heard.said, rule.action))
     if _HELP_IN.search(heard.plain):
-        return Intent("help", {}, SURE)
+        return Intent("help", {}, SURE, by="words")
     if unfinished is not None and asked is not None:
         slots = ANSWERS[asked](Heard(heard.said, heard.now, zone, state, state.slots))
         if slots:
-            return Intent(unfinished.action, slots, ANSWERED)
+            return Intent(unfinished.action, slots, ANSWERED, by="answer")
     changed = _follow_up(heard, unfinished, actions)
     if changed is not None:
         return changed
@@ -146,7 +146,7 @@ def opened(rule: Rule, heard: Heard) -> Intent | None:
     if gate is None or (rule.unless is not None and rule.unless.search(heard.plain)) or not rule.allows(heard):
         return None
     slots = rule.slots(heard, gate.span())
-    return Intent(rule.action, slots, SURE)
+    return Intent(rule.action, slots, SURE, by="rule")
 
 
 def _starts_anew(heard: Heard) -> bool:
@@ -172,7 +172,7 @@ def _follow_up(heard: Heard, unfinished: Rule | None, actions: Collection[str]) 
     led = CORRECTION.match(heard.plain) or AND.match(heard.plain)
     if only_fillers(rest) or (led and len(rest.split()) <= ANSWER_WORDS_MAX and only_fillers(rest[led.end() :])):
         merged = slots if unfinished is not None else {**before, **slots}
-        return Intent(rule.action, merged, ANSWERED)
+        return Intent(rule.action, merged, ANSWERED, by="change")
     return None
 
 

@@ -48,25 +48,28 @@ def test_a_request_is_told_from_its_words_to_the_move(capsys: pytest.CaptureFixt
 def test_an_answer_is_understood_by_the_state_it_is_given_in(capsys: pytest.CaptureFixture[str]) -> None:
     told = explained(capsys, "kisumo", "--state", ASKED)
     assert told["state"]["before"]["asked"] == ["city"]
+    assert told["understood"]["by"] == "answer"
     assert told["move"]["kind"] == "run"
     assert (told["move"]["params"]["city"], told["move"]["params"]["date"]) == ("Kisumu", "2026-11-25")
 
 
 @pytest.mark.parametrize(
-    ("text", "kind", "action"),
+    ("text", "kind", "action", "by"),
     [
-        ("weather", "ask", "get_weather"),
-        ("nitumie 2k kwa Asha", "not_here", "send_money"),
-        ("erase my data", "confirm", "erase_my_data"),
-        ("msaada", "help", None),
-        ("habari yako", "chat", None),
-        ("kettle purple seventeen", "not_understood", None),
-        ("ping me about the rent on friday", "did_you_mean", "set_reminder"),
+        ("weather", "ask", "get_weather", "rule"),
+        ("nitumie 2k kwa Asha", "not_here", "send_money", "guess"),
+        ("erase my data", "confirm", "erase_my_data", "rule"),
+        ("msaada", "help", None, "words"),
+        ("habari yako", "chat", None, "words"),
+        ("kettle purple seventeen", "not_understood", None, "guess"),
+        ("ping me about the rent on friday", "did_you_mean", "set_reminder", "guess"),
     ],
 )
-def test_the_move_is_the_brains(capsys: pytest.CaptureFixture[str], text: str, kind: str, action: str | None) -> None:
+def test_the_move_is_the_brains(
+    capsys: pytest.CaptureFixture[str], text: str, kind: str, action: str | None, by: str
+) -> None:
     told = explained(capsys, text)
-    assert (told["move"]["kind"], told["move"]["action"]) == (kind, action)
+    assert (told["move"]["kind"], told["move"]["action"], told["understood"]["by"]) == (kind, action, by)
     if kind == "ask":
         assert (told["move"]["says"], told["state"]["after"]["asked"]) == ("Which city?", ["city"])
 
