@@ -252,11 +252,13 @@ def turn_state(state: str, meanings: Sequence[Mapping[str, object]]) -> State:
 
 
 def taken_for(meaning: Mapping[str, object]) -> str:
-    """The action that a message was understood as, or "nothing"."""
+    """The action that a message was understood as, small talk, a cry for help, or nothing."""
     action = meaning.get("action")
     if action in (None, "none"):
         action = meaning.get("guess")
-    return str(action).replace("_", " ") if action else "nothing"
+    if action:
+        return str(action).replace("_", " ")
+    return {"chat": "small talk", "help": "help"}.get(str(meaning.get("answer")), "nothing")
 
 
 def how_sure(meaning: Mapping[str, object]) -> str:
