@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from core.brain import when
 from core.brain.understand import ANSWERED, SURE, corrects
-from core.brain.words import Said, said
+from core.brain.words import Said, listed, said
 from core.dialog import DialogState, Intent
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ _OPENS = re.compile(
     r"|hamisha|badilisha)\b.{0,40}\b(?:reminder|alarm|kikumbusho)\b|\bremind me again\b|\bnikumbushe tena\b"
 )
 """Words that are enough: no guess is needed behind them."""
+_FILLERS = listed("at on the please ok okay it for is then so na ni basi sawa tafadhali hiyo iwe")
 _TAKES_BACK = re.compile(
     r"(?:please |ok |no |oh |hapana |tafadhali )*"
     r"(?:(?:cancel|delete|remove) (?:it|that|this|that one)|futa (?:hicho|hiyo|hilo)|kifute|ifute"
@@ -75,6 +76,8 @@ def read(text: str, state: DialogState, parse: Read, now: datetime, zone: str) -
     if state.action == SNOOZE and state.asked:
         answer = _answer(heard, state, parse(text, DialogState(history=state.history)), when.local(now, zone))
         return parse(text, state) if answer is None else answer
+    if state.action is None and (resumed := _resumed(heard, text, state, parse, when.local(now, zone))) is not None:
+        return resumed
     intent = parse(text, state)
     if intent.action in (SNOOZE, "none") and intent.guessed:
         slots = _slots(heard, _before(state), when.local(now, zone))
@@ -91,6 +94,18 @@ def read(text: str, state: DialogState, parse: Read, now: datetime, zone: str) -
         if moved.action == SET and slots:
             return Intent(SNOOZE, {"which": LAST, **before, **slots}, ANSWERED, by="answer")
     return intent
+
+
+def _resumed(heard: Said, text: str, state: DialogState, parse: Read, now: datetime) -> Intent | None:
+    """The time of a reminder that was left without one when something else came up; None where it is not said."""
+    left = state.history.get(SET, {})
+    if "content" not in left or left.get("time") is not None or len(text) > WORDS_CHARS_MAX:
+        return None
+    found = when.find(heard.plain, now)
+    if not found.clock or not set(re.findall(r"\w+", when.masked(heard.plain, found.spans, " "))) <= _FILLERS:
+        return None
+    answer = parse(text, DialogState(SET, left, asked=("time",)))
+    return replace(answer, slots={**left, **answer.slots}) if answer.action == SET and "time" in answer.slots else None
 
 
 def _before(state: DialogState) -> "dict[str, JsonValue]":

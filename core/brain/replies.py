@@ -166,8 +166,8 @@ def small_talk(
     elif re.fullmatch(r"[ ,.!?]*(?:yes|no|yeah|ndio|hapana)[ ,.!?]*", low) and question is None:
         return nothing_open(language, offered)
     elif re.fullmatch(
-        r"(?:(?:ok|okay|k|cool|great|nice|perfect|awesome|good|fine|sawa|alright|all right|got it|lol|ha+|haha+|poa"
-        r"|yes|no|yeah|ndio|hapana)[ ,.!?]*)+",
+        r"(?:(?:ok|okay|k|cool|great|nice|perfect|awesome|good|fine|sawa|alright|all right|got it|lol|ha+|haha+"
+        r"|poa|fiti|safi|yes|no|yeah|ndio|hapana)[ ,.!?]*)+",
         low,
     ):
         words = _FINE[language]

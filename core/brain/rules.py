@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from core.actions import Action, Effect
-from core.brain import Asked, moves, picks, plans, replies, understand, when
+from core.brain import Asked, again, moves, picks, plans, replies, understand, when
 from core.brain.commands import in_words
 from core.brain.understand import corrects, parse
 from core.dialog import DialogState, Intent, Plan
@@ -95,7 +95,9 @@ class RuleBrain:
         def read(words: str, within: DialogState) -> Intent:
             return parse(words, now=turn.now, zone=zone, state=within, actions=names)
 
-        return moves.read(text, state, read, turn.now, zone) if moves.SNOOZE in names else read(text, state)
+        intent = moves.read(text, state, read, turn.now, zone) if moves.SNOOZE in names else read(text, state)
+        better = again.read(text, state, intent)
+        return better if better.action in names else intent
 
     def _told(self, intent: Intent, turn: Asked, offered: Sequence[Action[Any]]) -> replies.Told | None:
         """What to answer to an intent that runs nothing; None for one that is to be acted on."""

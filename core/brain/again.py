@@ -1,0 +1,39 @@
+"""What was just looked at or told is talked about once more, in words that name it no more. Pure."""
+
+import re
+from dataclasses import replace
+
+from core.brain.words import said
+from core.dialog import DialogState, Intent
+
+ASK, SUMMARISE, UNDO = "ask_document", "summarise_document", "undo"
+FACTS = frozenset({"remember_fact", "change_fact", "set_name"})
+"""Actions whose effect "undo" takes back."""
+OTHERWISE_MIN = 0.9
+"""A guess this likely is something else than the next question."""
+QUESTION_CHARS_MAX = 200
+"""A longer message is more than the next question about a document."""
+
+_NEXT = re.compile(r"(?:and|also|what about|how about|na|vipi|je)\b[ ,]*(?:about |for |kuhusu )?")
+_QUESTION = re.compile(
+    r"(?:(?:and|so|ok|na|je|basi)\b[ ,]*)*(?:when|what|how|who|which|where|why|is|are|does|do|can|must|lini|nani|nini"
+    r"|wapi|ngapi|kwa nini|je|inasema|kiasi)\b|.*\?\s*$|.*\b(?:lini|nani|nini|wapi|ngapi|kiasi gani)\W*$"
+)
+_FORGET = re.compile(r"(?:please |ok |no )*(?:forget|delete|remove) (?:that|this)(?: please)?|sahau (?:hilo|hiyo|hayo)")
+
+
+def read(text: str, state: DialogState, intent: Intent) -> Intent:
+    """The intent, or a better one where the last thing done makes it one: the next question about a document, and
+    "forget that" behind something told."""
+    last = next(reversed(list(state.history)), None) if state.action is None else None
+    if last is None or len(text) > QUESTION_CHARS_MAX:
+        return intent
+    plain = said(text).plain.strip()
+    if last in FACTS and _FORGET.fullmatch(plain.strip(" .!")):
+        return Intent(UNDO, {}, 0.95)
+    open_to_it = intent.action in ("none", "search_info") or (intent.guessed and intent.confidence < OTHERWISE_MIN)
+    if last in (ASK, SUMMARISE) and open_to_it and (_NEXT.match(plain) or _QUESTION.match(plain)):
+        before = state.history.get(last, {})
+        file = {"file": before["file"]} if before.get("file") else {}
+        return replace(intent, action=ASK, slots={"question": text.strip(), **file}, confidence=0.9, guessed=False)
+    return intent

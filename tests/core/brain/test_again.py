@@ -1,0 +1,44 @@
+"""What was just looked at or told is talked about once more, and something else is something else."""
+
+import pytest
+
+from core.dialog import DialogState
+from tests.core.brain.test_moves import thought
+
+READ = DialogState(history={"ask_document": {"question": "what does it say about rent?", "file": "lease"}})
+TOLD = DialogState(history={"remember_fact": {"kind": "goal", "words": "save"}})
+LEFT = DialogState(history={"set_reminder": {"content": "pay fees"}, "get_weather": {"city": "Mombasa"}})
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["when is it due?", "and about the deposit?", "what about the notice?", "who pays for repairs?", "na amana je?",
+     "kodi ni ngapi?", "nilipe lini?"],
+)  # fmt: skip
+async def test_the_next_question_is_about_the_same_document(text: str) -> None:
+    assert await thought(text, READ) == ("ask_document", {"question": text, "file": "lease"})
+    assert await thought(text) != ("ask_document", {"question": text, "file": "lease"})
+
+
+@pytest.mark.parametrize(
+    "text", ["and a flight to Kisumu?", "what's my balance?", "thanks", "hi", "the cows are by the river", "ok"]
+)
+async def test_what_is_something_else_stays_so(text: str) -> None:
+    assert await thought(text, READ) == await thought(text)
+
+
+@pytest.mark.parametrize("text", ["forget that", "delete this please", "sahau hilo", "Forget that!"])
+async def test_what_was_just_told_is_forgotten(text: str) -> None:
+    assert await thought(text, TOLD) == ("undo", {})
+    assert await thought(text, READ) != ("undo", {})
+
+
+@pytest.mark.parametrize(
+    ("text", "time"), [("Friday at 8 am", "2026-11-27T08:00"), ("ijumaa saa mbili asubuhi", "2026-11-27T08:00")]
+)
+async def test_a_reminder_that_was_left_without_a_time_gets_it(text: str, time: str) -> None:
+    assert await thought(text, LEFT) == ("set_reminder", {"content": "pay fees", "time": time})
+
+
+async def test_a_day_alone_is_about_what_was_asked_last() -> None:
+    assert await thought("and tomorrow?", LEFT) == ("get_weather", {"city": "Mombasa", "date": "2026-11-25"})
