@@ -131,13 +131,13 @@ class Till:
 
 
 @asynccontextmanager
-async def till(db: Database, settings: Settings, *, lease: timedelta = LEASE) -> AsyncIterator[Till]:
+async def till(db: Database, settings: Settings, *, pace: Pace = QUICK) -> AsyncIterator[Till]:
     """A till on a database, with a provider that is fifty times as fast, and a circuit that never opens."""
     providers = Providers(settings, backoff_s=0.01)
     client = providers.client("IntaSend", settings.intasend_base_url)
     client.breaker = Breaker(failures_max=1_000_000)
     who = await someone(db)
-    hands = Hands(db, Wakes(db), IntaSend(providers, settings), lease=lease, pace=QUICK)
+    hands = Hands(db, Wakes(db), IntaSend(providers, settings), lease=LEASE, pace=pace)
     async with httpx.AsyncClient(
         base_url=settings.intasend_base_url, trust_env=False, timeout=10, verify=NO_TLS
     ) as wire:
