@@ -540,8 +540,9 @@ async def _receipts(db: Database, person: UUID) -> AsyncIterator[dict[str, Any]]
 
 
 async def _wallet(db: Database, person: UUID) -> AsyncIterator[dict[str, Any]]:
-    """The lines of every account of theirs; amounts are exact, as text."""
-    for one in await balances.balances_of(db.pool, str(person)):
+    """The lines of every account of theirs, and of whom they were before; amounts are exact, as text."""
+    owners = await db.pool.fetch("SELECT id::text FROM person WHERE id = $1 OR merged_into = $1 ORDER BY id", person)
+    for one in [one for (owner,) in owners for one in await balances.balances_of(db.pool, owner)]:
         before: int | None = None
         while page := await balances.statement(db.pool, one.account, before=before):
             for line in page:

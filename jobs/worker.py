@@ -32,6 +32,7 @@ from jobs.summaries import sweep_summaries
 from jobs.sweeps import sweep_refused, sweep_reminders, sweep_waiting
 from jobs.templates import sweep_templates
 from jobs.voice import NOTES, Hands, write_down
+from jobs.wallets import sweep_wallets
 
 log = structlog.get_logger()
 
@@ -93,6 +94,7 @@ async def run_worker(settings: Settings, db: Database, wakes: Wakes, channels: C
             group.create_task(sweep_waiting(db, wakes, export.EXPORTS, pack), name="sweep.exports")
             group.create_task(export.tidy_exports(db, files), name="tidy.exports")
             group.create_task(sweep_holds(db), name="sweep.holds")
+            group.create_task(sweep_wallets(db), name="sweep.wallets")
             group.create_task(sweep_summaries(db), name="sweep.summaries")
             group.create_task(sweep_messages(db, wakes, providers, settings), name="sweep.messages")
     finally:

@@ -22,7 +22,7 @@ from core import (
     voice,
 )
 from core.db import Database
-from jobs import summaries, sweeps
+from jobs import summaries, sweeps, wallets
 from ledger import balances, holds, instruction_store, posting
 
 STATEMENTS = {
@@ -105,6 +105,7 @@ STATEMENTS = {
     "balances.BALANCE_AT": balances.BALANCE_AT,
     "balances.SPENT": balances.SPENT,
     "balances.STATEMENT": balances.STATEMENT,
+    "wallets.LEFT_BEHIND": wallets.LEFT_BEHIND,
     "sweeps.CLAIM_DUE": sweeps.CLAIM_DUE,
     "sweeps.MOVE_ON": sweeps.MOVE_ON,
     "sweeps.REFUSED": sweeps.REFUSED,
@@ -118,6 +119,7 @@ READ_WHOLE = {
     "ix_turn_claimable",
     "ix_outbox_in_doubt",
     "ix_outbox_refused",
+    "ix_person_merged_into",
     "ix_transcription_waiting",
     "ix_file_fetch_waiting",
     "ix_data_export_waiting",
