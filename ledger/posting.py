@@ -129,8 +129,10 @@ class Posted:
 class Ledger:
     """Posts entries in group commits; one for each process and database."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, *, tries_max: int = TRIES_MAX, known_max: int = KNOWN_MAX) -> None:
         self._db = db
+        self._tries_max = tries_max
+        self._known_max = known_max
         self._known: dict[str, tuple[int, Account]] = {}
         self._lane: GroupCommit[Entry, Posted | MathiaError] = GroupCommit(
             self._commit, lanes=LANES, batch_max=BATCH_MAX
@@ -157,7 +159,7 @@ class Ledger:
         await self._learn({one.account.key: one.account for entry in entries for one in entry.postings})
         if (answers := await self._at_once(entries)) is not None:
             return answers
-        for _ in range(TRIES_MAX):
+        for _ in range(self._tries_max):
             try:
                 async with self._db.hot() as connection:
                     return await _post(connection, entries, remember=True)
@@ -168,14 +170,14 @@ class Ledger:
     async def _learn(self, accounts: Mapping[str, Account]) -> None:
         """Have all these accounts made and known. That is a transaction of its own, before anything is locked, so that
         nobody waits for anybody in a circle."""
+        if len(self._known) > self._known_max:
+            self._known = {}
         missing = [account for key, account in accounts.items() if key not in self._known]
         if not missing:
             return
         async with self._db.hot() as connection:
             await make(connection, missing)
             rows = await connection.fetch(IDS, [account.key for account in missing])
-        if len(self._known) > KNOWN_MAX:
-            self._known = {}
         self._known |= {row["key"]: (row["id"], as_account(row)) for row in rows}
 
     async def _at_once(self, entries: Sequence[Entry]) -> list[Posted | MathiaError] | None:

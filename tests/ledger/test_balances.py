@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from core.db import Database
 from ledger import accounts, balances
-from ledger.journal import Kind
+from ledger.journal import Entry, Kind, Posting
 from ledger.posting import Ledger
 from tests.ledger.conftest import BANK, deposit, kes, purse, transfer
 
@@ -45,3 +45,18 @@ async def test_a_balance_is_told_as_of_any_time(ledger: Ledger, db: Database) ->
         for line in lines:
             assert await balances.balance_at(db.pool, account, line.at) == line.balance_after
             assert await balances.balance_at(db.pool, account, line.at - instant) == line.balance_after - line.amount
+
+
+async def test_every_account_of_the_chart_can_be_used(ledger: Ledger, db: Database) -> None:
+    chart = [
+        accounts.wallet("amina", "KES"), accounts.disputed("amina", "KES"), accounts.clearing("p", "KES"),
+        accounts.held_at("p", "KES"), accounts.fee_income("KES"), accounts.fee_expense("p", "KES"),
+        accounts.exchange("KES"),
+    ]  # fmt: skip
+    for account in chart:
+        side = account.type.side  # So that each has more of what it usually has.
+        legs = Posting(account, kes(side * 100)), Posting(accounts.clearing("bank", "KES"), kes(-side * 100))
+        await ledger.post(Entry(account.key, Kind.FEE, legs))
+        assert (await balances.balance(db.pool, account)).posted == kes(100)
+        assert await accounts.find(db.pool, account.key) == account
+    assert len({account.key for account in chart}) == len(chart)

@@ -2,13 +2,16 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
 from functools import partial
 
 import pytest
 
 from core.db import Database
-from core.errors import Erased
+from core.errors import Erased, StoreUnavailable
 from ledger import balances
+from ledger.accounts import wallet
 from ledger.errors import (
     AccountMismatch,
     AlreadyReversed,
@@ -18,11 +21,16 @@ from ledger.errors import (
     KeyReused,
     Unknown,
 )
-from ledger.journal import Account, AccountType, Entry, Kind, credit, debit
-from ledger.money import MINOR_MAX
+from ledger.exchange import exchange
+from ledger.journal import Account, AccountType, Entry, Kind, Quote, credit, debit
+from ledger.money import MINOR_MAX, Money
 from ledger.posting import Ledger, Posted, post, post_all, reversal_of
 from tests.ledger.conftest import BANK, deposit, kes, moved, purse, transfer
 from tests.waiting import until
+
+NOW = datetime(2026, 11, 26, tzinfo=UTC)
+USD = Money(1, "USD")
+QUOTE = Quote("KES", "USD", Decimal("0.0077"), "bank", NOW)
 
 
 async def test_an_entry_moves_its_accounts(ledger: Ledger, db: Database) -> None:
@@ -108,14 +116,15 @@ async def test_an_entry_goes_with_the_transaction_of_its_caller(ledger: Ledger, 
 
 
 async def test_a_key_taken_meanwhile_for_other_accounts_is_reused(ledger: Ledger, db: Database) -> None:
-    await ledger.post(deposit("asha", 1))
-    entry = transfer("asha", "juma", 1, "same")
-    async with db.hot() as connection:
-        await post(connection, deposit("amina", 5, "same"))
-        racing = asyncio.create_task(ledger.post(entry))
-        await until(partial(waits_for_a_lock, db), what="the other transaction waiting for the key")
-    with pytest.raises(KeyReused):
-        await racing
+    await ledger.post(deposit("asha", 150))
+    change = exchange("change", purse("asha"), wallet("asha", "USD"), kes(150), QUOTE)
+    for entry in (transfer("asha", "juma", 1, "same"), change):  # What is posted at once, and what is looked at first.
+        async with db.hot() as connection:
+            await post(connection, deposit("amina", 5, entry.key))
+            racing = asyncio.create_task(ledger.post(entry))
+            await until(partial(waits_for_a_lock, db), what="the other transaction waiting for the key")
+        with pytest.raises(KeyReused):
+            await racing
     async with db.hot() as connection:
         await post(connection, deposit("amina", 5, "other"))
         racing = asyncio.create_task(in_a_transaction(db, transfer("asha", "juma", 1, "other")))
@@ -157,9 +166,30 @@ async def test_a_mistake_is_reversed_once(ledger: Ledger, db: Database) -> None:
         await ledger.post(entry)
 
 
+async def test_what_others_stand_in_the_way_of_is_put_off(db: Database) -> None:
+    """After so many tries, here none; and a process may forget which accounts there are."""
+    ledger = Ledger(db, tries_max=0, known_max=1)
+    for name in ("amina", "juma", "asha"):
+        await ledger.post(deposit(name, 5, f"from {name}"))
+    with pytest.raises(StoreUnavailable):
+        await ledger.post(transfer("amina", "juma", 6))
+
+
 @pytest.mark.parametrize(
     "make",
     [
+        pytest.param(lambda: Account("w", AccountType.LIABILITY, "KES", allow_negative=True), id="negative debt"),
+        pytest.param(lambda: Quote("KES", "KES", Decimal(1), "s", NOW), id="quote of one currency"),
+        pytest.param(lambda: Quote("KES", "USD", Decimal(-1), "s", NOW), id="negative quote"),
+        pytest.param(lambda: Quote("KES", "USD", Decimal(1), "s", NOW.replace(tzinfo=None)), id="quote of no zone"),
+        pytest.param(lambda: Entry("k", Kind.FEE, (debit(BANK, USD), credit(purse("a"), kes(1)))), id="currency"),
+        pytest.param(lambda: Entry("k", Kind.REVERSAL, deposit("a", 1).postings), id="reverses nothing"),
+        pytest.param(lambda: Entry("k", Kind.FEE, deposit("a", 1).postings, reverses=1), id="no reversal"),
+        pytest.param(lambda: Entry("k", Kind.FEE, deposit("a", 1).postings, quote=QUOTE), id="needs no quote"),
+        pytest.param(lambda: Entry("k", Kind.FEE, deposit("a", 1).postings, "r\n"), id="reference"),
+        pytest.param(
+            lambda: Entry("k", Kind.FEE, deposit("a", 1).postings, occurred_at=NOW.replace(tzinfo=None)), id="no zone"
+        ),
         pytest.param(lambda: Entry("k", Kind.FEE, (debit(BANK, kes(1)),)), id="one leg"),
         pytest.param(lambda: Entry("k", Kind.FEE, ()), id="no leg"),
         pytest.param(lambda: Entry("k", Kind.FEE, (debit(BANK, kes(2)), credit(purse("a"), kes(1)))), id="unbalanced"),
@@ -169,6 +199,6 @@ async def test_a_mistake_is_reversed_once(ledger: Ledger, db: Database) -> None:
         pytest.param(lambda: moved(BANK, purse("a"), 1, "k" * 201), id="long key"),
     ],
 )
-def test_what_can_never_be_an_entry_is_none(make: Callable[[], Entry]) -> None:
+def test_what_can_never_be_an_entry_is_none(make: Callable[[], object]) -> None:
     with pytest.raises(IllegalEntry):
         make()

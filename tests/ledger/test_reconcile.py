@@ -1,5 +1,6 @@
 """Recomputing the books: right ones are told to be right, and every damage is found."""
 
+from collections import Counter
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -51,6 +52,21 @@ async def test_right_books_are_right(ledger: Ledger, db: Database) -> None:
     for minor in range(1, reconcile.PAGE // 2 + 10):
         await ledger.post(deposit("amina", minor))
     assert (await verify(db)).differences == ()
+
+
+async def test_of_each_sort_of_difference_a_few_are_told(
+    ledger: Ledger, db: Database, database: str, postgres: Postgres
+) -> None:
+    for minor in range(1, reconcile.DIFFERENCES_MAX + 5):
+        await ledger.post(deposit("amina", minor))
+    connection = await postgres.connect(database)
+    await connection.execute(
+        "SET session_replication_role = replica; UPDATE journal_entry SET reference = 'x', at = now()"
+    )
+    await connection.close()
+    told = Counter(one.what for one in (await verify(db)).differences)
+    assert set(told.values()) == {reconcile.DIFFERENCES_MAX}
+    assert len(told) == 2
 
 
 DAMAGE = {
