@@ -28,6 +28,8 @@ from web_admin.rendering import Templates
 
 LIST_PAGE = 50
 """Turns on one page."""
+CONVERSATION_MESSAGES_MAX = 5_000
+"""How far back the turns of one conversation are listed."""
 ID_DIGITS_MAX = 18
 ACTION = re.compile(r"[a-z_]{1,64}")
 PARSERS = ("rules", "claude", "compatible")
@@ -86,6 +88,7 @@ class TurnsQuery:
     action: str = ""
     parser: str = ""
     show: str = ""
+    conversation: UUID | None = None
     before: int | None = None
 
     @classmethod
@@ -107,10 +110,20 @@ class TurnsQuery:
             (chosen or date.min) + timedelta(days=2)
         except (ValueError, OverflowError) as error:
             raise UserError("A day is written 2026-11-24. Choose it again.") from error
+        try:
+            conversation = UUID(query["conversation"]) if query.get("conversation") else None
+        except ValueError as error:
+            raise UserError("There is no such conversation. Open it from the list of conversations.") from error
         if before and not _is_id(before):
             raise UserError("The place in the list that this address names is not whole. Open the list from its start.")
         return cls(
-            ChannelName(channel) if channel else None, chosen, action, parser, show, int(before) if before else None
+            ChannelName(channel) if channel else None,
+            chosen,
+            action,
+            parser,
+            show,
+            conversation,
+            int(before) if before else None,
         )
 
     @property
@@ -119,6 +132,7 @@ class TurnsQuery:
         day = self.day.isoformat() if self.day else ""
         pairs = {
             "channel": self.channel or "", "day": day, "action": self.action, "parser": self.parser, "show": self.show,
+            "conversation": self.conversation or "",
         }  # fmt: skip
         return {name: str(value) for name, value in pairs.items() if value}
 
@@ -266,6 +280,12 @@ async def turns(session: AsyncSession, query: TurnsQuery, zone: ZoneInfo) -> lis
     if query.before is not None:
         wanted.append("t.id < :before")
         given["before"] = query.before
+    if query.conversation is not None:
+        wanted.append(
+            "t.id IN (SELECT m.turn_id FROM message m WHERE m.conversation_id = :conversation AND m.direction = 'in'"
+            " ORDER BY m.seq DESC LIMIT :messages)"
+        )
+        given |= {"conversation": query.conversation, "messages": CONVERSATION_MESSAGES_MAX}
     if query.channel is not None:
         wanted.append("c.channel = :channel")
         given["channel"] = query.channel.value

@@ -84,13 +84,24 @@ async def test_the_list_finds_turns_by_each_filter_and_shows_no_words(site: Site
         "day=2026-03-06": [old],
         "day=2026-03-05": [],
         f"before={guessed}": [weather],
+        f"conversation={conversation}": [waiting],
     }.items():
         assert shown((await owner.get(f"/admin/turns?{filters}")).text) == found, filters
 
 
 @pytest.mark.parametrize(
     "query",
-    ["channel=fax", "day=yesterday", "day=9999-12-31", "action=A", "parser=x", "show=x", "before=x", "before=-1"],
+    [
+        "channel=fax",
+        "day=yesterday",
+        "day=9999-12-31",
+        "action=A",
+        "parser=x",
+        "show=x",
+        "before=x",
+        "before=-1",
+        "conversation=x",
+    ],
 )
 async def test_an_address_that_means_nothing_is_refused_in_a_sentence(owner: Browser, query: str) -> None:
     page = await owner.get(f"/admin/turns?{query}")
