@@ -391,6 +391,8 @@ async def run(wired: Services) -> None:
     async with asyncio.TaskGroup() as group:
         handoffs = Handoffs(wired.db, wired.wakes, wired.settings)
         group.create_task(watch_handoffs(handoffs), name="handoffs")
+        if wired.turn_deps.models is not None:
+            group.create_task(wired.turn_deps.models.warm(), name="models.warm")
         group.create_task(
             TurnRunner(wired.turns, wired.turn_deps, wired.wakes, channels=wired.channels).run(), name="turns"
         )

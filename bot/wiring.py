@@ -15,6 +15,7 @@ from channels.web import WebChannel
 from channels.whatsapp import WhatsAppChannel
 from connectors import CONNECTORS
 from core.brain import Brain
+from core.brain.chain import Models
 from core.brain.commands import menu
 from core.brain.rules import RuleBrain
 from core.cache import ResultCache
@@ -98,7 +99,11 @@ async def services(settings: Settings, *, runners_elsewhere: bool = False) -> As
         channels[ChannelName.TELEGRAM] = telegram
     if settings.smtp_host:
         channels[ChannelName.EMAIL] = EmailChannel(settings, files)
-    deps = TurnDeps(brain, catalog, providers, ResultCache(valkey, db.keys), db, settings, limits, from_files(files))
+    models = Models.of(settings, catalog, db)
+    deps = TurnDeps(
+        brain, catalog, providers, ResultCache(valkey, db.keys), db, settings, limits, from_files(files), models,
+        {ChannelName.WEB: web},
+    )  # fmt: skip
     turns = Turns(
         db,
         wakes,
@@ -132,5 +137,7 @@ async def services(settings: Settings, *, runners_elsewhere: bool = False) -> As
         for channel in channels.values():
             await channel.close()
         await providers.close()
+        if models is not None:
+            await models.close()
         await valkey.aclose()
         await db.close()

@@ -105,7 +105,7 @@ async def save_contact(ctx: ActionContext, params: SaveContact) -> ActionResult:
 
 
 @action(
-    effect=Effect.READ, examples=("who are my contacts?", "what is Amina's number?", "nionyeshe anwani zangu")
+    effect=Effect.READ, own=True, examples=("who are my contacts?", "what is Amina's number?", "nionyeshe anwani zangu")
 )  # fmt: skip
 async def list_contacts(ctx: ActionContext, params: ListContacts) -> ActionResult:
     """Show the person's contacts, or one of them."""

@@ -156,7 +156,7 @@ async def remember_fact(ctx: ActionContext, params: RememberFact) -> ActionResul
 
 
 @action(
-    effect=Effect.READ, examples=("what are my goals?", "list my preferences", "malengo yangu ni yapi?")
+    effect=Effect.READ, own=True, examples=("what are my goals?", "list my preferences", "malengo yangu ni yapi?")
 )  # fmt: skip
 async def list_facts(ctx: ActionContext, params: ListFacts) -> ActionResult:
     """Show the preferences and goals that the person stated, with where and when."""

@@ -76,7 +76,7 @@ class Nothing(Params):
     """Nothing to fill in."""
 
 
-@action(effect=Effect.READ, examples=("what do you know about me?", "my profile", "unajua nini kuhusu mimi?"))
+@action(effect=Effect.READ, own=True, examples=("what do you know about me?", "my profile", "unajua nini kuhusu mimi?"))
 async def my_profile(ctx: ActionContext, params: Nothing) -> ActionResult:
     """Show all that is known of the person, where it comes from, and how to change or delete each."""
     if ctx.sender is None:

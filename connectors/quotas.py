@@ -22,7 +22,7 @@ class CheckQuotas(Params):
 
 
 @action(
-    effect=Effect.READ, counts=(),
+    effect=Effect.READ, counts=(), own=True,
     examples=("how much have I left?", "check my quotas", "nimebakiza kiasi gani"),
 )  # fmt: skip
 async def check_quotas(ctx: ActionContext, params: CheckQuotas) -> ActionResult:

@@ -208,7 +208,10 @@ async def set_reminder(ctx: ActionContext, params: SetReminder) -> ActionResult:
     return _confirmed(reminder, ctx)
 
 
-@action(effect=Effect.READ, examples=("what are my reminders?", "list my reminders", "nionyeshe vikumbusho vyangu"))
+@action(
+    effect=Effect.READ, own=True,
+    examples=("what are my reminders?", "list my reminders", "nionyeshe vikumbusho vyangu"),
+)  # fmt: skip
 async def list_reminders(ctx: ActionContext, params: ListReminders) -> ActionResult:
     """Show the person's reminders, the soonest first."""
     async with ctx.db.transaction() as session:

@@ -152,6 +152,9 @@ class Action(Generic[P]):
     """Names of the limits (core/limits.py) that a call in a chat is counted under."""
     shows: Callable[[ActionContext, Any], Awaitable[str]] | None = None
     """Says what it would do, for a person to confirm first (core/confirm.py); None for what is done at once."""
+    own: bool = False
+    """Reads what is the person's own here and asks nobody else; a model that has read words of strangers may still
+    call it."""
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -181,12 +184,13 @@ def action(
     examples: tuple[str, ...] = (),
     counts: tuple[str, ...] = ("calls",),
     shows: Callable[[ActionContext, Any], Awaitable[str]] | None = None,
+    own: bool = False,
 ) -> Callable[[Callable[[ActionContext, P], Awaitable[ActionResult]]], Action[P]]:
     """Declare an action from a function `(ctx, params) -> ActionResult`; its name is the function's.
 
     Raises TypeError for a declaration that could not be offered: no summary, a bad name, an undescribed parameter,
     a question in one language only, a cache on something other than a READ, a limit that does not exist, a READ that
-    is confirmed.
+    is confirmed, something other than a READ that is `own`.
     """
 
     def declare(function: Callable[[ActionContext, P], Awaitable[ActionResult]]) -> Action[P]:
@@ -212,8 +216,10 @@ def action(
         secrets = tuple(slot for slot, info in params.model_fields.items() if SecretStr in _types(info.annotation))
         if shows is not None and (effect is Effect.READ or secrets):
             raise TypeError(f"action {name!r}: what is confirmed changes something, and keeps no secrets")
+        if own and (effect is not Effect.READ or cache_for is not None):
+            raise TypeError(f"action {name!r}: only READ actions that are not cached may be own")
         chosen = cast("type[P]", params)
-        return Action(name, summary, effect, chosen, function, cache_for, examples, secrets, counts, shows)
+        return Action(name, summary, effect, chosen, function, cache_for, examples, secrets, counts, shows, own)
 
     return declare
 

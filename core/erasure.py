@@ -280,6 +280,9 @@ TABLES: Final[Mapping[str, Fate]] = {
     "confirmation": Fate(
         "removed", (_removed("confirmation", "id", f"id FROM confirmation WHERE person_id IN {PEOPLE}"),)
     ),
+    "token_use": Fate(
+        "removed", (_removed("token_use", "person_id", f"person_id FROM token_use WHERE person_id IN {PEOPLE}"),)
+    ),
     "renumbering": Fate("removed at once, with their numbers"),
     "opt_out": Fate(
         "removed", (_removed("opt_out", "identity_id", f"identity_id FROM opt_out WHERE identity_id IN {THEM}"),)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
@@ -263,6 +263,14 @@ class OutboundMessage:
     created_at: datetime
     piece: int = 0
     template: TemplateUse | None = None
+
+
+class Drafter(Protocol):
+    """A channel where an answer can be seen while it is being made."""
+
+    def show_draft(self, room: str, text: str) -> None:
+        """Show what there is of it, in place of what was shown before; returns at once, never fails."""
+        ...
 
 
 def text_of(parts: tuple[Part, ...]) -> str:

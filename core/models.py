@@ -823,6 +823,19 @@ class Receipt(Base):
     __table_args__ = (CheckConstraint("state IN ('started', 'done', 'failed')", name="state"),)
 
 
+class TokenUse(Base):
+    """How many tokens of language models a person used in a month, those included that are reserved for a call.
+
+    Of somebody who was merged into another it stays with who they were; what is used from then on is the other's.
+    """
+
+    __tablename__ = "token_use"
+    person_id: Mapped[UUID] = mapped_column(ForeignKey("person.id"), primary_key=True)
+    month: Mapped[date] = mapped_column(primary_key=True, doc="its first day, by the calendar of UTC")
+    tokens: Mapped[int]
+    __table_args__ = (CheckConstraint("tokens >= 0", name="tokens"),)
+
+
 class Confirmation(Base):
     """What a person is to confirm before it happens: exactly this, once, in the chat that showed it.
 

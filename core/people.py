@@ -11,7 +11,8 @@ from uuid import UUID, uuid4
 
 import orjson
 import phonenumbers
-from sqlalchemy import ColumnElement, ScalarSelect, Table, case, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, ScalarSelect, Table, case, delete, func, literal, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core import relations
@@ -19,7 +20,7 @@ from core.crypto import RoomKey, opened_with
 from core.db import driver
 from core.errors import Conflict, Erased, InvalidSlot, LimitReached
 from core.language import Saying
-from core.models import Base, Confirmation, Contact, Credential, Identity, Person, PersonKey
+from core.models import Base, Confirmation, Contact, Credential, Identity, Person, PersonKey, TokenUse
 
 CONTACTS_MAX = 1_000
 """Contacts of one person."""
@@ -266,6 +267,8 @@ async def merge(session: AsyncSession, kept: UUID, gone: UUID) -> None:
         elif table is Credential.__table__:
             # They are sealed with whose they are: what the other one had connected has to be connected again.
             await session.execute(delete(table).where(table.c.person_id == gone))
+        elif table is TokenUse.__table__:
+            await _merge_token_use(session, kept, gone)
         elif table is not PersonKey.__table__:
             await session.execute(update(table).where(table.c.person_id == gone).values(person_id=kept))
     connection = await driver(session)
@@ -290,6 +293,17 @@ async def merge(session: AsyncSession, kept: UUID, gone: UUID) -> None:
     await session.execute(
         update(Person).where((Person.id == gone) | (Person.merged_into == gone)).values(merged_into=kept)
     )
+
+
+async def _merge_token_use(session: AsyncSession, kept: UUID, gone: UUID) -> None:
+    """What both used counts for one."""
+    theirs = select(literal(kept), TokenUse.month, TokenUse.tokens).where(TokenUse.person_id == gone)
+    adding = insert(TokenUse).from_select(["person_id", "month", "tokens"], theirs)
+    together = TokenUse.tokens + adding.excluded.tokens
+    await session.execute(
+        adding.on_conflict_do_update(index_elements=[TokenUse.person_id, TokenUse.month], set_={"tokens": together})
+    )
+    await session.execute(delete(TokenUse).where(TokenUse.person_id == gone))
 
 
 async def part(session: AsyncSession, identity: Identity, conversation_id: UUID) -> UUID:

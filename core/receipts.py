@@ -2,6 +2,7 @@
 
 What was asked and answered is sealed under the key of the conversation it was asked in."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -12,12 +13,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core import crashpoint
 from core.actions import Action, ActionContext, ActionResult, Params
-from core.db import driver
+from core.db import Database, driver
 from core.errors import Erased
 from core.messages import PARTS
 from core.models import Receipt
 
-CALLS_MAX = 16
+CALLS_MAX = 20
 """How many calls one message can lead to."""
 
 
@@ -71,6 +72,20 @@ async def once(action: Action[Any], params: Params, context: ActionContext) -> A
         },
     )
     return result
+
+
+async def begun(db: Database, keys: Sequence[str]) -> dict[str, Receipt]:
+    """The receipts there are under these keys, in the order of their keys."""
+    async with db.transaction() as session:
+        found = {one.key: one for one in await session.scalars(select(Receipt).where(Receipt.key.in_(keys)))}
+    return {key: found[key] for key in keys if key in found}
+
+
+async def params_of(db: Database, receipt: Receipt) -> bytes | None:
+    """With what parameters a call was made, as JSON; None where its room was erased."""
+    async with db.transaction() as session:
+        params = await opened(session, receipt, "params")
+    return None if params is None else orjson.dumps(params)
 
 
 async def _finish(context: ActionContext, state: str, result: dict[str, Any]) -> None:

@@ -198,6 +198,12 @@ async def check(
     raise Frozen(REFUSAL)
 
 
+async def is_frozen(connection: Queries, sender: Address) -> bool:
+    """Whether the sender's number changed hands, and that is not settled."""
+    asked = sender.channel.value, sender.account, sender.person, None
+    return await connection.fetchval(FROZEN_SENDER, *asked) is not None
+
+
 async def frozen_since(session: AsyncSession, identities: Collection[UUID]) -> dict[UUID, datetime]:
     """Those of these identities whose number changed hands, and since when that is not settled."""
     same = and_(

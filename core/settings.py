@@ -5,6 +5,7 @@ off; with `SANDBOX_URL` set (`up` sets it) every provider without a key speaks t
 """
 
 import re
+from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo, available_timezones
@@ -28,6 +29,8 @@ SANDBOX_PUBLISHABLE_KEY = "ISPubKey_test_sandbox"
 SANDBOX_SECRET_KEY = "ISSecretKey_test_sandbox"  # noqa: S105
 SANDBOX_CHALLENGE = "sandbox-challenge"
 
+PRICE = re.compile(r"[^=,\s]{1,100}=[0-9]{1,5}(?:\.[0-9]{1,6})?/[0-9]{1,5}(?:\.[0-9]{1,6})?")
+HF_ROUTER = "https://router.huggingface.co/"
 PLAN = re.compile(r"[a-z][a-z0-9_]{0,30}=[1-9][0-9]{0,5}")
 
 
@@ -110,6 +113,24 @@ class Settings(BaseSettings):
     hf_api_token: SecretStr = SecretStr("")
     toxic_bert_base_url: str = "https://router.huggingface.co/hf-inference/models"
 
+    # Language models: Claude, then any OpenAI-compatible endpoint, then the local brain, which needs none of them.
+    anthropic_api_key: SecretStr = SecretStr("")
+    anthropic_base_url: str = "https://api.anthropic.com"
+    llm_model_fast: str = "claude-haiku-5-5"
+    """The model that reads every message first."""
+    llm_model: str = "claude-sonnet-5-5"
+    """The larger one, asked where the first one's answer will not do; empty for none."""
+    llm_fallback_model: str = ""
+    """The model at LLM_FALLBACK_BASE_URL, asked where Claude is away or has no key; empty for none."""
+    llm_fallback_base_url: str = "https://router.huggingface.co/v1"
+    """Its address before /chat/completions."""
+    llm_fallback_api_key: SecretStr = SecretStr("")
+    """Its key; at the Hugging Face router, HF_API_TOKEN where this is empty."""
+    llm_tokens_month: int = Field(default=2_000_000, ge=0)
+    """Tokens that a person may use in a month, times the factor of their plan; beyond, the local brain answers."""
+    llm_prices: str = ""
+    """US dollars for a million tokens read and written, model=1/5,model=3/15; for the record of each turn."""
+
     # Voice notes: an OpenAI-compatible service that writes them down; without a key people are asked to type.
     transcription_api_key: SecretStr = SecretStr("")
     transcription_base_url: str = "https://api.openai.com"
@@ -179,6 +200,13 @@ class Settings(BaseSettings):
     def _readable_factors(cls, value: str) -> str:
         if not all(PLAN.fullmatch(entry.strip()) for entry in value.split(",") if entry.strip()):
             raise ValueError(f"{value!r} is not a list of plans and whole factors, such as pro=5,team=20")
+        return value
+
+    @field_validator("llm_prices")
+    @classmethod
+    def _readable_prices(cls, value: str) -> str:
+        if not all(PRICE.fullmatch(entry.strip()) for entry in value.split(",") if entry.strip()):
+            raise ValueError(f"{value!r} is not a list of models and prices, such as claude-haiku-5-5=1/5")
         return value
 
     @field_validator("mathia_keys")
@@ -256,6 +284,24 @@ class Settings(BaseSettings):
         """The factor of each plan."""
         pairs = (entry.strip().partition("=") for entry in self.plan_factors.split(",") if entry.strip())
         return {name: int(factor) for name, _, factor in pairs}
+
+    @property
+    def llm_fallback_key(self) -> str:
+        """The key of the fallback model; the token of Hugging Face is shown to nobody else."""
+        own = self.llm_fallback_api_key.get_secret_value()
+        at_home = self.llm_fallback_base_url.startswith(HF_ROUTER)
+        return own or (self.hf_api_token.get_secret_value() if at_home else "")
+
+    @property
+    def prices(self) -> dict[str, tuple[Decimal, Decimal]]:
+        """What a million tokens cost in US dollars, read and written, by the model's name."""
+        found: dict[str, tuple[Decimal, Decimal]] = {}
+        for entry in self.llm_prices.split(","):
+            name, _, both = entry.strip().rpartition("=")
+            if name:
+                read, _, written = both.partition("/")
+                found[name] = Decimal(read), Decimal(written)
+        return found
 
     def sandboxed(self) -> "Settings":
         """These settings with every keyless provider pointed at its simulator; unchanged where there is no sandbox.

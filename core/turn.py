@@ -7,6 +7,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -15,12 +16,16 @@ import orjson
 import structlog
 from pydantic import JsonValue
 
-from core import confirm, crashpoint, moderation, opt_out, renumber, voice
+from core import confirm, crashpoint, moderation, opt_out, people, receipts, renumber, voice
 from core.actions import Action, ActionContext, ActionResult, Effect, Params, Person
 from core.brain import sound
+from core.brain.hands import NO_ANSWER, Allowance, Hands
+from core.brain.recall import is_foreign
 from core.brain.replies import Dropped, Told
+from core.brain.tools import Known
 from core.cache import ResultCache
 from core.catalog import Catalog, Problem
+from core.codes import code_in
 from core.db import Database, driver
 from core.dialog import PLAN_MAX, QUESTIONS_MAX, DialogState, Intent
 from core.dialog_store import DialogStore
@@ -30,11 +35,12 @@ from core.language import Saying, heard, spoken
 from core.limits import CLASSES, MESSAGES, UPLOADS, Limits, Verdict, Whose, day_key, refusal, span_of
 from core.media import Fetch, no_files
 from core.mentions import is_shared, without_name
-from core.messages import Address, ChannelName, InboundMessage, Media, Part, Reply
+from core.messages import Address, ChannelName, Drafter, InboundMessage, Media, Part, Reply
+from core.models import Receipt
 from core.names import names_of
 from core.outbox import COUNTED, WRITE
 from core.providers import Providers
-from core.receipts import call_key, once
+from core.receipts import CALLS_MAX, call_key, once
 from core.sealed import BOT, COLUMNS, opened_parts, seal, seal_slots
 from core.settings import Settings
 from core.wake import Wakes
@@ -42,6 +48,7 @@ from core.window import WINDOWED
 
 if TYPE_CHECKING:
     from core.brain import Brain
+    from core.brain.chain import Models
 
 log = structlog.get_logger()
 
@@ -54,10 +61,6 @@ MESSAGES_MAX = 100
 APOLOGY = Saying(
     "Sorry, I could not answer that. Please try it another way.",
     "Samahani, sikuweza kujibu hilo. Tafadhali jaribu kwa njia nyingine.",
-)
-NO_ANSWER = Saying(
-    "{title} is not answering just now. Please try again in a minute.",
-    "{title}: huduma hii haijibu kwa sasa. Tafadhali jaribu tena baada ya dakika moja.",
 )
 LATER = Saying(
     "Let us leave that for now. Ask me again whenever you like.", "Tuliache hilo kwa sasa. Niulize tena ukitaka."
@@ -130,6 +133,10 @@ class TurnDeps:
     settings: Settings
     limits: Limits
     fetch: Fetch = no_files
+    models: "Models | None" = None
+    """Language models that are asked first; what they do not answer, `brain` does."""
+    drafts: Mapping[ChannelName, Drafter] = field(default_factory=dict)
+    """Where an answer can be seen while it is being made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +169,7 @@ async def run_turn(turn: Turn, deps: TurnDeps) -> Closing:
         unread: list[Mapping[str, JsonValue]] = [{"action": "none", "held": turn.held}] * len(turn.messages)
         return Closing(turn, Reply.of(turn.notice) if turn.notice else None, turn.state, unread)
     states = {**turn.others, turn.person.id: turn.state}
+    allowance = Allowance()
     answers: list[tuple[UUID, Answer]] = []
     understood: list[Mapping[str, JsonValue]] = []
     languages: dict[UUID, str] = {}
@@ -195,7 +203,7 @@ async def run_turn(turn: Turn, deps: TurnDeps) -> Closing:
             if problem is not None:
                 answers.append((person.id, _sorry(problem, person, states[person.id])))
             if problem is None or message.text:
-                answers.append((person.id, await answer(one, number, deps)))
+                answers.append((person.id, await answer(one, number, deps, allowance)))
         meant = answers[-1][1].understood
         understood.append({**meant, "spoken": True} if voice.spoken(message) else meant)
         states[person.id] = answers[-1][1].state
@@ -243,8 +251,11 @@ async def answer_word(said: str, turn: Turn, deps: TurnDeps) -> Answer | None:
     return Answer(reply, turn.state.finish(), {"action": "none", "answer": "ran"})
 
 
-async def answer(turn: Turn, number: int, deps: TurnDeps) -> Answer:
-    """Answer one message: by code where it is a code, else by what the brain makes of it."""
+async def answer(turn: Turn, number: int, deps: TurnDeps, allowance: Allowance | None = None) -> Answer:
+    """Answer one message: by code where it is a code, else by a language model where there is one, else by the brain.
+
+    `allowance` is what the turn still has for language models.
+    """
     # What was uploaded on the web was counted there.
     files = (
         0
@@ -267,10 +278,91 @@ async def answer(turn: Turn, number: int, deps: TurnDeps) -> Answer:
         log.warning("turn.unsound_thought", turn_id=turn.id, why=str(problem))
         told = Reply.of(APOLOGY.to(turn.person.language))
         return Answer(told, turn.state, {"action": "none", "answer": "failed"})
+    asked: Mapping[str, JsonValue] = {}
+    if deps.models is not None and not _is_local(turn, steps, deps):
+        spoken_, asked = await _ask_models(turn, number, deps, deps.models, allowance or Allowance())
+        if spoken_ is not None:
+            return spoken_
     if isinstance(steps[0], Intent) and steps[0].action == turn.state.action:
         # What was asked for behind it goes on when this is done.
         steps = (*steps, *turn.state.then)
-    return await carry_out(turn, number, steps, deps)
+    done = await carry_out(turn, number, steps, deps)
+    return replace(done, understood={"parser": "rules", **done.understood, **asked})
+
+
+def _is_local(turn: Turn, steps: Sequence[Intent | Reply], deps: TurnDeps) -> bool:
+    """Whether no language model sees a message: commands, what has no words, and whatever may hold a secret."""
+    text = turn.text.strip()
+    if text.startswith("/") or code_in(text) is not None:
+        return True
+    if not text and not any(is_foreign(message.parts) for message in turn.messages):
+        return True
+    names = {step.action for step in steps if isinstance(step, Intent)} | {turn.state.action}
+    return any(deps.catalog[name].secrets for name in names if name is not None and name in deps.catalog)
+
+
+async def _ask_models(
+    turn: Turn, number: int, deps: TurnDeps, models: "Models", allowance: Allowance
+) -> tuple[Answer | None, Mapping[str, JsonValue]]:
+    """What the models make of a message, and a record of it; None where the brain answers.
+
+    An earlier attempt may have done something already: then that is told, and nobody thinks about it anew.
+    """
+    first = 0
+    if turn.attempt > 1:
+        keys = [call_key(turn.id, number, step) for step in range(CALLS_MAX)]
+        begun = await receipts.begun(deps.db, keys)
+        if any(key in begun for key in keys[:PLAN_MAX]):
+            return None, {}
+        told = [one for one in begun.values() if one.state != "failed"]
+        if told:
+            return await _tell(turn, told, deps), {}
+        first = max((keys.index(key) + 1 - PLAN_MAX for key in begun), default=0)
+    if await renumber.is_frozen(deps.db.pool, turn.address):
+        # Whoever writes may be somebody else, and what is known of the person is not told.
+        return None, {}
+
+    async def known() -> list[Known]:
+        async with deps.db.transaction() as session:
+            found = await people.contacts(session, turn.person.id)
+        return [Known(one.name, one.phone, one.email) for one in found]
+
+    hands = Hands(
+        deps.catalog, spoken(turn.person.language), turn.address.is_private, tainted=False, written=turn.text,
+        known=known,
+        run_one=lambda n, action, params: run_action(
+            turn, call_key(turn.id, number, PLAN_MAX + n), action, params, deps
+        ),
+        show_one=lambda n, action, params: _show(turn, call_key(turn.id, number, PLAN_MAX + n), action, params, deps),
+        allowance=allowance, first=first,
+    )  # fmt: skip
+    drafter = deps.drafts.get(turn.address.channel) if turn.address.is_private else None
+    draft = partial(drafter.show_draft, turn.address.room) if drafter is not None else None
+    answered, record = await models.answer(turn, hands, allowance, draft)
+    if answered is None:
+        return None, record
+    understood = {**answered.understood, **record}
+    return Answer(answered.reply, answered.state, understood, waits=hands.shown is not None), record
+
+
+async def _tell(turn: Turn, begun: Sequence[Receipt], deps: TurnDeps) -> Answer:
+    """What the calls of an earlier attempt did; one that was not finished is run again, under its own key."""
+    said: list[Reply] = []
+    understood: dict[str, JsonValue] = {"action": begun[0].action, "answer": "ran", "again": True}
+    for receipt in begun:
+        params = await receipts.params_of(deps.db, receipt)
+        if params is None or receipt.action not in deps.catalog:
+            continue
+        action = deps.catalog[receipt.action]
+        try:
+            result = await run_action(turn, receipt.key, action, action.params.model_validate_json(params), deps)
+            said.append(Reply(result.said))
+        except UserError as problem:
+            said.append(_told(problem, turn))
+        except (ProviderError, ProviderRefused):
+            title = deps.catalog.connector_of(action.name).title
+            said.append(Reply.of(NO_ANSWER.filled(title=title).to(turn.person.language)))
+    return Answer(Reply.joined(said or [Reply.of(LATER.to(turn.person.language))]), turn.state.finish(), understood)
 
 
 async def carry_out(

@@ -100,6 +100,7 @@ TABLES: Final[Mapping[str, str]] = {
     "erased_address": "of those who have been erased, and can ask for no archive",
     "web_visitor": "the hash of a browser's token",
     "site_user": "person.json",
+    "token_use": "counts",
     "note": "what staff wrote to one another",
     "correction": "what staff say that a message of conversations/ meant",
     "audit": "what staff and the system did",

@@ -254,6 +254,11 @@ def typing(member: UUID, roster: Roster) -> dict[str, Any]:
     return {"type": "typing", "member": str(member), "name": roster.name(member)}
 
 
+def draft(text: str) -> dict[str, Any]:
+    """What there is of an answer that is still being made; the next one, or the message itself, takes its place."""
+    return {"type": "draft", "text": text}
+
+
 def read(member: UUID, seq: int) -> dict[str, Any]:
     """Somebody in the room has seen everything up to `seq`."""
     return {"type": "read", "member": str(member), "seq": seq}

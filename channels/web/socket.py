@@ -6,6 +6,7 @@ compared with the store each RECHECK_S, so a lost wake is a delay, not a loss.
 """
 
 import asyncio
+import base64
 import math
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
@@ -42,7 +43,7 @@ from channels.web.uploads import Uploads
 from core import proof, rooms, sites
 from core.changes import REACTIONS, Change, Kind
 from core.conversations import HISTORY_PAGE, Standing, StoredMessage, before, changed, history, one, standings
-from core.crypto import Forged, KeysMissing
+from core.crypto import Forged, KeysMissing, Passing
 from core.db import Database
 from core.errors import StoreUnavailable
 from core.files import Files
@@ -181,6 +182,8 @@ class WebChannel:
         self._sockets: set[Socket] = set()
         self._presence = Presence(valkey)
         self._reads: dict[tuple[str, str, str], int] = {}
+        self._drafts = Passing(db.keys, b"draft")
+        self._telling: set[asyncio.Task[None]] = set()
         self._burst = settings.web_burst
         self._newcomers = Window(VISITORS_MAX, VISITORS_WINDOW_S)
         self._fanout_at = 0.0
@@ -259,6 +262,20 @@ class WebChannel:
         """Wake a room's sockets here at once, and in other processes when Valkey is there."""
         self._wake(room)
         await self._publish(FANOUT, room)
+
+    def show_draft(self, room: str, text: str) -> None:
+        """Show a private room what there is of an answer, here and in other processes; it is stored nowhere."""
+        self._hear_draft(room, text)
+        sealed = base64.b64encode(self._drafts.seal(room.encode(), text.encode())).decode()
+        said = {"process": self._presence.process, "room": room, "kind": "draft", "sealed": sealed}
+        task = asyncio.create_task(self._publish(ASIDE, orjson.dumps(said).decode()), name="web.draft")
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
+    def _hear_draft(self, key: str, text: str) -> None:
+        room = self._rooms.get(key)
+        for socket in room.sockets if room is not None and not is_shared(key) else ():
+            socket.murmur(frames.draft(text))
 
     async def tell_aside(self, room: str, kind: str, member: UUID, seq: int = 0) -> None:
         """Let the others in a shared room know what somebody does just now; it is stored nowhere.
@@ -548,8 +565,13 @@ class WebChannel:
         try:
             said = orjson.loads(data)
             ours = said["process"] == self._presence.process
+            if said["kind"] == "draft":
+                sealed = base64.b64decode(said["sealed"])
+                if not ours:
+                    self._hear_draft(said["room"], self._drafts.open(said["room"].encode(), sealed).decode())
+                return
             room, kind, member, seq = said["room"], said["kind"], UUID(said["member"]), int(said["seq"])
-        except (ValueError, LookupError, TypeError, AttributeError):
+        except (ValueError, LookupError, TypeError, AttributeError, Forged):
             # Another version of ours said it; nothing depends on it.
             log.warning("web.aside_unreadable")
             return

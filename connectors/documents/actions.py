@@ -79,7 +79,7 @@ class AskDocument(Params):
 
 
 @action(
-    effect=Effect.READ,
+    effect=Effect.READ, own=True,
     examples=("summarise this", "what is this document about?", "fupisha hati hii"),
 )  # fmt: skip
 async def summarise_document(ctx: ActionContext, params: SummariseDocument) -> ActionResult:
@@ -89,7 +89,7 @@ async def summarise_document(ctx: ActionContext, params: SummariseDocument) -> A
 
 
 @action(
-    effect=Effect.READ,
+    effect=Effect.READ, own=True,
     examples=("what does the contract say about rent?", "according to the lease, when is rent due?",
               "mkataba unasema nini kuhusu kodi"),
 )  # fmt: skip

@@ -174,6 +174,21 @@ async def test_another_process_is_told_through_valkey(site: Site, db: Database, 
         assert asyncio.get_running_loop().time() - started < socket.RECHECK_S / 2
 
 
+async def test_answer_is_seen_while_it_is_made_here_and_from_other_processes(
+    site: Site, db: Database, valkey_url: str
+) -> None:
+    async with Running(settings(), db, valkey_url) as elsewhere, site.browser() as browser, site.browser() as other:
+        room = (await browser.hello())["conversation"]
+        await other.hello()
+        site.channel.show_draft(room, "It is warm.")
+        assert await browser.hear("draft") == {"type": "draft", "text": "It is warm."}
+        elsewhere.channel.show_draft(room, "It is warm. Take a hat.")
+        assert (await browser.hear("draft"))["text"] == "It is warm. Take a hat."
+        await other.send("hello")
+        assert (await other.hear())["type"] == "typing"  # Nothing of it came to somebody else's room.
+        assert await db.pool.fetchval("SELECT count(*) FROM message") == 1
+
+
 async def test_with_valkey_away_the_chat_goes_on_and_lost_wakes_are_made_up_for(db: Database, tmp_path: Path) -> None:
     async with Running(settings(), db, f"unix://{tmp_path}/nobody.sock") as site, site.browser() as browser:
         welcome = await browser.hello()

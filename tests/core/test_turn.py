@@ -498,7 +498,13 @@ async def test_a_turn_keeps_what_each_message_was_answered_with_and_no_words(kit
     assert [one["answer"] for one in kept] == [
         "chat", "not_understood", "did_you_mean", "asked", "ran", "limited", "ran", "confirm", "limited",
     ]  # fmt: skip
-    assert kept[2] == {"action": "none", "answer": "did_you_mean", "guess": "burn_note", "confidence": 0.7}
+    assert kept[2] == {
+        "parser": "rules",
+        "action": "none",
+        "answer": "did_you_mean",
+        "guess": "burn_note",
+        "confidence": 0.7,
+    }
     assert [step["answer"] for step in kept[6]["then"]] == ["failed"]
     assert kept[7]["guessed"] is True
     assert kept[8]["limit"] == "calls"

@@ -164,6 +164,8 @@ h1,h2{margin:0;font-size:16px;line-height:1.3;font-weight:600;overflow:hidden;te
 .bone{height:40px;width:62%;border-radius:18px;background:var(--soft);margin-bottom:12px;flex:none}
 .bone:nth-child(even){align-self:flex-end;width:44%}
 .dots{display:flex;gap:4px;align-self:flex-start;padding:14px;border-radius:18px 18px 18px 6px;background:var(--soft);margin-bottom:12px}
+.dots:has(p:not(:empty)){flex-wrap:wrap;row-gap:10px;max-width:82%}
+.dots p{flex-basis:100%;margin:0;white-space:pre-wrap;overflow-wrap:anywhere}.dots p:empty{display:none}
 .dots i{width:7px;height:7px;border-radius:50%;background:var(--mute)}
 .quick{display:flex;flex-wrap:wrap;gap:8px;padding:4px 16px 12px}
 .quick button{border:1px solid var(--edge);border-radius:22px;min-height:44px;padding:6px 16px;color:var(--ink);font-weight:500;text-align:left;overflow-wrap:anywhere}
@@ -372,7 +374,8 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
       this.state = make('p', { class: 'state', role: 'status' })
       this.log = make('div', { class: 'log', role: 'log', 'aria-label': this.thread ? words.thread : words.log, tabindex: 0, onscroll: () => this.#scrolled() })
       this.pending = make('div', { 'aria-live': 'off' })
-      this.dots = make('div', { class: 'dots', hidden: true }, make('i'), make('i'), make('i'), make('span', { class: 'sr' }, `${title} ${words.typing}`))
+      this.draft = make('p', { 'aria-hidden': true })
+      this.dots = make('div', { class: 'dots', hidden: true }, this.draft, make('i'), make('i'), make('i'), make('span', { class: 'sr' }, `${title} ${words.typing}`))
       this.log.append(this.pending, this.dots)
       this.#before = this.pending
       this.jump = make('button', { class: 'jump', hidden: true, 'aria-label': words.latest, onclick: () => this.#toEnd() }, icon('down'))
@@ -738,6 +741,7 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
         else if (frame.type === 'older') this.#receiveOlder(frame)
         else if (frame.type === 'typing' && frame.name) this.#writes(frame.name)
         else if (frame.type === 'typing') this.#dots(true)
+        else if (frame.type === 'draft') this.#dots(true, frame.text)
         else if (frame.type === 'room') this.#tell('room', frame.room)
         else if (frame.type === 'presence') this.#tell('presence', frame.here)
         else if (frame.type === 'error') this.#refused(frame)
@@ -992,9 +996,11 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
       this.quick.hidden = !options.length
     }
 
-    #dots(shown) {
+    // What there is of an answer stands with the dots; whoever listens hears the message itself.
+    #dots(shown, text = shown ? this.draft.textContent : '') {
       clearTimeout(this.#timers.dots)
       this.dots.hidden = !shown
+      this.draft.textContent = text
       if (shown) { this.#timers.dots = setTimeout(() => this.#dots(false), TYPING_MS); this.#follow() }
     }
 
