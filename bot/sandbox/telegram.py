@@ -2,7 +2,8 @@
 
 Besides the API: POST /telegram/_chats {"id": 7000001, "state": "member" | "blocked" | "deactivated" | "unknown"}
 decides a chat's fate until POST /_heal. POST /telegram/_updates {"kind": "edited_message", "content": {…}} has an
-update delivered as it stands, for what no phone does: groups and their migrations. The ids 403403403 (blocked),
+update delivered as it stands, for what no phone does: groups, in which the bot may write once it was written to
+there, and their migrations. The ids 403403403 (blocked),
 403403404 (deactivated) and 404404404 (unknown) always have it. Any other positive id counts as a person who has started
 the bot, because a load generator writes past this simulator.
 """
@@ -40,6 +41,8 @@ POLL_S_MAX = 50
 UPDATES_MAX = 100
 PENDING_MAX = 10_000
 PENDING_AGE_S = 24 * 3600
+GROUPS_MAX = 1_000
+"""Groups that the bot was written to in and may write in, the last of them."""
 SENT_MAX = 5_000
 """Messages of the bot that can still be edited or answered to."""
 QUERY_AGE_S = 15 * 60
@@ -103,6 +106,7 @@ class Telegram:
         self._allowed: list[str] = []
         self._commands: dict[str, list[JsonObject]] = {}
         self._fates: dict[int, str] = {}
+        self._groups: dict[int, JsonObject] = {}
         self._queries: dict[str, float] = {}
         self._poll: asyncio.Future[None] | None = None
         self._chats: dict[int, asyncio.Task[None]] = {}
@@ -292,14 +296,23 @@ class Telegram:
             if not isinstance(kind, str) or not isinstance(content, dict):
                 raise ValueError("kind must be an update's field, and content the object there.")
             try:
-                _chat_of({kind: content})
+                chat = _chat_of({kind: content})
             except (KeyError, TypeError, AttributeError):
                 raise ValueError("content must name a chat.") from None
+            if chat < 0 and isinstance(group := content.get("chat"), dict):
+                self._meet(chat, group)
             if kind == "callback_query":
                 self._queries[str(content.get("id"))] = time.time()
             return answer_json({"update_id": self._push(kind, content)})
         except ValueError as error:
             return answer_json({"error": str(error)}, 400)
+
+    def _meet(self, chat: int, group: JsonObject) -> None:
+        """The bot is in this group, and may write there."""
+        if group.get("type") in ("group", "supergroup"):
+            self._groups[chat] = {"id": chat, "type": group["type"], "title": str(group.get("title") or "A group")}
+        while len(self._groups) > GROUPS_MAX:
+            del self._groups[next(iter(self._groups))]
 
     def _chat_id(self, params: Params) -> int:
         value = params.get("chat_id")
@@ -316,11 +329,13 @@ class Telegram:
                 raise Refused(403, "Forbidden: user is deactivated")
             case "unknown":
                 raise Refused(400, "Bad Request: chat not found")
-        if not 0 < chat < 2**52:
+        if not 0 < chat < 2**52 and chat not in self._groups:
             raise Refused(400, "Bad Request: chat not found")
         return chat
 
     def _chat(self, chat: int) -> JsonObject:
+        if chat in self._groups:
+            return self._groups[chat]
         name = self._screen.people.get(("telegram", str(chat)), "Someone")
         return {"id": chat, "type": "private", "first_name": name, "username": _username(name, chat)}
 

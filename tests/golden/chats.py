@@ -18,12 +18,14 @@ from urllib.parse import quote
 import orjson
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 
-from bot.sandbox.accounts import BOT_USERNAME, PHONE_NUMBER_ID, WHATSAPP_FROM
+from bot.sandbox.accounts import BOT_USERNAME, WHATSAPP_FROM
 from channels.degrade import plain
 from core.messages import PARTS, ChannelName
 from tests.connectors.papers import LEASE, pdf
 
 ANSWER_S = 30.0
+BOT = "mathia"
+"""What scripts call it by where others are."""
 PUBLIC_URL = "https://mathia.example"
 """Where the deployment believes to be: Telegram posts to https addresses only."""
 FILES = {"lease.pdf": ("application/pdf", pdf(LEASE))}
@@ -102,6 +104,8 @@ class Chat(ABC):
         self.world = world
         self.own: list[Said] = []
         self.told: list[Said] = []
+        self.unheard = 0
+        """How many of its messages Mathia is not given: what people say to one another in a group of Telegram."""
 
     @abstractmethod
     async def say(self, texts: Sequence[str], reply_to: str | None = None, file: str | None = None) -> None:
@@ -206,6 +210,7 @@ class Telegram(Chat):
     def __init__(self, world: World) -> None:
         super().__init__(world)
         self.room = f"{7_100_000 + next(_numbers)}"
+        self._sent: dict[str, dict[str, Any]] = {}
 
     async def say(self, texts: Sequence[str], reply_to: str | None = None, file: str | None = None) -> None:
         if file is not None:
@@ -248,6 +253,34 @@ class Telegram(Chat):
             keyboard = row["message"].get("reply_markup", {}).get("inline_keyboard", ())
             options = [button["text"] for line in keyboard for button in line]
             self.told.append(heard(str(row["message_id"]), row["text"], options))
+
+
+class TelegramGroup(Telegram):
+    """Telegram, in a group with others: the bot is given what calls it, commands it or answers it, and nothing else."""
+
+    def __init__(self, world: World, group: int) -> None:
+        super().__init__(world)
+        self._person, self.room = int(self.room), str(group)
+
+    async def say(self, texts: Sequence[str], reply_to: str | None = None, file: str | None = None) -> None:
+        for text in texts:
+            written, number = text.replace(f"@{BOT}", f"@{BOT_USERNAME}"), 900_000 + next(_numbers)
+            self.own.append(Said(f"{self.room}:{number}", text))
+            answered = self._sent.get(reply_to) if reply_to else None
+            at = written.find(f"@{BOT_USERNAME}")
+            if at < 0 and not (answered and answered["from"]["is_bot"]):
+                self.unheard += 1
+                continue
+            who = {"id": self._person, "is_bot": False, "first_name": "Guest", "language_code": "en"}
+            content: dict[str, Any] = {
+                "message_id": number, "date": 1_790_000_000, "from": who, "text": written,
+                "chat": {"id": int(self.room), "type": "supergroup", "title": "Plans"},
+            }  # fmt: skip
+            if at >= 0:
+                content["entities"] = [{"type": "mention", "offset": at, "length": len(BOT_USERNAME) + 1}]
+            if answered:
+                content["reply_to_message"] = answered
+            await self.world.post("/telegram/_updates", {"kind": "message", "content": content})
 
 
 class Web(Chat):
@@ -356,8 +389,11 @@ async def open_chat(world: World, channel: str) -> Chat:
             return await Web.open(world)
 
 
-async def open_room(world: World, names: Sequence[str]) -> dict[str, Chat]:
-    """A room of the web where all these people are, made by the first of them."""
+async def open_room(world: World, names: Sequence[str], channel: str) -> dict[str, Chat]:
+    """A group of Telegram where all these people are, or a room of the web, made by the first of them."""
+    if channel == "telegram":
+        group = -1_000_000 - next(_numbers)
+        return {name: TelegramGroup(world, group) for name in names}
     alone = [await Web.open(world) for _ in names]
     api = f"{world.url}/api/chatrooms/"
     first = alone[0].token
@@ -370,6 +406,3 @@ async def open_room(world: World, names: Sequence[str]) -> dict[str, Chat]:
     for one in alone:
         await one.close()
     return dict(zip(names, inside, strict=True))
-
-
-__all__ = ["BOT_USERNAME", "PHONE_NUMBER_ID", "Chat", "Log", "Said", "World", "open_chat", "open_room"]

@@ -99,7 +99,7 @@ class Stage:
 
     async def play(self, script: Script, channel: str) -> Script:
         """The script with the answers that were really given."""
-        room = await open_room(self.world, script.room) if script.room else {}
+        room = await open_room(self.world, script.room, channel) if script.room else {}
         chats = room or {"person": await open_chat(self.world, channel)}
         played = Played(self, chats)
         try:
@@ -147,10 +147,11 @@ class Played:
             await self._as_person(step, texts)
         listener = self._listener
         expected = sum(len(one.answers) for one in group)
+        heard = self._heard - sum(chat.unheard for chat in self.chats.values())
         try:
-            standing = await self.stage.watch.settled(listener, self._heard, self._told + expected)
-            for chat in self.chats.values():
-                await chat.look(standing.last)
+            standing = await self.stage.watch.settled(listener, heard, self._told + expected) if heard else None
+            for chat in self.chats.values() if standing else ():
+                await chat.look(standing.last if standing else 0)
             told = tuple(said.text for said in listener.told[self._told :])
         except TimeoutError:
             told = (NO_ANSWER.format(seconds=ANSWER_S),)

@@ -77,6 +77,20 @@ async def test_the_library_sends_edits_and_answers(lab: Lab, bot: Bot) -> None:
     assert [row.get("text") for row in rows[:2]] == ["Pay KES 50?", "again"]
 
 
+async def test_the_bot_writes_in_a_group_once_it_was_written_to_there(lab: Lab, bot: Bot) -> None:
+    with pytest.raises(BadRequest, match="chat not found"):
+        await bot.send_message(-1_000_001, "hello?")
+    who = {"id": BRIAN, "is_bot": False, "first_name": "Brian"}
+    content = {
+        "message_id": 7, "date": 1_790_000_000, "from": who, "text": "hi",
+        "chat": {"id": -1_000_001, "type": "supergroup", "title": "Plans"},
+    }  # fmt: skip
+    told = await lab.http.post("/telegram/_updates", json={"kind": "message", "content": content})
+    assert told.status_code == 200
+    sent = await bot.send_message(-1_000_001, "hello")
+    assert (sent.chat.type, sent.chat.title) == ("supergroup", "Plans")
+
+
 async def test_the_library_polls_text_commands_places_and_pictures(lab: Lab, bot: Bot) -> None:
     polling = asyncio.create_task(bot.get_updates(timeout=10))
     await write(lab, "/start hello 🦒")
