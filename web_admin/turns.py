@@ -18,10 +18,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core import audit, sealed
 from core.db import Database, driver
-from core.dialog import PLAN_MAX
 from core.errors import UserError
 from core.messages import PARTS, ChannelName, Part
-from core.receipts import call_key
+from core.receipts import CALLS_MAX, call_key
 from core.turn import MESSAGES_MAX
 from web_admin import auth, called, words
 from web_admin.rendering import Templates
@@ -371,7 +370,7 @@ async def one(session: AsyncSession, turn_id: int, *, with_words: bool) -> OneTu
 async def _calls(session: AsyncSession, turn_id: int, count: int) -> dict[int, dict[int, Call]]:
     """The calls that left a receipt, by each of a turn's messages, counted from 1, and its step, counted from 0."""
     places = {
-        call_key(turn_id, number, step): (number, step) for number in range(1, count + 1) for step in range(PLAN_MAX)
+        call_key(turn_id, number, step): (number, step) for number in range(1, count + 1) for step in range(CALLS_MAX)
     }
     calls: dict[int, dict[int, Call]] = {}
     for row in (await session.execute(RECEIPTS, {"keys": list(places)})).mappings():
@@ -397,9 +396,13 @@ def meanings_of(intent: Mapping[str, Any] | None) -> Sequence[Mapping[str, Any]]
 
 
 def steps_of(meaning: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """The requests of one message, in their order: the first stands in it, the others behind."""
+    """The requests of one message, in their order: the first stands in it, the others behind.
+
+    Where those do not say what they were answered with, it is what the message was.
+    """
     then = meaning.get("then")
-    return [meaning, *(one for one in then if isinstance(one, Mapping))] if isinstance(then, list) else [meaning]
+    behind = [one for one in then if isinstance(one, Mapping)] if isinstance(then, list) else []
+    return [meaning, *({"answer": meaning.get("answer")} | dict(one) for one in behind)]
 
 
 def _is_id(raw: str) -> bool:

@@ -272,10 +272,15 @@ def read_by(meaning: Mapping[str, object]) -> str:
     """What read a message, and what that cost; what says nothing of it was read by the rules."""
     said = [str(meaning.get("model") or meaning.get("parser") or "rules")]
     given, taken, steps, ms = (meaning.get(name) for name in ("tokens_in", "tokens_out", "steps", "ms"))
+    fell, cost = meaning.get("fell"), meaning.get("cost_usd")
+    if isinstance(fell, Sequence) and not isinstance(fell, str):
+        said.append(f"after {', '.join(map(str, fell))}")
     if isinstance(given, int) and isinstance(taken, int):
         said.append(f"{number(given)} tokens in, {number(taken)} out")
     if isinstance(steps, int):
         said.append(plural(steps, "step"))
+    if isinstance(cost, str):
+        said.append(f"USD {cost}")
     if isinstance(ms, int | float):
         said.append(lasted(timedelta(milliseconds=ms)))
     return " · ".join(said)

@@ -48,7 +48,11 @@ async def test_every_request_counts_once_on_its_day(db: Database) -> None:
         day = at.astimezone(NAIROBI).date()
         said: list[dict[str, Any]] = [
             {"action": "none", "guess": "send_money", "answer": "not_here"},
-            {"action": "get_weather", "answer": "ran", "then": [{"action": "undo", "answer": "refused"}]},
+            {
+                "action": "get_weather",
+                "answer": "ran",
+                "then": [{"action": "undo", "answer": "refused"}, {"action": "my_profile"}],
+            },
             {"action": "none", "answer": "chat", "parser": "claude", "tokens_in": 100, "tokens_out": 7},
             {"action": "get_weather", "answer": "asked", "tokens_in": "many"},
         ]
@@ -59,7 +63,7 @@ async def test_every_request_counts_once_on_its_day(db: Database) -> None:
         for one in messages:
             for step in (one, *one.get("then", ())):
                 action = str(step.get("guess") or step["action"])
-                requests[day, channel.value, action, str(step["answer"])] += 1
+                requests[day, channel.value, action, str(step.get("answer", one["answer"]))] += 1
     first, last = min(day for day, _ in turns), max(day for day, _ in turns)
     async with db.transaction() as session:
         found = await count(session, first, last, NAIROBI)

@@ -130,7 +130,8 @@ async def test_a_long_list_is_read_page_by_page(site: Site, owner: Browser) -> N
 async def test_a_turn_shows_what_was_made_of_it_and_its_words_only_to_who_asks(site: Site, owner: Browser) -> None:
     conversation, turn, seq = await asked(
         site, AMINA, WORDS, action="send_money", confidence=0.81, guessed=True, answer="limited", limit="calls",
-        parser="claude", model="claude-x", tokens_in=1200, tokens_out=80, steps=2, ms=950, slots={"amount": "a fiver"},
+        parser="claude", model="claude-x", tokens_in=1200, tokens_out=80, steps=2, ms=950, fell=["compatible: timeout"],
+        cost_usd="0.001200", slots={"amount": "a fiver"},
     )  # fmt: skip
     await delivered(site.db, conversation, seq + 1, "sent")
     await site.db.pool.execute(
@@ -138,13 +139,13 @@ async def test_a_turn_shows_what_was_made_of_it_and_its_words_only_to_who_asks(s
     )
     await site.db.pool.execute(
         "INSERT INTO receipt (key, person_id, conversation_id, action, params, state, finished_at)"
-        " SELECT 'turn:' || $1::bigint || ':1', person_id, $2, 'send_money', '', 'failed', clock_timestamp()"
+        " SELECT 'turn:' || $1::bigint || ':1:6', person_id, $2, 'send_money', '', 'failed', clock_timestamp()"
         " FROM identity",
         turn, conversation,
     )  # fmt: skip
     page = (await owner.get(f"/admin/turns/{turn}")).text
     for told in ("send money", "guessed, 81 % sure", "Over a limit",
-                 "claude-x · 1,200 tokens in, 80 out · 2 steps · 950 ms",
+                 "claude-x · after compatible: timeout · 1,200 tokens in, 80 out · 2 steps · USD 0.001200 · 950 ms",
                  "Failed", "3.0 s later", f"/admin/conversations/{conversation}"):  # fmt: skip
         assert told in page, told
     assert "Otieno" not in page
