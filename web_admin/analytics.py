@@ -56,7 +56,8 @@ GROUP BY 1, 2, 3
 STEPS = text("""
 SELECT (t.created_at AT TIME ZONE :zone)::date AS day, c.channel,
        coalesce(nullif(s.step ->> 'action', 'none'), s.step ->> 'guess', 'none') AS action,
-       coalesce(s.step ->> 'answer', s.said ->> 'answer', '') AS answer, coalesce(s.said ->> 'parser', 'rules') AS parser,
+       coalesce(s.step ->> 'answer', s.said ->> 'answer', '') AS answer,
+       coalesce(s.said ->> 'parser', 'rules') AS parser,
        count(*) AS requests, coalesce(sum(s.tokens_in), 0)::bigint AS tokens_in,
        coalesce(sum(s.tokens_out), 0)::bigint AS tokens_out
 FROM turn t
