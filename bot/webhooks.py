@@ -232,8 +232,9 @@ class _Webhooks:
     async def intasend_event(self, request: web.Request) -> web.StreamResponse:
         """Something happened to a payment. It is a hint, kept once: what happened, the provider is asked.
 
-        Events of payouts come without the challenge. Such a one is only taken for a payout of ours, whose id nobody
-        can guess; it has the provider asked, and can do nothing else.
+        Events of payouts come without the challenge. Such a one is only kept for a payout of ours, whose id nobody can
+        guess; it has the provider asked, and can do nothing else. Others get a 2xx too: they may be of a payout made
+        in the provider's dashboard, and an address that refuses twenty times is not told of anything any more.
         """
         if not self._intasend_challenge:
             return await _refuse(request, 404, "There is nothing here.")
@@ -267,8 +268,6 @@ class _Webhooks:
             return _unavailable()
         if known:
             self._wakes.wake("payment")
-        elif not proved:
-            return await _forbid(request)
         else:
             log.info("webhook.payment_of_stranger")
         return web.Response()

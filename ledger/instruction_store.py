@@ -22,7 +22,7 @@ from core.language import Saying
 from ledger import holds
 from ledger.accounts import clearing, fee_income, wallet
 from ledger.errors import KeyReused
-from ledger.instructions import DONE, Direction, Instruction, Method, Payee, State
+from ledger.instructions import DONE, Direction, Instruction, Method, Payee, State, payout_key
 from ledger.journal import Entry, Kind, Posting, check_key, credit, debit
 from ledger.money import Money
 from ledger.posting import post
@@ -160,6 +160,8 @@ class PayOut:
     amount: Money
     payee: Payee
     fee: Money | None = None
+    allowance: holds.Allowance | None = None
+    """The most that may be spent in a time, looked at under the lock of the wallet."""
 
 
 def mpesa_account(number: str) -> str:
@@ -190,18 +192,15 @@ async def collect(connection: Any, asked: Collect) -> Instruction:
 async def pay_out(connection: Any, asked: PayOut) -> Instruction:
     """Have money sent, in the caller's transaction: what it takes is kept back on the wallet from now on.
 
-    The same key again is the same instruction. Raises InsufficientFunds, UserError, KeyReused and Erased, and has then
-    written nothing.
+    The same key again is the same instruction. Raises InsufficientFunds, SpendingLimit, UserError, KeyReused and
+    Erased, and has then written nothing.
     """
     fee = asked.fee or Money(0, asked.amount.currency)
     payee = _mpesa(asked.payee, asked.amount)
-    made = await _add(
+    return await _add(
         connection, asked.key, Direction.OUT, Method.PAYOUT, asked.owner, asked.person_id, asked.conversation_id,
-        asked.amount, fee, Kind.WITHDRAWAL, payee,
+        asked.amount, fee, Kind.WITHDRAWAL, payee, asked.allowance,
     )  # fmt: skip
-    if made.state is State.READY:
-        await holds.place(connection, made.hold_key, wallet(asked.owner, fee.currency), asked.amount + fee)
-    return made
 
 
 def _mpesa(payee: Payee | None, amount: Money) -> Payee:
@@ -215,6 +214,7 @@ def _mpesa(payee: Payee | None, amount: Money) -> Payee:
 async def _add(
     connection: Any, key: str, direction: Direction, method: Method, owner: str, person_id: UUID,
     conversation_id: UUID, amount: Money, fee: Money, kind: Kind, payee: Payee | None,
+    allowance: holds.Allowance | None = None,
 ) -> Instruction:  # fmt: skip
     check_key(key)
     asked = [direction, method, owner, str(conversation_id), str(amount), str(fee), kind]
@@ -231,11 +231,17 @@ async def _add(
     if payee is not None:
         room = await connection.keys.of(connection, conversation_id)
         sealed = room.seal(_as_payee(reference), orjson.dumps({"account": payee.account, "name": payee.name}))
+    hold_key = payout_key(reference)
+    if direction is Direction.OUT:
+        # First: what is refused here leaves no row that somebody could commit all the same.
+        await holds.place(connection, hold_key, wallet(owner, amount.currency), amount + fee, allowance=allowance)
     made = await connection.fetchval(
         ADD, reference, key, request_hash, direction.value, method.value, owner, person_id, conversation_id,
         amount.currency, amount.minor, fee.minor, kind.value, sealed,
     )  # fmt: skip
     if made is None:  # A trigger keeps rows from being written for whoever is being erased.
+        if direction is Direction.OUT:
+            await holds.void(connection, hold_key)
         raise Erased
     await connection.execute("SELECT pg_notify('mathia', 'payment')")
     return await _instruction(connection, await connection.fetchrow(BY_KEY, key))

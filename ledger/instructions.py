@@ -132,12 +132,17 @@ class Instruction:
     @property
     def hold_key(self) -> str:
         """The hold that keeps its money back."""
-        return f"payout:{self.reference}"
+        return payout_key(self.reference)
 
     @property
     def entry_key(self) -> str:
         """The journal entry that its success is."""
-        return f"{'payout' if self.is_out else 'deposit'}:{self.reference}"
+        return payout_key(self.reference) if self.is_out else f"deposit:{self.reference}"
+
+
+def payout_key(reference: str) -> str:
+    """What a payout's hold and its entry are known by in the books."""
+    return f"payout:{reference}"
 
 
 class Outcome(StrEnum):

@@ -5,6 +5,7 @@ of four ways: the answer means done; Refused means no; ProviderUnavailable and R
 not done; OutcomeUnknown means that it has to be asked after, and never told again.
 """
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -31,6 +32,7 @@ NARRATIVE_CHARS_MAX = 22
 PAGES_MAX = 200
 """Pages of one list that are read at most."""
 DETAIL_CHARS_MAX = 200
+NUMBER = re.compile(r"\d[\d ()-]{5,}\d")
 
 State = Literal["PENDING", "PROCESSING", "COMPLETE", "FAILED"]
 STATES = {
@@ -318,7 +320,8 @@ def said(body: JsonValue) -> str:
             words = f"{name}: {value[0] if isinstance(value, list) and value else value}"
         case _:
             words = "no reason given"
-    return words[:DETAIL_CHARS_MAX]
+    # It may repeat what was sent, and is kept: no number that could be somebody's phone stays in it.
+    return NUMBER.sub("…", words[:DETAIL_CHARS_MAX])
 
 
 def _path(path: str) -> str:

@@ -156,11 +156,7 @@ class Offer:
         best: dict[str, Action[Any]] = {}
         for action in actions:
             name = catalog.connector_of(action.name).name
-            if (
-                action.examples
-                and not action.secrets
-                and (name not in best or _says(action) > _says(best[name]))
-            ):
+            if action.examples and not action.secrets and (name not in best or _says(action) > _says(best[name])):
                 best[name] = action
         # What can be asked with words of one's own comes before what is only looked up about oneself.
         listed = [best[connector.name] for connector in catalog.on if connector.name in best]

@@ -227,6 +227,7 @@ async def test_what_the_api_refuses_is_refused(
         ({"type": "x", "errors": [{"code": "x", "detail": "Too small", "attr": "amount"}]}, "amount: Too small"),
         ({"detail": "Not found."}, "Not found."),
         ({"phone_number": ["Enter a valid phone number."]}, "phone_number: Enter a valid phone number."),
+        ({"account": ["+254 712 345-678 has no 150000."]}, "account: +… has no 150000."),
         (None, "no reason given"),
     ],
 )  # fmt: skip

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import uuid4
 
@@ -13,9 +14,11 @@ from core.db import Database
 from core.errors import Conflict, UserError
 from core.settings import Settings
 from jobs.payments import pay
-from ledger.errors import InsufficientFunds, KeyReused
-from ledger.instruction_store import claim, hint, move, resolve
-from ledger.instructions import MOVES, Method, State
+from ledger.errors import InsufficientFunds, KeyReused, SpendingLimit
+from ledger.holds import Allowance
+from ledger.instruction_store import PayOut, claim, hint, move, pay_out, resolve
+from ledger.instructions import MOVES, Method, Payee, State
+from ledger.money import Money
 from tests.conftest import Sandbox
 from tests.jobs.people import said
 from tests.jobs.till import CONTRARY, DOUBT, LATE, LEASE, PAYS, SAYS_NO, Till, till
@@ -127,6 +130,24 @@ async def test_a_payout_needs_the_money_and_an_m_pesa_number(desk: Till) -> None
     with pytest.raises(UserError, match="not an M-Pesa number"):
         await desk.send(to="+1 555 0100")
     assert await desk.db.pool.fetchval("SELECT count(*) FROM payment_instruction") == 0
+
+
+async def test_a_refusal_leaves_nothing_even_where_it_is_caught_and_committed(desk: Till) -> None:
+    allowed = Allowance(Money(5_000, "KES"), datetime.now(UTC) - timedelta(hours=1))
+    asked = PayOut(
+        "k", desk.owner, desk.who.person_id, desk.who.conversation_id, Money(3_800, "KES"), Payee(PAYS),
+        allowance=allowed,
+    )  # fmt: skip
+    async with desk.db.hot() as connection:
+        await pay_out(connection, asked)
+        for refused, error in (
+            (replace(asked, key="k2"), SpendingLimit),
+            (replace(asked, key="k3", amount=Money(200_000, "KES"), allowance=None), InsufficientFunds),
+        ):
+            with pytest.raises(error):
+                await pay_out(connection, refused)
+    assert await desk.db.pool.fetchval("SELECT count(*) FROM payment_instruction") == 1
+    assert await desk.purse() == (100_000, 3_800)
 
 
 async def test_one_key_is_one_payout(desk: Till) -> None:
