@@ -18,6 +18,7 @@ $$
 """
 """1 where debits make an account of the type more, -1 where credits do."""
 
+# Every function names where it looks: whoever writes can make temporary tables, which would else be found first.
 POSTED = """
 CREATE FUNCTION ledger_posted() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
@@ -68,7 +69,7 @@ END $$
 """After postings were written: they balance, they are whole entries, and they move their accounts on."""
 
 WRITTEN = """
-CREATE FUNCTION ledger_entries_written() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION ledger_entries_written() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 DECLARE
     wrong record;
 BEGIN
@@ -133,7 +134,7 @@ END $$
 """A hold is placed or resolved: at most once, in its time, and its account keeps back as much."""
 
 HOLD_POSTED = """
-CREATE FUNCTION ledger_hold_posted() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION ledger_hold_posted() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 BEGIN
     IF NOT EXISTS (
         SELECT FROM posting p JOIN account a ON a.id = p.account_id JOIN journal_entry e ON e.id = p.entry_id

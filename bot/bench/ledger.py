@@ -21,6 +21,7 @@ from bot.servers.folder import DataFolder
 from bot.servers.postgres import APP, OWNER, Postgres, binaries, start_postgres
 from bot.servers.supervisor import Supervisor, bare_environment
 from core.db import Database
+from ledger import reconcile
 from ledger.accounts import clearing, wallet
 from ledger.journal import Entry, Kind, credit, debit
 from ledger.money import Money
@@ -173,6 +174,9 @@ async def compare(args: argparse.Namespace, postgres: Postgres, home: Path) -> l
             rows.append(
                 Row(f"pgbench TPC-B, {writers} clients", await pgbench(home, postgres, *words), "transactions/s")
             )
+        async with db.hot() as connection:
+            if wrong := (await reconcile.reconcile(connection)).differences:
+                raise RuntimeError(f"the books are not right: {wrong[0].where}: {wrong[0].what}")
     finally:
         await db.close()
         for connection in (*connections, admin):

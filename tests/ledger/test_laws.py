@@ -1,6 +1,6 @@
 """What PostgreSQL refuses, whoever writes it: the application's role, and the owner of the tables."""
 
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import asyncpg
@@ -55,8 +55,14 @@ class Leg(NamedTuple):
 async def write(connection: Any, heads: Sequence[Head], legs: Sequence[Leg]) -> None:
     """The one statement that writes entries and postings, as anybody can type it."""
     ids = dict(await connection.fetch("SELECT key, id FROM journal_entry"))
+    await written(connection, WRITE, ids, heads, legs)
+
+
+async def written(
+    connection: Any, statement: str, ids: Mapping[Any, int], heads: Sequence[Head], legs: Sequence[Leg]
+) -> None:
     await connection.execute(
-        WRITE, [one.id for one in heads], [one.key for one in heads], HASH, [one.kind for one in heads],
+        statement, [one.id for one in heads], [one.key for one in heads], HASH, [one.kind for one in heads],
         [ids.get(one.reverses, one.reverses) for one in heads], [one.account.key for one in legs],
         [ids.get(one.entry, one.entry) for one in legs],
         [one.currency for one in legs], [one.amount for one in legs], [one.late for one in legs],
@@ -187,6 +193,31 @@ async def refusal(writing: Awaitable[object]) -> str | None:
     except asyncpg.PostgresError as error:
         return str(error.sqlstate)
     return None
+
+
+async def test_nobody_shows_the_laws_other_tables(writer: Raw, ledger: Ledger, db: Database) -> None:
+    """Temporary tables are found before others, and whoever writes can make them."""
+    await books(ledger, db)
+    before = await counts(db.pool)
+    for table in ("account", "journal_entry", "posting", "hold", "refused_entry"):
+        await writer.execute(f"CREATE TEMP TABLE {table} AS TABLE public.{table}")
+    await writer.execute(
+        "UPDATE pg_temp.account SET posted = 1000000, pending_out = 0;"
+        " INSERT INTO pg_temp.posting SELECT account_id, account_seq, 9001, currency, amount, balance_after, at"
+        " FROM pg_temp.posting; DELETE FROM pg_temp.refused_entry;"
+        " UPDATE pg_temp.hold SET entry_id = 9001, state = 'posted'"
+    )
+    real = WRITE.replace("INTO journal_entry", "INTO public.journal_entry").replace(
+        "INTO posting", "INTO public.posting"
+    )
+    ids = dict(await db.pool.fetch("SELECT key, id FROM journal_entry"))
+    told: dict[str, str | None] = {}
+    for shape, (_, heads, legs) in ILLEGAL.items():
+        told[shape] = await refusal(
+            written(writer, real.replace("JOIN account", "JOIN public.account"), ids, heads, legs)
+        )
+        assert await counts(db.pool) == before, shape
+    assert told == {shape: code for shape, (code, _, _) in ILLEGAL.items()}
 
 
 async def test_an_entry_that_breaks_none_is_written(writer: Raw, ledger: Ledger, db: Database) -> None:

