@@ -8,6 +8,7 @@ from functools import total_ordering
 from typing import Final
 
 from core.brain import amounts
+from core.brain.spelling import spelling
 from core.brain.words import clean, said
 from core.errors import UserError
 from core.language import Saying
@@ -46,6 +47,7 @@ TOO_LITTLE = Saying("{amount} is worth nothing in {currency}.", "{amount} haina 
 TOO_LARGE = Saying("That is more money than I can count.", "Hizo ni pesa nyingi kuliko ninavyoweza kuhesabu.")
 
 _NUMBER = re.compile(r"\d+(?:[.,' ]\d+)*")
+_WORD = re.compile(r"[a-z]{3,}")
 _THOUSANDS = re.compile(
     r"[1-9]\d{0,2}(?:(?P<between>[.,' ])\d{3})(?:(?P=between)\d{3})*(?:(?!(?P=between))[.,]\d{1,6})?"
 )
@@ -125,6 +127,7 @@ class Money:
         if len(text) > TEXT_CHARS_MAX or len(numbers) > 1:
             raise no_amount
         variants, sure = _variants(numbers[0][0], language) if numbers else ((text,), True)
+        sure = sure and not any(spelling().right(word) != word for word in _WORD.findall(text.lower()))
         meanings: list[tuple[Decimal, str | None]] = []
         for variant in variants:
             meant = text[: numbers[0].start()] + variant + text[numbers[0].end() :] if numbers else text

@@ -45,6 +45,7 @@ def test_amounts_are_read_as_people_write_them(written: object, shown: str) -> N
     [
         ("1.000", ["KES 1.00", "KES 1,000.00"]), ("sh 1.500/=", ["KES 1.50", "KES 1,500.00"]),
         ("1.234", ["KES 1,234.00"]), ("12,50", ["KES 12.50"]), ("1.500k", ["KES 1,500.00", "KES 1,500,000.00"]),
+        ("5 milion", ["KES 5,000,000.00"]), ("two thousnd", ["KES 2,000.00"]), ("500 shilings", ["KES 500.00"]),
     ],
 )  # fmt: skip
 def test_what_can_be_meant_in_several_ways_is_asked(written: str, meanings: list[str]) -> None:
