@@ -5,6 +5,7 @@ is asked and never told again. A payout is initiated, which moves nothing; its t
 approved. Whoever finds an instruction that was being approved asks what became of it.
 """
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -33,7 +34,9 @@ log = structlog.get_logger()
 
 PAY_S_MAX: Final = 140.0
 LEASE = timedelta(seconds=PAY_S_MAX + 10.0)
-PAYMENTS = Waiting("payment", store.CLAIMABLE, again_s=15.0)
+PAYMENTS = Waiting("payment", store.CLAIMABLE, again_s=1.0)
+AT_ONCE = 4
+"""How many payments a worker has in hand at a time; its other threads are for what does not wait for a provider."""
 UNTOLD_TRIES_MAX = 6
 RETRY_AFTER_S_MAX = 120.0
 ASK_AGAIN_S = 10.0
@@ -89,6 +92,7 @@ class Hands:
     back_url: str = ""
     """Where a browser goes that has paid on a page."""
     clock: Callable[[], float] = time.monotonic
+    places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 
 
 class Lost(Exception):
@@ -96,7 +100,17 @@ class Lost(Exception):
 
 
 async def pay(hands: Hands, instruction_id: int) -> None:
-    """Take one instruction a step on; of any number of calls, at once or later, one has an effect."""
+    """Take one instruction a step on; of any number of calls, at once or later, one has an effect.
+
+    While AT_ONCE others are in hand it is left to the sweep, which hands it out again.
+    """
+    if hands.places.locked():
+        return
+    async with hands.places:
+        await _pay(hands, instruction_id)
+
+
+async def _pay(hands: Hands, instruction_id: int) -> None:
     began = hands.clock()
     of = await store.claim(hands.db, instruction_id, hands.lease)
     if of is None:

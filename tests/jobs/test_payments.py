@@ -13,7 +13,7 @@ import pytest
 from core.db import Database
 from core.errors import Conflict, UserError
 from core.settings import Settings
-from jobs.payments import pay
+from jobs.payments import AT_ONCE, pay
 from ledger.errors import InsufficientFunds, KeyReused, SpendingLimit
 from ledger.holds import Allowance
 from ledger.instruction_store import PayOut, claim, hint, move, pay_out, resolve
@@ -206,6 +206,23 @@ async def test_a_claim_that_was_lost_changes_nothing(desk: Till) -> None:
         assert not await move(connection, slow, State.INITIATING, "", LEASE)
         assert await move(connection, quick, State.INITIATING, "", LEASE)
     assert await desk.path(made) == ["ready", "initiating"]
+
+
+async def test_a_provider_that_hangs_takes_no_more_than_some_of_the_hands(desk: Till) -> None:
+    made = [await desk.send(10) for _ in range(AT_ONCE + 3)]
+    await desk.plan("initiate", {"fault": "hang", "seconds": 30}, times=AT_ONCE)
+    hanging = asyncio.gather(*(pay(desk.hands, one.id) for one in made))
+
+    async def claimed() -> bool:
+        count = await desk.db.pool.fetchval("SELECT count(*) FROM payment_instruction WHERE state = 'initiating'")
+        return bool(count == AT_ONCE)
+
+    await until(claimed)
+    assert await desk.db.pool.fetchval("SELECT count(*) FROM payment_instruction WHERE attempt > 0") == AT_ONCE
+    await desk.wire.delete("/_faults")
+    await hanging
+    for one in made:
+        assert (await desk.reach(one)).state is State.SUCCEEDED
 
 
 async def test_who_was_stopped_after_claiming_sends_nothing_late(desk: Till) -> None:
