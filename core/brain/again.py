@@ -22,6 +22,20 @@ _QUESTION = re.compile(
 _FORGET = re.compile(r"(?:please |ok |no )*(?:forget|delete|remove) (?:that|this)(?: please)?|sahau (?:hilo|hiyo|hayo)")
 
 
+_CODE = re.compile(r"\b(?:to|into|in|kuwa|kwa) ([A-Z]{3})\b")
+
+
+def told_all(text: str, intent: Intent) -> Intent:
+    """A conversion with the code that it goes to as it was written, known or not: another currency would be another
+    answer."""
+    if intent.action != "convert_currency" or intent.slots.get("to_currency") or text == text.upper():
+        return intent
+    found = _CODE.search(text[:QUESTION_CHARS_MAX])
+    if found is None or found[1] == intent.slots.get("from_currency"):
+        return intent
+    return replace(intent, slots={**intent.slots, "to_currency": found[1]})
+
+
 def read(text: str, state: DialogState, intent: Intent) -> Intent:
     """The intent, or a better one where the last thing done makes it one: the next question about a document, and
     "forget that" behind something told."""

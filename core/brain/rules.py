@@ -96,7 +96,7 @@ class RuleBrain:
             return parse(words, now=turn.now, zone=zone, state=within, actions=names)
 
         intent = moves.read(text, state, read, turn.now, zone) if moves.SNOOZE in names else read(text, state)
-        better = again.read(text, state, intent)
+        better = again.read(text, state, again.told_all(text, intent))
         return better if better.action in names else intent
 
     def _told(self, intent: Intent, turn: Asked, offered: Sequence[Action[Any]]) -> replies.Told | None:

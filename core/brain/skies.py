@@ -27,7 +27,7 @@ _NO_PLACE = frozenset(MONTHS) - {"may", "mar"} | listed(
     "spring month year years "
     "what's how's it's check see bad good nice really yesterday hello hi hey thank kindly home work "
     "everything too make sure also else anything something helping help all "
-    "sunrise sunset dawn dusk beginning starting"
+    "sunrise sunset dawn dusk beginning starting then again"
 )
 """Words that no place name begins with or goes past, where weather is talked about."""
 _NAME_WORD = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*")

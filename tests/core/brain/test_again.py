@@ -27,6 +27,12 @@ async def test_what_is_something_else_stays_so(text: str) -> None:
     assert await thought(text, READ) == await thought(text)
 
 
+async def test_an_unknown_currency_is_not_taken_for_our_own() -> None:
+    wanted = {"amount": "5", "from_currency": "GBP", "to_currency": "XQX"}
+    assert await thought("convert 5 GBP to XQX") == ("convert_currency", wanted)
+    assert await thought("CONVERT 5 GBP TO THE") == ("convert_currency", {"amount": "5", "from_currency": "GBP"})
+
+
 @pytest.mark.parametrize("text", ["forget that", "delete this please", "sahau hilo", "Forget that!"])
 async def test_what_was_just_told_is_forgotten(text: str) -> None:
     assert await thought(text, TOLD) == ("undo", {})
