@@ -28,6 +28,7 @@ from ledger.journal import Account, Entry, Line, Posting, Standing, apply, rever
 from ledger.money import Money
 
 LANES = 2
+"""Transactions at once: one is worked on while another waits for the disk."""
 BATCH_MAX = 128
 """Entries in one transaction."""
 KNOWN_MAX = 100_000
@@ -307,8 +308,11 @@ class Batch:
             if key is None:
                 self.ids.append(id_)
                 self.now = at
+            elif reason is None:
+                self.earlier[key] = request_hash, Posted(id_, key, at)
             else:
-                self.earlier[key] = request_hash, reason or Posted(id_, key, at)
+                # Two requests may have come at once under one key, of which one was posted: that one stands.
+                self.earlier.setdefault(key, (request_hash, reason))
 
     def answer(self, entry: Entry) -> Posted | MathiaError:
         """What becomes of an entry; one that is posted is taken down to be written."""
@@ -365,7 +369,7 @@ class Batch:
         at = max(self.now, *(standing.moved_at for standing in touched))
         for standing in touched:
             standing.moved_at = at
-        posted = Posted(self.ids.pop(), entry.key, at)
+        posted = Posted(self.ids[len(self.entries)], entry.key, at)
         quote = entry.quote
         self.entries.append(
             (posted.id, entry.key, entry.request_hash, entry.kind.value, at, entry.occurred_at, entry.reference,

@@ -109,6 +109,7 @@ async def test_an_entry_goes_with_the_transaction_of_its_caller(ledger: Ledger, 
     assert isinstance(one, Posted)
     assert isinstance(two, InsufficientFunds)
     assert isinstance(three, Posted)
+    assert one.id < three.id
     assert (await balances.balance(db.pool, purse("amina"))).posted == kes(0)
     with pytest.raises(InsufficientFunds):
         await in_a_transaction(db, transfer("amina", "juma", 1, "t4"))
