@@ -4,6 +4,9 @@ import pytest
 
 from core.dialog import DialogState
 from tests.core.brain.test_moves import thought
+from tests.skills import needs
+
+pytestmark = needs("documents", "memory", "reminders", "weather", "currency")
 
 READ = DialogState(history={"ask_document": {"question": "what does it say about rent?", "file": "lease"}})
 TOLD = DialogState(history={"remember_fact": {"kind": "goal", "words": "save"}})

@@ -7,6 +7,8 @@ from core.dialog import DialogState, Intent
 from tests.core.brain.test_rules import BRAIN, CATALOG, turn
 from tests.skills import needs
 
+pytestmark = needs("reminders", "memory")
+
 SET = DialogState(history={"set_reminder": {"content": "pay rent", "time": "2026-11-26T14:00"}})
 
 
@@ -69,7 +71,6 @@ async def test_a_move_is_taken_back_by_undo() -> None:
     assert await thought("cancel it", moved) == ("cancel_reminder", {"which": "last"})
 
 
-@needs("memory")
 async def test_it_is_the_one_in_the_list_that_was_shown() -> None:
     listed = DialogState(history={**SET.history, "list_reminders": {}})
     assert await thought("cancel it", listed) == ("cancel_reminder", {})
