@@ -5,14 +5,14 @@ from typing import Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, SecretStr
-from sqlalchemy import update
+from sqlalchemy import select, update
 
-from core import emails, facts, linking, people, zones
+from core import clock, emails, facts, linking, people, zones
 from core.actions import ActionContext, ActionResult, Connector, Effect, Params, action, ask
 from core.codes import code_in, grouped
 from core.db import driver
 from core.errors import InvalidSlot, UserError
-from core.language import Saying
+from core.language import Plural, Saying
 from core.linking import Outcome
 from core.messages import Address, Text
 from core.models import Person
@@ -37,6 +37,19 @@ UNKNOWN_ZONE = Saying(
     "I do not know that place's time. Which larger town near you has the same time?",
     "Sijui saa za mahali hapo. Ni mji gani mkubwa karibu nawe wenye saa zile zile?",
 )
+ZONE = Saying(
+    "Done. Your time zone is {zone}; it is {time} there.", "Sawa. Saa za eneo lako ni {zone}; huko ni saa {time}."
+)
+MOVED = Plural(
+    Saying(
+        "The reminder set before comes at the hour you named, there.",
+        "Kikumbusho kilichowekwa awali kitakuja saa uliyoitaja, ya huko.",
+    ),
+    Saying(
+        "The {count} reminders set before come at the hours you named, there.",
+        "Vikumbusho {count} vilivyowekwa awali vitakuja saa ulizozitaja, za huko.",
+    ),
+)
 NAME = Saying("What is your name?", "Jina lako ni nani?")
 
 SAYINGS = {
@@ -54,7 +67,6 @@ SAYINGS = {
         "chat where you are signed in to this account, or ask for a human.",
         "alone": "This chat is now an account of its own: nothing else is linked to it.",
         "language": "Done. I will speak English with you.",
-        "zone": "Done. Your time zone is {zone}; it is {time} there.",
         "name": "Done. I will call you {name}.",
         "nameless": "Done. I no longer call you {name}.",
         "undo": " Say “undo” within the hour to have it back.",
@@ -77,7 +89,6 @@ SAYINGS = {
         "kutoka gumzo ulikoingia kwenye akaunti hii, au omba mtu.",
         "alone": "Gumzo hili sasa ni akaunti yake lenyewe: hakuna kingine kilichounganishwa.",
         "language": "Sawa. Nitazungumza nawe kwa Kiswahili.",
-        "zone": "Sawa. Saa za eneo lako ni {zone}; huko ni saa {time}.",
         "name": "Sawa. Nitakuita {name}.",
         "nameless": "Sawa. Sikuiti tena {name}.",
         "undo": " Andika “tengua” ndani ya saa moja ukitaka kulirudisha.",
@@ -209,9 +220,17 @@ async def set_timezone(ctx: ActionContext, params: SetTimezone) -> ActionResult:
     zone = zones.find(params.zone)
     if zone is None:
         raise InvalidSlot("zone", UNKNOWN_ZONE)
-    await _change(ctx, timezone=zone)
+    async with ctx.db.transaction() as session:
+        owner = await people.hold(session, ctx.person.id)
+        stated = await session.scalar(select(Person.timezone).where(Person.id == owner))
+        await session.execute(update(Person).where(Person.id == owner).values(timezone=zone))
+        # Of somebody who said it before, what was set stays where they were then.
+        moved = 0
+        if stated is None and zone != ctx.zone.key:
+            moved = await clock.move(session, owner, ctx.zone.key, zone, ctx.now)
     time = f"{ctx.now.astimezone(ZoneInfo(zone)):%H:%M}"
-    return ActionResult(_say(ctx, "zone", zone=zone, time=time), {"zone": zone})
+    said = Saying.joined(" ", ZONE.filled(zone=zone, time=time), *((MOVED.of(moved),) if moved else ()))
+    return ActionResult(ctx.say(said), {"zone": zone, "moved": moved})
 
 
 @action(effect=Effect.WRITE, examples=("my name is Amina", "call me Baraka", "jina langu ni Wanjiru"))

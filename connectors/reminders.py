@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, JsonValue, WithJsonSchema
 from sqlalchemy import Select, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core import recurrence
+from core import clock, recurrence
 from core.actions import ActionContext, ActionResult, Connector, Effect, Params, action, ask
 from core.errors import InvalidSlot, LimitReached, Unusable, UserError
 from core.language import Saying, moment
@@ -193,7 +193,7 @@ async def set_reminder(ctx: ActionContext, params: SetReminder) -> ActionResult:
         earlier = await session.scalar(_own(ctx).where(Reminder.key == ctx.idempotency_key))
         if earlier is not None:
             await open_contents(session, [earlier])
-            return _confirmed(earlier, ctx)
+            return _confirmed(earlier, ctx, await clock.ask_once(session, ctx, earlier.created_at))
         rrule, wall, due = plan(params.time, params.recurrence, ctx.zone.key, ctx.now)
         await _check_limits(session, ctx, rrule)
         reminder_id = uuid4()
@@ -205,7 +205,8 @@ async def set_reminder(ctx: ActionContext, params: SetReminder) -> ActionResult:
         )  # fmt: skip
         reminder.content = params.content
         session.add(reminder)
-    return _confirmed(reminder, ctx)
+        question = await clock.ask_once(session, ctx, ctx.now)
+    return _confirmed(reminder, ctx, question)
 
 
 @action(
@@ -454,16 +455,17 @@ def _words(text: str) -> set[str]:
     return set(re.findall(r"\w+", text.casefold()))
 
 
-def _confirmed(reminder: Reminder, ctx: ActionContext) -> ActionResult:
-    """The sentence of a reminder that is set; the same however often it is asked for."""
+def _confirmed(reminder: Reminder, ctx: ActionContext, question: clock.Question | None) -> ActionResult:
+    """The sentence of a reminder that is set, the same however often it is asked for; a question beside it."""
+    parts, offers = (question.parts, question.offers) if question else ((), None)
     year = reminder.created_at.astimezone(ZoneInfo(reminder.zone)).year
     due = recurrence.next_after(reminder.wall_time, reminder.zone, reminder.rrule, reminder.created_at)
     local = (due[1] if due else reminder.due_at).astimezone(ZoneInfo(reminder.zone))
     when = _when(local, year, reminder.zone)
     if reminder.rrule is None:
-        return ActionResult(ctx.say(SET, when=when), _data(reminder))
+        return ActionResult(ctx.say(SET, when=when), _data(reminder), parts, offers=offers)
     often = recurrence.describe(reminder.rrule, reminder.wall_time, reminder.zone)
-    return ActionResult(ctx.say(SET_OFTEN, often=often, when=when), _data(reminder))
+    return ActionResult(ctx.say(SET_OFTEN, often=often, when=when), _data(reminder), parts, offers=offers)
 
 
 def _cancelled(reminders: Sequence[Reminder], ctx: ActionContext) -> ActionResult:

@@ -70,7 +70,7 @@ class Person:
     name: str | None
     language: str
     timezone: str | None
-    """IANA zone the person stated, or None while we only guess."""
+    """IANA zone the person stated, or that their number or browser makes likely; None where nothing does."""
     plan: str = "free"
     language_chosen: bool = False
     """Whether they said which language to speak; else it is the one they last wrote in."""
@@ -101,7 +101,7 @@ class ActionContext:
 
     @property
     def zone(self) -> ZoneInfo:
-        """The person's time zone, or the deployment's while the person has stated none."""
+        """The person's time zone, or the deployment's while nothing tells theirs."""
         return ZoneInfo(self.person.timezone or self.settings.default_timezone)
 
     def offers(self, action: str) -> bool:
@@ -123,6 +123,8 @@ class ActionResult:
     """What is shown below the text."""
     instead: tuple[Part, ...] = ()
     """What a chat shows in place of the text, such as a card of the same facts."""
+    offers: tuple[str, Mapping[str, JsonValue]] | None = None
+    """What a yes to it does, where it asks for one: an action, and its slots."""
 
     @classmethod
     def of(cls, *parts: Part, data: Mapping[str, JsonValue]) -> "ActionResult":

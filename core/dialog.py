@@ -94,8 +94,13 @@ class DialogState:
         """The state after the action ran, or was dropped: its slots are history, so a new request starts clean."""
         return DialogState(history=self._aside())
 
+    def suggest(self, offers: tuple[str, Slots] | None) -> "DialogState":
+        """The state in which a yes means this action with these slots, and all else is a request like any other."""
+        return self if offers is None else replace(self, action=offers[0], offered=offers[1])
+
     def _aside(self) -> Mapping[str, Slots]:
-        if self.action is None:
+        if self.action is None or (self.offered and not self.slots):
+            # What was only offered beside something else is no request that was made.
             return self.history
         rest = [(name, slots) for name, slots in self.history.items() if name != self.action]
         return dict([*rest, (self.action, self.slots)][-HISTORY_MAX:])

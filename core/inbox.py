@@ -19,7 +19,7 @@ from uuid import UUID
 import structlog
 from prometheus_client import Counter
 
-from core import changes, crashpoint, fetching, sealed, voice
+from core import changes, crashpoint, fetching, sealed, voice, zones
 from core.changes import Change, Changed, Moved, Reach
 from core.crypto import RoomKey, RoomKeys
 from core.db import POOL_WAIT_S, Database, is_away
@@ -101,8 +101,9 @@ STORE_ASIDE = _store("", "NULL", "")
 
 MEET = """
 WITH given AS (
-    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::text[], $7::text[])
-        AS g(channel, account, room, provider_id, name, name_index, language)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::text[], $7::text[],
+                         $8::text[])
+        AS g(channel, account, room, provider_id, name, name_index, language, zone)
 ), identities AS (
     INSERT INTO identity (id, person_id, channel, account, provider_id, display_name, name_index)
     SELECT gen_random_uuid(), gen_random_uuid(), channel, account, provider_id,
@@ -111,11 +112,11 @@ WITH given AS (
     ON CONFLICT (channel, account, provider_id) DO NOTHING
     RETURNING person_id, channel, account, provider_id, display_name, name_index
 ), people AS (
-    INSERT INTO person (id, name, name_index, language)
-    SELECT i.person_id, i.display_name, i.name_index,
-           coalesce((SELECT max(language) FROM given g
-                     WHERE (g.channel, g.account, g.provider_id) = (i.channel, i.account, i.provider_id)), 'en')
+    INSERT INTO person (id, name, name_index, language, zone_guess)
+    SELECT i.person_id, i.display_name, i.name_index, coalesce(g.language, 'en'), g.zone
     FROM identities i
+    CROSS JOIN LATERAL (SELECT max(language) AS language, max(zone) AS zone FROM given g
+                        WHERE (g.channel, g.account, g.provider_id) = (i.channel, i.account, i.provider_id)) g
 )
 INSERT INTO conversation (id, channel, account, room)
 SELECT gen_random_uuid(), channel, account, room FROM given GROUP BY channel, account, room ORDER BY channel,
@@ -364,7 +365,8 @@ class Inbox:
             names = [unknown[place].display_name for place in strangers]
             sealed_names, indexes = [known.seal(name) for name in names], [known.index(name) for name in names]
             languages = [_language(unknown[place].language) for place in strangers]
-            await connection.execute(MEET, channels, accounts, rooms, people, sealed_names, indexes, languages)
+            clocks = [_zone(unknown[place]) for place in strangers]
+            await connection.execute(MEET, channels, accounts, rooms, people, sealed_names, indexes, languages, clocks)
             rows = await connection.fetch(FIND, channels, accounts, rooms, people)
             for row in rows:
                 place = strangers[row["n"] - 1]
@@ -409,6 +411,11 @@ async def _answering() -> AsyncIterator[None]:
         if not is_away(error):
             raise
         raise StoreUnavailable("The database is not reachable. Try again in a few seconds.") from error
+
+
+def _zone(message: InboundMessage) -> str | None:
+    """Where a stranger's clock is likely to be: as their device says, else by their number."""
+    return message.zone if zones.is_known(message.zone) else zones.of_phone(message.sender.person)
 
 
 def address_names(keys: RoomKeys, channel: str, account: str, provider_id: str) -> list[str]:

@@ -194,6 +194,8 @@ class InboundMessage:
     language: str | None = None
     reply_to: str | None = None
     to_bot: bool = True
+    zone: str | None = None
+    """The IANA zone of the sender's device, where it tells."""
 
     @property
     def text(self) -> str:

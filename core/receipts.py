@@ -69,6 +69,7 @@ async def once(action: Action[Any], params: Params, context: ActionContext) -> A
             "data": dict(result.data),
             "parts": PARTS.dump_python(result.parts, mode="json"),
             "instead": PARTS.dump_python(result.instead, mode="json"),
+            "offers": result.offers,
         },
     )
     return result
@@ -123,4 +124,5 @@ def as_receipt(key: str, what: str) -> bytes:
 
 def _read(result: dict[str, Any]) -> ActionResult:
     parts, instead = (PARTS.validate_python(result.get(which, ())) for which in ("parts", "instead"))
-    return ActionResult(result["text"], result["data"], parts, instead)
+    offers = result.get("offers")
+    return ActionResult(result["text"], result["data"], parts, instead, (offers[0], offers[1]) if offers else None)

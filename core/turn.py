@@ -389,9 +389,14 @@ async def carry_out(
     understood = dict(done[0].understood)
     if len(done) > 1:
         understood["then"] = [{k: v for k, v in one.understood.items() if k != "slots"} for one in done[1:]]
+    state = last.state.before(later) if last.waits else last.state
+    offering = next((one.state for one in reversed(done) if one.state.offered), None)
+    if offering is not None and state.action is None:
+        # What an earlier step asked beside its answer is still to be said yes to.
+        state = replace(state, action=offering.action, offered=offering.offered)
     return Answer(
         Reply.joined(told) if len(told) > 1 else told[0],
-        last.state.before(later) if last.waits else last.state,
+        state,
         understood,
         is_question=last.is_question and len(done) == 1,
         waits=last.waits,
@@ -429,7 +434,7 @@ async def _take(turn: Turn, key: str, step: Intent | Reply, deps: TurnDeps) -> A
         title = deps.catalog.connector_of(action.name).title
         text = NO_ANSWER.filled(title=title).to(turn.person.language)
         return Answer(Reply.of(text), state.finish(), understood | {"answer": "failed"}, failed=True)
-    return Answer(Reply(result.said), state.finish(), understood | {"answer": "ran"})
+    return Answer(Reply(result.said), state.finish().suggest(result.offers), understood | {"answer": "ran"})
 
 
 def _answers_by_code(turn: Turn) -> str | None:
@@ -579,7 +584,8 @@ RETURNING t.id, t.attempt, set_config('synchronous_commit', 'off', true)
 
 READ = f"""
 SELECT t.id, t.attempt, c.channel, c.account, c.room, {COLUMNS}, m.reply_to, m.created_at,
-       i.provider_id, i.display_name, p.id AS person_id, p.name, p.language, p.timezone, p.plan, p.muted_until,
+       i.provider_id, i.display_name, p.id AS person_id, p.name, p.language,
+       coalesce(p.timezone, p.zone_guess) AS timezone, p.plan, p.muted_until,
        p.language_chosen
 FROM unnest($1::bigint[]) AS g(id)
 JOIN turn t USING (id)

@@ -110,7 +110,8 @@ RETURNING attempt, conversation_id, seq, part, clock_timestamp() - created_at AS
 """
 
 FIND = f"""
-SELECT {COLUMNS}, m.id, m.account, m.channel, p.language, p.timezone, p.plan
+SELECT {COLUMNS}, m.id, m.account, m.channel, p.language,
+       coalesce(p.timezone, p.zone_guess) AS timezone, p.plan
 FROM message m JOIN identity i ON i.id = m.identity_id JOIN person p ON p.id = i.person_id
 WHERE m.conversation_id = $1 AND m.seq = $2
 """  # noqa: S608  the columns are ours

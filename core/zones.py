@@ -1,16 +1,22 @@
-"""Time zones by the names people use: IANA names, towns, countries with one clock. Pure, from the tz database.
+"""Time zones by the names people use: IANA names, towns, countries with one clock, the country of a phone number.
+Pure, from the tz database.
 
 A name that could be several zones, or none that is known, is None: the person is asked, never guessed.
 """
 
+from datetime import UTC, datetime
 from functools import cache
 from importlib import resources
-from zoneinfo import available_timezones
+from zoneinfo import ZoneInfo, available_timezones
+
+import phonenumbers
 
 from core.brain import places
 from core.brain.words import lower
 
 NAME_CHARS_MAX = 80
+SEASONS = tuple(datetime(2026, month, 15, 12, tzinfo=UTC) for month in (1, 4, 7, 10))
+"""When the clocks of a country's zones are compared."""
 
 TOWNS = {
     "Africa/Nairobi": "Mombasa Kisumu Nakuru Eldoret Thika Malindi Nanyuki Lamu Naivasha Kisii Meru Machakos",
@@ -47,6 +53,47 @@ def find(written: str) -> str | None:
 def country_of(zone: str) -> str | None:
     """The ISO 3166 code of the country a zone is kept for, such as KE."""
     return _countries().get(zone)
+
+
+def of_phone(written: str) -> str | None:
+    """The zone of the country that a number is from, such as +254 … or whatsapp:+254 …; None for what is no number, and
+    for a country of several clocks.
+    """
+    number = written.rpartition(":")[2]
+    if not number.startswith("+"):
+        return None
+    try:
+        region = phonenumbers.region_code_for_number(phonenumbers.parse(number))
+    except phonenumbers.NumberParseException:
+        return None
+    return _of_country(region) if region else None
+
+
+def city(zone: str) -> str:
+    """The place a zone is named after."""
+    return zone.rpartition("/")[2].replace("_", " ")
+
+
+def short(local: datetime) -> str:
+    """What a clock is called: EAT, or UTC+3 where it has no name of letters."""
+    name = local.tzname() or ""
+    if name.isalpha():
+        return name
+    minutes = int((local.utcoffset() or local - local).total_seconds()) // 60
+    hours, rest = divmod(abs(minutes), 60)
+    return f"UTC{'-' if minutes < 0 else '+'}{hours}" + (f":{rest:02}" if rest else "")
+
+
+def is_known(zone: str | None) -> bool:
+    """Whether this is the name of a zone."""
+    return zone is not None and zone in available_timezones()
+
+
+@cache
+def _of_country(code: str) -> str | None:
+    kept = [zone for zone, country in _countries().items() if country == code]
+    clocks = {tuple(when.astimezone(ZoneInfo(zone)).utcoffset() for when in SEASONS) for zone in kept}
+    return kept[0] if len(clocks) == 1 else None
 
 
 @cache

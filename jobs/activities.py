@@ -38,7 +38,8 @@ RESULT_BYTES_MAX = 65_536
 """Largest result kept as variables; of a larger one only the text is."""
 
 STEP_CONTEXT = """
-SELECT d.state, d.conversation_id, p.id, p.name, p.language, p.timezone
+SELECT d.state, d.conversation_id, p.id, p.name, p.language,
+       coalesce(p.timezone, p.zone_guess) AS timezone
 FROM workflow_run r
 JOIN workflow_definition d ON d.id = r.definition_id
 JOIN person p ON p.id = d.person_id

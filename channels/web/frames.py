@@ -86,12 +86,13 @@ class Hello(Frame):
     `changes` is the number of the last change it has been told of. Whoever has nothing may ask for no more than the
     `last` messages. `room` is the id of a shared room; without it, it is the visitor's own. `identity` is who the
     embedding page says the visitor is, with its proof. `language` is the page's, such as sw-KE; without it, the
-    browser's.
+    browser's. `zone` is where the browser's clock is, such as Africa/Nairobi.
     """
 
     type: Literal["hello"]
     identity: Identify | None = None
     language: Annotated[str, Field(max_length=64)] | None = None
+    zone: Annotated[str, Field(max_length=64)] | None = None
     room: Annotated[str, Field(max_length=64)] | None = None
     token: Annotated[str, Field(max_length=256)] | None = None
     since: Seq = 0

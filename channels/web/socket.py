@@ -355,11 +355,12 @@ class WebChannel:
         reply_to: int | None,
         site: str = SITE,
         language: str | None = None,
+        zone: str | None = None,
     ) -> Received:
         """Store a visitor's message; whoever calls then tells the room. Raises BadFrame or StoreUnavailable.
 
         In a shared room it is for the bot when it calls it by its name or answers what it said. `language` is what a
-        new visitor is spoken with until they have written something that tells.
+        new visitor is spoken with until they have written something that tells, `zone` what their browser's clock says.
         """
         to_bot = True
         if is_shared(room):
@@ -379,6 +380,7 @@ class WebChannel:
                     parts=parts,
                     sent_at=self.now(),
                     language=language,
+                    zone=zone,
                     reply_to=None if reply_to is None else str(reply_to),
                     to_bot=to_bot,
                 )
@@ -778,6 +780,7 @@ class Socket:
         self._typed = Window(1, TYPING_EVERY_S)
         self._origin = origin
         self._language = language
+        self._zone: str | None = None
         self.token = ""
         self._olders = Window(OLDER_MAX, MESSAGES_WINDOW_S)
 
@@ -874,6 +877,7 @@ class Socket:
     async def _hello(self, hello: Hello) -> None:
         channel = self._channel
         self._language = hello.language or self._language
+        self._zone = hello.zone
         site = await sites.find_site(channel.db, hello.site)
         if site is None:
             raise BadFrame("site", "There is no such site here. Check the site in mathiaSettings.")
@@ -972,7 +976,7 @@ class Socket:
             except BadFrame as bad:
                 raise bad.about(send.cid) from bad
         received = await self._channel.receive(
-            room.key, visitor, send.cid, parts, send.reply_to, room.site, spoken(self._language)
+            room.key, visitor, send.cid, parts, send.reply_to, room.site, spoken(self._language), self._zone
         )
         room.conversation_id = received.conversation_id
         if not received.new and received.seq <= self.seq:

@@ -64,7 +64,10 @@ ENOUGH = Saying(
     "Umetuma MB {most} ndani ya siku, kiwango changu cha juu. Tuma nyingine kesho.",
 ).filled(most=DAY_BYTES_MAX // 2**20)
 
-WHO = "SELECT p.id, p.plan, p.timezone FROM identity i JOIN person p ON p.id = i.person_id WHERE i.id = $1"
+WHO = """
+SELECT p.id, p.plan, coalesce(p.timezone, p.zone_guess) AS timezone
+FROM identity i JOIN person p ON p.id = i.person_id WHERE i.id = $1
+"""
 
 _BEARER = re.compile(r"Bearer +([A-Za-z0-9_-]{1,256})", re.IGNORECASE)
 _RANGE = re.compile(r"bytes=([0-9]{1,12})?-([0-9]{1,12})?")

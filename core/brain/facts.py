@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING
 
 from core import relations
-from core.brain import errands
+from core.brain import errands, places
 from core.brain.words import Said
 
 if TYPE_CHECKING:
@@ -149,6 +149,28 @@ _WHICH = re.compile(
     r"|#)*",
     re.IGNORECASE,
 )
+
+
+_NOT_THERE = re.compile(
+    r"(?:no|nope|wrong|hapana|siyo|si kweli|not (?:really|right))?[ ,.]*(?:another (?:town|city|place|one)|other"
+    r"|change it|mji mwingine|nyingine|badilisha)?"
+)
+_BESIDE_A_TOWN = re.compile(
+    r"(?:[ ,.:!?/]|\b(?:no|nope|hapana|siyo|la|yes|ndio|it's|it is|i'm|i am|i live|ni|niko|mimi|naishi|nipo|in|at|huko"
+    r"|use|town|mji|wa|time|please|tafadhali|sasa|now|africa|europe|america|asia)\b)*"
+)
+
+
+def clock(bare: str, said: Said) -> Slots | None:
+    """The answer to whether their clock is the one that was guessed: a town's, or none yet where it is not; None
+    where it is neither, as a yes is.
+    """
+    if bare and _NOT_THERE.fullmatch(bare):
+        return {}
+    town = places.known(said)
+    if town is None or not _BESIDE_A_TOWN.fullmatch(said.plain[: town.start] + " " + said.plain[town.end :]):
+        return None
+    return {"zone": town.name}
 
 
 def nothing(said: Said, gate: tuple[int, int]) -> Slots:

@@ -57,7 +57,7 @@ def opens(*patterns: str) -> re.Pattern[str]:
 def _takes_digits(state: DialogState) -> bool:
     """Whether six digits alone can be a mailed code: not where they answer a question or change an amount."""
     last = next(reversed(list(state.history)), None)
-    return state.action in (None, "confirm_email") and last not in LOOKED_UP
+    return state.action in (None, "confirm_email", "set_timezone") and last not in LOOKED_UP
 
 
 RULES: tuple[Rule, ...] = (

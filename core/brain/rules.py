@@ -91,6 +91,7 @@ class RuleBrain:
     def _read(self, turn: Asked, state: DialogState, text: str) -> Intent:
         zone = self._zone(turn)
         names = self._offer.names
+        state = understand.unasked(state, text)
 
         def read(words: str, within: DialogState) -> Intent:
             return parse(words, now=turn.now, zone=zone, state=within, actions=names)
@@ -112,7 +113,7 @@ class RuleBrain:
                 return replies.dropped(language) if turn.state.action else replies.nothing_open(language, shown)
             case "none":
                 last = next(reversed(list(turn.state.history)), None)
-                if turn.state.action is None and last == "set_reminder" and corrects(turn.text):
+                if turn.state.action in (None, "set_timezone") and last == "set_reminder" and corrects(turn.text):
                     return replies.set_already(language)
                 if replies.is_cross(turn.text):
                     return replies.no_help(language, replies.open_question(language, offered, turn.state))

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
 
-from core.brain import track, when
+from core.brain import facts, track, when
 from core.brain.answers import ANSWER_WORDS_MAX, ANSWERS, CHANGES, LOOKED_UP
 from core.brain.gates import RULE_OF, RULES, Rule
 from core.brain.heard import AND, CORRECTION, FILLERS, Heard, only_fillers
@@ -46,6 +46,10 @@ def parse(text: str, *, now: datetime, zone: str, state: DialogState, actions: C
         return Intent("none", {}, 0.0)
     if _LEAVE.fullmatch(bare):
         return Intent(LEAVE, {}, SURE, by="words")
+    if state.action == "set_timezone" and state.offered and not _YES.fullmatch(bare):
+        clock = facts.clock(bare, heard.said)
+        if clock is not None:
+            return Intent("set_timezone", clock, ANSWERED, by="answer")
     learnt = state.action if state.action in actions and state.action in track.LEARNT else None
     if learnt is not None and (state.asked or state.offered):
         answer = _within(heard)
@@ -100,6 +104,18 @@ def parse(text: str, *, now: datetime, zone: str, state: DialogState, actions: C
     if ruled is not None and guess.action not in track.LEARNT:
         return replace(guess, slots=ruled.slots(heard, (0, 0)))
     return guess
+
+
+def unasked(state: DialogState, text: str) -> DialogState:
+    """The state to read a message in: without the question for a clock, which was asked beside something else, where
+    the message does not answer it.
+    """
+    if state.action != "set_timezone" or not state.offered:
+        return state
+    words = said(text)
+    bare = words.plain.strip(" .,!?\n")
+    answers = _YES.fullmatch(bare) or facts.clock(bare, words) is not None
+    return state if answers else replace(state, action=None, offered={})
 
 
 def _within(heard: Heard) -> Intent | None:

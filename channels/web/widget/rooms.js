@@ -58,7 +58,7 @@ const token = () => {
   return (hello ||= new Promise((resolve, reject) => {
     const socket = new WebSocket(`${location.origin.replace(/^http/, 'ws')}/ws`)
     const late = setTimeout(() => socket.close(), HELLO_MS)
-    socket.onopen = () => socket.send(JSON.stringify({ type: 'hello', token: known, since: 0, last: 1, language: navigator.language, site: SITE, ...(identity && { identity }) }))
+    socket.onopen = () => socket.send(JSON.stringify({ type: 'hello', token: known, since: 0, last: 1, zone: Intl.DateTimeFormat().resolvedOptions().timeZone, language: navigator.language, site: SITE, ...(identity && { identity }) }))
     socket.onmessage = ({ data }) => {
       const frame = JSON.parse(data)
       if (frame.type === 'error') reject(new Error(frame.message))

@@ -758,7 +758,7 @@ progress{width:64px;height:6px;accent-color:var(--accent);flex:none}
       this.#token = this.store.get('token')
       this.#asked = this.#outbox.some((one) => one.tried) ? null : this.#identity
       const asked = this.#asked && { identity: this.#asked }
-      this.#say({ type: 'hello', token: this.#token, since: asked ? 0 : this.#seq, last: this.thread ? 1 : PAGE, changes: this.#changes, site, language: locale, room: this.shared, ...asked })
+      this.#say({ type: 'hello', token: this.#token, since: asked ? 0 : this.#seq, last: this.thread ? 1 : PAGE, changes: this.#changes, site, zone: Intl.DateTimeFormat().resolvedOptions().timeZone, language: locale, room: this.shared, ...asked })
     }
 
     // The room is not there for us, or not any more.
