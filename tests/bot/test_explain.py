@@ -1,5 +1,6 @@
 """`python3 -m bot explain`: what is told is what the brain did, and what cannot be explained is said in a sentence."""
 
+import argparse
 import json
 import subprocess
 import sys
@@ -8,7 +9,10 @@ from typing import Any
 import pytest
 
 from bot.cli import main
+from bot.explain import explanation, question
+from core.db import Database
 from core.messages import TEXT_CHARS_MAX
+from tests.core.speaking import WEB, at, mathia
 from tests.skills import needs
 
 pytestmark = needs("weather", "reminders", "erasure")
@@ -127,3 +131,21 @@ def test_a_message_on_standard_input_is_held_to_the_same(raw: bytes, says: str) 
     )
     assert (done.returncode, done.stdout) == (2, b"")
     assert says in done.stderr.decode()
+
+
+async def test_what_is_told_is_what_a_turn_does(db: Database, valkey_url: str) -> None:
+    texts = (
+        "my reminders", "remind me tomorrow at 9 to rest", "weather", "erase my data", "help", "habari",
+        "kettle purple seventeen", "send 500 to Otieno", "ping me about the rent on friday",
+    )  # fmt: skip
+    done = {"run": "ran", "ask": "asked"}
+    async with mathia(db, valkey_url) as bot:
+        for text in texts:
+            asked = question(argparse.Namespace(text=text, zone=None, now=None, state=None, language=None))
+            told = await explanation(asked)
+            await bot.hear(at(WEB, text), text)
+            kept = await db.pool.fetchval("SELECT intent -> 'messages' -> 0 FROM turn ORDER BY id DESC LIMIT 1")
+            move, understood = told["move"], told["understood"]
+            assert kept["answer"] == done.get(move["kind"], move["kind"]), text
+            assert kept.get("guess", kept["action"]) == (understood["action"] or "none"), text
+            assert kept.get("confidence", understood["confidence"]) == understood["confidence"], text
