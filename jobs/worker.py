@@ -21,6 +21,7 @@ from core.settings import Settings
 from core.storage import Storage
 from core.wake import Wakes
 from jobs import erasure, export, fetching, payments
+from jobs.books import watch_books
 from jobs.broker import ACTOR_S_MAX, FETCH_S_MAX, VOICE_S_MAX, HandOut, Queue, Work, limited
 from jobs.erasure import ERASE_S_MAX, ERASURES, erase
 from jobs.fetching import FETCHES, Sources, fetch_file, tidy_files
@@ -95,6 +96,7 @@ async def run_worker(settings: Settings, db: Database, wakes: Wakes, channels: C
             group.create_task(export.tidy_exports(db, files), name="tidy.exports")
             group.create_task(sweep_holds(db), name="sweep.holds")
             group.create_task(sweep_wallets(db), name="sweep.wallets")
+            group.create_task(watch_books(db), name="watch.books")
             group.create_task(sweep_summaries(db), name="sweep.summaries")
             group.create_task(sweep_messages(db, wakes, providers, settings), name="sweep.messages")
     finally:
