@@ -54,6 +54,13 @@ _OPENS = re.compile(
     r"|hamisha|badilisha)\b.{0,40}\b(?:reminder|alarm|kikumbusho)\b|\bremind me again\b|\bnikumbushe tena\b"
 )
 """Words that are enough: no guess is needed behind them."""
+_ONE = re.compile(
+    r"\b((?!at\b|by\b|around\b|about\b|past\b|to\b|till\b|until\b|before\b|after\b|in\b|half\b|twenty\b|thirty\b|ok\b)"
+    r"[^\W\d_]+ )one\b(?! (?:o'?clock|pm|am|p\.m|a\.m|thirty|fifteen|hours?|minutes?|days?|weeks?|months?)\b)",
+    re.IGNORECASE,
+)
+"""The "one" of "the blue one", which is no hour."""
+_NO_TIME = re.compile(r"(?:at |saa )?\d{1,3}:\d{1,3}\b ?(?:to )?")
 _FILLERS = listed("at on the please ok okay it for is then so na ni basi sawa tafadhali hiyo iwe")
 _TAKES_BACK = re.compile(
     r"(?:please |ok |no |oh |hapana |tafadhali )*"
@@ -73,6 +80,9 @@ def read(text: str, state: DialogState, parse: Read, now: datetime, zone: str) -
             return Intent(CANCEL, {"which": LAST}, SURE, by="rule")
         if not back["undo"]:
             return Intent(CANCEL, {}, SURE, by="rule")
+    if state.action in (SET, SNOOZE) and "time" in state.asked:
+        text = _ONE.sub(r"\1it", text)
+        heard = said(text)
     if state.action == SNOOZE and state.asked:
         answer = _answer(heard, state, parse(text, DialogState(history=state.history)), when.local(now, zone))
         return parse(text, state) if answer is None else answer
@@ -85,6 +95,11 @@ def read(text: str, state: DialogState, parse: Read, now: datetime, zone: str) -
         if _OPENS.search(heard.plain) and (intent.action == SNOOZE or told):
             return Intent(SNOOZE, slots, SURE, by="rule")
         intent = replace(intent, slots=slots) if intent.action == SNOOZE else intent
+    content = str(intent.slots.get("content") or "")
+    if intent.action == SET and (no_time := _NO_TIME.match(content)):
+        # A time that no clock shows: the day alone would be another time than was said.
+        slots = {**intent.slots, "content": content[no_time.end() :] or None, "time": None}
+        return replace(intent, slots=slots)
     if last in (SET, SNOOZE) and intent.action in ("none", "smalltalk") and corrects(text):
         before = _before(state)
         moved = parse(text, DialogState(SET, before))

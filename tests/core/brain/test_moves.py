@@ -77,6 +77,19 @@ async def test_it_is_the_one_in_the_list_that_was_shown() -> None:
     assert await thought("undo", listed) == ("undo", {})
 
 
+async def test_the_blue_one_is_no_hour() -> None:
+    asked = DialogState(action="set_reminder", slots={"content": "wash"}, asked=("time",))
+    assert await thought("the blue one", asked) == "not_understood"
+    assert await thought("that one please", asked) == "not_understood"
+    for text in ("at one", "one", "one pm", "tomorrow at one", "in one hour", "around one"):
+        assert (await thought(text, asked))[0] == "set_reminder", text  # type: ignore[index]
+
+
+async def test_a_time_that_no_clock_shows_is_asked_for() -> None:
+    for text in ("remind me on Saturday at 25:00 to pay", "remind me on Saturday at 12:75 to pay"):
+        assert await thought(text) == ("set_reminder", {"content": "pay", "time": None})
+
+
 async def test_what_is_asked_of_it_is_answered() -> None:
     when = DialogState(action="snooze_reminder", asked=("time",))
     assert await thought("in 10 minutes", when) == ("snooze_reminder", {"time": "2026-11-24T10:25:30"})
