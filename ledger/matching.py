@@ -109,7 +109,8 @@ def compare(
     by_id = {line_id: one for one in booked for line_id in one.line_ids}
     by_reference = {(one.is_out, one.reference): one for one in booked}
     taken = set((settled or {}).values())
-    for line in sorted(lines, key=lambda one: (one.at, one.id)):
+    # A list that grows while it is read page by page shows a line on two pages: it is one line all the same.
+    for line in sorted({line.id: line for line in lines}.values(), key=lambda one: (one.at, one.id)):
         if settled and line.id in settled:
             continue
         one = by_id.get(line.id) or by_reference.get((line.is_out, line.reference))

@@ -32,6 +32,7 @@ from web_admin.forms import Form
 from web_admin.live import Live, Streams, TooManyStreams, Update
 from web_admin.moderation import Moderation
 from web_admin.overview import Overview
+from web_admin.payments import Payments
 from web_admin.people import People, PeopleQuery
 from web_admin.queries import is_busy
 from web_admin.rendering import StaticFile, Templates, read_static, static_response
@@ -66,6 +67,7 @@ TO_PEOPLE = ("/admin/people", "Go to the people")
 TO_TURNS = ("/admin/turns", "Go to the turns")
 TO_ANALYTICS = ("/admin/analytics", "Go to the analytics")
 TO_CORRECTIONS = ("/admin/corrections", "Go to the corrections")
+TO_PAYMENTS = ("/admin/payments", "Go to the payments")
 TO_REPLIES = ("/admin/replies", "Go to the canned replies")
 TO_WIDGET = ("/admin/widget", "Go to the widget")
 
@@ -116,6 +118,7 @@ class Admin:
         self._desk = Desk(db, settings, self._templates, files)
         self._conversations = Conversations(db, zone, self._templates, _now)
         self._moderation = Moderation(db, self._templates, _now)
+        self._payments = Payments(db, self._templates)
         self._erasing = Erasing(db, self._templates)
         self._people = People(db, settings, limits, self._moderation, self._templates, _now)
         self._turns = TurnPages(db, zone, self._templates, meant)
@@ -142,6 +145,10 @@ class Admin:
                 web.get("/moderation", self._get_moderation),
                 web.post("/moderation/flags/{id}/dismiss", self._post_dismiss),
                 web.post("/moderation/mutes/{id}/lift", self._post_lift),
+                web.get("/payments", self._get_payments),
+                web.get("/payments/{reference}", self._get_payment),
+                web.post("/payments/{reference}/resolve", self._post_resolve),
+                web.post("/payments/findings/{id}/explain", self._post_explain),
                 web.get("/people", self._get_people),
                 web.get("/people/{id}", self._get_person),
                 web.post("/people/{id}/plan", self._post_plan),
@@ -434,6 +441,20 @@ class Admin:
         await self._moderation.lift(request[STAFF], request.match_info["id"])
         raise web.HTTPSeeOther("/admin/moderation")
 
+    async def _get_payments(self, request: web.Request) -> web.StreamResponse:
+        return _page(await self._payments.page(request[STAFF]), 200)
+
+    async def _get_payment(self, request: web.Request) -> web.StreamResponse:
+        return _page(await self._payments.one(request[STAFF], request.match_info["reference"]), 200)
+
+    async def _post_resolve(self, request: web.Request) -> web.StreamResponse:
+        await self._payments.resolve(request[STAFF], request.match_info["reference"], request[FORM].fields)
+        raise web.HTTPSeeOther("/admin/payments")
+
+    async def _post_explain(self, request: web.Request) -> web.StreamResponse:
+        await self._payments.explain(request[STAFF], request.match_info["id"], request[FORM].fields)
+        raise web.HTTPSeeOther("/admin/payments")
+
     async def _get_people(self, request: web.Request) -> web.StreamResponse:
         return _page(await self._people.list_page(request[STAFF], PeopleQuery.parse(request.query)), 200)
 
@@ -563,6 +584,8 @@ def _thing_of(request: web.Request) -> str:
         return "person"
     if request.path.startswith("/admin/turns"):
         return "turn"
+    if request.path.startswith("/admin/payments"):
+        return "payment or finding"
     if request.path.startswith("/admin/corrections"):
         return "correction"
     return "entry" if "/moderation/" in request.path else "conversation"
@@ -574,6 +597,8 @@ def _list_of(request: web.Request) -> tuple[str, str]:
         return TO_WIDGET
     if request.path.startswith("/admin/turns"):
         return TO_TURNS
+    if request.path.startswith("/admin/payments"):
+        return TO_PAYMENTS
     if request.path.startswith("/admin/corrections"):
         return TO_CORRECTIONS
     return TO_PEOPLE if request.path.startswith("/admin/people") else TO_LIST
@@ -585,6 +610,8 @@ def _way_of(request: web.Request) -> tuple[str, str]:
         return TO_REPLIES
     if request.path.startswith("/admin/widget"):
         return TO_WIDGET
+    if request.path.startswith("/admin/payments"):
+        return TO_PAYMENTS
     if request.path.startswith("/admin/people"):
         return TO_PEOPLE
     if request.path.startswith("/admin/corrections"):

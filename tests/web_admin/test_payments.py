@@ -1,0 +1,96 @@
+"""Payments in the admin: what needs a person and what is unexplained, decided with a note and an audit row."""
+
+import re
+
+import pytest
+
+from core.settings import Settings
+from ledger.instructions import State
+from ledger.matching import Difference, Finding
+from ledger.matching_store import begin, report
+from ledger.money import Money
+from tests.conftest import Sandbox
+from tests.jobs.till import PAYS, till
+from tests.web_admin.site import Browser, Site
+
+
+def csrf(page: str) -> str:
+    found = re.search(r'name="csrf" value="([^"]+)"', page)
+    assert found
+    return found[1]
+
+
+async def found(site: Site) -> int:
+    """A finding of five hundred shillings; its number."""
+    run = await begin(site.db, at_once=True)
+    assert run is not None
+    finding = Finding(Difference.MISSING_HERE, "<b>LINE", None, Money(50_000, "KES"), "nothing", "KES 500.00")
+    await report(site.db, run, [finding], lines=1, matched=0)
+    number: int = await site.db.pool.fetchval("SELECT id FROM reconciliation_finding")
+    return number
+
+
+async def test_an_empty_page_says_what_will_be_there(owner: Browser) -> None:
+    page = await owner.get("/admin/payments")
+    assert page.status == 200
+    for words in ("No payment needs a person", "Not compared yet", "Nothing is unexplained", "Nobody has paid"):
+        assert words in page.text
+
+
+async def test_staff_say_how_a_payment_ended_and_what_a_difference_was(
+    site: Site, owner: Browser, sandbox: Sandbox
+) -> None:
+    finding = await found(site)
+    async with till(site.db, Settings(_env_file=None, sandbox_url=sandbox.url).sandboxed()) as desk:
+        await desk.fund(100)
+        await desk.plan("send-money/status", "ok", "200_wrong_amount")
+        made = await desk.reach(await desk.send())
+        assert made.state is State.NEEDS_REVIEW
+        page = await owner.get("/admin/payments")
+        for words in (made.reference, "amount 39, not 38.00", "KES 500.00 unexplained", "&lt;b&gt;LINE", "1 lines"):
+            assert words in page.text
+        one = await owner.get(f"/admin/payments/{made.reference}")
+        assert one.status == 200
+        for words in ("Needs review", "Approving", "KES 38.00", made.tracking_id or "?"):
+            assert words in one.text
+        # Whom it goes to is sealed, and not on these pages.
+        assert PAYS not in page.text + one.text
+        assert "Jane" not in page.text + one.text
+
+        token = csrf(page.text)
+        resolve = f"/admin/payments/{made.reference}/resolve"
+        for wrong in ({"outcome": "succeeded", "note": " "}, {"outcome": "paid", "note": "x"}, {"note": "x"}):
+            assert (await owner.post(resolve, {"csrf": token, **wrong})).status == 400
+        answer = await owner.post(resolve, {"csrf": token, "outcome": "succeeded", "note": "the statement has it"})
+        assert answer.status == 303
+        assert await desk.purse() == (6_200, 0)
+        explain = f"/admin/payments/findings/{finding}/explain"
+        assert (await owner.post(explain, {"csrf": token, "note": "paid by hand"})).status == 303
+        page = await owner.get("/admin/payments")
+        assert "No payment needs a person" in page.text
+        assert "Nothing is unexplained" in page.text
+        # What has ended is not ended once more.
+        assert (await owner.post(resolve, {"csrf": token, "outcome": "failed", "note": "x"})).status == 404
+        assert (await owner.post(explain, {"csrf": token, "note": "x"})).status == 404
+        assert await desk.purse() == (6_200, 0)
+    rows = await site.db.pool.fetch("SELECT actor, verb FROM audit WHERE verb ~ '^(payment|finding)' ORDER BY id")
+    assert [tuple(row) for row in rows] == [("staff:owner", "payment.resolved"), ("staff:owner", "finding.explained")]
+
+
+@pytest.mark.parametrize("name", ["NOT-HERE-AT", "x" * 300, "%00", "a%0Ab"])
+async def test_what_is_not_there_is_said_so(owner: Browser, name: str) -> None:
+    assert (await owner.get(f"/admin/payments/{name}")).status == 404
+
+
+async def test_strangers_and_other_sites_decide_nothing(site: Site, owner: Browser) -> None:
+    finding = await found(site)
+    token = csrf((await owner.get("/admin/payments")).text)
+    for path in ("/admin/payments/K7QM-2XVR-9T/resolve", f"/admin/payments/findings/{finding}/explain"):
+        fields = {"outcome": "failed", "note": "x"}
+        assert (await owner.post(path, {"csrf": "x", **fields})).status == 403
+        async with site.stranger() as stranger:
+            assert (await stranger.post(path, {"csrf": token, **fields})).status == 401
+    for number in ("0", "x", "9" * 30):
+        answer = await owner.post(f"/admin/payments/findings/{number}/explain", {"csrf": token, "note": "x"})
+        assert answer.status == 404
+    assert await site.db.pool.fetchval("SELECT count(*) FROM reconciliation_finding WHERE resolved_at IS NULL") == 1

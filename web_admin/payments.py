@@ -1,0 +1,172 @@
+"""Payments: what needs a person, what does not agree with the provider's list, and how each came to where it is.
+
+Whom a payment goes to is sealed and not shown here; what a person decides is recorded.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from markupsafe import Markup
+
+from core import audit
+from core.db import Database, driver
+from core.errors import Conflict, UserError
+from ledger import instruction_store, matching_store
+from ledger.instructions import DONE, State
+from ledger.money import Money
+from web_admin import auth
+from web_admin.rendering import Templates
+
+SHOWN_MAX = 100
+NOTE_CHARS_MAX = 500
+ID_DIGITS_MAX = 18
+RECENT = """
+SELECT reference, direction, method, currency, amount, state, created_at FROM payment_instruction
+ORDER BY id DESC LIMIT $1
+"""
+LAST_RUN = """
+SELECT finished_at, lines, matched FROM reconciliation_run WHERE finished_at IS NOT NULL ORDER BY id DESC LIMIT 1
+"""
+EVENTS = """
+SELECT at, from_state, to_state, actor, reason, detail FROM payment_event WHERE instruction_id = $1 ORDER BY id
+"""
+KINDS: Final[Mapping[str, str]] = {
+    "missing_here": "We know nothing of it", "missing_there": "Not in the provider's list", "amount": "Another amount",
+    "currency": "Another currency", "fee": "Another fee", "late": "Long after we booked it", "reversed": "Taken back",
+    "duplicate": "A second time",
+}  # fmt: skip
+ENDED = {"succeeded": True, "failed": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A payment in a list."""
+
+    reference: str
+    direction: str
+    method: str
+    amount: Money
+    state: State
+    at: datetime
+    reason: str = ""
+
+    @property
+    def shown(self) -> Mapping[str, str]:
+        """Its state in words, and how it looks."""
+        return state_of(self.state)
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """A finding that nobody has explained."""
+
+    id: int
+    what: str
+    subject: str
+    unexplained: Money | None
+    ours: str
+    theirs: str
+    since: datetime
+
+
+def state_of(state: State) -> Mapping[str, str]:
+    """A state in words, and how it looks."""
+    tone = "good" if state in DONE else "bad" if state in (State.FAILED, State.NEEDS_REVIEW) else "wait"
+    return {"words": state.value.replace("_", " ").capitalize(), "tone": tone}
+
+
+class Payments:
+    """Reads and renders the pages, and does what staff decide."""
+
+    def __init__(self, db: Database, templates: Templates) -> None:
+        self._db, self._templates = db, templates
+
+    async def page(self, staff: auth.Staff) -> Markup:
+        """What needs a person, what does not agree, and the newest payments."""
+        async with self._db.hot() as connection:
+            review = [
+                Row(row["reference"], row["direction"], "", Money(row["amount"], row["currency"]),
+                    State.NEEDS_REVIEW, row["at"], row["reason"])
+                for row in await instruction_store.waiting_for_review(connection, SHOWN_MAX)
+            ]  # fmt: skip
+            findings = [_open(row) for row in await matching_store.open_findings(connection, SHOWN_MAX)]
+            left = await matching_store.unexplained(connection)
+            run = await connection.fetchrow(LAST_RUN)
+            recent = [
+                Row(row["reference"], row["direction"], row["method"], Money(row["amount"], row["currency"]),
+                    State(row["state"]), row["created_at"])
+                for row in await connection.fetch(RECENT, SHOWN_MAX)
+            ]  # fmt: skip
+        return self._templates.render(
+            "payments.html", section="payments", staff=staff, review=review, findings=findings,
+            left=[str(one) for one in left.values()], run=run, recent=recent, stream=None,
+        )  # fmt: skip
+
+    async def one(self, staff: auth.Staff, reference: str) -> Markup:
+        """One payment and everything that happened to it. Raises LookupError."""
+        async with self._db.hot() as connection:
+            of = await instruction_store.find(connection, _text(reference))
+            if of is None:
+                raise LookupError
+            events: Sequence[Any] = await connection.fetch(EVENTS, of.id)
+        steps = [
+            {**row, "shown": state_of(State(row["to_state"])), "said": _said(row["detail"])}
+            for row in map(dict, events)
+        ]
+        return self._templates.render(
+            "payment.html", section="payments", staff=staff, of=of, shown=state_of(of.state), steps=steps, stream=None
+        )
+
+    async def resolve(self, staff: auth.Staff, reference: str, fields: Mapping[str, str]) -> None:
+        """Book how a payment ended, as a person found out. Raises UserError, and LookupError where it needs none."""
+        note, outcome = _note(fields), fields.get("outcome", "")
+        if outcome not in ENDED:
+            raise UserError("Say whether the payment succeeded or failed.")
+        async with self._db.transaction() as session:
+            connection = await driver(session)
+            try:
+                of = await instruction_store.resolve(
+                    connection, _text(reference), ENDED[outcome], staff.actor, note
+                )  # fmt: skip
+            except Conflict as error:
+                raise LookupError from error
+            await audit.record(session, staff.actor, "payment.resolved", f"payment:{of.id}", {"outcome": outcome})
+
+    async def explain(self, staff: auth.Staff, finding: str, fields: Mapping[str, str]) -> None:
+        """End a finding with what a person found out. Raises UserError, and LookupError where none is open."""
+        if not (finding.isascii() and finding.isdigit() and len(finding) <= ID_DIGITS_MAX):
+            raise LookupError
+        note = _note(fields)
+        async with self._db.transaction() as session:
+            try:
+                await matching_store.explain(await driver(session), int(finding), staff.actor, note)
+            except Conflict as error:
+                raise LookupError from error
+            await audit.record(session, staff.actor, "finding.explained", f"finding:{finding}")
+
+
+def _open(row: Any) -> Open:
+    unexplained = None if row["unexplained"] is None else Money(row["unexplained"], row["currency"])
+    return Open(
+        row["id"], KINDS[row["kind"]], row["subject"], unexplained, row["ours"], row["theirs"], row["first_seen_at"]
+    )
+
+
+def _note(fields: Mapping[str, str]) -> str:
+    note = " ".join(fields.get("note", "").split())
+    if not 1 <= len(note) <= NOTE_CHARS_MAX or not note.isprintable():
+        raise UserError(f"Write how you know, in 1 to {NOTE_CHARS_MAX} characters.")
+    return note
+
+
+def _text(reference: str) -> str:
+    """A reference that the database can be asked for. Raises LookupError."""
+    if not reference.isprintable() or len(reference) > ID_DIGITS_MAX:
+        raise LookupError
+    return reference
+
+
+def _said(detail: Mapping[str, str] | None) -> str:
+    return ", ".join(f"{name} {value}" for name, value in (detail or {}).items() if value)
