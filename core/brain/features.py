@@ -9,10 +9,13 @@ from collections.abc import Iterator
 from zlib import crc32
 
 from core.brain import errands, travel
+from core.brain.spelling import bones
 from core.brain.words import Said
 
 WORDS_MAX = 60
 """Words looked at; what a message wants stands at its beginning or its end, so half of them are from each."""
+BONES = 3
+"""Letters above which a word is known by its consonants, too: people in a hurry leave out vowels first."""
 PIECE = 4
 """Letters of a part of a word; with them slips and endings of Swahili verbs are near what was learnt."""
 
@@ -94,6 +97,8 @@ def named(said: Said) -> Iterator[str]:
         if before != "^" or last == "^":
             yield f"{before} _ {word}"
         before, last = last, word
+        if len(word) > BONES and word[0] != "<":
+            yield "." + bones(word)
         if len(word) > PIECE and word[0] != "<":
             marked = f"<{word}>"
             for at in range(len(marked) - PIECE + 1):

@@ -197,14 +197,21 @@ def phone(said: Said, start: int) -> Slots:
     return {"phone": found} if found else {}
 
 
+_NO_NAME = frozenset({"as", "is", "to", "on", "at", "ni", "kama"})
+_RELATIVE = re.compile(r"(?i)\bmy ([a-z]{3,20})'s (?:new )?(?:number|phone|line|contacts?|digits)\b")
+"""Whose number it is, by what they are to the person."""
+
+
 def whom(said: Said, start: int) -> Slots:
     """The name of a contact."""
     for pattern in _CONTACT_NAME:
         found = pattern.search(said.written)
         words = _bare(found[1]) if found else ""
-        if words and len(words.split()) <= NAME_WORDS_MAX:
+        is_name = any(char.isalpha() for char in words) and words.lower() not in _NO_NAME
+        if is_name and len(words.split()) <= NAME_WORDS_MAX:
             return {"name": words}
-    return {}
+    relative = _RELATIVE.search(said.written)
+    return {"name": relative[1]} if relative else {}
 
 
 def contact(said: Said, start: int) -> Slots:

@@ -55,33 +55,35 @@ class Spelling:
         """From how many lines have each word."""
         common = [word for word, count in counts.items() if count >= COMMON_LINES_MIN]
         common.sort(key=lambda word: (-counts[word], word))
-        bones: dict[str, tuple[str, ...]] = {}
+        by_bones: dict[str, tuple[str, ...]] = {}
         gaps: dict[str, str] = {}
         for word in common:
-            bones[_bones(word)] = (*bones.get(_bones(word), ()), word)
+            by_bones[bones(word)] = (*by_bones.get(bones(word), ()), word)
             if SLIP_LETTERS_MIN <= len(word) <= LETTERS_MAX:
                 for gap in _gaps(word):
                     other = gaps.setdefault(gap, word)
                     if other and other != word and counts[other] < LEAD * counts[word]:
                         gaps[gap] = ""
         known = frozenset(word for word, count in counts.items() if count >= KNOWN_LINES_MIN)
-        return cls(known, bones, gaps, counts)
+        return cls(known, by_bones, gaps, counts)
 
     def right(self, word: str) -> str:
         """The word itself, or what it can only have meant; lower case, letters only."""
         used = self.counts.get(word, 0)
+        plain = word[:-1].replace("x", "s") + word[-1:]
+        if plain != word and self.counts.get(plain, 0) > used:
+            return plain
         if used >= COMMON_LINES_MIN or word in NO_SLIPS or len(word) > LETTERS_MAX or not word.isascii():
             return word
         if word.endswith("s") and word[:-1] in self.known:
             return word
-        plain = word[:-1].replace("x", "s") + word[-1]
-        meant = plain if plain in self.known and plain != word else self._fuller(plain) or self._near(plain)
+        meant = self._fuller(plain) or self._near(plain)
         # A slip is among the lines, too, where people make it often.
         return meant if meant is not None and self.counts[meant] >= SLIP_LEAD * used else word
 
     def _fuller(self, word: str) -> str | None:
         """The common word of which vowels were left out, or letters doubled: "nkumbshe", "pleaaase"."""
-        bare = _bones(word)
+        bare = bones(word)
         if len(bare) < BONES_MIN:
             return None
         single = _TWICE.sub(r"\1", word)
@@ -130,7 +132,8 @@ def spelling() -> Spelling:
     return Spelling.of({word: int(number) for number, word in rows})
 
 
-def _bones(word: str) -> str:
+def bones(word: str) -> str:
+    """A word's consonants, none twice in a row."""
     return _TWICE.sub(r"\1", word.translate(_VOWELS))
 
 
