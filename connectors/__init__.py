@@ -12,13 +12,14 @@ from connectors import (
     profile,
     quotas,
     reminders,
+    wallet,
     weather,
 )
 from core.actions import Connector
 
 CONNECTORS: tuple[Connector, ...] = (
     weather.connector, currency.connector, reminders.connector, contacts.connector, memory.connector,
-    profile.connector, account.connector, handoff.connector, quotas.connector, documents.connector, export.connector,
-    erasure.connector,
+    profile.connector, account.connector, handoff.connector, quotas.connector, wallet.connector, documents.connector,
+    export.connector, erasure.connector,
 )  # fmt: skip
 """Every connector there is, on or off, in the order they are shown to who does not know what to say."""

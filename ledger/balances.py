@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ledger.accounts import as_account
+from ledger.accounts import as_account, wallet
 from ledger.journal import Account, Kind
 from ledger.money import Money
 
@@ -85,6 +85,14 @@ async def balance(connection: Any, account: Account) -> Balance:
 async def balances_of(connection: Any, owner: str) -> list[Balance]:
     """What each account of an owner has, by key."""
     return [_balance(row) for row in await connection.fetch(BALANCES, owner)]
+
+
+async def wallets_of(connection: Any, owner: str, currency: str) -> list[Balance]:
+    """What somebody has in each currency, that in `currency` first, which is told also where it is nothing."""
+    first = await balance(connection, wallet(owner, currency))
+    others = await balances_of(connection, owner)
+    return [first, *(one for one in others if one.posted.minor and one.account == wallet(owner, one.posted.currency)
+                     and one.posted.currency != currency)]  # fmt: skip
 
 
 async def balance_at(connection: Any, account: Account, at: datetime) -> Money:

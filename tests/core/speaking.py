@@ -103,7 +103,7 @@ async def mathia(
         _env_file=None, smtp_host="127.0.0.1", mail_from="Mathia <bot@mathia.example>", sandbox_url=sandbox_url
     ).sandboxed()
     wakes, valkey, providers = Wakes(db), Redis.from_url(valkey_url), Providers(settings)
-    catalog = Catalog(connectors or CONNECTORS, settings)
+    catalog = Catalog(connectors or CONNECTORS, settings, confirms=True)
     limits = Limits(valkey)
     deps = TurnDeps(RuleBrain(catalog), catalog, providers, ResultCache(valkey, db.keys), db, settings, limits)
     turns = Turns(db, wakes, DialogStore(valkey, db.keys), limits, lease_s=30, zone="Africa/Nairobi")
