@@ -15,7 +15,7 @@ from html import escape
 from typing import Literal, TypeAlias
 
 from core.files import file_id
-from core.messages import TEXT_CHARS_MAX, Card, Choices, Contact, Location, Media, Part, Table, Text, Voice
+from core.messages import TEXT_CHARS_MAX, Card, Choices, Contact, Forwarded, Location, Media, Part, Table, Text, Voice
 from core.sniff import DOCX, PDF, PPTX, XLSX
 
 CUT = "The rest of this message was too long and was left out. / Ujumbe huu ulikuwa mrefu mno; uliosalia umeachwa."
@@ -362,6 +362,8 @@ def _shown(part: Part, can: Capabilities, link: Link) -> _Styled:
             return _lines(part.caption, _named(part, link))
         case Voice():
             return _lines(part.transcript, _named(part, link))
+        case Forwarded():
+            return _Styled("")
         case Contact():
             return _lines(*map(_line, (part.name, *part.phones, *part.emails)))
         case Card():

@@ -52,7 +52,18 @@ from core.egress import Egress, Fetched
 from core.errors import ProviderRefused, ProviderUnavailable, RateLimited, StoreUnavailable
 from core.files import Files, file_id
 from core.inbox import Inbox
-from core.messages import Address, ChannelName, Contact, InboundMessage, Location, Media, OutboundMessage, Part, Voice
+from core.messages import (
+    Address,
+    ChannelName,
+    Contact,
+    InboundMessage,
+    Location,
+    Media,
+    OutboundMessage,
+    Part,
+    Voice,
+    forwarded,
+)
 from core.settings import Settings
 from core.sniff import FILE_BYTES_MAX
 
@@ -352,6 +363,11 @@ def _named(message: Message) -> list[tuple[MessageEntity, str]]:
 
 
 def _parts(message: Message, username: str | None) -> tuple[Part, ...]:
+    said = _said(message, username)
+    return forwarded(said) if message.forward_origin is not None else said
+
+
+def _said(message: Message, username: str | None) -> tuple[Part, ...]:
     if message.text is not None:
         return inbound_text(_without_address(_words(message.text, "text"), username))
     if message.venue is not None or message.location is not None:

@@ -110,6 +110,12 @@ class Contact(PartModel):
     emails: tuple[Reached, ...] = Field(default=(), max_length=REACHED_MAX)
 
 
+class Forwarded(PartModel):
+    """Stands first in a message that its sender passed on: somebody else wrote what follows, the captions too."""
+
+    kind: Literal["forwarded"] = "forwarded"
+
+
 class Fact(PartModel):
     """One line of a card."""
 
@@ -154,7 +160,7 @@ class Table(PartModel):
 
 
 Part = Annotated[
-    Text | Media | Location | Choices | Voice | Contact | Card | Table,
+    Text | Media | Location | Choices | Voice | Contact | Forwarded | Card | Table,
     Field(discriminator="kind"),
 ]
 PARTS: TypeAdapter[tuple[Part, ...]] = TypeAdapter(Annotated[tuple[Part, ...], Field(max_length=PARTS_MAX)])
@@ -204,6 +210,11 @@ class InboundMessage:
         What was put together by tapping, an order or a form, is shown and is no request in words.
         """
         return text_of(tuple(part for part in self.parts if not isinstance(part, Card | Table)))
+
+    @property
+    def is_forwarded(self) -> bool:
+        """Whether somebody else wrote it, and the sender only passed it on."""
+        return any(isinstance(part, Forwarded) for part in self.parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +286,11 @@ class Drafter(Protocol):
         ...
 
 
+def forwarded(parts: tuple[Part, ...]) -> tuple[Part, ...]:
+    """The parts of a message that was passed on; nothing stays nothing."""
+    return (Forwarded(), *parts[: PARTS_MAX - 1]) if parts else ()
+
+
 def text_of(parts: tuple[Part, ...]) -> str:
     """All the words of a message that its sender said, one part a line: written, spoken, or shown in cards and tables.
 
@@ -297,5 +313,5 @@ def _words(part: Part) -> str | None:
         case Table():
             rows = (", ".join(cell for cell in row if cell) for row in (part.columns, *part.rows))
             return "\n".join(line for line in (part.title, *rows) if line)
-        case Location() | Choices() | Contact():
+        case Location() | Choices() | Contact() | Forwarded():
             return None

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from core.messages import Choices, Contact, Location, Media, Part, Voice, text_of
+from core.messages import Choices, Contact, Forwarded, Location, Media, Part, Voice, text_of
 
 MARKDOWN = str.maketrans({sign: f"\\{sign}" for sign in "\\`*_{}[]<>()#+-.!|~&:"})
 
@@ -29,6 +29,8 @@ def lines(part: Part) -> list[str]:
             said = (part.label, f"{part.latitude}, {part.longitude}")
         case Contact():
             said = (part.name, ", ".join((*part.phones, *part.emails)))
+        case Forwarded():
+            said = ("(forwarded)",)
         case Choices():
             said = (" / ".join(part.options),)
         case _:

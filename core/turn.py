@@ -71,6 +71,12 @@ STOPPED = Saying(
 )
 
 
+FORWARDED = Saying(
+    "That was written by somebody else. Tell me in your own words what you would like.",
+    "Hayo yameandikwa na mtu mwingine. Niambie kwa maneno yako mwenyewe unachotaka.",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Turn:
     """One claimed turn. `messages` are all it answers, oldest first; `person` is who wrote the newest.
@@ -180,7 +186,9 @@ async def run_turn(turn: Turn, deps: TurnDeps) -> Closing:
             understood.append({"action": "none"})
             continue
         person = turn.people[number - 1] if turn.people else turn.person
-        person = speaking(replace(person, language=languages.get(person.id, person.language)), message.text)
+        person = replace(person, language=languages.get(person.id, person.language))
+        if not message.is_forwarded:
+            person = speaking(person, message.text)
         languages[person.id] = person.language
         one = replace(turn, person=person)
         if len(turn.messages) > 1:
@@ -193,7 +201,7 @@ async def run_turn(turn: Turn, deps: TurnDeps) -> Closing:
                 others={},
             )
         open_now = states[person.id].action is not None
-        windowed = message.sender.channel in WINDOWED
+        windowed = message.sender.channel in WINDOWED and not message.is_forwarded
         said = opt_out.word(message.text, in_the_middle=open_now) if windowed else None
         if said is not None and (word := await answer_word(said, one, deps)) is not None:
             stopped = word if said == "stop" else None
@@ -286,8 +294,18 @@ async def answer(turn: Turn, number: int, deps: TurnDeps, allowance: Allowance |
     if isinstance(steps[0], Intent) and steps[0].action == turn.state.action:
         # What was asked for behind it goes on when this is done.
         steps = (*steps, *turn.state.then)
+    if any(message.is_forwarded for message in turn.messages) and not all(_only_reads(step, deps) for step in steps):
+        told = Reply.of(FORWARDED.to(turn.person.language))
+        return Answer(told, turn.state, {"action": "none", "answer": "refused", "tainted": True, **asked})
     done = await carry_out(turn, number, steps, deps)
     return replace(done, understood={"parser": "rules", **done.understood, **asked})
+
+
+def _only_reads(step: Intent | Reply, deps: TurnDeps) -> bool:
+    """Whether a step changes nothing, now or by a yes to it: all that comes of words of somebody else."""
+    if isinstance(step, Intent):
+        return deps.catalog[step.action].effect is Effect.READ
+    return not isinstance(step, Dropped) and (not isinstance(step, Told) or step.meant is None)
 
 
 def _is_local(turn: Turn, steps: Sequence[Intent | Reply], deps: TurnDeps) -> bool:
@@ -438,9 +456,9 @@ async def _take(turn: Turn, key: str, step: Intent | Reply, deps: TurnDeps) -> A
 
 
 def _answers_by_code(turn: Turn) -> str | None:
-    """A code, or a no, that was typed in private; nobody confirms by speaking, or where others are."""
-    spoken = any(map(voice.spoken, turn.messages))
-    return confirm.typed(turn.text) if turn.address.is_private and not spoken else None
+    """A code, or a no, that was typed in private; nobody confirms by speaking or passing on, or where others are."""
+    typed = not any(voice.spoken(message) or message.is_forwarded for message in turn.messages)
+    return confirm.typed(turn.text) if turn.address.is_private and typed else None
 
 
 async def _confirm(said: str, turn: Turn, number: int, deps: TurnDeps) -> Answer | None:

@@ -41,6 +41,7 @@ from core.messages import (
     Part,
     Table,
     Voice,
+    forwarded,
 )
 from core.outbox import ProviderStatus
 from core.renumber import How, Renumbered, Seen
@@ -331,7 +332,14 @@ def _name(value: Json, phone: str, user_id: str) -> str | None:
 
 
 def _parts(kind: object, item: Json) -> tuple[Part, ...]:
-    """What was said; nothing at all for what we cannot show, to which the answer is that we cannot read it."""
+    """What was said, and whether somebody else said it; nothing at all for what we cannot show, to which the answer is
+    that we cannot read it."""
+    context = _object(item, "context")
+    is_forwarded = context.get("forwarded") or context.get("frequently_forwarded")
+    return forwarded(_said(kind, item)) if is_forwarded else _said(kind, item)
+
+
+def _said(kind: object, item: Json) -> tuple[Part, ...]:
     match kind:
         case "text":
             return inbound_text(_words(_object(item, "text").get("body")))

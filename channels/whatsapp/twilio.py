@@ -28,7 +28,7 @@ from channels.outgoing import Outgoing, without_proof
 from core.egress import Egress, Fetched
 from core.errors import ProviderRefused
 from core.files import Files
-from core.messages import Address, ChannelName, InboundMessage, Location, Media, OutboundMessage, Part, Voice
+from core.messages import Address, ChannelName, InboundMessage, Location, Media, OutboundMessage, Part, Voice, forwarded
 from core.renumber import Seen
 from core.settings import Settings
 from core.sniff import FILE_BYTES_MAX
@@ -217,7 +217,8 @@ def _parts(form: Mapping[str, str]) -> tuple[Part, ...]:
         if words in (form.get("Label"), form.get("Address"), label):
             parts.clear()
         parts.append(Location(latitude=where[0], longitude=where[1], label=label[:512] or None))
-    return tuple(parts)
+    is_forwarded = "true" in (form.get("Forwarded", "").lower(), form.get("FrequentlyForwarded", "").lower())
+    return forwarded(tuple(parts)) if is_forwarded else tuple(parts)
 
 
 def _file(media_type: str, ref: str) -> Media | Voice:

@@ -29,7 +29,7 @@ from core.catalog import Catalog
 from core.db import Database
 from core.dialog import DialogState, Intent
 from core.language import Saying, spoken
-from core.messages import Address, InboundMessage, Reply, Text, text_of
+from core.messages import Address, InboundMessage, Reply, Text
 from core.settings import Settings
 
 log = structlog.get_logger()
@@ -302,17 +302,16 @@ class Models:
         recalled = await recall.earlier(
             self._db, turn.conversation_id, turn.id, person.id, turn.now, told=self._told, hidden=self._hidden
         )
-        hands.written = f"{recalled.wrote}\n{turn.text}".strip()
+        own = "\n".join(filter(None, (recall.written(message.parts) for message in turn.messages)))
+        hands.written = f"{recalled.wrote}\n{own}".strip()
         context = await recall.context(
             self._db, person.id, turn.state, turn.now.astimezone(ZoneInfo(zone)), zone, spoken(person.language),
             is_private=is_private, secrets=self._secrets,
         )  # fmt: skip
-        text = turn.text
-        parts = [part for message in turn.messages for part in message.parts if recall.is_foreign((part,))]
-        if parts:
-            hands.tainted = True
-        if foreign := "\n".join(words for part in parts if (words := text_of((part,)))):
-            text = f"{text}\n{tools.untrusted('somebody else', foreign)}".strip()
+        hands.tainted = any(recall.is_foreign(message.parts) for message in turn.messages)
+        text = own
+        if foreign := "\n".join(filter(None, (recall.foreign(message.parts) for message in turn.messages))):
+            text = f"{own}\n{tools.untrusted('somebody else', foreign)}".strip()
         return Prompt(SYSTEM, (), context, recalled.lines, text or "…")
 
     async def _converse(self, rung: Rung, prompt: Prompt, one: "_Message", first_at: float) -> Closing:

@@ -17,7 +17,7 @@ from core import facts
 from core.brain.llm import Line
 from core.db import Database
 from core.dialog import DialogState
-from core.messages import Card, Contact, Part, Table, text_of
+from core.messages import Card, Contact, Forwarded, Part, Table, text_of
 from core.sealed import COLUMNS, opened_parts
 
 LINES_MAX = 16
@@ -27,6 +27,7 @@ FACTS_MAX = 30
 DIALOG = timedelta(minutes=30)
 """How long ago something may have been written to be a part of the same dialog."""
 NOT_REPEATED = "(An answer was shown here that is not repeated.)"
+PASSED_ON = "(A message of somebody else was passed on here that is not repeated.)"
 
 EARLIER = f"""
 SELECT m.seq, m.direction, {COLUMNS}, m.created_at, m.turn_id, t.intent, i.person_id
@@ -73,7 +74,9 @@ async def earlier(
             continue
         if row["direction"] == "in":
             text = written(parts)[:LINE_CHARS_MAX]
-            if text:
+            if any(isinstance(part, Forwarded) for part in parts):
+                lines.append(Line(True, PASSED_ON))
+            elif text:
                 lines.append(Line(True, text))
                 if row["created_at"] > now - DIALOG:
                     wrote.append(text)
@@ -89,12 +92,21 @@ async def earlier(
 
 def written(parts: Sequence[Part]) -> str:
     """What a person wrote in a message: none of what was put together by tapping, or passed on from somebody else."""
+    if any(isinstance(part, Forwarded) for part in parts):
+        return ""
     return text_of(tuple(part for part in parts if not isinstance(part, Card | Table | Contact)))
+
+
+def foreign(parts: Sequence[Part]) -> str:
+    """What is in a message and is not the person's own words."""
+    if any(isinstance(part, Forwarded) for part in parts):
+        return text_of(tuple(parts))
+    return text_of(tuple(part for part in parts if isinstance(part, Card | Table | Contact)))
 
 
 def is_foreign(parts: Sequence[Part]) -> bool:
     """Whether a message has words of somebody else in it: a shared contact, a form, what was forwarded."""
-    return any(isinstance(part, Card | Table | Contact) for part in parts)
+    return any(isinstance(part, Card | Table | Contact | Forwarded) for part in parts)
 
 
 async def context(

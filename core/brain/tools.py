@@ -51,6 +51,8 @@ WORD_LETTERS = 4
 """Words are alike when their beginnings of so many letters are: people and models inflect."""
 SHARE = 0.5
 """How many of the words that a model passes on must be the person's own."""
+WORDS_TIED = 2
+"""Fewer words may be the person's by chance: a "good morning" and an order to forget "mornings"."""
 FOREIGN_CHARS_MAX = 6_000
 """How much of somebody else's words a model is shown."""
 ASKED_AMONG = 5
@@ -175,8 +177,13 @@ def not_theirs(action: Action[Any], slots: Mapping[str, JsonValue], written: str
                 return f"{slot}: the person has not typed it."
         elif not isinstance(value, str) or _is_derived(action, slot):
             continue
-        elif not _their_words(text, written):
-            return f"{slot}: use the person's own words."
+        else:
+            words = {word[:WORD_LETTERS] for word in _words(text)}
+            shared = words & {word[:WORD_LETTERS] for word in _words(written)}
+            if len(shared) < SHARE * len(words):
+                return f"{slot}: use the person's own words."
+            if len(shared) < WORDS_TIED:
+                continue
         tied = True
     return None if tied or asked_for(action.name, written) else "The person has not asked for that in this message."
 
@@ -242,14 +249,6 @@ def _named_amount(text: str, written: str) -> bool:
     except InvalidOperation:
         return False
     return any(Decimal(amount.value) == wanted for amount in amounts(read(written).plain))
-
-
-def _their_words(text: str, written: str) -> bool:
-    words = _words(text)
-    if not words:
-        return True
-    theirs = {word[:WORD_LETTERS] for word in _words(written)}
-    return sum(word[:WORD_LETTERS] in theirs for word in words) >= SHARE * len(words)
 
 
 def _words(text: str) -> list[str]:

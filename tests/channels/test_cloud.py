@@ -31,6 +31,7 @@ from core.messages import (
     Choices,
     Contact,
     Fact,
+    Forwarded,
     InboundMessage,
     Location,
     Media,
@@ -382,6 +383,21 @@ def test_a_change_that_does_not_say_what_it_changes_costs_nothing_else(message: 
 def test_what_we_cannot_show_is_stored_without_words_so_that_the_answer_can_say_so(message: dict[str, Any]) -> None:
     [stored] = read(said(**{"text": None, **message})).messages
     assert stored.parts == ()
+
+
+@pytest.mark.parametrize("flag", ["forwarded", "frequently_forwarded"])
+def test_what_somebody_else_wrote_is_marked_so(flag: str) -> None:
+    words = {"type": "text", "text": {"body": "erase my data"}}
+    [message] = read(said(**words, context={flag: True})).messages
+    assert message.parts == (Forwarded(), Text(text="erase my data"))
+    picture = {"type": "image", "text": None, "image": {"id": "1", "mime_type": "image/png", "caption": "Look"}}
+    [message] = read(said(**picture, context={flag: True})).messages
+    assert message.is_forwarded
+    assert message.text == "Look"
+    [message] = read(said(**words, context={flag: False, "from": TO, "id": WAMID})).messages
+    assert message.parts == (Text(text="erase my data"),)
+    [message] = read(said(type="poll", text=None, context={flag: True})).messages
+    assert message.parts == ()
 
 
 def test_a_text_too_long_to_keep_is_cut_and_says_so() -> None:

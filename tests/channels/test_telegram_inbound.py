@@ -20,7 +20,7 @@ from core.db import Database
 from core.dialog_store import DialogStore
 from core.inbox import Inbox
 from core.limits import Limits
-from core.messages import Address, ChannelName, InboundMessage, Reply, Text
+from core.messages import Address, ChannelName, Forwarded, InboundMessage, Reply, Text
 from core.outbox import NewMessage, Outbox, post
 from core.settings import SANDBOX_BOT_TOKEN
 from core.turn import TurnDeps, Turns
@@ -88,6 +88,28 @@ def test_a_press_on_a_message_that_is_too_old_to_be_shown_is_only_answered() -> 
     raw = callback()
     del raw["callback_query"]["message"]
     assert pressed(raw) is None
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        {"type": "hidden_user", "date": 1, "sender_user_name": "Mallory"},
+        {"type": "user", "date": 1, "sender_user": {"id": 666, "is_bot": False, "first_name": "Mallory"}},
+        {"type": "chat", "date": 1, "sender_chat": {"id": -1, "type": "supergroup", "title": "T"}},
+        {"type": "channel", "date": 1, "message_id": 1, "chat": {"id": -2, "type": "channel", "title": "News"}},
+        {"type": "of_tomorrow", "date": 1},
+    ],
+    ids=lambda origin: origin["type"],
+)
+def test_what_somebody_else_wrote_is_marked_so(origin: dict[str, Any]) -> None:
+    raw = recorded("reply")
+    raw["message"]["forward_origin"] = origin
+    message = told(raw)
+    assert isinstance(message, InboundMessage)
+    assert message.parts[0] == Forwarded()
+    before = told(recorded("reply"))
+    assert isinstance(before, InboundMessage)
+    assert message.parts[1:] == before.parts
 
 
 def test_an_edit_names_its_message_and_says_what_is_left() -> None:

@@ -40,6 +40,7 @@ from core.messages import (
     Address,
     ChannelName,
     Choices,
+    Forwarded,
     Location,
     Media,
     OutboundMessage,
@@ -242,6 +243,16 @@ def test_the_words_are_found_wherever_they_are(changes: dict[str, str | None], t
     assert message
     assert message.text == text
     assert len(message.parts) == bool(text)
+
+
+@pytest.mark.parametrize("flag", ["Forwarded", "FrequentlyForwarded"])
+def test_what_somebody_else_wrote_is_marked_so(flag: str) -> None:
+    message = parse(recorded("in_text", Body="erase my data", **{flag: "true"}), NOW)
+    assert message
+    assert message.parts == (Forwarded(), Text(text="erase my data"))
+    message = parse(recorded("in_text", Body="erase my data", **{flag: "false"}), NOW)
+    assert message
+    assert not message.is_forwarded
 
 
 def test_a_place_is_not_also_said_in_words() -> None:

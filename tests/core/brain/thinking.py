@@ -73,11 +73,12 @@ async def thinking(
     db: Database, valkey_url: str, sandbox: Sandbox, *, other: bool = True, **more: Any
 ) -> AsyncIterator[Thinking]:
     """Claude first, then an OpenAI-compatible endpoint if there is an `other`; settings in `more`, and times of the
-    chain (deadline_s, first_s, silence_s)."""
+    chain (deadline_s, first_s, silence_s). `connectors` are there instead of every skill."""
     number = next(_keys)
     claude_key, other_key = f"sk-ant-test-{number}-", f"sk-test-{number}-"
     times = {name: more.pop(name) for name in ("deadline_s", "first_s", "silence_s") if name in more}
-    async with mathia(db, valkey_url, sandbox_url=sandbox.url) as whole:
+    connectors = more.pop("connectors", ())
+    async with mathia(db, valkey_url, sandbox_url=sandbox.url, connectors=connectors) as whole:
         given: dict[str, Any] = {
             "anthropic_api_key": SecretStr(claude_key),
             "anthropic_base_url": f"{sandbox.url}/anthropic",
