@@ -22,7 +22,9 @@ log = structlog.get_logger()
 LOOK_S = 60.0
 """How often it is looked whether a comparison is due."""
 BACK = timedelta(days=4)
-"""How far back the lists are read; a payment is looked at for three days."""
+"""How far back the lists are read; a payment is looked at for three days, and may be that much older than its end."""
+BACK_MAX = timedelta(days=30)
+"""How far they are read where nobody compared for long."""
 PAGES_MAX = 1_000
 """Pages of one list that are read at most."""
 AWAY_S = 900.0
@@ -48,10 +50,12 @@ async def reconcile(db: Database, provider: IntaSend, *, at_once: bool = False) 
     run = await store.begin(db, at_once=at_once)
     if run is None:
         return None
-    since = run.now - BACK
-    lines = [*await _collections(provider, since), *await _payouts(provider, since)]
     async with db.hot() as connection:
-        booked, settled = await store.booked(connection, since), await store.settled(connection, since - BACK)
+        booked = await store.booked(connection, run.now - BACK)
+        oldest = min((one.at for one in booked if one.succeeded), default=run.now)
+        since = max(run.now - BACK_MAX, min(run.now, oldest + timedelta(days=1)) - BACK)
+        settled = await store.settled(connection, since - BACK)
+    lines = [*await _collections(provider, since), *await _payouts(provider, since)]
     found = compare(booked, lines, run.now, settled=settled)
     matched = await store.settle(db, found.matches)
     unexplained = await store.report(db, run, found.findings, lines=len(lines), matched=matched)
@@ -67,7 +71,8 @@ async def _collections(provider: IntaSend, since: datetime) -> list[Line]:
             at = one.updated_at or one.created_at
             if one.invoice_id is not None and at is not None:
                 lines.append(Line(one.invoice_id, False, one.api_ref or "", one.value, one.currency, one.charges, at))
-        if not more or (lines and lines[-1].at < since):
+        # The newest begun come first; one that was begun earlier may have ended since.
+        if not more or (listed and listed[-1].created_at is not None and listed[-1].created_at < since - BACK):
             break
     for page in range(1, PAGES_MAX + 1):
         returned, more = await provider.chargebacks(page)

@@ -151,13 +151,10 @@ def _entry(match: Match) -> Entry:
     amount, fee, currency = match.booked.amount, match.fee, match.booked.amount.currency
     between, held = clearing(PROVIDER, currency), held_at(PROVIDER, currency)
     net = amount + fee if match.line.is_out else amount - fee
-    legs: list[Posting] = []
-    if match.line.is_out:
-        legs = [debit(between, amount), credit(held, net)]
-    else:
-        legs = [credit(between, amount)]
-        if net.minor:
-            legs.append(debit(held, net) if net.minor > 0 else credit(held, -net))
+    book, other = (debit, credit) if match.line.is_out else (credit, debit)
+    legs: list[Posting] = [book(between, amount)]
+    if net.minor:
+        legs.append(other(held, net))
     if fee.minor:
         legs.append(debit(fee_expense(PROVIDER, currency), fee))
     return Entry(f"settle:{match.line.id}", Kind.TRANSFER, tuple(legs), match.booked.reference)

@@ -160,6 +160,18 @@ async def test_one_comparison_in_two_hours_by_however_many_processes(desk: Till)
     assert await reconcile(desk.db, desk.hands.provider) is not None
 
 
+async def test_what_was_booked_while_nobody_compared_is_settled_later(desk: Till) -> None:
+    made = await desk.reach(await desk.send(38))
+    await desk.wire.post(str(desk.wire.base_url).replace("/intasend/", "/_reset"))
+    week = timedelta(days=7)
+    await desk.db.pool.execute("UPDATE payment_instruction SET done_at = done_at - $1::interval", week)
+    then = (datetime.now(UTC) - week).timestamp()
+    await plant(
+        desk, line("OLD", "-38.00", made.reference, at=then), line("OLD-F", "-10.00", made.reference, "CHARGE", at=then)
+    )
+    assert await compared(desk) == (1, {})
+
+
 async def test_a_provider_that_is_away_leaves_what_was_settled(desk: Till) -> None:
     await desk.reach(await desk.send(38))
     await desk.plan("transactions", "500_not_executed", times=None)
