@@ -298,7 +298,7 @@ async def confirm_email(ctx: ActionContext, params: ConfirmEmail) -> ActionResul
 
 connector = Connector(
     name="account",
-    title=Saying("Your account", "Akaunti yako"),
+    title=Saying("Your account", "Akaunti yako"), private=True,
     actions=(
         link_account, unlink_account, set_language, set_timezone, set_name, forget_name, set_email,
         confirm_email,

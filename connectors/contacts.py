@@ -5,7 +5,7 @@ from pydantic import Field, JsonValue
 from core import messages, people, relations, zones
 from core.actions import ActionContext, ActionResult, Connector, Effect, Params, action, ask
 from core.errors import InvalidSlot, UserError
-from core.language import Saying
+from core.language import Plural, Saying
 from core.messages import FACTS_MAX, Card, Fact, Text
 from core.models import Contact
 
@@ -29,8 +29,7 @@ NONE = Saying(
     "You have no contacts. You could say: “save Amina's number +254 712 345 678”.",
     "Huna mawasiliano. Unaweza kusema: “hifadhi namba ya Asha 0712345678”.",
 )
-ONE = Saying("Your contact", "Mwasiliani wako")
-MANY = Saying("Your {count} contacts", "Mawasiliano yako {count}")
+YOUR = Plural(Saying("Your contact", "Mwasiliani wako"), Saying("Your {count} contacts", "Mawasiliano yako {count}"))
 MORE = Saying("… and {count} more. Ask for one by name.", "… na wengine {count}. Niulize mmoja kwa jina.")
 
 
@@ -120,7 +119,7 @@ async def list_contacts(ctx: ActionContext, params: ListContacts) -> ActionResul
         count = await people.contacts_count(session, ctx.person.id)
     if not known:
         return ActionResult(ctx.say(NONE), {"count": 0})
-    head = ctx.say(ONE if count == 1 else MANY, count=f"{count:,}")
+    head = ctx.say(YOUR.of(count))
     facts = (Fact(label=contact.name, value=_details(ctx, contact) or "–") for contact in known)
     card = Card(title=head, facts=tuple(facts))
     more = (Text(text=ctx.say(MORE, count=f"{count - len(known):,}")),) if count > len(known) else ()
@@ -149,7 +148,10 @@ def _forgotten(ctx: ActionContext, name: str) -> str:
 
 
 connector = Connector(
-    name="contacts", title=Saying("Contacts", "Mawasiliano"), actions=(save_contact, list_contacts, forget_contact)
+    name="contacts",
+    private=True,
+    title=Saying("Contacts", "Mawasiliano"),
+    actions=(save_contact, list_contacts, forget_contact),
 )
 
 

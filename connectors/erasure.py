@@ -35,4 +35,4 @@ async def erase_my_data(ctx: ActionContext, params: Nothing) -> ActionResult:
     return ActionResult(ctx.say(DONE))
 
 
-connector = Connector(name="erasure", title=Saying("Your data", "Data yako"), actions=(erase_my_data,))
+connector = Connector(name="erasure", private=True, title=Saying("Your data", "Data yako"), actions=(erase_my_data,))

@@ -43,4 +43,4 @@ async def export_my_data(ctx: ActionContext, params: ExportMyData) -> ActionResu
     return ActionResult(says["making" if new else "already"])
 
 
-connector = Connector(name="export", title=Saying("Your data", "Data yako"), actions=(export_my_data,))
+connector = Connector(name="export", private=True, title=Saying("Your data", "Data yako"), actions=(export_my_data,))

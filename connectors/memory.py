@@ -285,6 +285,7 @@ async def forget_everything(ctx: ActionContext, params: Nothing) -> ActionResult
 connector = Connector(
     name="memory",
     title=Saying("What you told me", "Ulichoniambia"),
+    private=True,
     actions=(remember_fact, list_facts, change_fact, forget_fact, forget_conversation, forget_everything, undo),
 )
 

@@ -150,7 +150,7 @@ def _how(ctx: ActionContext) -> str:
 
 
 connector = Connector(
-    name="profile", title=Saying("What I know about you", "Ninachojua kukuhusu"), actions=(my_profile,)
+    name="profile", private=True, title=Saying("What I know about you", "Ninachojua kukuhusu"), actions=(my_profile,)
 )
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core import clock, recurrence
 from core.actions import ActionContext, ActionResult, Connector, Effect, Params, action, ask
 from core.errors import InvalidSlot, LimitReached, Unusable, UserError
-from core.language import Saying, moment
+from core.language import Plural, Saying, moment
 from core.messages import FACTS_MAX, Card, Fact, Text
 from core.models import Conversation, Reminder
 from core.people import current, hold
@@ -82,8 +82,10 @@ WHICH_ONE = Saying(
     "Kipi? Niambie nambari yake kwenye orodha yako, au baadhi ya maneno yake.",
 )
 MORE = Saying("… and {count} more.", "… na vingine {count}.")
-ONE = Saying("Your reminder ({city} time)", "Kikumbusho chako (saa za {city})")
-MANY = Saying("Your {count} reminders ({city} time)", "Vikumbusho vyako {count} (saa za {city})")
+YOUR = Plural(
+    Saying("Your reminder ({city} time)", "Kikumbusho chako (saa za {city})"),
+    Saying("Your {count} reminders ({city} time)", "Vikumbusho vyako {count} (saa za {city})"),
+)
 WAITS = Saying(", waits until {when}", ", kinasubiri hadi {when}")
 ELSEWHERE = Saying(" (on {where})", " (kwenye {where})")
 SET = Saying("Done. Reminder set for {when}.", "Sawa. Nimeweka kikumbusho: {when}.")
@@ -221,7 +223,7 @@ async def list_reminders(ctx: ActionContext, params: ListReminders) -> ActionRes
         elsewhere = await _elsewhere(session, reminders, ctx)
     if not reminders:
         return ActionResult(ctx.say(NONE), {"count": 0, "reminders": []})
-    head = ctx.say(ONE if count == 1 else MANY, count=count, city=_city(ctx.zone.key))
+    head = ctx.say(YOUR.of(count, city=_city(ctx.zone.key)))
     card = Card(title=head, facts=tuple(_fact(n, reminder, ctx, elsewhere) for n, reminder in enumerate(reminders, 1)))
     more = (Text(text=ctx.say(MORE, count=count - len(reminders))),) if count > len(reminders) else ()
     data: dict[str, JsonValue] = {"count": count, "reminders": [_data(reminder) for reminder in reminders]}

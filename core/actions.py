@@ -247,3 +247,5 @@ class Connector:
     actions: tuple[Action[Any], ...]
     requires: tuple[str, ...] = ()
     """Settings that must not be empty; any one missing turns the connector off, and help says so."""
+    private: bool = False
+    """Whether it is about what is told to one person alone: help does not name it where others read along."""

@@ -16,6 +16,7 @@ from core.db import Database
 from core.errors import StoreUnavailable
 from core.exports import Claimed
 from core.files import FileGone, Files, StoredFile
+from core.language import Plural, Saying
 from core.messages import ChannelName, Media, Part, Text
 from core.wake import Wakes
 from jobs.archive import FILES_BYTES_MAX, archive
@@ -38,11 +39,17 @@ TOLD = {
     "en": "Here is everything of yours that I keep. The archive stays for 24 hours; README.txt in it explains it.",
     "sw": "Hii ni data yako yote ninayohifadhi. Nitaihifadhi faili kwa saa 24; README.txt iliyomo inaeleza kila kitu.",
 }
-LEFT_OUT = {
-    "en": " Not in it: {count} of your files, because it holds at most {limit} GB of them or they are gone; README.txt"
-    " names them.",
-    "sw": " Faili zako {count} hazimo: inabeba faili za GB {limit} tu, au hazipo tena. README.txt inazitaja.",
-}
+LEFT_OUT = Plural(
+    Saying(
+        " Not in it: {count} of your files, because it holds at most {limit} GB or it is gone; README.txt names it.",
+        " Faili yako {count} haimo: inabeba faili za GB {limit} tu, au haipo tena. README.txt inaitaja.",
+    ),
+    Saying(
+        " Not in it: {count} of your files, because it holds at most {limit} GB or they are gone; README.txt names"
+        " them.",
+        " Faili zako {count} hazimo: inabeba faili za GB {limit} tu, au hazipo tena. README.txt inazitaja.",
+    ),
+)
 FAILED = {
     "en": "I could not put your data together: the place where files are kept does not answer. Please ask again later.",
     "sw": "Sikuweza kukusanya data yako: hifadhi ya faili haijibu. Tafadhali omba tena baadaye.",
@@ -129,7 +136,7 @@ def _told(hands: Hands, claimed: Claimed, file: StoredFile, language: str, left_
     """What is said of an archive, and the way to it: a link rather than the file itself, which would stay elsewhere."""
     text = TOLD[language]
     if left_out:
-        text += LEFT_OUT[language].format(count=left_out, limit=FILES_BYTES_MAX // 2**30)
+        text += LEFT_OUT.of(left_out, limit=FILES_BYTES_MAX // 2**30).to(language)
     if hands.base_url and claimed.channel != ChannelName.WEB:
         link = hands.base_url + hands.files.link(file.id, datetime.now(UTC), exports.KEPT_FOR)
         return (Text(text=f"{text}\n\n{file.name} ({size_words(file.size)}): {link}"),)

@@ -18,7 +18,7 @@ import structlog
 
 from core import crashpoint
 from core.db import Database, is_away
-from core.language import month
+from core.language import Plural, Saying, month
 from core.limits import REMINDERS_MAX, REMINDERS_WITHIN, when_of
 from core.messages import TEXT_CHARS_MAX, Text
 from core.outbox import NewMessage, post
@@ -48,11 +48,13 @@ DEFERRED = {
     "sw": "Umepata vikumbusho {allowed} ndani ya saa {hours}, kiwango changu cha juu. {waits}"
     " Hakuna kinachopotea; andika “vikumbusho vyangu” kuviona au kuvifuta.",
 }
-DEFERRED_ONE = {"en": "One more waits, and comes {when}.", "sw": "Kimoja kingine kinasubiri, kitakuja {when}."}
-DEFERRED_MANY = {
-    "en": "{count} more wait: the first comes {when}, the others as places come free, high priority first.",
-    "sw": "Vingine {count} vinasubiri: cha kwanza kitakuja {when}, vingine nafasi ikipatikana, vya muhimu kwanza.",
-}
+WAITS = Plural(
+    Saying("One more waits, and comes {when}.", "Kimoja kingine kinasubiri, kitakuja {when}."),
+    Saying(
+        "{count} more wait: the first comes {when}, the others as places come free, high priority first.",
+        "Vingine {count} vinasubiri: cha kwanza kitakuja {when}, vingine nafasi ikipatikana, vya muhimu kwanza.",
+    ),
+)
 FOLLOWED_KINDS = ("reminder", "workflow")
 """What is owed to a person however their first channel answers."""
 FOLLOW_LOOK_S = 1.0
@@ -311,10 +313,8 @@ def deferral_text(allowed: int, left_over: int, comes_at: datetime, zone: str, n
     language = language if language in DEFERRED else "en"
     when = when_of(comes_at, language, now, ZoneInfo(zone))
     hours = int(REMINDERS_WITHIN.total_seconds()) // 3600
-    waits = DEFERRED_ONE if left_over == 1 else DEFERRED_MANY
-    return DEFERRED[language].format(
-        allowed=allowed, hours=hours, waits=waits[language].format(count=left_over, when=when)
-    )
+    waits = WAITS.of(left_over, when=when).to(language)
+    return DEFERRED[language].format(allowed=allowed, hours=hours, waits=waits)
 
 
 def _message(row: Mapping[str, Any], content: str, now: datetime) -> NewMessage:

@@ -50,7 +50,7 @@ class RuleBrain:
             return replies.without_words(language, turn.messages, offered)
         if offered is not self._offer.actions:
             self._offer = Offer.of(self._catalog, offered)
-        shown = self._offer.shown
+        shown = self._offer.shown_to(turn)
         if turn.state.meant is not None and (yes := picks.agrees(text)) is not None:
             return turn.state.meant if yes else replies.not_that(language, shown)
         if not turn.state.asked:
@@ -102,7 +102,7 @@ class RuleBrain:
 
     def _told(self, intent: Intent, turn: Asked, offered: Sequence[Action[Any]]) -> replies.Told | None:
         """What to answer to an intent that runs nothing; None for one that is to be acted on."""
-        language, shown = spoken(turn.person.language), self._offer.shown
+        language, shown = spoken(turn.person.language), self._offer.shown_to(turn)
         match intent.action:
             case "help":
                 return replies.help_text(language, self._catalog.help_text(language, shown), shown)
@@ -150,6 +150,12 @@ class Offer:
     actions: Sequence[Action[Any]]
     names: frozenset[str]
     shown: tuple[Action[Any], ...]
+    together: tuple[Action[Any], ...] = ()
+    """Those of `shown` that are done where others read along, too."""
+
+    def shown_to(self, turn: Asked) -> tuple[Action[Any], ...]:
+        """What can be done where this was said."""
+        return self.shown if all(one.sender.is_private for one in turn.messages) else self.together
 
     @classmethod
     def of(cls, catalog: "Catalog", actions: Sequence[Action[Any]]) -> "Offer":
@@ -162,4 +168,5 @@ class Offer:
         # What can be asked with words of one's own comes before what is only looked up about oneself.
         listed = [best[connector.name] for connector in catalog.on if connector.name in best]
         shown = sorted(listed, key=lambda action: not action.slots)
-        return cls(actions, frozenset(action.name for action in actions), tuple(shown))
+        together = tuple(action for action in shown if not catalog.connector_of(action.name).private)
+        return cls(actions, frozenset(action.name for action in actions), tuple(shown), together)

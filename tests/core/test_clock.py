@@ -10,6 +10,9 @@ from core.db import Database
 from core.messages import Address, InboundMessage, Text
 from core.zones import of_phone, short
 from tests.core.speaking import TELEGRAM, WEB, WHATSAPP, Mathia, at, mathia
+from tests.skills import needs
+
+pytestmark = needs("weather", "currency", "reminders", "memory", "account", "profile")
 
 KENYA, UGANDA, AMERICA = (at(WHATSAPP, f"whatsapp:+{n}") for n in ("254712345678", "256772123456", "12125551234"))
 

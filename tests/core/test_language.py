@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import core.brain
-from core.language import Saying, day, heard, moment, spoken
+from core.language import Plural, Saying, day, heard, moment, spoken
 
 UTTERANCES = Path(core.brain.__file__).parent / "utterances"
 
@@ -56,6 +56,20 @@ def test_a_saying_is_filled_in_both_languages_at_once() -> None:
     assert until == Saying("Until Tue 6 Oct, Amina.", "Hadi Jumanne 6 Okt, Amina.")
     assert (until.to("en"), until.to("sw")) == (until.en, until.sw)
     assert Saying.joined(" ", until, "{x}").sw == "Hadi Jumanne 6 Okt, Amina. {x}"
+
+
+def test_a_count_has_the_word_that_goes_with_it_in_both_languages() -> None:
+    reminders = Plural(
+        Saying("{count} reminder for {who}", "kikumbusho {count} cha {who}"),
+        Saying("{count} reminders for {who}", "vikumbusho {count} vya {who}"),
+    )
+    told = {count: reminders.of(count, who="Asha") for count in (0, 1, 2, 1_000)}
+    assert [one.en.partition(" for")[0] for one in told.values()] == [
+        "0 reminders", "1 reminder", "2 reminders", "1,000 reminders",
+    ]  # fmt: skip
+    assert [one.sw for one in told.values()][:3] == [
+        "vikumbusho 0 vya Asha", "kikumbusho 1 cha Asha", "vikumbusho 2 vya Asha",
+    ]  # fmt: skip
 
 
 def test_another_year_is_named() -> None:

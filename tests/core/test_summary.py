@@ -12,6 +12,9 @@ from core.messages import Address
 from core.summary import ITEMS_MAX, TEXT_CHARS_MAX, Item, Summary, added
 from jobs import summaries
 from tests.core.speaking import TELEGRAM, WHATSAPP, Mathia, at, mathia
+from tests.skills import needs
+
+pytestmark = needs("weather", "currency", "reminders", "memory", "account", "profile")
 
 NAIROBI = ZoneInfo("Africa/Nairobi")
 ASHA, ASHA_TOO, BARAKA = at(WHATSAPP, "whatsapp:+254700000001"), at(TELEGRAM, "7000001"), at(TELEGRAM, "7000002")
