@@ -120,15 +120,15 @@ async def my_profile(ctx: ActionContext, params: Nothing) -> ActionResult:
     }
     lines = tuple(Fact(label=ctx.say(LABELS[one]), value=value[:VALUE_CHARS_MAX]) for one, value in shown.items())
     described = facts.described(told, where, language=language, zone=ctx.zone, now=ctx.now)
+    lately = ctx.say(TALKED, lines=talked.text(language, ctx.zone)) if talked and talked.items else None
+    more = "\n\n".join(part for part in (described, lately, _how(ctx)) if part)
     data: dict[str, JsonValue] = {
         "name": name, "language": language, "zone": person.timezone, "contacts": len(contacts),
         "facts": [{"kind": fact.kind, "words": fact.words} for fact in told],
     }  # fmt: skip
     return ActionResult.of(
         Card(title=ctx.say(HEAD), facts=lines),
-        *((Text(text=described),) if described else ()),
-        *((Text(text=ctx.say(TALKED, lines=talked.text(language, ctx.zone))),) if talked and talked.items else ()),
-        *((Text(text=how),) if (how := _how(ctx)) else ()),
+        *((Text(text=more),) if more else ()),
         data=data,
     )
 

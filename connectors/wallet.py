@@ -152,7 +152,7 @@ async def top_up(ctx: ActionContext, params: TopUp) -> ActionResult:
 
 
 connector = Connector(
-    name="wallet", title=Saying("Your money", "Pesa zako"),
+    name="wallet", title=Saying("Your money", "Pesa zako"), private=True,
     actions=(check_balance, list_transactions, check_payments, top_up), requires=("intasend_secret_key",),
 )  # fmt: skip
 

@@ -34,6 +34,7 @@ UNTOLD: Final = frozenset(
         "my_profile", "remember_fact", "list_facts", "change_fact", "forget_fact", "forget_everything", "undo",
         "forget_conversation", "set_name", "forget_name", "save_contact", "list_contacts", "forget_contact",
         "set_email", "confirm_email", "link_account", "unlink_account", "erase_my_data", "check_quotas",
+        "set_language", "set_timezone",
     }
 )  # fmt: skip
 """What has a place of its own, where it is forgotten, or is about remembering itself."""
