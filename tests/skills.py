@@ -6,7 +6,7 @@ from connectors import CONNECTORS
 
 WHOLE = (
     "weather", "currency", "reminders", "contacts", "memory", "profile", "account", "handoff", "quotas", "documents",
-    "export", "erasure",
+    "export", "erasure", "wallet",
 )  # fmt: skip
 """What conversations with the whole of Mathia are about."""
 
