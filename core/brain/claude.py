@@ -4,7 +4,8 @@ import asyncio
 import importlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from core.brain.llm import (
     Stop,
     Usage,
     patiently,
+    tokens,
 )
 
 if TYPE_CHECKING:
@@ -84,36 +86,48 @@ class Claude:
         """One answer, streamed; raises ModelAway."""
         began = time.monotonic()
         client = await self._connection.client()
-        pieces, usage, stop, is_whole = Pieces(listen), Usage(), "", False
         try:
             async with asyncio.timeout(max(0.1, patience.first_s - (time.monotonic() - began))):
                 stream = await client.messages.create(**_request(self.name, prompt, exchanges), stream=True)
-            async with stream:
-                async for event in patiently(aiter(stream), patience):
-                    match getattr(event, "type", None):
-                        case "message_start":
-                            usage = _usage(event.message.usage)
-                        case "content_block_start" if event.content_block.type == "tool_use":
-                            pieces.begin_call(event.index, event.content_block.id, event.content_block.name)
-                        case "content_block_delta" if event.delta.type == "text_delta":
-                            pieces.add_text(event.delta.text)
-                        case "content_block_delta" if event.delta.type == "input_json_delta":
-                            pieces.add_arguments(event.index, event.delta.partial_json)
-                        case "message_delta":
-                            stop = event.delta.stop_reason or ""
-                            usage = Usage(usage.fresh, int(event.usage.output_tokens or 0), usage.cached)
-                        case "message_stop":
-                            is_whole = True
-        except ModelAway as away:
-            away.usage = usage
-            raise
         except TimeoutError:
-            raise ModelAway("silent", began=bool(usage.fresh), usage=usage) from None
+            raise ModelAway("silent") from None
         except Exception as error:
-            raise _away(error, usage, began=bool(usage.fresh)) from None
-        if not is_whole or stop not in STOPS:
-            raise ModelAway("cut off", began=True, usage=usage)
-        return pieces.said(STOPS[stop], usage)
+            raise _away(error, Usage(), began=False) from None
+        async with stream:
+            return await heard(aiter(stream), patience, listen)
+
+
+async def heard(events: AsyncIterator[Any], patience: Patience, listen: Listen) -> Said:
+    """The answer that the events of a stream make; raises ModelAway where they make none."""
+    pieces, usage, is_whole = Pieces(listen), Usage(), False
+    stop: object = None
+    try:
+        async for event in patiently(events, patience):
+            match getattr(event, "type", None):
+                case "message_start":
+                    usage = _usage(event.message.usage)
+                case "content_block_start" if event.content_block.type == "tool_use":
+                    pieces.begin_call(event.index, str(event.content_block.id), str(event.content_block.name))
+                case "content_block_delta" if event.delta.type == "text_delta":
+                    pieces.add_text(event.delta.text)
+                case "content_block_delta" if event.delta.type == "input_json_delta":
+                    pieces.add_arguments(event.index, event.delta.partial_json)
+                case "message_delta":
+                    stop = event.delta.stop_reason
+                    usage = Usage(usage.fresh, tokens(event.usage.output_tokens), usage.cached)
+                case "message_stop":
+                    is_whole = True
+        said = pieces.said("end", usage)
+    except ModelAway as away:
+        away.usage = usage
+        raise
+    except TimeoutError:
+        raise ModelAway("silent", began=bool(usage.fresh), usage=usage) from None
+    except Exception as error:
+        raise _away(error, usage, began=bool(usage.fresh)) from None
+    if not is_whole or not isinstance(stop, str) or stop not in STOPS:
+        raise ModelAway("cut off", began=True, usage=usage)
+    return replace(said, stop=STOPS[stop])
 
 
 def _request(name: str, prompt: Prompt, exchanges: Sequence[Exchange]) -> dict[str, Any]:
@@ -162,8 +176,8 @@ def _parsed(arguments: str) -> dict[str, Any]:
 
 
 def _usage(of: Any) -> Usage:
-    fresh = int(of.input_tokens or 0) + int(getattr(of, "cache_creation_input_tokens", 0) or 0)
-    return Usage(fresh, int(of.output_tokens or 0), int(getattr(of, "cache_read_input_tokens", 0) or 0))
+    fresh = tokens(of.input_tokens) + tokens(getattr(of, "cache_creation_input_tokens", 0))
+    return Usage(fresh, tokens(of.output_tokens), tokens(getattr(of, "cache_read_input_tokens", 0)))
 
 
 def _away(error: Exception, usage: Usage, *, began: bool) -> ModelAway:

@@ -22,6 +22,7 @@ from core.brain.llm import (
     Stop,
     Usage,
     patiently,
+    tokens,
 )
 
 CONNECT_S = 3.0
@@ -72,27 +73,7 @@ class Compatible:
 
     async def step(self, prompt: Prompt, exchanges: Sequence[Exchange], patience: Patience, listen: Listen) -> Said:
         """One answer, streamed, or whole from a server that does not stream; raises ModelAway."""
-        pieces, began, usage = Pieces(listen), False, Usage()
-        stop: str | None = None
-        try:
-            async for chunk in patiently(self._chunks(_request(self.name, prompt, exchanges)), patience):
-                began = True
-                usage = _usage(chunk.get("usage")) or usage
-                for choice in _listed(chunk.get("choices"))[:1]:
-                    _take(choice.get("delta") or choice.get("message") or {}, pieces)
-                    stop = choice.get("finish_reason") or stop
-        except ModelAway as away:
-            away.usage = away.usage if away.usage.counted else usage
-            raise
-        except TimeoutError:
-            raise ModelAway("silent", began=began, usage=usage) from None
-        except httpx.HTTPError as error:
-            raise ModelAway(type(error).__name__, began=began, usage=usage) from None
-        except (ValueError, TypeError, AttributeError, RecursionError):
-            raise ModelAway("unreadable", began=began, usage=usage) from None
-        if stop is None or stop not in STOPS:
-            raise ModelAway("cut off", began=True, usage=usage)
-        return pieces.said("calls" if pieces.calls and STOPS[stop] == "end" else STOPS[stop], usage)
+        return await heard(self._chunks(_request(self.name, prompt, exchanges)), patience, listen)
 
     async def _chunks(self, body: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
         async with self._client.stream("POST", f"{self._base_url}/chat/completions", json=body) as response:
@@ -104,20 +85,51 @@ class Compatible:
                     wait_s=asked_to_wait_s(response.headers),
                     refused=status in KEY_REFUSED,
                 )
-            if not response.headers.get("content-type", "").startswith("text/event-stream"):
-                whole = b""
-                async for bit in response.aiter_bytes():
-                    whole += bit
-                    if len(whole) > LINE_BYTES_MAX:
-                        raise ModelAway("answers without an end", began=True)
-                yield _object(whole.decode())
+            async for chunk in chunks_of(response):
+                yield chunk
+
+
+async def heard(chunks: AsyncIterator[dict[str, Any]], patience: Patience, listen: Listen) -> Said:
+    """The answer that chunks make; raises ModelAway where they make none."""
+    pieces, began, usage = Pieces(listen), False, Usage()
+    stop: object = None
+    try:
+        async for chunk in patiently(chunks, patience):
+            began = True
+            usage = _usage(chunk.get("usage")) or usage
+            for choice in _listed(chunk.get("choices"))[:1]:
+                _take(choice.get("delta") or choice.get("message") or {}, pieces)
+                stop = choice.get("finish_reason") or stop
+    except ModelAway as away:
+        away.usage = away.usage if away.usage.counted else usage
+        raise
+    except TimeoutError:
+        raise ModelAway("silent", began=began, usage=usage) from None
+    except httpx.HTTPError as error:
+        raise ModelAway(type(error).__name__, began=began, usage=usage) from None
+    except (ValueError, TypeError, AttributeError, RecursionError, OverflowError):
+        raise ModelAway("unreadable", began=began, usage=usage) from None
+    if not isinstance(stop, str) or stop not in STOPS:
+        raise ModelAway("cut off", began=True, usage=usage)
+    return pieces.said("calls" if pieces.calls and STOPS[stop] == "end" else STOPS[stop], usage)
+
+
+async def chunks_of(response: httpx.Response) -> AsyncIterator[dict[str, Any]]:
+    """The chunks of a stream, or the one object of an answer that does not stream."""
+    if not response.headers.get("content-type", "").startswith("text/event-stream"):
+        whole = b""
+        async for bit in response.aiter_bytes():
+            whole += bit
+            if len(whole) > LINE_BYTES_MAX:
+                raise ModelAway("answers without an end", began=True)
+        yield _object(whole.decode())
+        return
+    async for line in _lines(response):
+        if line.startswith("data:"):
+            data = line.removeprefix("data:").strip()
+            if data == "[DONE]":
                 return
-            async for line in _lines(response):
-                if line.startswith("data:"):
-                    data = line.removeprefix("data:").strip()
-                    if data == "[DONE]":
-                        return
-                    yield _object(data)
+            yield _object(data)
 
 
 async def _lines(response: httpx.Response) -> AsyncIterator[str]:
@@ -163,8 +175,8 @@ def _usage(of: object) -> Usage | None:
     if not isinstance(of, dict):
         return None
     details = of.get("prompt_tokens_details")
-    cached = int((details if isinstance(details, dict) else {}).get("cached_tokens") or 0)
-    return Usage(max(0, int(of.get("prompt_tokens") or 0) - cached), int(of.get("completion_tokens") or 0), cached)
+    cached = tokens((details if isinstance(details, dict) else {}).get("cached_tokens"))
+    return Usage(max(0, tokens(of.get("prompt_tokens")) - cached), tokens(of.get("completion_tokens")), cached)
 
 
 def _request(name: str, prompt: Prompt, exchanges: Sequence[Exchange]) -> dict[str, Any]:

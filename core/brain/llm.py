@@ -13,6 +13,8 @@ WORDS_MAX = 1_024
 SAID_CHARS_MAX = 64 * 1024
 """What one answer may have of words and of arguments; a stream that brings more is cut off."""
 CALLS_A_STEP_MAX = 16
+TOKENS_MAX = 10_000_000
+"""More than any answer takes; a provider that counts more, or fewer than none, is not believed."""
 
 Parser = Literal["claude", "compatible"]
 Stop = Literal["end", "calls", "length", "refused"]
@@ -146,6 +148,11 @@ class LanguageModel(Protocol):
     async def close(self) -> None:
         """Let go of its connections."""
         ...
+
+
+def tokens(count: Any) -> int:
+    """What a provider counted, within what can be; raises ValueError, TypeError or OverflowError for no number."""
+    return min(max(0, int(count or 0)), TOKENS_MAX)
 
 
 async def patiently(events: AsyncIterator[T], patience: Patience) -> AsyncIterator[T]:

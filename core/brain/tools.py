@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -17,8 +18,10 @@ from core.actions import Action, Effect, Params
 from core.brain import classify
 from core.brain.amounts import amounts
 from core.brain.honest import URL
+from core.brain.understand import parse
 from core.brain.words import said as read
 from core.catalog import Catalog, Problem, llm_tool
+from core.dialog import DialogState
 
 ARGUMENTS_BYTES_MAX = 8 * 1024
 CONFIDENCE = "confidence"
@@ -58,6 +61,10 @@ FOREIGN_CHARS_MAX = 6_000
 ASKED_AMONG = 5
 ASKED_LIKELY = 0.02
 """An action without words of the person in it is one they asked for when it is among so many likeliest ones."""
+ASKED_CHARS_MAX = 1_000
+ASKED_LINES_MAX = 4
+"""How much of what they wrote is looked at for that, from its end."""
+SOME_DAY = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,9 +196,16 @@ def not_theirs(action: Action[Any], slots: Mapping[str, JsonValue], written: str
 
 
 def asked_for(name: str, written: str) -> bool:
-    """Whether a text may well ask for an action, by the local classifier (core/brain/classify.py)."""
-    best = classify.guesses(read(written[-1_000:]))[:ASKED_AMONG]
-    return any(guess.action == name and guess.probability >= ASKED_LIKELY for guess in best)
+    """Whether a text may well ask for an action, by the local classifier or, a line of it, by the local rules."""
+    near = written[-ASKED_CHARS_MAX:]
+    best = classify.guesses(read(near))[:ASKED_AMONG]
+    if any(guess.action == name and guess.probability >= ASKED_LIKELY for guess in best):
+        return True
+    # At what time it is read makes a difference to the slots alone.
+    return any(
+        parse(line, now=SOME_DAY, zone="UTC", state=DialogState(), actions=()).action == name
+        for line in near.splitlines()[-ASKED_LINES_MAX:]
+    )
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
