@@ -134,7 +134,7 @@ def text_from(given: str) -> str:
 async def explanation(asked: Question) -> dict[str, Any]:
     """Everything that is told, as JSON would have it."""
     settings = Settings()
-    catalog = Catalog(CONNECTORS, settings)
+    catalog = Catalog(CONNECTORS, settings, confirms=True)
     names = frozenset(action.name for action in catalog.offered)
     zone = asked.person.timezone or settings.default_timezone
     thought = await RuleBrain(catalog, settings.default_timezone).think(asked, catalog.offered)

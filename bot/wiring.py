@@ -82,7 +82,7 @@ async def services(settings: Settings, *, runners_elsewhere: bool = False) -> As
     valkey = connect_valkey(settings.redis_url)
     limits = Limits(valkey, settings.plans)
     providers = Providers(settings)
-    catalog = Catalog(CONNECTORS, settings)
+    catalog = Catalog(CONNECTORS, settings, confirms=True)
     inbox = Inbox(db, wakes, tell_others=runners_elsewhere, transcribes=settings.transcribes)
     brain = RuleBrain(catalog, settings.default_timezone)
     files = Files(db, storage)

@@ -1,23 +1,41 @@
-"""The person's money here: what they have, what came and went, and adding some from M-Pesa."""
+"""The person's money here: what they have, what came and went, adding some from M-Pesa, sending and withdrawing it.
 
+What is sent is shown first, by code and from exactly what is then done: payee and number, amount in digits and words,
+fee, total, what is left. It is done by the code that is shown with it (core/confirm.py). Whose wallet it is, whether
+their number is still theirs, the stop for all, limits and balance are looked at again where it is done, in the
+transaction that moves the money or keeps it back.
+"""
+
+import unicodedata
 from collections.abc import Sequence
-from typing import Final
+from datetime import datetime, time
+from typing import Any, Final
+from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from pydantic import Field, JsonValue
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from core import people
-from core.actions import ActionContext, ActionResult, Connector, Effect, Params, action, ask
+from core import people, renumber
+from core.actions import ActionContext, ActionResult, Connector, Effect, Params, Shown, action, ask
+from core.amount_words import in_words
 from core.db import driver
-from core.errors import InvalidSlot, UserError
+from core.errors import InvalidSlot, LimitReached, UserError
 from core.language import Saying, moment
 from core.messages import Address, ChannelName, Part, Table, Text
+from core.models import Contact
+from core.outbox import NewMessage, post
 from ledger import balances
+from ledger.accounts import wallet
 from ledger.balances import Balance, StatementLine
-from ledger.instruction_store import MPESA, Collect, collect, mpesa_account
+from ledger.errors import InsufficientFunds
+from ledger.holds import Allowance
+from ledger.instruction_store import MPESA, Collect, PayOut, collect, mpesa_account, pay_out
 from ledger.instructions import Method, Payee
 from ledger.journal import Kind
 from ledger.money import BadAmount, Money
+from ledger.transfers import transfer
 
 SHOWN_MAX = 50
 SHOWN = 10
@@ -63,6 +81,79 @@ NOT_KES = Saying(
 )
 
 
+WHO = Saying(
+    "Whom should I pay? Tell me a name from your contacts, or a number.",
+    "Nimlipe nani? Niambie jina kutoka mawasiliano yako, au namba.",
+)
+WHOSE_NUMBER = Saying(
+    "I know no number of “{name}”. Which M-Pesa number should it go to?",
+    "Sina namba ya “{name}”. Zitumwe kwa namba gani ya M-Pesa?",
+)
+WHERE_TO = Saying("To which M-Pesa number?", "Kwa namba gani ya M-Pesa?")
+SELF = Saying(
+    "That is your own number, so there is nothing to send. You can withdraw money instead.",
+    "Hiyo ni namba yako mwenyewe, kwa hiyo hakuna cha kutuma. Unaweza kutoa pesa badala yake.",
+)
+HANDS = Saying(
+    "WhatsApp says that their number has changed hands, so I do not pay it until that is settled.",
+    "WhatsApp inasema namba yao imebadilisha mwenyewe, kwa hiyo siilipi hadi hilo litatuliwe.",
+)
+PAUSED = Saying(
+    "Payments are stopped for everybody just now. Your money is where it was; try again later.",
+    "Malipo yamesimamishwa kwa kila mtu kwa sasa. Pesa zako ziko pale pale; jaribu tena baadaye.",
+)
+TOO_LARGE = Saying(
+    "I pay at most {at_most} at a time in a chat. Larger payments will be made on your account page, which is not there"
+    " yet.",
+    "Kwenye gumzo hulipa {at_most} kwa mara moja, si zaidi. Malipo makubwa yatafanyika kwenye ukurasa wa akaunti yako,"
+    " ambao bado haupo.",
+)
+TOO_LITTLE = Saying("You have {amount}, which is not enough to pay {total}.", "Una {amount}, haitoshi kulipa {total}.")
+LONG_NAME = Saying(
+    "That name is too long to be shown whole. Name them in fewer words.",
+    "Jina hilo ni refu mno kuonyeshwa lote. Taja kwa maneno machache.",
+)
+CHANGED = Saying(
+    "Something about whom you pay has changed since I showed it, so nothing was sent. Ask for it again.",
+    "Kuna jambo kuhusu unayemlipa limebadilika tangu nilipoonyesha, kwa hiyo sikutuma chochote. Omba tena.",
+)
+UNCONFIRMED = Saying("That was not confirmed, so nothing was sent.", "Hilo halikuthibitishwa, kwa hiyo sikutuma.")
+PROMPT = Saying(
+    "{head}\nTo: {payee}\nAmount: {amount} ({words})\nFee: {fee}\nTotal: {total}\nLeft afterwards: {left}",
+    "{head}\nKwa: {payee}\nKiasi: {amount} ({words})\nAda: {fee}\nJumla: {total}\nZitakazobaki: {left}",
+)
+SEND = Saying("Please check this payment:", "Tafadhali hakiki malipo haya:")
+TAKE_OUT = Saying("Please check this withdrawal:", "Tafadhali hakiki utoaji huu wa pesa:")
+TO_WALLET = Saying("{name} {number}, to their wallet here", "{name} {number}, kwenye pochi yao hapa")
+TO_MPESA = Saying("{name} {number}, to M-Pesa", "{name} {number}, kwenda M-Pesa")
+UNKNOWN = Saying("a number that is not among your contacts,", "namba isiyo kwenye mawasiliano yako,")
+YOURSELF = Saying("yourself,", "wewe mwenyewe,")
+SENT = Saying("Sent {amount} to {payee}. You have {left}.", "Nimetuma {amount} kwa {payee}. Una {left}.")
+ON_ITS_WAY = Saying(
+    "{amount} to {payee} are on their way; I write to you here when M-Pesa says that they have come. Ref {reference}.",
+    "{amount} kwa {payee} ziko njiani; nitakuandikia hapa M-Pesa ikisema zimefika. Kumb. {reference}.",
+)
+GOT = Saying("You have received {amount} from {name}.", "Umepokea {amount} kutoka kwa {name}.")
+SOMEBODY = Saying("somebody", "mtu")
+PROMPT_CHARS_MAX = 480
+"""With how it is confirmed below it, a prompt stays within 600."""
+NAME_SHOWN_MAX = 40
+"""What whoever gets money reads of how its giver calls themselves."""
+KIND = "payment"
+WALLET_OF = """
+SELECT coalesce(p.merged_into, p.id) AS person_id, c.id AS conversation_id, now_.language,
+       EXISTS (SELECT FROM renumbering r WHERE (r.channel, r.account, r.provider_id)
+               = (i.channel, i.account, i.provider_id) AND r.ended_at IS NULL) AS changing
+FROM identity i JOIN person p ON p.id = i.person_id JOIN person now_ ON now_.id = coalesce(p.merged_into, p.id)
+LEFT JOIN conversation c ON (c.channel, c.account, c.room) = (i.channel, i.account, i.provider_id)
+WHERE i.channel = 'whatsapp' AND i.provider_id = ANY($1::text[]) AND now_.erasure_id IS NULL
+ORDER BY i.created_at, i.id LIMIT 1
+"""
+CONFIRMED = """
+SELECT FROM confirmation WHERE id = $1 AND state = 'used' AND used_key = $2 AND action = $3 AND person_id = $4
+"""
+
+
 class Nothing(Params):
     """Nothing to fill in."""
 
@@ -92,6 +183,55 @@ class TopUp(Params):
         description="The M-Pesa number to ask; the person's own where none is said",
         json_schema_extra=ask(WHICH_PHONE.en, WHICH_PHONE.sw),
     )  # fmt: skip
+
+
+class SendMoney(Params):
+    """How much, and to whom."""
+
+    amount: str = Field(
+        max_length=AMOUNT_CHARS_MAX, min_length=1, coerce_numbers_to_str=True,
+        description="How much, in digits, such as 500", json_schema_extra=ask("How much?", "Kiasi gani?"),
+    )  # fmt: skip
+    currency: str = Field(
+        default=MPESA, pattern="^[A-Z]{3}$", description="Its ISO 4217 code; KES unless another is said",
+        json_schema_extra=ask("In which currency?", "Kwa sarafu gani?"),
+    )  # fmt: skip
+    recipient: str | None = Field(
+        default=None, max_length=people.CONTACT_NAME_CHARS_MAX,
+        description="Who gets it, as the person named them", json_schema_extra=ask(WHO.en, WHO.sw),
+    )  # fmt: skip
+    phone_number: str | None = Field(
+        default=None, max_length=PHONE_CHARS_MAX, coerce_numbers_to_str=True,
+        description="Their phone number, where the person said one", json_schema_extra=ask(WHERE_TO.en, WHERE_TO.sw),
+    )  # fmt: skip
+
+
+class Withdraw(Params):
+    """How much, and to which phone."""
+
+    amount: str = Field(
+        max_length=AMOUNT_CHARS_MAX, min_length=1, coerce_numbers_to_str=True,
+        description="How much, in digits, such as 500", json_schema_extra=ask("How much?", "Kiasi gani?"),
+    )  # fmt: skip
+    currency: str = Field(
+        default=MPESA, pattern="^[A-Z]{3}$", description="Its ISO 4217 code; KES unless another is said",
+        json_schema_extra=ask("In which currency?", "Kwa sarafu gani?"),
+    )  # fmt: skip
+    phone_number: str | None = Field(
+        default=None, max_length=PHONE_CHARS_MAX, coerce_numbers_to_str=True,
+        description="The M-Pesa number to pay; the person's own where none is said",
+        json_schema_extra=ask(WHERE_TO.en, WHERE_TO.sw),
+    )  # fmt: skip
+
+
+class Payment(Params):
+    """What is shown, frozen and done: cents of KES to a number of M-Pesa, or to the wallet of whoever has it."""
+
+    cents: int = Field(gt=0)
+    fee_cents: int = Field(ge=0)
+    name: str
+    number: str = Field(pattern="^254[17][0-9]{8}$")
+    wallet_of: UUID | None
 
 
 @action(
@@ -151,10 +291,187 @@ async def top_up(ctx: ActionContext, params: TopUp) -> ActionResult:
     return ActionResult(told + sandbox, {"amount": str(amount.decimal), "currency": amount.currency})
 
 
+async def show_payment(ctx: ActionContext, params: SendMoney) -> Shown:
+    """Whom it would go to, and what of it; raises InvalidSlot and UserError where that is not certain."""
+    _in_private(ctx)
+    amount = in_shillings(ctx, params.amount, params.currency)
+    async with ctx.db.transaction() as session:
+        named, written = await _payee(ctx, session, params)
+        number = mpesa(written)
+        if number == (own_number(ctx.sender) or "").removeprefix("+"):
+            raise UserError(SELF)
+        owner = (await session.execute(select(people.current(ctx.person.id)))).scalar_one()
+        theirs = await _wallet_of(await driver(session), number)
+        if theirs is not None and theirs["person_id"] == owner:
+            raise UserError(SELF)
+        payment = Payment(
+            cents=amount.minor, fee_cents=0, name=visible(named), number=number,
+            wallet_of=theirs["person_id"] if theirs is not None else None,
+        )  # fmt: skip
+        return await _prompt(ctx, await driver(session), owner, SEND, payment, UNKNOWN)
+
+
+async def show_withdrawal(ctx: ActionContext, params: Withdraw) -> Shown:
+    """To which phone it would go, and what of it."""
+    _in_private(ctx)
+    amount = in_shillings(ctx, params.amount, params.currency)
+    written = params.phone_number or own_number(ctx.sender)
+    if written is None:
+        raise InvalidSlot("phone_number", WHERE_TO)
+    payment = Payment(cents=amount.minor, fee_cents=0, name="", number=mpesa(written), wallet_of=None)
+    async with ctx.db.transaction() as session:
+        owner = (await session.execute(select(people.current(ctx.person.id)))).scalar_one()
+        own = payment.number == (own_number(ctx.sender) or "").removeprefix("+")
+        return await _prompt(ctx, await driver(session), owner, TAKE_OUT, payment, YOURSELF if own else UNKNOWN)
+
+
+@action(
+    effect=Effect.SPEND, counts=("calls", "paid"), shows=show_payment, asks=SendMoney,
+    examples=("send 500 to Asha", "send KES 1,500 to 0712 345 678", "tuma 500 kwa 0712345678"),
+)  # fmt: skip
+async def send_money(ctx: ActionContext, params: Payment) -> ActionResult:
+    """Send money to somebody: to their wallet where they have one here, else to their M-Pesa."""
+    return await _pay(ctx, params, "send_money")
+
+
+@action(
+    effect=Effect.SPEND, counts=("calls", "paid"), shows=show_withdrawal, asks=Withdraw,
+    examples=("withdraw 500", "withdraw 200 bob to my M-Pesa", "toa pesa 500"),
+)  # fmt: skip
+async def withdraw(ctx: ActionContext, params: Payment) -> ActionResult:
+    """Pay money the person has here out to M-Pesa."""
+    return await _pay(ctx, params, "withdraw")
+
+
 connector = Connector(
     name="wallet", title=Saying("Your money", "Pesa zako"), private=True,
-    actions=(check_balance, list_transactions, check_payments, top_up), requires=("intasend_secret_key",),
+    actions=(check_balance, list_transactions, check_payments, top_up, send_money, withdraw),
+    requires=("intasend_secret_key",),
 )  # fmt: skip
+
+
+def visible(name: str) -> str:
+    """A name in which nothing hides: signs that are not seen, or turn the line about, are written as their numbers."""
+    return "".join(
+        sign if unicodedata.category(sign)[0] not in "CZ" or sign == " " else f"[U+{ord(sign):04X}]" for sign in name
+    )
+
+
+async def _payee(ctx: ActionContext, session: AsyncSession, params: SendMoney) -> tuple[str, str]:
+    """The name and the number that are meant; the number alone where no name goes with it."""
+    name = (params.recipient or "").strip()
+    if params.phone_number is not None:
+        return name or await _name_of(ctx, session, params.phone_number), params.phone_number
+    if not name:
+        raise InvalidSlot("recipient", WHO)
+    if sum(map(str.isdecimal, name)) >= 9:
+        return await _name_of(ctx, session, name), name
+    known = await people.find_contact(session, ctx.person.id, people.one_line(name))
+    if known is None or known.phone is None:
+        raise InvalidSlot("phone_number", WHOSE_NUMBER.filled(name=visible(name)))
+    return known.name, known.phone
+
+
+async def _name_of(ctx: ActionContext, session: AsyncSession, number: str) -> str:
+    """What the person calls whoever has this number; empty for a number that they have not saved."""
+    meant = mpesa(number)
+    known: Sequence[Contact] = await people.contacts(session, ctx.person.id)
+    return next((one.name for one in known if one.phone and one.phone.lstrip("+") == meant), "")
+
+
+async def _wallet_of(connection: Any, number: str) -> Any:
+    """The wallet and the private chat of whoever writes from this number; None for nobody. Raises UserError where that
+    number changed hands."""
+    row = await connection.fetchrow(WALLET_OF, [f"whatsapp:+{number}", f"+{number}", number])
+    if row is not None and row["changing"]:
+        raise UserError(HANDS)
+    return row
+
+
+async def _prompt(
+    ctx: ActionContext, connection: Any, owner: UUID, head: Saying, payment: Payment, nameless: Saying
+) -> Shown:
+    """The payment in words, all of it made from what is done; raises UserError for what would be refused anyway."""
+    amount, fee = Money(payment.cents, MPESA), Money(payment.fee_cents, MPESA)
+    _allowed(ctx, amount)
+    have = (await balances.balance(connection, wallet(str(owner), MPESA))).available
+    if amount + fee > have:
+        raise UserError(TOO_LITTLE.filled(amount=have.said(), total=(amount + fee).said()))
+    name = Saying(payment.name, payment.name) if payment.name else nameless
+    where = TO_MPESA if payment.wallet_of is None else TO_WALLET
+    text = ctx.say(
+        PROMPT, head=head, payee=where.filled(name=name, number=f"+{payment.number}"), amount=amount.said(),
+        words=Saying(in_words(amount.minor, "en"), in_words(amount.minor, "sw")), fee=fee.said(),
+        total=(amount + fee).said(), left=(have - amount - fee).said(),
+    )  # fmt: skip
+    if len(text) > PROMPT_CHARS_MAX:
+        raise InvalidSlot("recipient", LONG_NAME)
+    return Shown(text, payment)
+
+
+def _allowed(ctx: ActionContext, amount: Money) -> None:
+    """Raises UserError while all payments are stopped, and LimitReached for more than is paid at a time."""
+    if ctx.settings.payments_paused:
+        raise UserError(PAUSED)
+    at_most = Money.of(ctx.settings.payment_max, MPESA)
+    if amount > at_most:
+        raise LimitReached(TOO_LARGE.filled(at_most=at_most.said()))
+
+
+async def _pay(ctx: ActionContext, payment: Payment, name: str) -> ActionResult:
+    """Do what was confirmed, once for each confirmation, in one transaction that looks at everything again."""
+    amount, fee = Money(payment.cents, MPESA), Money(payment.fee_cents, MPESA)
+    _allowed(ctx, amount)
+    # A day is ours, not the person's: whoever travels has no second one.
+    midnight = datetime.combine(
+        ctx.now.astimezone(zone := ZoneInfo(ctx.settings.default_timezone)).date(), time(), zone
+    )
+    allowance = Allowance(Money.of(ctx.settings.payment_day_max, MPESA), midnight)
+    key = f"confirmed:{ctx.confirmed}"
+    reference = ""
+    try:
+        async with ctx.db.transaction() as session:
+            owner = await people.hold(session, ctx.person.id)
+            connection = await driver(session)
+            used = await connection.fetchrow(CONFIRMED, ctx.confirmed, ctx.idempotency_key, name, owner)
+            if used is None or ctx.sender is None:
+                raise UserError(UNCONFIRMED)
+            if await renumber.is_frozen(connection, ctx.sender):
+                raise renumber.Frozen(renumber.REFUSAL)
+            theirs = await _wallet_of(connection, payment.number) if name == "send_money" else None
+            if (theirs["person_id"] if theirs is not None else None) != payment.wallet_of:
+                raise UserError(CHANGED)
+            if theirs is not None:
+                await transfer(connection, key, str(owner), str(theirs["person_id"]), amount, allowance=allowance)
+                await _tell(ctx, connection, theirs, amount, key)
+            else:
+                payee = Payee(payment.number, payment.name)
+                asked = PayOut(key, str(owner), owner, ctx.conversation_id, amount, payee, fee, allowance)
+                reference = (await pay_out(connection, asked)).reference
+            left = (await balances.balance(connection, wallet(str(owner), MPESA))).available
+    except InsufficientFunds as problem:
+        async with ctx.db.hot() as connection:
+            have = (await balances.balance(connection, wallet(str(ctx.person.id), MPESA))).available
+        raise UserError(TOO_LITTLE.filled(amount=have.said(), total=(amount + fee).said())) from problem
+    shown = f"{payment.name} +{payment.number}".strip()
+    sandbox = SANDBOX if ctx.settings.is_sandbox(ctx.settings.intasend_base_url) else ""
+    told = (
+        ctx.say(SENT, amount=amount.said(), payee=shown, left=left.said())
+        if payment.wallet_of is not None
+        else ctx.say(ON_ITS_WAY, amount=amount.said(), payee=shown, reference=reference)
+    )
+    return ActionResult(told + sandbox, {"amount": str(amount.decimal), "currency": MPESA, "reference": reference})
+
+
+async def _tell(ctx: ActionContext, connection: Any, theirs: Any, amount: Money, key: str) -> None:
+    """Tell whoever got it, where they write to us."""
+    if theirs["conversation_id"] is None:
+        return
+    name = visible(ctx.person.name or "")[:NAME_SHOWN_MAX]
+    words = GOT.filled(amount=amount.said(), name=Saying(name, name) if name else SOMEBODY).to(theirs["language"])
+    message = NewMessage(theirs["conversation_id"], (Text(text=words),), KIND, f"got:{key}")
+    await post(connection, [message])
+    await connection.execute("SELECT pg_notify('mathia', 'outbox')")
 
 
 def in_shillings(ctx: ActionContext, written: str, currency: str) -> Money:

@@ -138,6 +138,14 @@ class ActionResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Shown:
+    """What a person is shown before they confirm it, and what is then done: that, and nothing looked up anew."""
+
+    text: str
+    params: Params
+
+
+@dataclass(frozen=True, slots=True)
 class Action(Generic[P]):
     """One thing Mathia can do."""
 
@@ -152,11 +160,18 @@ class Action(Generic[P]):
     """Parameters (SecretStr) that are kept nowhere: not in receipts, dialog states, nor in what was understood."""
     counts: tuple[str, ...] = ("calls",)
     """Names of the limits (core/limits.py) that a call in a chat is counted under."""
-    shows: Callable[[ActionContext, Any], Awaitable[str]] | None = None
+    shows: Callable[[ActionContext, Any], Awaitable[str | Shown]] | None = None
     """Says what it would do, for a person to confirm first (core/confirm.py); None for what is done at once."""
     own: bool = False
     """Reads what is the person's own here and asks nobody else; a model that has read words of strangers may still
     call it."""
+    done: type[Params] | None = None
+    """What `shows` freezes and `run` does, where that is more than what was asked for; None where it is the same."""
+
+    @property
+    def confirmed_params(self) -> type[Params]:
+        """What is done once it is confirmed."""
+        return self.done or self.params
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -185,10 +200,13 @@ def action(
     cache_for: timedelta | None = None,
     examples: tuple[str, ...] = (),
     counts: tuple[str, ...] = ("calls",),
-    shows: Callable[[ActionContext, Any], Awaitable[str]] | None = None,
+    shows: Callable[[ActionContext, Any], Awaitable[str | Shown]] | None = None,
     own: bool = False,
+    asks: type[Params] | None = None,
 ) -> Callable[[Callable[[ActionContext, P], Awaitable[ActionResult]]], Action[P]]:
     """Declare an action from a function `(ctx, params) -> ActionResult`; its name is the function's.
+
+    `asks` are the parameters that are asked for where the function takes what `shows` makes of them (`Shown.params`).
 
     Raises TypeError for a declaration that could not be offered: no summary, a bad name, an undescribed parameter,
     a question in one language only, a cache on something other than a READ, a limit that does not exist, a READ that
@@ -198,12 +216,13 @@ def action(
     def declare(function: Callable[[ActionContext, P], Awaitable[ActionResult]]) -> Action[P]:
         name = getattr(function, "__name__", "")
         summary = (inspect.getdoc(function) or "").partition("\n")[0]
-        params: Any = get_type_hints(function).get("params")
+        taken: Any = get_type_hints(function).get("params")
+        params: Any = asks or taken
         if not NAME.fullmatch(name):
             raise TypeError(f"action {name!r}: names are lower-case words joined by _")
         if not summary:
             raise TypeError(f"action {name!r}: the docstring's first line is its summary")
-        if not (isinstance(params, type) and issubclass(params, Params)):
+        if not all(isinstance(one, type) and issubclass(one, Params) for one in (params, taken)):
             raise TypeError(f"action {name!r}: params must be annotated with a Params class")
         undescribed = [slot for slot, info in params.model_fields.items() if not info.description]
         if undescribed:
@@ -220,8 +239,11 @@ def action(
             raise TypeError(f"action {name!r}: what is confirmed changes something, and keeps no secrets")
         if own and (effect is not Effect.READ or cache_for is not None):
             raise TypeError(f"action {name!r}: only READ actions that are not cached may be own")
+        if asks is not None and shows is None:
+            raise TypeError(f"action {name!r}: what is asked for is what is done, where nothing is shown before")
         chosen = cast("type[P]", params)
-        return Action(name, summary, effect, chosen, function, cache_for, examples, secrets, counts, shows, own)
+        done = taken if asks is not None else None
+        return Action(name, summary, effect, chosen, function, cache_for, examples, secrets, counts, shows, own, done)
 
     return declare
 

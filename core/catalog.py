@@ -46,7 +46,8 @@ class Catalog:
     """The actions of all connectors that are on. Raises ValueError for a set that could not be served."""
 
     def __init__(self, connectors: Sequence[Connector], settings: Settings, *, confirms: bool = False) -> None:
-        """`confirms` says that whoever runs the actions has the exact values confirmed before money moves."""
+        """`confirms` says that whoever runs the actions has the exact values confirmed before money moves;
+        else what moves money is not offered."""
         self._connectors: dict[str, Connector] = {}
         self._actions: dict[str, Action[Any]] = {}
         self.off: dict[str, tuple[str, ...]] = {}
@@ -63,10 +64,8 @@ class Catalog:
             for action in connector.actions:
                 if action.name in seen:
                     raise ValueError(f"two actions are called {action.name}")
-                if action.effect is Effect.SPEND and not confirms:
-                    raise ValueError(f"{action.name} would spend money, and nothing confirms that yet")
                 seen.add(action.name)
-                if not missing:
+                if not missing and (confirms or action.effect is not Effect.SPEND):
                     self._actions[action.name] = action
                     self._connectors[action.name] = connector
         self.offered: tuple[Action[Any], ...] = tuple(self._actions[name] for name in sorted(self._actions))

@@ -176,6 +176,11 @@ class Settings(BaseSettings):
     # Addresses that others give us are fetched from in the open internet only. host:port, comma separated, for trying.
     egress_allow: str = ""
 
+    # What a person may have paid in the chat, in whole KES: by one payment, and within a day; and a stop for all.
+    payment_max: int = Field(default=20_000, ge=0, le=1_000_000)
+    payment_day_max: int = Field(default=50_000, ge=0, le=10_000_000)
+    payments_paused: bool = False
+
     # How people are served where they have not said otherwise.
     default_timezone: str = "Africa/Nairobi"
     default_currency: str = "KES"

@@ -17,7 +17,7 @@ import structlog
 from pydantic import JsonValue
 
 from core import confirm, crashpoint, moderation, opt_out, people, receipts, renumber, voice
-from core.actions import Action, ActionContext, ActionResult, Effect, Params, Person
+from core.actions import Action, ActionContext, ActionResult, Effect, Params, Person, Shown
 from core.brain import sound
 from core.brain.hands import NO_ANSWER, Allowance, Hands
 from core.brain.recall import is_foreign
@@ -474,7 +474,7 @@ async def _confirm(said: str, turn: Turn, number: int, deps: TurnDeps) -> Answer
         said_why = Reply.of(confirm.say(answered.outcome, turn.person.language))
         return Answer(said_why, kept, understood | {"answer": "refused"})
     action = deps.catalog[answered.action]
-    params = action.params.model_validate_json(answered.params)
+    params = action.confirmed_params.model_validate_json(answered.params)
     try:
         result = await run_action(turn, key, action, params, deps, confirmed=answered.id)
     except UserError as problem:
@@ -490,13 +490,15 @@ async def _show(turn: Turn, key: str, action: Action[Any], params: Params, deps:
         raise UserError(confirm.PRIVATE[spoken(turn.person.language)])
     await renumber.check(deps.db.pool, action, turn.person, turn.address)
     context = _context(turn, key, deps)
-    text = await action.shows(context, params) if action.shows is not None else ""
+    shown = await action.shows(context, params) if action.shows is not None else ""
+    if isinstance(shown, str):
+        shown = Shown(shown, params)
     async with deps.db.transaction() as session:
-        json = params.model_dump_json().encode()
+        json = shown.params.model_dump_json().encode()
         code = await confirm.ask(session, turn.address, turn.conversation_id, action.name, json, context.now)
         # It may have changed hands while that was made up.
         await renumber.check(await driver(session), action, turn.person, turn.address)
-    return f"{text}\n\n{confirm.HOW[spoken(turn.person.language)].format(code=code)}"
+    return f"{shown.text}\n\n{confirm.HOW[spoken(turn.person.language)].format(code=code)}"
 
 
 def _context(turn: Turn, key: str, deps: TurnDeps, confirmed: UUID | None = None) -> ActionContext:

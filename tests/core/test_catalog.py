@@ -150,9 +150,10 @@ def test_two_actions_of_one_name_are_refused_even_when_one_is_off() -> None:
         Catalog((EYES, Connector("ears", Saying("Ears", "Masikio"), (look_around,))), SETTINGS)
 
 
-def test_action_that_spends_is_refused_while_nothing_confirms() -> None:
-    with pytest.raises(ValueError, match="pay_trip would spend money"):
-        Catalog((Connector("pay", Saying("Pay", "Malipo"), (pay_trip,)),), SETTINGS)
+def test_action_that_spends_is_not_offered_where_nothing_confirms() -> None:
+    pay = Connector("pay", Saying("Pay", "Malipo"), (pay_trip,))
+    assert "pay_trip" not in Catalog((pay,), SETTINGS)
+    assert "pay_trip" in Catalog((pay,), SETTINGS, confirms=True)
 
 
 def test_help_gives_each_connector_that_is_on_a_line_with_an_example() -> None:

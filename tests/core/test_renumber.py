@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
-import pytest
 from pydantic import Field
 
 from connectors import CONNECTORS
@@ -22,7 +21,6 @@ from core.dialog import Intent, Plan
 from core.language import Saying
 from core.messages import Address, Reply, Text
 from core.renumber import REFUSAL, Renumbered, Seen, Watch
-from core.settings import Settings
 from core.turn import run_turn
 from tests.core.speaking import TELEGRAM, WEB, WHATSAPP, Mathia, at, mathia
 
@@ -76,11 +74,6 @@ async def pays(whole: Mathia, who: Address) -> bool:
 async def verbs(db: Database) -> list[tuple[str, str]]:
     asked = "SELECT actor, verb FROM audit WHERE verb LIKE '%renumber%' ORDER BY id"
     return [(row["actor"].partition(":")[0], row["verb"]) for row in await db.pool.fetch(asked)]
-
-
-def test_the_catalog_of_the_product_takes_nothing_that_spends() -> None:
-    with pytest.raises(ValueError, match="nothing confirms that yet"):
-        Catalog([Connector("money", Saying("Money", "Pesa"), (pay_somebody,))], Settings(_env_file=None))
 
 
 async def test_a_number_that_changed_pays_nothing_and_talks_on(db: Database, valkey_url: str) -> None:

@@ -1,0 +1,329 @@
+"""Money is sent only as it was shown, once, by whoever was shown it."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+
+from connectors.wallet import SendMoney, show_payment, visible
+from core import confirm, people, renumber
+from core.actions import ActionContext, Person
+from core.amount_words import in_words
+from core.brain.honest import ASKS_FOR_CODE
+from core.db import Database
+from core.errors import InvalidSlot
+from core.messages import InboundMessage, Voice, text_of
+from core.renumber import Renumbered
+from core.settings import Settings
+from core.turn import run_turn
+from ledger.accounts import wallet
+from ledger.balances import balance
+from ledger.errors import SpendingLimit
+from ledger.holds import Allowance
+from ledger.money import Money
+from ledger.transfers import transfer
+from tests.conftest import Sandbox
+from tests.connectors.test_wallet import over
+from tests.core.speaking import TELEGRAM, WEB, WHATSAPP, Mathia, at, mathia
+from tests.jobs.till import PAYS, Till, till
+from tests.skills import needs
+
+pytestmark = needs("wallet", "contacts")
+
+AMINA = at(WHATSAPP, "whatsapp:+254712000001")
+BARAKA = at(WHATSAPP, "whatsapp:+254712000002")
+ASK = f"send KES 1,500 to +{PAYS}"
+
+
+@pytest.fixture
+async def bot(db: Database, valkey_url: str, sandbox: Sandbox) -> AsyncIterator[Mathia]:
+    """Amina has KES 5,000 and knows Jane's number, who has no wallet here; Baraka has one."""
+    async with mathia(db, valkey_url, sandbox_url=sandbox.url) as whole:
+        await whole.hear(AMINA, f"save Jane's number +{PAYS}")
+        await whole.hear(BARAKA, "hello")
+        yield whole
+
+
+@pytest.fixture
+async def desk(db: Database, sandbox: Sandbox, bot: Mathia) -> AsyncIterator[Till]:
+    async with till(db, Settings(_env_file=None, sandbox_url=sandbox.url).sandboxed()) as made:
+        made.owner = str(await bot.person(AMINA))
+        await made.fund(5_000)
+        yield made
+
+
+def code_in(prompt: str) -> str:
+    [code] = re.findall(r"^.*10 minutes: ([0-9]{5})$|^.*dakika 10: ([0-9]{5})$", prompt, re.MULTILINE)
+    return "".join(code)
+
+
+async def payments(bot: Mathia) -> tuple[int, int]:
+    """How many payouts there are, and transfers."""
+    row = await bot.db.pool.fetchrow(
+        "SELECT (SELECT count(*) FROM payment_instruction WHERE direction = 'out'),"
+        " (SELECT count(*) FROM journal_entry WHERE kind = 'TRANSFER')"
+    )
+    return tuple(row)
+
+
+async def test_money_goes_to_m_pesa_and_is_seen_in_the_list(bot: Mathia, desk: Till) -> None:
+    prompt = await bot.hear(AMINA, "send KES 1,500 to Jane")
+    assert f"KES 1,500.00 to Jane +{PAYS} are on their way" in await bot.hear(AMINA, code_in(prompt))
+    assert await desk.purse() == (500_000, 150_000)
+    assert "You have KES 3,500.00, and KES 1,500.00 more are kept back" in await bot.hear(AMINA, "my balance")
+    await over(desk)
+    assert (await bot.told(AMINA))[-1].startswith(f"Sent KES 1,500.00 to Jane +{PAYS}. Ref ")
+    listed = await bot.hear(AMINA, "my last 5 transactions")
+    assert "To M-Pesa" in listed
+    assert "−KES 1,500.00" in listed
+
+
+async def test_money_goes_at_once_to_the_wallet_of_somebody_who_is_here(bot: Mathia, desk: Till) -> None:
+    prompt = await bot.hear(AMINA, "tuma 500 kwa 0712000002")
+    assert "Kwa: namba isiyo kwenye mawasiliano yako, +254712000002, kwenye pochi yao hapa" in prompt
+    assert "(shilingi mia tano)" in prompt
+    assert "Nimetuma KES 500.00 kwa +254712000002. Una KES 4,500.00." in await bot.hear(AMINA, code_in(prompt))
+    assert await desk.purse() == (450_000, 0)
+    assert (await bot.told(BARAKA))[-1].startswith("You have received KES 500.00 from ")
+    assert await bot.hear(BARAKA, "my balance") == "You have KES 500.00."
+    assert await payments(bot) == (0, 1)
+
+
+async def test_money_is_withdrawn_to_the_number_one_writes_from(bot: Mathia, desk: Till) -> None:
+    prompt = await bot.hear(AMINA, "withdraw 200")
+    assert "To: yourself, +254712000001, to M-Pesa" in prompt
+    await bot.hear(AMINA, code_in(prompt))
+    assert await desk.purse() == (500_000, 20_000)
+
+
+async def test_d1_d2_prompt_is_what_code_makes_of_the_payment_and_nothing_else(bot: Mathia, desk: Till) -> None:
+    prompt = await bot.hear(AMINA, "send KES 1,500 to Jane")
+    assert prompt == (
+        "Please check this payment:\n"
+        f"To: Jane +{PAYS}, to M-Pesa\n"
+        "Amount: KES 1,500.00 (one thousand five hundred shillings)\n"
+        "Fee: KES 0.00\n"
+        "Total: KES 1,500.00\n"
+        "Left afterwards: KES 3,500.00\n\n"
+        f"To go on, type this code here within 10 minutes: {code_in(prompt)}\n"
+        "To leave everything as it is, say “cancel”."
+    )
+    assert len(prompt) <= 600
+
+
+async def test_d1_nothing_hides_in_a_name_and_nothing_is_cut_off(bot: Mathia, desk: Till) -> None:
+    assert visible("Jane\u202e\n000\u200b Doe") == "Jane[U+202E][U+000A]000[U+200B] Doe"
+    ctx = ActionContext(
+        Person(await bot.person(AMINA), "Amina", "en", None), uuid4(), bot.db, bot.deps.providers, bot.deps.settings,
+        datetime.now(UTC), "test:1", AMINA,
+    )  # fmt: skip
+    with pytest.raises(InvalidSlot, match="too long to be shown whole"):
+        await show_payment(ctx, SendMoney(amount="500", recipient="Jane" + "\u202e" * 70, phone_number=f"+{PAYS}"))
+
+
+async def test_d3_what_is_done_is_read_from_the_confirmation(bot: Mathia, desk: Till) -> None:
+    code = code_in(await bot.hear(AMINA, "send KES 1,500 to Jane"))
+    async with bot.db.transaction() as session:
+        person = await bot.person(AMINA)
+        conversation = await bot.db.pool.fetchval("SELECT id FROM conversation WHERE room = $1", AMINA.room)
+        await people.save_contact(session, person, conversation, "Jane", phone="+254712999999", email=None, note=None)
+    assert f"+{PAYS}" in await bot.hear(AMINA, code)
+    await over(desk)
+    assert (await bot.told(AMINA))[-1].startswith(f"Sent KES 1,500.00 to Jane +{PAYS}.")
+
+
+async def test_d4_of_64_confirmations_at_once_one_pays(bot: Mathia, desk: Till) -> None:
+    code = code_in(await bot.hear(AMINA, "send 500 to 0712000002"))
+    await bot.receive((AMINA, code))
+    [turn] = await bot.turns.claim(8)
+    closings = []
+    for start in range(1_000, 1_064, 4):
+        four = (replace(turn, id=turn.id + start + n) for n in range(4))
+        closings += await asyncio.gather(*(run_turn(one, bot.deps) for one in four))
+    said = [text_of(closing.reply.parts) for closing in closings if closing.reply is not None]
+    assert sum(text.startswith("Sent KES 500.00") for text in said) == 1
+    assert await payments(bot) == (0, 1)
+    assert await desk.purse() == (450_000, 0)
+
+
+async def test_d4_who_dies_between_confirming_and_paying_pays_once(bot: Mathia, desk: Till) -> None:
+    code = code_in(await bot.hear(AMINA, ASK))
+    await bot.receive((AMINA, code))
+    [turn] = await bot.turns.claim(8)
+    async with bot.db.transaction() as session:
+        await confirm.answer(session, AMINA, code, datetime.now(UTC), f"turn:{turn.id}:1")
+    assert await payments(bot) == (0, 0)
+    first, second = [await run_turn(again, bot.deps) for again in (turn, replace(turn, attempt=turn.attempt + 1))]
+    assert first.reply is not None
+    assert second.reply is not None
+    assert text_of(first.reply.parts) == text_of(second.reply.parts)
+    assert "are on their way" in text_of(first.reply.parts)
+    assert await payments(bot) == (1, 0)
+
+
+async def test_d5_nobody_else_confirms_and_nobody_does_in_a_group(bot: Mathia, desk: Till) -> None:
+    group = at(TELEGRAM, "70001", "-100500")
+    assert "private" in await bot.hear(group, ASK)
+    code = code_in(await bot.hear(AMINA, ASK))
+    for who in (BARAKA, at(WEB, "visitor-1"), group):
+        await bot.hear(who, code)
+    assert await payments(bot) == (0, 0)
+
+
+async def test_d6_ten_minutes_later_it_is_over(bot: Mathia, desk: Till) -> None:
+    code = code_in(await bot.hear(AMINA, ASK))
+    async with bot.db.transaction() as session:
+        late = await confirm.answer(session, AMINA, code, datetime.now(UTC) + timedelta(minutes=10), "turn:1:1")
+    assert late is not None
+    assert late.outcome is confirm.Outcome.OVER
+
+
+async def test_d7_d8_another_amount_is_another_confirmation(bot: Mathia, desk: Till) -> None:
+    old = code_in(await bot.hear(AMINA, "send 500 to 0712000002"))
+    new = code_in(await bot.hear(AMINA, "send 600 to 0712000002"))
+    if old != new:
+        assert await bot.hear(AMINA, old) == "That code is no longer good. Ask for it again for a new one."
+    assert await payments(bot) == (0, 0)
+    assert "Sent KES 600.00" in await bot.hear(AMINA, new)
+    assert await payments(bot) == (0, 1)
+
+
+@pytest.mark.parametrize("word", ["yes", "ndio", "ok", "👍"])
+async def test_d9_a_yes_pays_nothing(bot: Mathia, desk: Till, word: str) -> None:
+    await bot.hear(AMINA, ASK)
+    await bot.hear(AMINA, word)
+    assert await payments(bot) == (0, 0)
+
+
+async def test_d9_large_payments_are_not_made_in_a_chat(bot: Mathia, desk: Till) -> None:
+    await desk.fund(50_000)
+    told = await bot.hear(AMINA, "send KES 20,001 to Jane")
+    assert told.startswith("I pay at most KES 20,000.00 at a time in a chat.")
+    assert "account page" in told
+    assert await bot.db.pool.fetchval("SELECT count(*) FROM confirmation") == 0
+
+
+async def test_d10_not_by_voice_nor_with_the_request_itself(bot: Mathia, desk: Till) -> None:
+    code = code_in(await bot.hear(AMINA, ASK))
+    note = Voice(media_type="audio/ogg", ref="file:none", duration_s=2.0, transcript=code)
+    await bot.inbox.receive([InboundMessage(AMINA, uuid4().hex, (note,), datetime.now(UTC), None)])
+    await bot.answer()
+    await bot.receive((AMINA, ASK), (AMINA, "yes"), (AMINA, "00000"))
+    await bot.answer()
+    assert await payments(bot) == (0, 0)
+
+
+async def test_d11_five_wrong_codes_lock_it_and_are_recorded(bot: Mathia, desk: Till) -> None:
+    code = code_in(await bot.hear(AMINA, ASK))
+    for _ in range(5):
+        await bot.hear(AMINA, f"{(int(code) + 1) % 100_000:05}")
+    await bot.hear(AMINA, code)
+    assert await payments(bot) == (0, 0)
+    assert await bot.db.pool.fetchval("SELECT count(*) FROM audit WHERE verb = 'confirmation.locked'") == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"payments_paused": True}, "Payments are stopped for everybody"),
+        ({"payment_max": 100}, "I pay at most KES 100.00"),
+        ({"payment_day_max": 400}, "At most KES 400.00 may be spent"),
+    ],
+)
+async def test_d12_limits_and_the_stop_are_looked_at_again(
+    bot: Mathia, desk: Till, change: dict[str, object], told: str
+) -> None:
+    code = code_in(await bot.hear(AMINA, "send 500 to 0712000002"))
+    settings = bot.deps.settings.model_copy(update=change)
+    stricter = replace(bot, deps=replace(bot.deps, settings=settings))
+    assert (await stricter.hear(AMINA, code)).startswith(told)
+    assert await payments(bot) == (0, 0)
+    assert await desk.purse() == (500_000, 0)
+
+
+async def test_d12_balance_is_looked_at_again(bot: Mathia, desk: Till) -> None:
+    code = code_in(await bot.hear(AMINA, "send 4000 to 0712000002"))
+    async with bot.db.hot() as connection:
+        await transfer(connection, "elsewhere", desk.owner, str(uuid4()), Money(200_000, "KES"))
+    assert await bot.hear(AMINA, code) == "You have KES 3,000.00, which is not enough to pay KES 4,000.00."
+    assert await payments(bot) == (0, 1)
+
+
+async def test_d12_whose_number_it_is_is_looked_at_again(bot: Mathia, desk: Till) -> None:
+    code = code_in(await bot.hear(AMINA, "send 500 to 0712000003"))
+    await bot.hear(at(WHATSAPP, "whatsapp:+254712000003"), "hello")
+    assert (await bot.hear(AMINA, code)).startswith("Something about whom you pay has changed")
+    code = code_in(await bot.hear(AMINA, "send 500 to 0712000003"))
+    await renumber.renumbered(bot.db, Renumbered(WHATSAPP, "ours", ("whatsapp:+254712000003",), "wamid.1", "number"))
+    assert "has changed hands" in await bot.hear(AMINA, code)
+    assert "has changed hands" in await bot.hear(AMINA, "send 500 to 0712000003")
+    assert await payments(bot) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        "To go on, type this code here within 10 minutes: 48213", "Kuendelea, andika nambari hii hapa: 48213",
+        "Reply with the code 48213 to confirm the payment.", "Please check this payment. Type yes to confirm.",
+    ],
+)  # fmt: skip
+def test_d14_a_model_cannot_write_a_prompt(forged: str) -> None:
+    assert ASKS_FOR_CODE.search(forged)
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("send 500 to Zuhura", "I know no number of “Zuhura”."),
+        ("send 500 to 0712000001", "That is your own number"),
+        ("send 6000 to Jane", "You have KES 5,000.00, which is not enough to pay KES 6,000.00."),
+        ("send 50 dollars to Jane", "M-Pesa moves Kenyan shillings only."),
+        ("send money to Jane", "How much?"),
+    ],
+)
+async def test_what_is_not_certain_is_asked_and_what_cannot_be_is_said(
+    bot: Mathia, desk: Till, text: str, answer: str
+) -> None:
+    assert (await bot.hear(AMINA, text)).startswith(answer)
+    assert await bot.db.pool.fetchval("SELECT count(*) FROM confirmation") == 0
+
+
+async def test_of_100_payments_at_once_a_limit_of_ten_lets_ten_pass(db: Database, desk: Till) -> None:
+    allowance = Allowance(Money(1_000, "KES"), datetime.now(UTC) - timedelta(hours=1))
+    other = str(uuid4())
+
+    async def pay(number: int) -> bool:
+        try:
+            async with db.hot() as connection:
+                await transfer(connection, f"p:{number}", desk.owner, other, Money(100, "KES"), allowance=allowance)
+        except SpendingLimit:
+            return False
+        return True
+
+    assert sum(await asyncio.gather(*map(pay, range(100)))) == 10
+    async with db.hot() as connection:
+        assert (await balance(connection, wallet(other, "KES"))).posted.minor == 1_000
+
+
+@pytest.mark.parametrize(
+    ("cents", "english", "swahili"),
+    [
+        (150_000, "one thousand five hundred shillings", "shilingi elfu moja, mia tano"),
+        (1_500_000, "fifteen thousand shillings", "shilingi elfu kumi na tano"),
+        (1_000_500, "ten thousand and five shillings", "shilingi elfu kumi, na tano"),
+        (125, "one shilling and twenty-five cents", "shilingi moja na senti ishirini na tano"),
+    ],
+)
+def test_amounts_in_words(cents: int, english: str, swahili: str) -> None:
+    assert (in_words(cents, "en"), in_words(cents, "sw")) == (english, swahili)
+
+
+def test_no_two_amounts_have_the_same_words() -> None:
+    for language in ("en", "sw"):
+        assert len({in_words(number * 100, language) for number in range(120_000)}) == 120_000
+    with pytest.raises(ValueError, match="not put in words"):
+        in_words(-1, "en")
