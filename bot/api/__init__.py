@@ -3,11 +3,11 @@
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from bot.api import invitations, messages, openapi, rooms
+from bot.api import invitations, messages, openapi, rooms, wallet
 from bot.api.endpoint import Endpoint, serve
 from bot.wiring import Services
 
-ENDPOINTS: tuple[Endpoint, ...] = (*rooms.ENDPOINTS, *messages.ENDPOINTS, *invitations.ENDPOINTS)
+ENDPOINTS: tuple[Endpoint, ...] = (*rooms.ENDPOINTS, *messages.ENDPOINTS, *invitations.ENDPOINTS, *wallet.ENDPOINTS)
 
 
 def routes(services: Services) -> list[web.RouteDef]:

@@ -20,11 +20,15 @@ from bot.api.openapi import describe
 from bot.app import make_app
 from bot.wiring import Services, services
 from core import sites
-from core.messages import Text
+from core.messages import Address, ChannelName, InboundMessage, Text
 from core.proof import Proven
 from core.settings import Settings
 from core.sites import Draft
 from core.visitors import create_visitor, end_token, find_visitor, sign_in
+from ledger.accounts import clearing, wallet
+from ledger.journal import Entry, Kind, credit, debit
+from ledger.money import Money
+from ledger.posting import Ledger
 
 Json = dict[str, Any]
 MISSING = str(uuid4())
@@ -474,3 +478,38 @@ async def test_the_description_is_of_what_is_there(api: Api) -> None:
     assert (status, headers["Content-Security-Policy"].partition(";")[0]) == (200, "default-src 'none'")
     assert b"<script" not in raw
     assert raw.count(b"<tr>") == len(ENDPOINTS) + 1
+
+
+async def test_money_is_told_to_whose_it_is_a_page_at_a_time(api: Api) -> None:
+    amina, other = await api.guest(), await api.guest()
+    assert (await amina.call("GET", "balance/"))[0] == 404
+    for who in (amina, other):
+        visitor = await find_visitor(api.wired.db, str(who.token), None)
+        assert visitor is not None
+        address = Address(ChannelName.WEB, "default", str(visitor.id), str(visitor.id))
+        await api.wired.inbox.receive(
+            [InboundMessage(address, uuid4().hex, (Text(text="hello"),), datetime.now(UTC), None)]
+        )
+    me = await find_visitor(api.wired.db, str(amina.token), None)
+    assert me is not None
+    owner = await api.wired.db.pool.fetchval("SELECT person_id FROM identity WHERE provider_id = $1", str(me.id))
+    purse, bank = wallet(str(owner), "KES"), clearing("bank", "KES")
+    ledger = Ledger(api.wired.db)
+    for number in range(3):
+        some = Money(10_000, "KES")
+        await ledger.post(Entry(f"in:{number}", Kind.DEPOSIT, (debit(bank, some), credit(purse, some))))
+    out = Money(5_050, "KES")
+    await ledger.post(Entry("out", Kind.WITHDRAWAL, (debit(purse, out), credit(bank, out))))
+    assert await amina.call("GET", "balance/") == (
+        200, {"balances": [{"currency": "KES", "available": "249.50", "held": "0.00"}]}
+    )  # fmt: skip
+    status, first = await amina.call("GET", "transactions/?limit=3")
+    assert (status, [one["amount"] for one in first["transactions"]]) == (200, ["-50.50", "100.00", "100.00"])
+    _, rest = await amina.call("GET", f"transactions/?before={first['next']}")
+    assert ([one["balance_after"] for one in rest["transactions"]], rest["next"]) == (["100.00"], None)
+    _, gone = await amina.call("GET", "transactions/?kind=WITHDRAWAL")
+    assert [one["id"] for one in gone["transactions"]] == [4]
+    assert (await other.call("GET", "transactions/"))[1] == {"transactions": [], "next": None}
+    for wrong in ("limit=0", "limit=101", "kind=THEFT", "currency=kes", "currency=XXX", "before=0", "owner=1"):
+        assert (await amina.call("GET", f"transactions/?{wrong}"))[0] == 422, wrong
+    assert (await api.call("GET", "balance/"))[0] == 401
