@@ -207,7 +207,8 @@ _WORD = re.compile(r"[^\W\d_]+(?:['.&-][^\W\d_]+)*\.?(?=\W|$)")
 _REGION = re.compile(r", ?(?=[^\W\d_])")
 _ADDRESS = re.compile(r"\d{1,5}[a-z]? (?:[^\W_][\w'.-]*[ ]?){1,7}(?:, ?)?(?:# ?\w+)?")
 _ADDRESS_END = re.compile(
-    r"(?:[.?!,\n]|\b(?:for|please|on|in|and|i|we|the cab|it|by|at|with|from|to|is|now|where|which|can|could)\b)"
+    r"(?:[.?!,\n]|\b(?:for|please|on|in|and|i|we|the cab|it|by|at|with|from|to|is|now|where|which|can|could|asap|soon"
+    r"|immediately|quickly|right away|today|tonight|tomorrow|sasa|leo|kesho|haraka|tafadhali)\b)"
 )
 
 _FROM = (

@@ -17,6 +17,7 @@ from zlib import crc32
 
 from core.brain import classify, features, spelling
 from core.brain.words import said
+from core.language import heard
 
 UTTERANCES = Path(__file__).with_name("utterances")
 EPOCHS = 12
@@ -24,6 +25,9 @@ AVERAGED_FROM = 6
 """From which epoch on the weights are averaged: their mean depends less on the order of lines than the last ones do."""
 RATE = 0.35
 DECAY = 2e-6
+SLIPS = 0.4
+"""Share of words with a slip in the hasty copy of a line."""
+SLIP_LETTERS_MIN = 4
 FEATURE_LINES_MIN = 3
 """A feature of fewer lines is not learnt: it says more about the line than about the action."""
 DROPOUT = 0.25
@@ -71,8 +75,42 @@ def train(lines: Sequence[tuple[str, str]], classes: Sequence[str]) -> bytes:
     """The weights file. The same lines give the same bytes."""
     index = {name: number for number, name in enumerate(classes)}
     examples = [(tuple(sorted(features.hashed(said(line)))), index[action]) for line, action in lines]
+    hasty = [
+        (tuple(sorted(features.hashed(said(in_haste(line))))), index[action])
+        for line, action in lines
+        if heard(line) == "sw"
+    ]
     scale = temperature(examples, len(classes))
-    return pack(fit(examples, len(classes)), classes, scale, digest(lines))
+    return pack(fit([*examples, *hasty], len(classes)), classes, scale, digest(lines))
+
+
+def in_haste(line: str) -> str:
+    """A line as somebody in a hurry writes it: vowels left out, letters changed places or missing, x for s, 2 for tu.
+
+    The same line gives the same slips.
+    """
+    chance = random.Random(crc32(line.encode()))  # noqa: S311  slips that must be the same again
+    return " ".join(_slip(word, chance) if chance.random() < SLIPS else word for word in line.lower().split(" "))
+
+
+def _slip(word: str, chance: random.Random) -> str:
+    if len(word) < SLIP_LETTERS_MIN or not word.isalpha():
+        return word
+    inner = [at for at in range(1, len(word)) if word[at] in "aeiou"]
+    match chance.randrange(6):
+        case 0 | 1 if inner:
+            gone = chance.choice(inner)
+            return word[:gone] + word[gone + 1 :]
+        case 2:
+            return word[0] + "".join(char for char in word[1:-1] if char not in "aeiou") + word[-1]
+        case 3:
+            at = chance.randrange(1, len(word) - 1)
+            return word[:at] + word[at + 1] + word[at] + word[at + 2 :]
+        case 4:
+            return word.replace("s", "x") if "s" in word else word.replace("tu", "2")
+        case _:
+            gone = chance.randrange(1, len(word))
+            return word[:gone] + word[gone + 1 :]
 
 
 def fit(examples: Sequence[Example], classes: int, seed: int = 1) -> dict[int, list[float]]:
