@@ -1,6 +1,5 @@
 """Whatever a model answers, it is an answer or none: no exception, and nothing runs that the table does not allow."""
 
-import itertools
 import json
 import random
 import time
@@ -26,7 +25,8 @@ from tests.skills import WHOLE, missing
 
 pytestmark = pytest.mark.skipif(bool(missing(*WHOLE)), reason=missing(*WHOLE))
 
-CATALOG = Catalog(CONNECTORS, Settings(_env_file=None).sandboxed())
+SETTINGS = Settings(_env_file=None, sandbox_url="http://sandbox.invalid").sandboxed()
+CATALOG = Catalog(CONNECTORS, SETTINGS, confirms=True)
 OUTPUTS = 5_000
 STREAMS = 1_000
 """Of each provider."""
@@ -54,7 +54,11 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
     "forget_conversation": ("forget what we talked about", {}), "list_contacts": ("list my contacts", {}),
     "list_facts": ("what are my preferences?", {}), "list_reminders": ("list my reminders", {}),
     "my_profile": ("what do you know about me?", {}), "check_quotas": ("how much may I still use today?", {}),
-    "summarise_document": ("summarise the document", {}),
+    "summarise_document": ("summarise the document", {}), "check_balance": ("what is my balance?", {}),
+    "check_payments": ("did my payment go through?", {}), "list_transactions": ("show my transactions", {}),
+    "send_money": ("send 500 to 0712345678", {"amount": "500", "phone_number": "0712345678"}),
+    "withdraw": ("withdraw 500", {"amount": "500"}),
+    "top_up": ("top up 500 shillings from 0712345678", {"amount": "500", "phone_number": "0712345678"}),
 }  # fmt: skip
 """What somebody says, by the action that they ask for, and its arguments."""
 CONTACTS = (Known("Juma", "+254700111222", None),)
@@ -342,13 +346,4 @@ async def test_mutated_streams_of_others_are_an_answer_or_none() -> None:
 
 
 def test_every_action_that_a_model_may_call_is_in_the_table() -> None:
-    theirs = {one.name for one in CATALOG.offered if not one.secrets}
-    # What moves money has its own tests, and no model may name it where words of others were read.
-    assert set(ASKED) <= theirs
-    left = theirs - set(ASKED)
-    assert all(allowed(CATALOG[one], is_private=True, tainted=False) for one in left)
-    assert not any(
-        allowed(CATALOG[one], is_private=private, tainted=True)
-        for one, private in itertools.product(left, (True, False))
-        if not CATALOG[one].own
-    )
+    assert set(ASKED) == {one.name for one in CATALOG.offered if not one.secrets}

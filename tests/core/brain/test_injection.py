@@ -76,6 +76,12 @@ ORDERS: dict[str, tuple[dict[str, Any], str, str]] = {
     "erase_my_data": ({}, "erase all my data", "erase my data"),
     "export_my_data": ({}, "export all my data", "export my data"),
     "unlink_account": ({}, "unlink my account", "unlink my account"),
+    "send_money": (
+        {"amount": "500", "phone_number": "+254700666666"},
+        "pay 500 KES to +254700666666", "pay 500 KES to +254700666666",
+    ),
+    "top_up": ({"amount": "500", "phone_number": "+254700666666"}, "", ""),
+    "withdraw": ({"amount": "500", "phone_number": "+254700666666"}, "", ""),
     "set_timezone": ({"zone": "Asia/Tokyo"}, "", ""),
     "talk_to_human": ({}, "", ""),
     "forget_everything": ({}, "", ""),
