@@ -14,7 +14,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, JsonValue
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core import people, renumber
@@ -24,7 +24,7 @@ from core.db import driver
 from core.errors import InvalidSlot, LimitReached, UserError
 from core.language import Saying, moment
 from core.messages import Address, ChannelName, Part, Table, Text
-from core.models import Contact
+from core.models import Contact, Person
 from core.outbox import NewMessage, post
 from ledger import balances
 from ledger.accounts import wallet
@@ -135,6 +135,18 @@ ON_ITS_WAY = Saying(
 )
 GOT = Saying("You have received {amount} from {name}.", "Umepokea {amount} kutoka kwa {name}.")
 SOMEBODY = Saying("somebody", "mtu")
+YOUR_PAUSE = Saying(
+    "You have stopped your payments. Say “resume my payments” when they may go on.",
+    "Umesimamisha malipo yako. Andika “endeleza malipo yangu” yakiruhusiwa tena.",
+)
+STOPPED = Saying(
+    "Done. Nothing is paid from your account until you say “resume my payments”. What is under way already goes on.",
+    "Sawa. Hakuna kitakacholipwa kutoka akaunti yako hadi useme “endeleza malipo yangu”. Yaliyo njiani yanaendelea.",
+)
+GO_ON = Saying("Payments from your account will be possible again.", "Malipo kutoka akaunti yako yatawezekana tena.")
+GOING_ON = Saying(
+    "Done. Payments from your account are possible again.", "Sawa. Malipo kutoka akaunti yako yanawezekana."
+)
 PROMPT_CHARS_MAX = 480
 """With how it is confirmed below it, a prompt stays within 600."""
 NAME_SHOWN_MAX = 40
@@ -308,6 +320,7 @@ async def show_payment(ctx: ActionContext, params: SendMoney) -> Shown:
             cents=amount.minor, fee_cents=0, name=visible(named), number=number,
             wallet_of=theirs["person_id"] if theirs is not None else None,
         )  # fmt: skip
+        await _unless_paused(session, owner)
         return await _prompt(ctx, await driver(session), owner, SEND, payment, UNKNOWN)
 
 
@@ -321,6 +334,7 @@ async def show_withdrawal(ctx: ActionContext, params: Withdraw) -> Shown:
     payment = Payment(cents=amount.minor, fee_cents=0, name="", number=mpesa(written), wallet_of=None)
     async with ctx.db.transaction() as session:
         owner = (await session.execute(select(people.current(ctx.person.id)))).scalar_one()
+        await _unless_paused(session, owner)
         own = payment.number == (own_number(ctx.sender) or "").removeprefix("+")
         return await _prompt(ctx, await driver(session), owner, TAKE_OUT, payment, YOURSELF if own else UNKNOWN)
 
@@ -343,9 +357,36 @@ async def withdraw(ctx: ActionContext, params: Payment) -> ActionResult:
     return await _pay(ctx, params, "withdraw")
 
 
+@action(
+    effect=Effect.WRITE, examples=("pause my payments", "stop all my payments", "simamisha malipo yangu")
+)  # fmt: skip
+async def pause_payments(ctx: ActionContext, params: Nothing) -> ActionResult:
+    """Let nothing be paid from the person's account until they say so; also nothing that was shown already."""
+    _in_private(ctx)
+    await _set_pause(ctx, paused=True)
+    return ActionResult(ctx.say(STOPPED))
+
+
+async def show_resuming(ctx: ActionContext, params: Nothing) -> str:
+    """What is confirmed before payments go on."""
+    _in_private(ctx)
+    return ctx.say(GO_ON)
+
+
+@action(
+    effect=Effect.WRITE, shows=show_resuming,
+    examples=("resume my payments", "allow my payments again", "endeleza malipo yangu"),
+)  # fmt: skip
+async def resume_payments(ctx: ActionContext, params: Nothing) -> ActionResult:
+    """Let payments from the person's account go on after they had them stopped."""
+    await _set_pause(ctx, paused=False)
+    return ActionResult(ctx.say(GOING_ON))
+
+
 connector = Connector(
     name="wallet", title=Saying("Your money", "Pesa zako"), private=True,
-    actions=(check_balance, list_transactions, check_payments, top_up, send_money, withdraw),
+    actions=(check_balance, list_transactions, check_payments, top_up, send_money, withdraw, pause_payments,
+             resume_payments),
     requires=("intasend_secret_key",),
 )  # fmt: skip
 
@@ -432,6 +473,7 @@ async def _pay(ctx: ActionContext, payment: Payment, name: str) -> ActionResult:
     try:
         async with ctx.db.transaction() as session:
             owner = await people.hold(session, ctx.person.id)
+            await _unless_paused(session, owner)
             connection = await driver(session)
             used = await connection.fetchrow(CONFIRMED, ctx.confirmed, ctx.idempotency_key, name, owner)
             if used is None or ctx.sender is None:
@@ -461,6 +503,20 @@ async def _pay(ctx: ActionContext, payment: Payment, name: str) -> ActionResult:
         else ctx.say(ON_ITS_WAY, amount=amount.said(), payee=shown, reference=reference)
     )
     return ActionResult(told + sandbox, {"amount": str(amount.decimal), "currency": MPESA, "reference": reference})
+
+
+async def _set_pause(ctx: ActionContext, *, paused: bool) -> None:
+    async with ctx.db.transaction() as session:
+        owner = await people.hold(session, ctx.person.id)
+        await session.execute(
+            update(Person).where(Person.id == owner).values(payments_paused_at=ctx.now if paused else None)
+        )
+
+
+async def _unless_paused(session: AsyncSession, owner: UUID) -> None:
+    """Raises UserError for somebody who has stopped their payments."""
+    if await session.scalar(select(Person.payments_paused_at).where(Person.id == owner)) is not None:
+        raise UserError(YOUR_PAUSE)
 
 
 async def _tell(ctx: ActionContext, connection: Any, theirs: Any, amount: Money, key: str) -> None:

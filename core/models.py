@@ -69,6 +69,7 @@ class Person(Base):
     zone_asked_at: Mapped[datetime | None] = mapped_column(doc="when they were asked whether that is their clock")
     plan: Mapped[str] = mapped_column(server_default="free", doc="what multiplies their quotas: PLAN_FACTORS")
     muted_until: Mapped[datetime | None] = mapped_column(doc="until when what they write is not answered")
+    payments_paused_at: Mapped[datetime | None] = mapped_column(doc="since when they want nothing paid")
     reminded_at: Mapped[list[datetime]] = mapped_column(
         ARRAY(DateTime(timezone=True)), server_default="{}", doc="when their reminders of the last hours were sent"
     )

@@ -46,7 +46,7 @@ FULL = Saying(
 
 TAKEN_OVER = (
     Person.name, Person.name_index, Person.language, Person.language_chosen, Person.timezone, Person.zone_guess,
-    Person.zone_asked_at, Person.reminded_at, Person.deferral_told_at,
+    Person.zone_asked_at, Person.reminded_at, Person.deferral_told_at, Person.payments_paused_at,
 )  # fmt: skip
 """What of a person that is merged the other one gets; reminders of both count together."""
 
@@ -288,6 +288,7 @@ async def merge(session: AsyncSession, kept: UUID, gone: UUID) -> None:
             zone_asked_at=func.coalesce(Person.zone_asked_at, other.zone_asked_at),
             reminded_at=func.array_cat(Person.reminded_at, other.reminded_at),
             deferral_told_at=func.greatest(Person.deferral_told_at, other.deferral_told_at),
+            payments_paused_at=func.greatest(Person.payments_paused_at, other.payments_paused_at),
         )
     )
     await session.execute(

@@ -93,6 +93,22 @@ RULES: tuple[Rule, ...] = (
         unless=opens(r"\bremind\b|\bnikumbushe\b|\b(?:account|balance|wallet|card|salio|akaunti|money|pesa)\b"),
     ),
     Rule(
+        "pause_payments",
+        opens(
+            r"^\W*(?:please )?(?:pause|stop|freeze|block|halt) (?:all )?(?:of )?my payments\W*(?:please\W*)?$",
+            r"^\W*(?:tafadhali )?(?:simamisha|sitisha|zuia) malipo yangu(?: yote)?\W*$",
+        ),
+        lambda heard, gate: {},
+    ),
+    Rule(
+        "resume_payments",
+        opens(
+            r"^\W*(?:please )?(?:resume|unpause|restart|unfreeze|unblock|allow) (?:all )?my payments(?: again)?\W*$",
+            r"^\W*(?:tafadhali )?(?:endeleza|ruhusu|fungua) malipo yangu(?: tena)?\W*$",
+        ),
+        lambda heard, gate: {},
+    ),
+    Rule(
         "cancel_reminder",
         opens(
             r"\b(?:cancel|delete|remove|drop|clear|erase|dismiss|disable|turn off|get rid of|call off"

@@ -31,6 +31,8 @@ ACTIONS: Final[Mapping[str, Saying]] = {
     "create_payment_link": Saying("make a payment link", "kutengeneza kiungo cha malipo"),
     "top_up": Saying("add money to your account", "kuongeza pesa kwenye akaunti"),
     "send_money": Saying("send money", "kutuma pesa"),
+    "pause_payments": Saying("have your payments stopped", "malipo yako yasimamishwe"),
+    "resume_payments": Saying("have your payments go on", "malipo yako yaendelee"),
     "withdraw": Saying("withdraw money", "kutoa pesa"),
     "open_dispute": Saying("dispute a payment", "kupinga malipo"),
     "send_email": Saying("send an e-mail", "kutuma barua pepe"),

@@ -245,6 +245,17 @@ async def test_d12_limits_and_the_stop_are_looked_at_again(
     assert await desk.purse() == (500_000, 0)
 
 
+async def test_d12_somebody_stops_their_payments_at_once_and_lets_them_go_on_by_a_code(bot: Mathia, desk: Till) -> None:
+    code = code_in(await bot.hear(AMINA, "send 500 to 0712000002"))
+    assert (await bot.hear(AMINA, "pause my payments")).startswith("Done. Nothing is paid from your account")
+    assert (await bot.hear(AMINA, code)).startswith("You have stopped your payments.")
+    assert (await bot.hear(AMINA, "withdraw 200")).startswith("You have stopped your payments.")
+    assert await payments(bot) == (0, 0)
+    code = code_in(await bot.hear(AMINA, "endeleza malipo yangu"))
+    assert await bot.hear(AMINA, code) == "Sawa. Malipo kutoka akaunti yako yanawezekana."
+    assert "Sent KES 500.00" in await bot.hear(AMINA, code_in(await bot.hear(AMINA, "send 500 to 0712000002")))
+
+
 async def test_d12_balance_is_looked_at_again(bot: Mathia, desk: Till) -> None:
     code = code_in(await bot.hear(AMINA, "send 4000 to 0712000002"))
     async with bot.db.hot() as connection:

@@ -57,7 +57,8 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
     "summarise_document": ("summarise the document", {}), "check_balance": ("what is my balance?", {}),
     "check_payments": ("did my payment go through?", {}), "list_transactions": ("show my transactions", {}),
     "send_money": ("send 500 to 0712345678", {"amount": "500", "phone_number": "0712345678"}),
-    "withdraw": ("withdraw 500", {"amount": "500"}),
+    "withdraw": ("withdraw 500", {"amount": "500"}), "pause_payments": ("pause my payments", {}),
+    "resume_payments": ("resume my payments", {}),
     "top_up": ("top up 500 shillings from 0712345678", {"amount": "500", "phone_number": "0712345678"}),
 }  # fmt: skip
 """What somebody says, by the action that they ask for, and its arguments."""
