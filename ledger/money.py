@@ -9,7 +9,7 @@ from typing import Final
 
 from core.brain import amounts
 from core.brain.spelling import spelling
-from core.brain.words import clean, said
+from core.brain.words import SPELLING, clean, said
 from core.errors import UserError
 from core.language import Saying
 from core.money import DECIMALS
@@ -127,7 +127,8 @@ class Money:
         if len(text) > TEXT_CHARS_MAX or len(numbers) > 1:
             raise no_amount
         variants, sure = _variants(numbers[0][0], language) if numbers else ((text,), True)
-        sure = sure and not any(spelling().right(word) != word for word in _WORD.findall(text.lower()))
+        words = _WORD.findall(text.lower())
+        sure = sure and not any(word in SPELLING or spelling().right(word) != word for word in words)
         meanings: list[tuple[Decimal, str | None]] = []
         for variant in variants:
             meant = text[: numbers[0].start()] + variant + text[numbers[0].end() :] if numbers else text

@@ -51,6 +51,7 @@ SPELLING = {
     "wednesdy": "wednesday", "thrusday": "thursday", "thurday": "thursday", "thursdy": "thursday", "firday": "friday",
     "fryday": "friday", "saterday": "saturday", "satuday": "saturday", "suday": "sunday", "monay": "monday",
     "nikumbushie": "nikumbushe", "nikumbuxhe": "nikumbushe", "nkumbushe": "nikumbushe", "alhamis": "alhamisi",
+    "milion": "million",
     "jmosi": "jumamosi", "jpili": "jumapili", "hbr": "habari", "hbari": "habari", "kw": "kwa", "yk": "yako",
     "yng": "yangu", "kla": "kila", "vp": "vipi", "cjui": "sijui", "ctaki": "sitaki", "cna": "sina", "nko": "niko",
     "ntk": "nataka", "tk": "taka", "bdo": "bado", "msda": "msaada", "smh": "samahani", "pesaa": "pesa",
