@@ -176,9 +176,7 @@ def outlook(forecast: Forecast, language: str) -> tuple[Table, ...]:
         )
         for one in days
     )
-    # Its place stands above it: there may be several places in one answer.
-    columns = tuple(column.to(language) for column in COLUMNS)
-    return (Table(title=forecast.place, columns=columns, rows=rows),) if rows else ()
+    return (Table(columns=tuple(column.to(language) for column in COLUMNS), rows=rows),) if rows else ()
 
 
 def _sky(sky: Sky) -> Saying:

@@ -100,12 +100,12 @@ async def judge(
     """Hold the store, and what the provider really accepted (oldest first), against what was acknowledged."""
     told: dict[str, list[str]] = {}
     for send in sends:
-        told.setdefault(send["to"], []).append(send["body"])
+        told.setdefault(send["to"], []).append(_first_line(send["body"]))
     missing = twice = disorder = 0
     replies = await connection.fetch(REPLIES)
     rooms: dict[str, list[str]] = {}
     for row, parts in zip(replies, await opened_parts(keys, connection, replies), strict=True):
-        rooms.setdefault(row["room"], []).append(text_of(parts or ()))
+        rooms.setdefault(row["room"], []).append(_first_line(text_of(parts or ())))
     for room, wanted in rooms.items():
         got = told.get(room, [])
         missing += sum((Counter(wanted) - Counter(got)).values())
@@ -122,6 +122,11 @@ async def judge(
         provider_twice=twice,
         provider_out_of_order=disorder,
     )
+
+
+def _first_line(text: str) -> str:
+    """What tells one answer from the next; below it a channel shows in its own way what is offered to answer with."""
+    return text.partition("\n")[0]
 
 
 async def settled(connection: "asyncpg.Connection[asyncpg.Record]", limit_s: float = SETTLE_S) -> None:
