@@ -168,7 +168,7 @@ def test_days_ahead_stand_in_columns_on_a_phone(sky: Sky, language: str) -> None
     for can in (TWILIO, CLOUD, TELEGRAM):
         [piece] = pieces(outlook(replace(FORECAST, days=days), language), can)
         assert isinstance(piece, TextPiece)
-        assert len(piece.text.splitlines()) == 4
+        assert len(piece.text.splitlines()) == 3
 
 
 def test_no_day_is_the_first_day() -> None:
