@@ -30,6 +30,7 @@ from ledger import balances
 from ledger.accounts import wallet
 from ledger.balances import Balance, StatementLine
 from ledger.errors import InsufficientFunds
+from ledger.fees import fee_for
 from ledger.holds import Allowance
 from ledger.instruction_store import MPESA, Collect, PayOut, collect, mpesa_account, pay_out
 from ledger.instructions import Method, Payee
@@ -74,6 +75,7 @@ ASKED = Saying(
     "Nimetuma ombi la {amount} kwenye simu yako, {number}. Weka PIN yako ya M-Pesa huko; nitakuandikia hapa pesa"
     " zikifika.",
 )
+ASKED_FEE = Saying("{asked} The fee of {fee} is taken off it.", "{asked} Ada ya {fee} itakatwa humo.")
 SANDBOX = " · sandbox"
 WHICH_PHONE = Saying("Which M-Pesa number should I ask?", "Niombe namba gani ya M-Pesa?")
 NOT_KES = Saying(
@@ -292,13 +294,14 @@ async def top_up(ctx: ActionContext, params: TopUp) -> ActionResult:
         if number is None:
             raise InvalidSlot("phone_number", WHICH_PHONE)
         payee = Payee(mpesa(number))
-        await collect(
-            connection,
-            Collect(
-                f"chat:{ctx.idempotency_key}", Method.PUSH, str(owner), owner, ctx.conversation_id, amount, payee
-            ),
+        asked = Collect(
+            f"chat:{ctx.idempotency_key}", Method.PUSH, str(owner), owner, ctx.conversation_id, amount, payee,
+            fee=await fee_for(connection, Kind.DEPOSIT, amount),
         )  # fmt: skip
+        fee = (await collect(connection, asked)).fee
     told = ctx.say(ASKED, amount=amount.said(), number=f"+{payee.account}")
+    if fee.minor:
+        told = ctx.say(ASKED_FEE, asked=told, fee=fee.said())
     sandbox = SANDBOX if ctx.settings.is_sandbox(ctx.settings.intasend_base_url) else ""
     return ActionResult(told + sandbox, {"amount": str(amount.decimal), "currency": amount.currency})
 
@@ -316,8 +319,10 @@ async def show_payment(ctx: ActionContext, params: SendMoney) -> Shown:
         theirs = await _wallet_of(await driver(session), number)
         if theirs is not None and theirs["person_id"] == owner:
             raise UserError(SELF)
+        kind = Kind.WITHDRAWAL if theirs is None else Kind.TRANSFER
+        fee = await fee_for(await driver(session), kind, amount)
         payment = Payment(
-            cents=amount.minor, fee_cents=0, name=visible(named), number=number,
+            cents=amount.minor, fee_cents=fee.minor, name=visible(named), number=number,
             wallet_of=theirs["person_id"] if theirs is not None else None,
         )  # fmt: skip
         await _unless_paused(session, owner)
@@ -331,8 +336,10 @@ async def show_withdrawal(ctx: ActionContext, params: Withdraw) -> Shown:
     written = params.phone_number or own_number(ctx.sender)
     if written is None:
         raise InvalidSlot("phone_number", WHERE_TO)
-    payment = Payment(cents=amount.minor, fee_cents=0, name="", number=mpesa(written), wallet_of=None)
+    number = mpesa(written)
     async with ctx.db.transaction() as session:
+        fee = await fee_for(await driver(session), Kind.WITHDRAWAL, amount)
+        payment = Payment(cents=amount.minor, fee_cents=fee.minor, name="", number=number, wallet_of=None)
         owner = (await session.execute(select(people.current(ctx.person.id)))).scalar_one()
         await _unless_paused(session, owner)
         own = payment.number == (own_number(ctx.sender) or "").removeprefix("+")
@@ -484,7 +491,7 @@ async def _pay(ctx: ActionContext, payment: Payment, name: str) -> ActionResult:
             if (theirs["person_id"] if theirs is not None else None) != payment.wallet_of:
                 raise UserError(CHANGED)
             if theirs is not None:
-                await transfer(connection, key, str(owner), str(theirs["person_id"]), amount, allowance=allowance)
+                await transfer(connection, key, str(owner), str(theirs["person_id"]), amount, fee, allowance=allowance)
                 await _tell(ctx, connection, theirs, amount, key)
             else:
                 payee = Payee(payment.number, payment.name)

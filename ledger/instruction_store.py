@@ -147,6 +147,8 @@ class Collect:
     amount: Money
     payee: Payee | None = None
     kind: Kind = Kind.DEPOSIT
+    fee: Money | None = None
+    """What we take off it for ourselves once it has come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,10 +184,10 @@ async def collect(connection: Any, asked: Collect) -> Instruction:
     payee = asked.payee
     if asked.method is Method.PUSH:
         payee = _mpesa(payee, asked.amount)
-    nothing = Money(0, asked.amount.currency)
+    fee = asked.fee or Money(0, asked.amount.currency)
     return await _add(
         connection, asked.key, Direction.IN, asked.method, asked.owner, asked.person_id, asked.conversation_id,
-        asked.amount, nothing, asked.kind, payee,
+        asked.amount, fee, asked.kind, payee,
     )  # fmt: skip
 
 
@@ -217,7 +219,9 @@ async def _add(
     allowance: holds.Allowance | None = None,
 ) -> Instruction:  # fmt: skip
     check_key(key)
-    asked = [direction, method, owner, str(conversation_id), str(amount), str(fee), kind]
+    # What is taken off what comes in is not asked for: asked for again under another schedule, it is the same request.
+    paid = fee if direction is Direction.OUT else Money(0, amount.currency)
+    asked = [direction, method, owner, str(conversation_id), str(amount), str(paid), kind]
     asked += [payee.account, payee.name] if payee else []
     request_hash = hashlib.sha256("\x1f".join(asked).encode()).digest()
     # Two calls with one key wait for each other, so that the second finds what the first made.
@@ -368,11 +372,13 @@ async def _entry(connection: Any, of: Instruction) -> Entry:
     """The entry that an instruction's success is."""
     currency = of.amount.currency
     between, whose = clearing(PROVIDER, currency), wallet(of.owner, currency)
+    postings: list[Posting] = [credit(fee_income(currency), of.fee)] if of.fee.minor else []
     if not of.is_out:
-        return Entry(of.entry_key, of.kind, (debit(between, of.amount), credit(whose, of.amount)), of.reference)
-    postings: list[Posting] = [debit(whose, of.amount + of.fee), credit(between, of.amount)]
-    if of.fee.minor:
-        postings.append(credit(fee_income(currency), of.fee))
+        postings.append(debit(between, of.amount))
+        if of.amount > of.fee:
+            postings.append(credit(whose, of.amount - of.fee))
+        return Entry(of.entry_key, of.kind, tuple(postings), of.reference)
+    postings += debit(whose, of.amount + of.fee), credit(between, of.amount)
     found = await holds.find(connection, of.hold_key)
     settles = of.hold_key if found is not None and found.state == "open" else None
     return Entry(of.entry_key, of.kind, tuple(postings), of.reference, settles=settles)

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, Numeric, UniqueConstraint, func, text
 from sqlalchemy import Identity as GeneratedId
@@ -128,4 +129,24 @@ class Hold(Base):
         CheckConstraint("(state = 'open') = (resolved_at IS NULL)", name="resolved_once"),
         Index("ix_hold_account_id", "account_id", postgresql_where=text("state = 'open'")),
         Index("ix_hold_expires_at", "expires_at", postgresql_where=text("state = 'open' AND expires_at IS NOT NULL")),
+    )
+
+
+class FeeSchedule(Base):
+    """What a kind of movement costs from a time on (ledger/fees.py); never changed, a newer one takes its place."""
+
+    __tablename__ = "fee_schedule"
+    id: Mapped[int] = mapped_column(GeneratedId(always=True), primary_key=True)
+    kind: Mapped[str] = mapped_column(doc="of the journal entry it is charged for")
+    currency: Mapped[str] = mapped_column()
+    terms: Mapped[dict[str, Any]] = mapped_column(
+        doc="tiers of [end, flat, basis points], at_least, at_most; minor units"
+    )
+    valid_from: Mapped[datetime] = mapped_column()
+    made_by: Mapped[str] = mapped_column(doc="'staff:<name>'")
+    made_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    __table_args__ = (
+        CheckConstraint(f"kind IN ({_listed(Kind)})", name="kind"),
+        CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency"),
+        Index("ix_fee_schedule_in_force", "kind", "currency", "valid_from"),
     )

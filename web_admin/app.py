@@ -28,6 +28,7 @@ from web_admin.conversations import Conversations, Place
 from web_admin.corrections import Corrections, meanings
 from web_admin.desk import Desk
 from web_admin.erasing import Erasing
+from web_admin.fees import Fees
 from web_admin.forms import Form
 from web_admin.live import Live, Streams, TooManyStreams, Update
 from web_admin.moderation import Moderation
@@ -68,6 +69,7 @@ TO_TURNS = ("/admin/turns", "Go to the turns")
 TO_ANALYTICS = ("/admin/analytics", "Go to the analytics")
 TO_CORRECTIONS = ("/admin/corrections", "Go to the corrections")
 TO_PAYMENTS = ("/admin/payments", "Go to the payments")
+TO_FEES = ("/admin/fees", "Go to the fees")
 TO_REPLIES = ("/admin/replies", "Go to the canned replies")
 TO_WIDGET = ("/admin/widget", "Go to the widget")
 
@@ -119,6 +121,7 @@ class Admin:
         self._conversations = Conversations(db, zone, self._templates, _now)
         self._moderation = Moderation(db, self._templates, _now)
         self._payments = Payments(db, self._templates)
+        self._fees = Fees(db, self._templates, zone, _now)
         self._erasing = Erasing(db, self._templates)
         self._people = People(db, settings, limits, self._moderation, self._templates, _now)
         self._turns = TurnPages(db, zone, self._templates, meant)
@@ -149,6 +152,8 @@ class Admin:
                 web.get("/payments/{reference}", self._get_payment),
                 web.post("/payments/{reference}/resolve", self._post_resolve),
                 web.post("/payments/findings/{id}/explain", self._post_explain),
+                web.get("/fees", self._get_fees),
+                web.post("/fees", self._post_fees),
                 web.get("/people", self._get_people),
                 web.get("/people/{id}", self._get_person),
                 web.post("/people/{id}/plan", self._post_plan),
@@ -455,6 +460,13 @@ class Admin:
         await self._payments.explain(request[STAFF], request.match_info["id"], request[FORM].fields)
         raise web.HTTPSeeOther("/admin/payments")
 
+    async def _get_fees(self, request: web.Request) -> web.StreamResponse:
+        return _page(await self._fees.page(request[STAFF]), 200)
+
+    async def _post_fees(self, request: web.Request) -> web.StreamResponse:
+        await self._fees.add(request[STAFF], request[FORM].fields)
+        raise web.HTTPSeeOther("/admin/fees")
+
     async def _get_people(self, request: web.Request) -> web.StreamResponse:
         return _page(await self._people.list_page(request[STAFF], PeopleQuery.parse(request.query)), 200)
 
@@ -612,6 +624,8 @@ def _way_of(request: web.Request) -> tuple[str, str]:
         return TO_WIDGET
     if request.path.startswith("/admin/payments"):
         return TO_PAYMENTS
+    if request.path.startswith("/admin/fees"):
+        return TO_FEES
     if request.path.startswith("/admin/people"):
         return TO_PEOPLE
     if request.path.startswith("/admin/corrections"):

@@ -20,16 +20,18 @@ from core.messages import InboundMessage, Voice, text_of
 from core.renumber import Renumbered
 from core.settings import Settings
 from core.turn import run_turn
-from ledger.accounts import wallet
+from ledger import fees
+from ledger.accounts import fee_income, wallet
 from ledger.balances import balance
 from ledger.errors import SpendingLimit
 from ledger.holds import Allowance
+from ledger.journal import Kind
 from ledger.money import Money
 from ledger.transfers import transfer
 from tests.conftest import Sandbox
 from tests.connectors.test_wallet import over
 from tests.core.speaking import TELEGRAM, WEB, WHATSAPP, Mathia, at, mathia
-from tests.jobs.till import PAYS, Till, till
+from tests.jobs.till import PAYS, SAYS_NO, Till, till
 from tests.skills import needs
 
 pytestmark = needs("wallet", "contacts")
@@ -98,6 +100,49 @@ async def test_money_is_withdrawn_to_the_number_one_writes_from(bot: Mathia, des
     assert "To: yourself, +254712000001, to M-Pesa" in prompt
     await bot.hear(AMINA, code_in(prompt))
     assert await desk.purse() == (500_000, 20_000)
+
+
+async def charge(bot: Mathia, kind: Kind, tiers: str) -> None:
+    """Have a kind of movement cost something from now on."""
+    async with bot.db.hot() as connection:
+        await fees.add(connection, fees.read(kind, "KES", tiers), datetime.now(UTC), "staff:owner")
+
+
+async def test_the_fee_that_is_charged_is_the_one_that_was_shown(bot: Mathia, desk: Till) -> None:
+    await charge(bot, Kind.WITHDRAWAL, "1000 5\n* 10 0.5")
+    prompt = await bot.hear(AMINA, "send KES 1,500 to Jane")
+    for line in ("Fee: KES 17.50", "Total: KES 1,517.50", "Left afterwards: KES 3,482.50"):
+        assert line in prompt
+    await charge(bot, Kind.WITHDRAWAL, "* 400")
+    await bot.hear(AMINA, code_in(prompt))
+    assert await desk.purse() == (500_000, 151_750)
+    await over(desk)
+    assert await desk.purse() == (348_250, 0)
+    async with bot.db.hot() as connection:
+        assert (await balance(connection, fee_income("KES"))).posted == Money(1_750, "KES")
+    assert "not enough to pay KES 3,800.00" in await bot.hear(AMINA, "send KES 3,400 to Jane")
+
+
+async def test_a_payout_that_fails_gives_its_fee_back(bot: Mathia, desk: Till) -> None:
+    await charge(bot, Kind.WITHDRAWAL, "* 25")
+    await bot.hear(AMINA, code_in(await bot.hear(AMINA, f"send KES 100 to +{SAYS_NO}")))
+    assert await desk.purse() == (500_000, 12_500)
+    await over(desk)
+    assert await desk.purse() == (500_000, 0)
+    async with bot.db.hot() as connection:
+        assert (await balance(connection, fee_income("KES"))).posted == Money(0, "KES")
+
+
+async def test_a_transfer_and_a_top_up_have_fees_of_their_own(bot: Mathia, desk: Till) -> None:
+    await charge(bot, Kind.TRANSFER, "* 3")
+    await charge(bot, Kind.DEPOSIT, "* 0 1")
+    prompt = await bot.hear(AMINA, "send 500 to 0712000002")
+    assert "Fee: KES 3.00" in prompt
+    assert "You have KES 4,497.00" in await bot.hear(AMINA, code_in(prompt))
+    assert await bot.hear(BARAKA, "my balance") == "You have KES 500.00."
+    assert "The fee of KES 2.00 is taken off it." in await bot.hear(AMINA, f"top up 200 bob from +{PAYS}")
+    await over(desk)
+    assert await desk.purse() == (469_500, 0)
 
 
 async def test_d1_d2_prompt_is_what_code_makes_of_the_payment_and_nothing_else(bot: Mathia, desk: Till) -> None:

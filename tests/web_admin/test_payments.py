@@ -77,6 +77,31 @@ async def test_staff_say_how_a_payment_ended_and_what_a_difference_was(
     assert [tuple(row) for row in rows] == [("staff:owner", "payment.resolved"), ("staff:owner", "finding.explained")]
 
 
+async def test_a_fee_is_added_and_never_changed(site: Site, owner: Browser) -> None:
+    page = await owner.get("/admin/fees")
+    assert "Nothing costs anything yet" in page.text
+    [today] = re.findall(r'min="([0-9-]+)"', page.text)
+    fields = {"csrf": csrf(page.text), "kind": "WITHDRAWAL", "currency": "kes", "from": today}
+    fields["tiers"] = "100 0\n* 7 0.25"
+    for wrong, why in (
+        ({"kind": "REFUND"}, "not for REFUND"), ({"kind": "<b>"}, "Say what"), ({"currency": "<b>"}, "no currency"),
+        ({"from": "2020-01-01"}, "now or later"), ({"from": "soon"}, "Choose the day"),
+        ({"tiers": "100 0"}, "last tier"),
+        ({"tiers": "x" * 5_000}, "at most 4000"), ({"at_least": "9", "at_most": "5"}, "not above the most"),
+    ):  # fmt: skip
+        answer = await owner.post("/admin/fees", fields | wrong)
+        assert answer.status == 400
+        assert why in answer.text
+    assert await site.db.pool.fetchval("SELECT count(*) FROM fee_schedule") == 0
+    assert (await owner.post("/admin/fees", fields | {"at_most": "200"})).status == 303
+    page = await owner.get("/admin/fees")
+    whole = "up to KES 100.00: free; all more: KES 7.00 and 0.25 %; at most KES 200.00"
+    for words in (whole, "Charged", "staff:owner"):
+        assert words in page.text
+    assert (await owner.post("/admin/fees", fields | {"csrf": "x"})).status == 403
+    assert await site.db.pool.fetchval("SELECT verb FROM audit WHERE verb ~ '^fees'") == "fees.added"
+
+
 @pytest.mark.parametrize("name", ["NOT-HERE-AT", "x" * 300, "%00", "a%0Ab"])
 async def test_what_is_not_there_is_said_so(owner: Browser, name: str) -> None:
     assert (await owner.get(f"/admin/payments/{name}")).status == 404
