@@ -5,6 +5,8 @@ RUN useradd --system --uid 10001 --home /app mathia
 WORKDIR /app
 COPY requirements.lock .
 RUN pip install --no-cache-dir --disable-pip-version-check --only-binary :all: --require-hashes -r requirements.lock
+# Invoices are drawn as PDF: names that are not in Latin, Greek, Cyrillic or Hebrew letters need these.
+RUN apt-get update && apt-get install -y --no-install-recommends fonts-noto-core && rm -rf /var/lib/apt/lists/*
 COPY . .
 RUN python -m compileall -q . && install -d -o mathia /files
 USER mathia
