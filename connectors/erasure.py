@@ -5,6 +5,7 @@ from core.actions import ActionContext, ActionResult, Connector, Effect, Params,
 from core.erasure_words import shown
 from core.errors import UserError
 from core.language import Saying
+from ledger import leaving
 
 DONE = Saying("Everything I knew about you is being erased.", "Kila nilichojua kukuhusu kinafutwa.")
 BY_WRITING = Saying("That can only be done by writing to me.", "Hilo hufanyika kwa kuniandikia tu.")
@@ -15,7 +16,9 @@ class Nothing(Params):
 
 
 async def show_erasure(ctx: ActionContext, params: Nothing) -> str:
-    """What the person reads before they confirm."""
+    """What the person reads before they confirm; raises HasMoney for whoever has money here, or a payment under way."""
+    async with ctx.db.hot() as connection:
+        await leaving.check(connection, await erasure.persons(connection, ctx.person.id))
     return await shown(ctx.db, ctx.person.id, ctx.person.language)
 
 
@@ -30,8 +33,9 @@ async def erase_my_data(ctx: ActionContext, params: Nothing) -> ActionResult:
         raise UserError(BY_WRITING)
     person = ctx.person
     await erasure.begin(
-        ctx.db, person.id, asked_by=f"person:{person.id}", last_word_to=ctx.sender, language=person.language
-    )
+        ctx.db, person.id, asked_by=f"person:{person.id}", last_word_to=ctx.sender, language=person.language,
+        before=leaving.check,
+    )  # fmt: skip
     return ActionResult(ctx.say(DONE))
 
 

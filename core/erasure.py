@@ -8,7 +8,7 @@ cut off anywhere and run again. The person's own row stays, without anything tha
 
 # ruff: noqa: S608  Statements are put together from the constants here alone.
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -387,6 +387,7 @@ TABLES: Final[Mapping[str, Fate]] = {
 
 LOCK = "SELECT id, merged_into, erasure_id FROM person WHERE id = $1 OR merged_into = $1 ORDER BY id FOR UPDATE"
 CURRENT = "SELECT coalesce(merged_into, id) FROM person WHERE id = $1"
+EVERYBODY = f"SELECT id FROM person WHERE id = ({CURRENT}) OR merged_into = ({CURRENT})"
 NEW = """
 INSERT INTO erasure (person_id, asked_by, channel, account, room, language) VALUES ($1, $2, $3, $4, $5, $6) RETURNING id
 """
@@ -501,6 +502,8 @@ END_WORKFLOWS = (
     "UPDATE workflow_definition SET state = 'deleted' WHERE person_id = ANY($1::uuid[]) AND state <> 'deleted'"
 )
 AUDIT = "INSERT INTO audit (actor, verb, subject, detail) VALUES ($1, 'person.erased', $2, $3)"
+Before = Callable[[Any, Sequence[UUID]], Awaitable[None]]
+"""Looks at somebody who is locked and about to be erased, at all the persons they are, and may raise."""
 WOKEN: tuple[Name, ...] = ("erasure", "workflow", "room", "message", "turn", "outbox")
 
 OPEN_ROOM = """
@@ -528,18 +531,22 @@ UNION SELECT c.id, p.id FROM conversation c CROSS JOIN {PEOPLE} p WHERE c.erasur
 
 
 async def begin(
-    db: Database, person_id: UUID, *, asked_by: str, last_word_to: Address | None, language: str = "en"
-) -> int:
+    db: Database, person_id: UUID, *, asked_by: str, last_word_to: Address | None, language: str = "en",
+    before: Before | None = None,
+) -> int:  # fmt: skip
     """Erase who this person is now, with everybody who was linked to them; the erasure's id.
 
     When this returns, nothing of them can be read, stored, answered or sent; the rows go soon. Of any number of calls
-    one has an effect. `last_word_to` is told when that is done, where its provider lets us. Raises Conflict.
+    one has an effect. `last_word_to` is told when that is done, where its provider lets us. Raises Conflict, and what
+    `before` raises, which has then changed nothing.
     """
     async with db.hot() as connection:
         current, people = await _lock(connection, person_id)
         if (begun := people[current]) is not None:
             return begun
         everyone = list(people)
+        if before is not None:
+            await before(connection, everyone)
         identities = await connection.fetch(IDENTITIES, everyone)
         them = [row["id"] for row in identities]
         to = await _reachable(connection, last_word_to, them)
@@ -577,6 +584,11 @@ async def begin(
     crashpoint.hit("erasure.committed")
     log.info("erasure.begun", erasure_id=erasure_id, rooms=len(own), shared=len(shared), identities=len(them))
     return erasure_id
+
+
+async def persons(connection: Any, person_id: UUID) -> list[UUID]:
+    """Who this person is now, and everybody who was linked to them."""
+    return [row["id"] for row in await connection.fetch(EVERYBODY, person_id)]
 
 
 async def _lock(connection: Any, person_id: UUID) -> tuple[UUID, dict[UUID, int | None]]:

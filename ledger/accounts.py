@@ -17,6 +17,11 @@ def disputed(owner: str, currency: str) -> Account:
     return Account(f"disputed:{owner}:{currency}", AccountType.LIABILITY, currency, owner)
 
 
+def unclaimed(currency: str) -> Account:
+    """What we owe people who were erased and had left it here; whose it was, the entries say by their opaque keys."""
+    return Account(f"unclaimed:{currency}", AccountType.LIABILITY, currency)
+
+
 def clearing(provider: str, currency: str) -> Account:
     """What a provider owes us, or we it, until it is paid out; returns to zero as the provider settles."""
     return Account(f"clearing:{provider}:{currency}", AccountType.ASSET, currency, allow_negative=True)

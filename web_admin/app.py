@@ -496,7 +496,8 @@ class Admin:
 
     async def _post_erase(self, request: web.Request) -> web.StreamResponse:
         person = _id_of(request)
-        await self._erasing.erase(request[STAFF], person, (request[FORM].fields).get("code", ""))
+        fields = request[FORM].fields
+        await self._erasing.erase(request[STAFF], person, fields.get("code", ""), fields.get("reason", ""))
         raise web.HTTPSeeOther(f"/admin/people/{person}/erase")
 
     async def _get_analytics(self, request: web.Request) -> web.StreamResponse:

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from connectors.wallet import SendMoney, show_payment, visible
-from core import confirm, people, renumber
+from core import confirm, erasure, people, renumber
 from core.actions import ActionContext, Person
 from core.amount_words import in_words
 from core.brain.honest import ASKS_FOR_CODE
@@ -383,3 +383,32 @@ def test_no_two_amounts_have_the_same_words() -> None:
         assert len({in_words(number * 100, language) for number in range(120_000)}) == 120_000
     with pytest.raises(ValueError, match="not put in words"):
         in_words(-1, "en")
+
+
+async def test_whoever_has_money_is_told_to_take_it_out_before_they_are_erased(bot: Mathia, desk: Till) -> None:
+    assert await bot.hear(AMINA, "erase my data") == (
+        "You still have KES 5,000.00 here. Withdraw it first, for example by “withdraw 500”; then ask for this again."
+    )
+    await bot.hear(AMINA, code_in(await bot.hear(AMINA, "withdraw 5000")))
+    assert "A payment of yours is still under way" in await bot.hear(AMINA, "erase my data")
+    await over(desk)
+    prompt = await bot.hear(AMINA, "erase my data")
+    assert "This erases what I know about you" in prompt
+    # What comes between the question and the code holds them back, too; less than can be paid out does not.
+    await desk.fund(1)
+    assert "You still have KES 1.00 here" in await bot.hear(AMINA, code_in(prompt))
+    assert await bot.db.pool.fetchval("SELECT count(*) FROM erasure") == 0
+    await charge(bot, Kind.WITHDRAWAL, "* 200")
+    code = code_in(await bot.hear(AMINA, "erase my data"))
+    await bot.receive((AMINA, code))
+    for turn in await bot.turns.claim(8):
+        await bot.turns.close(await run_turn(turn, bot.deps))
+    assert await bot.db.pool.fetchval("SELECT count(*) FROM erasure") == 1
+
+
+async def test_nothing_is_sent_to_somebody_who_was_erased_meanwhile(bot: Mathia, desk: Till) -> None:
+    prompt = await bot.hear(AMINA, "send 500 to 0712000002")
+    await erasure.begin(bot.db, await bot.person(BARAKA), asked_by="staff:owner", last_word_to=None)
+    assert "has changed since I showed it" in await bot.hear(AMINA, code_in(prompt))
+    assert await desk.purse() == (500_000, 0)
+    assert "to M-Pesa" in await bot.hear(AMINA, "send 500 to 0712000002")

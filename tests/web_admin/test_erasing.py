@@ -1,11 +1,18 @@
 """Erasing somebody from the admin: what happens is shown, its code is typed, and who did it is recorded."""
 
+import asyncio
 import re
 from uuid import UUID
 
 import pytest
 
 from core.erasure import remove
+from jobs.wallets import move_unclaimed
+from ledger.accounts import clearing, unclaimed, wallet
+from ledger.balances import balance
+from ledger.journal import Entry, Kind, credit, debit
+from ledger.money import Money
+from ledger.posting import Ledger
 from tests.core.erased import left, rows
 from tests.web_admin.rows import Caller, say
 from tests.web_admin.site import Browser, Site
@@ -65,6 +72,30 @@ async def test_typed_code_erases_and_says_who_did_it(site: Site, owner: Browser)
     assert [(row["actor"], row["subject"]) for row in audit] == [("staff:owner", f"person:{person}")]
     await remove(site.db, erasure["id"])
     assert [where for where in await left(site.db, ["Amina", "secret", "254712345678"]) if where[0] != "erasure"] == []
+
+
+async def test_somebody_with_money_is_erased_for_a_reason_alone_and_the_money_stays(site: Site, owner: Browser) -> None:
+    await say(site.db, AMINA, "hello")
+    person = await person_of(site, AMINA)
+    whose, bank, sum_ = wallet(str(person), "KES"), clearing("bank", "KES"), Money(50_050, "KES")
+    await Ledger(site.db).post(Entry("fund", Kind.DEPOSIT, (debit(bank, sum_), credit(whose, sum_))))
+    page = await owner.get(f"/admin/people/{person}/erase")
+    assert "They still have KES 500.50 here." in page.text
+    fields = {"csrf": await owner.csrf(), "code": await code_on(owner, person)}
+    for reason in ({}, {"reason": "  "}, {"reason": "x" * 501}, {"reason": "\x07"}):
+        assert (await owner.post(f"/admin/people/{person}/erase", fields | reason)).status == 400
+    assert await rows(site.db, "erasure") == []
+    done = await owner.post(f"/admin/people/{person}/erase", fields | {"reason": "a court has ordered it"})
+    assert done.status == 303
+    [left_] = [row for row in await rows(site.db, "audit") if row["verb"] == "person.left_money"]
+    assert left_["detail"] == {"reason": "a court has ordered it", "left": ["KES 500.50"]}
+    assert await move_unclaimed(site.db) == 1
+    assert await move_unclaimed(site.db) == 0
+    # What comes in late for them goes there too.
+    await Ledger(site.db).post(Entry("late", Kind.DEPOSIT, (debit(bank, sum_), credit(whose, sum_))))
+    await asyncio.gather(*(move_unclaimed(site.db) for _ in range(4)))
+    assert (await balance(site.db.pool, unclaimed("KES"))).posted == Money(100_100, "KES")
+    assert (await balance(site.db.pool, whose)).posted == Money(0, "KES")
 
 
 @pytest.mark.parametrize("code", ["", "000000", "erase"])
