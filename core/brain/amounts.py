@@ -1,6 +1,7 @@
-"""Amounts and currencies as people write them: $100, 2.5k bob, sh 1,500/=, dola mia moja, "euros". Pure.
+"""Amounts and currencies as people write them: $100, 2.5k bob, 1,5 USD, sh 1,500/=, dola mia moja, "euros". Pure.
 
-Amounts are decimal digits in a string, never binary fractions; currencies are ISO 4217 codes. A dollar that nobody
+Amounts are decimal digits in a string, never binary fractions; three digits behind a comma are thousands, one or two a
+fraction; currencies are ISO 4217 codes. A dollar that nobody
 qualified is the US dollar, a shilling the one of the person's time zone.
 """
 
@@ -71,8 +72,9 @@ _TOKENS = re.compile(
 _DOTTED = re.compile(r"\b([a-z])\. ?([a-z])\. ?([a-z])\b\.?")
 _AMOUNT = re.compile(
     rf"(?<![\d.,_])(?:(?<![a-z])|(?<=kes)|(?<=ksh)|(?<=usd)|(?<=\bsh)|(?<=ugx)|(?<=tzs)|(?<=eur))-?(?:"
-    rf"(?P<grouped>\d{{1,3}}(?: ?,(?: ?)\d{{3}}){{1,5}}|\d{{1,2}}(?:,\d{{2}}){{1,4}},\d{{3}})"
-    rf"|(?P<plain>\d{{1,{DIGITS_MAX}}}))(?P<part>\.\d{{1,6}})?"
+    rf"(?P<dotted>\d{{1,3}}(?:\.\d{{3}}){{1,5}}(?=,\d{{1,2}}(?![\d,])))"
+    rf"|(?P<grouped>\d{{1,3}}(?: ?,(?: ?)\d{{3}}){{1,5}}|\d{{1,2}}(?:,\d{{2}}){{1,4}},\d{{3}})"
+    rf"|(?P<plain>\d{{1,{DIGITS_MAX}}}))(?P<part>\.\d{{1,6}}|,\d{{1,2}}(?![\d,]|\.\d))?"
     r"(?:[ ]?(?P<scale>k|thousand|m|mn|mil|million|bn|billion|trillion|hundred|lakhs?|lacs?|crores?|elfu|milioni|laki"
     r"|(?:usd|eur|gbp|kes|aud|cad|chf|jpy|inr) ?million|m(?=(?:usd|eur|gbp|aud|cad|kes)\b))(?:\b|(?=(?:usd|eur"
     r"|gbp|aud|cad|kes)\b)))?(?![\d])"
@@ -125,7 +127,8 @@ def amounts(plain: str) -> list[Amount]:
 
 def _amount(match: re.Match[str]) -> Amount:
     words = match.groupdict()
-    value = Decimal((words["grouped"] or words["plain"]).replace(",", "").replace(" ", "") + (words["part"] or ""))
+    whole = (words["grouped"] or words["plain"] or words["dotted"].replace(".", "")).replace(",", "").replace(" ", "")
+    value = Decimal(whole + (words["part"] or "").replace(",", "."))
     scale = words["scale"] or ""
     value *= 10**6 if scale.endswith(" million") else _SCALES.get(scale, 1)
     text = format(value, "f")

@@ -66,7 +66,8 @@ _NO_ONE = listed(
     "a an the my their his her our your this that it me you him them us someone somebody savings checking "
     "account bank money cash some pay send transfer make do be and from on in at by please today tomorrow "
     "now help know use another different other all any everything each both airtime float pesa hela kwa "
-    "na ya rent lunch dinner fare food fees school shillings bob dollars bucks euros pounds ksh kes"
+    "na ya rent lunch dinner fare food fees school shillings bob dollars bucks euros pounds ksh kes "
+    "kuwa kwamba kama ujumbe sms whatsapp saying that says message"
 )
 _RELATIVES = listed(
     "mom mum mama mother dad baba father uncle aunt aunty auntie shangazi mjomba sister brother dada kaka "

@@ -3,7 +3,7 @@
 import re
 
 from core.brain import amounts
-from core.brain.heard import Heard, Slots, Span
+from core.brain.heard import Heard, Slots, Span, only_fillers
 
 _ONE = re.compile(
     r"\b(?:rates?|worth|value|how much|how many|what|what's|price|vs|versus|against|compare|strong|bei|ngapi|kiasi"
@@ -63,13 +63,26 @@ def is_exchange(heard: Heard) -> bool:
         return True
     if len({each.code for each in heard.money}) >= 2:
         return True
-    if not heard.money or not _EXCHANGE_WORDS.search(heard.plain):
+    if not heard.money:
+        return _is_bare(heard)
+    if not _EXCHANGE_WORDS.search(heard.plain):
         return False
     only = heard.money[0]
     if _CONVERT.search(heard.plain) or beside(heard.money, amounts.amounts(heard.plain)) is not None:
         return True
     # "How much is it in dollars" asks for a price, "how much is the dollar" for a rate.
     return only.sure and not re.search(r"\b(?:in|into|to|kwa|kuwa) (?:the )?$", heard.plain[: only.start])
+
+
+def _is_bare(heard: Heard) -> bool:
+    """Whether a message says nothing but that a sum is to be converted: "convert 500"."""
+    sums = amounts.amounts(heard.plain)
+    rest = _CONVERT.sub(" ", heard.plain, count=1)
+    return (
+        len(sums) == 1
+        and rest != heard.plain
+        and only_fillers(rest.replace(heard.plain[sums[0].start : sums[0].end], " ", 1))
+    )
 
 
 _EXCHANGE_WORDS = re.compile(

@@ -3,14 +3,13 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 
 from core.brain import documents, facts, people
 from core.brain.answers import LOOKED_UP
 from core.brain.exchanging import is_exchange, read_exchange
 from core.brain.heard import Heard, Slots, Span
 from core.brain.reminding import read_reminder, read_which
-from core.brain.skies import read_weather
+from core.brain.skies import is_told, read_weather
 from core.brain.words import Said
 from core.dialog import DialogState
 
@@ -115,7 +114,10 @@ RULES: tuple[Rule, ...] = (
             r"|stop)\b.{0,60}\b(?:reminders?|alarms?|kikumbusho|vikumbusho)\b",
             r"\bturn\b.{0,30}\b(?:reminders?|alarms?)\b.{0,6}\boff\b",
             r"\b(?:stop reminding me|don't remind me|no longer remind me|usinikumbushe|acha kunikumbusha)\b",
-            r"\b(?:futa|ghairi|ondoa|sitisha|acha)\b.{0,40}\b(?:kikumbusho|vikumbusho|ukumbusho|kengele)\b",
+            r"\b(?:futa|nifutie|ghairi|ondoa|niondolee|toa|nitolee|sitisha|acha)\b.{0,40}"
+            r"\b(?:kikumbusho|vikumbusho|ukumbusho|kengele|reminders?)\b",
+            r"\b(?:sitaki|sihitaji)(?: tena)?(?: kile| ile| hicho)? (?:kikumbusho|vikumbusho|ukumbusho|kengele"
+            r"|reminders?)\b",
         ),
         read_which,
         unless=opens(r"\bremind me to (?:cancel|delete|remove|drop|clear|turn|stop|call)\b", r"\bnikumbushe\b"),
@@ -180,11 +182,12 @@ RULES: tuple[Rule, ...] = (
     _of_oneself("remember_fact", facts.REMEMBER, facts.stated),
     _about("unlink_account", people.UNLINK, people.nothing),
     _about("link_account", people.LINK, people.nothing),
+    replace(_about("save_contact", people.KEEP, people.kept), allows=lambda heard: bool(people.kept(heard.said, 0))),
     _about("save_contact", people.SAVE_CONTACT, people.contact),
     _about("forget_contact", people.FORGET_CONTACT, people.whom),
     _about("list_contacts", people.LIST_CONTACTS, people.whom),
     _about("set_language", people.LANGUAGE, people.language),
-    _about("set_timezone", people.ZONE, partial(people.rest, "zone")),
+    _about("set_timezone", people.ZONE, people.zone),
     _about("export_my_data", people.EXPORT, people.nothing),
     _about("my_profile", people.PROFILE, people.nothing),
     _about("set_name", people.NAME, people.name),
@@ -225,6 +228,7 @@ RULES: tuple[Rule, ...] = (
             r"|song|music|play|playlist|movie|film|book|recipe|bath|cook|cooking|engine|tires?|jacket potato|hot "
             r"dogs?|hotels?|restaurants?|flights?|price)\b",
         ),
+        allows=lambda heard: not is_told(heard),
     ),
     Rule(
         "confirm_email", people.EMAIL_CODE, lambda heard, gate: people.email_code(heard.said, 0),

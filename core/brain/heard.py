@@ -77,3 +77,10 @@ CORRECTION = re.compile(
     r"|rather|instead|better|let's make it|badala yake|badilisha iwe|iwe|fanya iwe)\b[ ,.!-]*)+"
 )
 AND = re.compile(r"(?:(?:and|what about|how about|then|also|na|vipi|je|ok|okay|kuhusu)\b[ ,]*)+")
+OTHER_TONGUE = (
+    r"(?:sheng|french|kifaransa|arabic|kiarabu|german|kijerumani|spanish|kihispania"
+    r"|italian|portuguese|kireno|chinese|mandarin|kichina|hindi|kihindi|somali|kisomali|amharic|luganda|kinyarwanda"
+    r"|kikuyu|gikuyu|luo|dholuo|luhya|kamba|kalenjin|maasai|(?:other |another )?languages?|lugha nyingine)"
+)
+TONGUE = rf"(?:english|swahili|kiswahili|kiingereza|{OTHER_TONGUE})"
+"""Languages by name, ours and others."""

@@ -68,6 +68,16 @@ _TAKES_BACK = re.compile(
     r"|ghairi (?:hicho|hiyo|hilo)|(?P<undo>undo(?: (?:it|that))?|tengua))(?: please| tafadhali)?"
 )
 
+_TAKES_ONE = re.compile(
+    r"(?:(?:please|ok|no|oh|hapana|tafadhali|sasa|now|naomba)\b[ ,]*)*"
+    r"(?:cancel|delete|remove|drop|futa|ghairi|ondoa|nifutie) (?:(?:reminder|kikumbusho|kile|ile|hiyo|the|cha|ya"
+    r"|la|no\.?|number"
+    r"|namba|nambari)\b ?|# ?)*(?P<which>\d{1,3}(?:st|nd|rd|th)?|second|last|kwanza|pili|mwisho|all|both"
+    r"|everything|zote"
+    r"|vyote|yote)(?: (?:1|of them|kabisa))?(?:[ ,]*(?:please|tafadhali))?"
+)
+_WHICH = {"kwanza": "1", "pili": "2", "second": "2"}
+
 
 def read(text: str, state: DialogState, parse: Read, now: datetime, zone: str) -> Intent:
     """What a text asks for, reminders that were set being moved and taken back; `now` is aware, `zone` an IANA name."""
@@ -80,6 +90,9 @@ def read(text: str, state: DialogState, parse: Read, now: datetime, zone: str) -
             return Intent(CANCEL, {"which": LAST}, SURE, by="rule")
         if not back["undo"]:
             return Intent(CANCEL, {}, SURE, by="rule")
+    if last in (SET, SNOOZE, LIST) and (one := _TAKES_ONE.fullmatch(heard.plain.strip(" .!"))):
+        which = _WHICH.get(one["which"]) or re.sub(r"(?<=\d)\D+$", "", one["which"])
+        return Intent(CANCEL, {"which": which}, SURE, by="rule")
     if state.action in (SET, SNOOZE) and "time" in state.asked:
         text = _ONE.sub(r"\1it", text)
         heard = said(text)
@@ -88,7 +101,7 @@ def read(text: str, state: DialogState, parse: Read, now: datetime, zone: str) -
         return parse(text, state) if answer is None else answer
     if state.action is None and (resumed := _resumed(heard, text, state, parse, when.local(now, zone))) is not None:
         return resumed
-    intent = parse(text, state)
+    intent = _with_day(parse(text, state), heard, when.local(now, zone))
     if intent.action in (SNOOZE, "none") and intent.guessed:
         slots = _slots(heard, _before(state), when.local(now, zone))
         told = "time" in slots or "minutes" in slots
@@ -109,6 +122,15 @@ def read(text: str, state: DialogState, parse: Read, now: datetime, zone: str) -
         if moved.action == SET and slots:
             return Intent(SNOOZE, {"which": LAST, **before, **slots}, ANSWERED, by="answer")
     return intent
+
+
+def _with_day(intent: Intent, heard: Said, now: datetime) -> Intent:
+    """A reminder of which only the day was said, with that: so that its hour is asked for, and the day is not lost on
+    whoever said "this evening" when it had begun."""
+    if intent.action != SET or intent.slots.get("time") is not None or intent.slots.get("recurrence") is not None:
+        return intent
+    day = intent.slots.get("date") or ((found := when.find(heard.plain, now)).day and found.day.isoformat())
+    return replace(intent, slots={**intent.slots, "time": day}) if day else intent
 
 
 def _resumed(heard: Said, text: str, state: DialogState, parse: Read, now: datetime) -> Intent | None:

@@ -6,7 +6,8 @@ The rules themselves stand in the one table of `understand`; values are taken fr
 import re
 from typing import TYPE_CHECKING
 
-from core.brain import errands
+from core import relations
+from core.brain import errands, places
 from core.brain.words import Said
 
 if TYPE_CHECKING:
@@ -56,6 +57,10 @@ ZONE = _opens(
     _LEAD + r"(?:i am|i'm|i) (?:now )?(?:live|living|based|located) in\b",
     r"\b(?:ninaishi|naishi)\b",
     r"\b(?:weka|badilisha) saa za eneo\b|\bsaa za eneo langu ni\b",
+    r"\b(?:weka|badilisha|badili) saa (?:(?:zangu|yangu) )?(?:(?:(?:zi|i)we|kuwa) (?:za|ya)|za)\b(?! \d)",
+    r"\bsaa (?:zangu|yangu) (?:ni|ziwe|iwe) (?:za|ya)\b(?! \d)",
+    _LEAD
+    + r"(?:set|change|switch|move) my clock to\b(?! \d)|\bmy clock is (?:in |on )?(?!\d|wrong|slow|fast|right|broken)",
 )
 NAME = _opens(
     r"(?<!what )\bmy name is\b",
@@ -103,6 +108,17 @@ SAVE_CONTACT = _opens(
     rf"{_LEAD}[^\W\d_][\w' .-]{{0,40}}{_WHOSE} {_THING} (?:is|ni)\b",
     rf"\b(?:hifadhi|weka|ongeza|kumbuka|andika)\b.{{0,20}}\b{_CALLED}\b",
 )
+_SAVE = r"(?:save|add|store|keep|hifadhi|weka|ongeza|niwekee|nihifadhie)"
+_REACH = r"(?:(?:\+|00?)\d[\d ()./-]{7,20}\d|[^\s<>,;:\"()]+@[^\s<>,;:\"()]+\.[a-z]{2,})"
+_NAMED = r"[^\W\d_][\w'’.-]*(?: [^\W\d_][\w'’.-]*){0,3}"
+_AS = rf"(?:as|kama) (?:my (?P<role>{relations.WORDS})|(?P<role_sw>{relations.WORDS}) (?:wangu|yangu))"
+KEEP = _opens(
+    rf"{_LEAD}{_SAVE} (?:my (?P<role_b>{relations.WORDS}) )?(?P<name>{_NAMED}?)[,:]? {_REACH}"
+    rf"(?:,? {_AS}|(?: to| in| among) (?:my )?contacts|(?: kwenye| katika) (?:anwani|mawasiliano)(?: yangu)?)?\W*$",
+    rf"{_LEAD}{_SAVE} {_REACH} {_AS.replace('role', 'role_c').replace('role_c_sw', 'role_d')}\W*$",
+    rf"{_LEAD}{_SAVE} {_REACH} (?:as|kama) (?!my\b)(?P<name_b>{_NAMED})\W*$",
+)
+"""A name and how they are reached, and no more: "save Njeri 0722 123 456 as my sister"."""
 FORGET_CONTACT = _opens(
     rf"\b(?:forget|delete|remove|erase)\b.{{1,60}}{_WHOSE} {_THING}\b",
     r"\b(?:forget|delete|remove|erase) (?:the |my |a )*contact\b",
@@ -173,6 +189,25 @@ def rest(slot: str, said: Said, start: int) -> Slots:
     return {slot: words} if words else {}
 
 
+_AT_A_PLACE = re.compile(
+    r"\b(?:to|in|at|is|on|ya|za|ni|kuwa|iwe|ziwe|huko|hadi|mpaka|nimehamia|niko|nipo)\b (?:time )?(?:ya |za |the )?"
+)
+
+
+def zone(said: Said, start: int) -> Slots:
+    """The town or zone that is named: what follows the words that opened the gate, else a known town of the message, or
+    what follows its last "to", "ya"."""
+    if start:
+        words = str(rest("zone", said, start).get("zone", ""))
+        words = re.sub(r"(?i)^(?:(?:iwe|ziwe|kuwa|ni)\b *)?(?:(?:ya|za|in|on)\b *)*", "", words)
+        return {"zone": words} if words else {}
+    town = places.known(said)
+    if town is not None:
+        return {"zone": town.name}
+    last = max(_AT_A_PLACE.finditer(said.plain), key=lambda found: found.end(), default=None)
+    return rest("zone", said, last.end()) if last is not None and last.end() < len(said.plain) else {}
+
+
 def name(said: Said, start: int) -> Slots:
     """What to call them: a few words up to a stop."""
     words = re.split(r"[,.;!?\n]| (?:and|na|but) ", str(rest("name", said, start).get("name", "")))[0].strip()
@@ -212,6 +247,27 @@ def whom(said: Said, start: int) -> Slots:
             return {"name": words}
     relative = _RELATIVE.search(said.written)
     return {"name": relative[1]} if relative else {}
+
+
+def kept(said: Said, start: int) -> Slots:
+    """A contact that is no more than a name, a number or an address, and what they are to the person."""
+    found = KEEP.search(said.plain)
+    if found is None:
+        return {}
+    groups = {group: place for group, place in found.groupdict().items() if place}
+    role = next((words for group, words in groups.items() if group.startswith("role")), None)
+    at = next((group for group in ("name", "name_b") if group in groups), None)
+    words = said.words(*found.span(at)).strip(" ,:") if at is not None else role
+    reached = {**phone(said, start), **email(said, start)}
+    if words is None or not reached or words.lower() in _NO_NAME or _NO_CONTACT.search(words.lower()):
+        return {}
+    return {"name": words, **reached, **({"relation": role} if role else {})}
+
+
+_NO_CONTACT = re.compile(
+    r"\b(?:number|namba|nambari|simu|phone|contact|note|event|money|pesa|my|the|a|an|bob|ksh|kes|usd|ya|za|cha)\b"
+)
+"""What is saved under such words is read by other rules, or is no contact."""
 
 
 def contact(said: Said, start: int) -> Slots:

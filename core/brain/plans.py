@@ -29,17 +29,28 @@ _TAKES_ALL = frozenset(
 )  # fmt: skip
 """Actions with words of one's own in them: what follows "and" is theirs, and only a new sentence is not."""
 _CHAT = frozenset({"none", "smalltalk", "help", "leave"})
+_ANEW = re.compile(r"(?:(?:also|then|pia|kisha|halafu)\b[ ,]*)*(?:to|about|that|k[uw]\w{3,})\b", re.IGNORECASE)
+"""How one more thing to be reminded of begins; what else follows "and" belongs to the one before it."""
+_RATHER = re.compile(
+    r"[ ,.;-]+(?P<rather>no|nope|sorry|wait|actually|i mean|hapana|samahani|la)[ ,.;-]*$", re.IGNORECASE
+)
+"""The end of what is then taken back: "the weather in Nairobi, no"."""
+REMINDER = "set_reminder"
 SURE_MIN = 0.95
 """A guess less likely than this is no request by itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """What a text asks for: where the message begins, by itself, and right behind another request."""
+    """What a text asks for: where the message begins, by itself, and right behind another request.
+
+    `timed` tells of a text whether it begins with a time, whether it names a clock, and the words it names a day with.
+    """
 
     begin: Callable[[str], Intent]
     alone: Callable[[str], Intent]
     behind: Callable[[Intent, str], Intent]
+    timed: Callable[[str], tuple[bool, bool, str]]
 
 
 def pieces(text: str, reader: Reader) -> list[str]:
@@ -68,8 +79,12 @@ def pieces(text: str, reader: Reader) -> list[str]:
         piece = text[joint.end() : following.start() if following else None].strip()
         if _apart(before, joint.lastgroup == "firm", reader.alone(text[joint.end() :].strip())):
             lead = ""
+        elif before.action == REMINDER and (again := _reminds_again(left, before, piece, reader)):
+            lead = again
         elif _names_more(joint, piece) and _differs(before, reader.behind(before, f"and {piece}")):
             lead = "and "
+            if (rather := _RATHER.search(left)) is not None:
+                left, lead = left[: rather.start()], f"{rather['rather']}, "
         else:
             continue
         found.append(left)
@@ -94,6 +109,21 @@ def _names_more(joint: re.Match[str], piece: str) -> bool:
     if places.TAIL.match(f"{joint[0]}{piece}".lower()):
         return False
     return not joint[0].lstrip().startswith(",") or places.known(said(piece)) is not None
+
+
+def _reminds_again(left: str, before: Intent, piece: str, reader: Reader) -> str:
+    """What makes the piece behind a reminder one more reminder, with words and a clock of its own; empty where it goes
+    on with the first: "remind me to call Asha at 5 and to buy milk at 6"."""
+    if not {"content", "time"} <= before.slots.keys() or before.slots.get("recurrence"):
+        return ""
+    first, clock, day = reader.timed(piece)
+    if not clock or not (first or _ANEW.match(piece)):
+        return ""
+    _, clock_before, day_before = reader.timed(left)
+    lead = f"remind me {day_before} " if day_before and not day else "remind me "
+    after = reader.alone(lead + piece)
+    whole = after.action == REMINDER and {"content", "time"} <= after.slots.keys()
+    return lead if clock_before and whole else ""
 
 
 def _apart(before: Intent, firm: bool, after: Intent) -> bool:

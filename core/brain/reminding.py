@@ -97,12 +97,19 @@ def tidy(text: str) -> str:
 
 _CANCEL_WORDS = re.compile(
     r"\b(?:please|kindly|can you|could you|cancel|delete|remove|stop|drop|clear|erase|dismiss|disable|turn off|turn"
-    r"|off|get rid of|call off|futa|ghairi|ondoa"
+    r"|off|get rid of|call off|futa|nifutie|ghairi|ondoa|niondolee|toa|nitolee|sitaki|sihitaji|tena|kile|ile|naomba"
     r"|sitisha|acha|wacha|the|my|a|an|that|this|of|for|to|about|on|me|number|no|nambari|namba|called|named"
     r"|reminders?|reminding|alarms?|remind|don't|kikumbusho|vikumbusho"
     r"|cha|ya|la|za|vya|changu|vyangu|kunikumbusha|kengele|one|ones|please|tafadhali|kuhusu|hicho|hiyo|i|want|need"
     r"|would|like|you|it|with|set|any ?more)\b|[#.,!?\"]"
 )
+
+_OF = re.compile(
+    r"\b(?:kikumbusho|vikumbusho|ukumbusho|kengele|reminders?|alarms?) (?:cha|vya|ya|za|about|for|of|to|called"
+    r"|kuhusu)\b"
+    r"(?= (?!me\b|mine\b|today\b|leo\b)\S)"
+)
+"""What stands before the words of the reminder that is meant."""
 
 
 def read_which(heard: Heard, _: Span) -> Slots:
@@ -115,7 +122,9 @@ def which_of(plain: str, heard: Heard) -> str:
     """The words that tell one reminder from the others."""
     if re.search(r"\b(?:all|every|everything|zote|vyote|yote)\b", plain):
         return "all"
-    rest = _CANCEL_WORDS.sub(lambda match: "\n" * len(match[0]), plain)
+    named = _OF.search(plain)
+    start = named.end() if named is not None else 0
+    rest = "\n" * start + _CANCEL_WORDS.sub(lambda match: "\n" * len(match[0]), plain[start:])
     words = list(re.finditer(r"[^\s]+", rest))
     if not words:
         return ""

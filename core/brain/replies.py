@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from unicodedata import category
 
 from core.actions import Action
+from core.brain.heard import TONGUE
 from core.brain.not_here import ACTIONS as WANTED
 from core.brain.not_here import NOT_HERE
 from core.brain.words import said
@@ -65,6 +66,10 @@ _RESPECT = {
     "sw": "Marahaba. Mimi ni Mathia, roboti. Unaweza kusema:",
 }
 """The answer that whoever says “shikamoo” is owed."""
+_OURS = re.compile(r"\b(?:english|swahili|kiswahili|kiingereza)\b")
+_SPEAKS = Saying("Yes. I speak English and Swahili.", "Ndiyo. Ninaongea Kiswahili na Kiingereza.")
+_SPEAKS_ONLY = Saying("I speak English and Swahili, and no other language yet.",
+                      "Ninaongea Kiswahili na Kiingereza, bado si lugha nyingine.")  # fmt: skip
 _NOD = {"en": "🙂 Tell me what you need, or say “help”.", "sw": "🙂 Niambie unachohitaji, au sema “msaada”."}
 _PRAISED = {"en": "Thank you, that is kind.", "sw": "Asante, nashukuru."}
 _NO_HELP = {
@@ -147,6 +152,8 @@ def small_talk(
         low,
     ):
         words = _PRAISED[language]
+    elif re.search(rf"\b{TONGUE}\b", low):
+        words = (_SPEAKS if _OURS.search(low) else _SPEAKS_ONLY).to(language)
     elif re.search(
         r"\b(?:bot|robot|roboti|human|person|machine|mashine|ai|computer|alive|binadamu|mtu|who are you|what are you"
         r"|name|jina|unaitwa|nani)\b",

@@ -69,6 +69,7 @@ class RuleBrain:
                 partial(self._read, turn, turn.state),
                 partial(self._read, turn, alone),
                 lambda before, piece: self._read(turn, alone.merge(before).finish(), piece),
+                partial(when.timed, now=when.local(turn.now, self._zone(turn))),
             )
             found = plans.pieces(words, reader)
         steps: list[Intent | Reply] = []
@@ -76,7 +77,9 @@ class RuleBrain:
         for piece in found:
             intent = self._read(turn, state, piece)
             told = self._told(intent, turn, offered)
-            if told is None:
+            if steps and _takes_back(intent, steps[-1], piece):
+                steps[-1] = intent
+            elif told is None:
                 steps.append(intent)
                 state = state.merge(intent).finish()
             elif len(found) > 1 and told.why == "not_here":
@@ -126,6 +129,12 @@ class RuleBrain:
         if not sure_enough(intent, action.effect):
             return replies.did_you_mean(language, action, intent)
         return None
+
+
+def _takes_back(intent: Intent, before: Intent | Reply, piece: str) -> bool:
+    """Whether a piece of a message corrects the one before it: "the weather in Nairobi, no, Mombasa"."""
+    same = isinstance(before, Intent) and before.action == intent.action
+    return same and intent.by == "change" and corrects(piece)
 
 
 def _says(action: Action[Any]) -> tuple[int, int]:

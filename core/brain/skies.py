@@ -1,9 +1,9 @@
 """Weather: the place and the day that a message asks about. Pure."""
 
 import re
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
-from core.brain import places, when
+from core.brain import periods, places, when
 from core.brain.heard import FILLERS, Heard, Slots, Span
 from core.brain.when_patterns import MONTHS
 from core.brain.words import listed
@@ -27,7 +27,8 @@ _NO_PLACE = frozenset(MONTHS) - {"may", "mar"} | listed(
     "spring month year years "
     "what's how's it's check see bad good nice really yesterday hello hi hey thank kindly home work "
     "everything too make sure also else anything something helping help all "
-    "sunrise sunset dawn dusk beginning starting then again"
+    "sunrise sunset dawn dusk beginning starting then again ago last past previous weekend weekends was were did "
+    "no nope sorry wait actually rather hapana samahani jana juzi iliyopita uliopita zilizopita wiki mwezi mwaka siku"
 )
 """Words that no place name begins with or goes past, where weather is talked about."""
 _NAME_WORD = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*")
@@ -85,10 +86,48 @@ def read_weather(heard: Heard, _: Span = (0, 0)) -> Slots:
     city = _city(heard)
     if city:
         slots["city"] = city
-    day = day_of(heard.when, heard.now)
+    day = day_of(heard.when, heard.now) or past_day(heard)
     if day is not None:
         slots["date"] = day.isoformat()
     return slots
+
+
+_PAST = re.compile(r"\b(?:last|past|previous|ago|\w*liyopita|\w*liopita|\w*zopita)\b")
+_AGO = re.compile(r"\b(?P<n>\d{1,3}|an?|a few|a couple of) (?P<unit>days?|weeks?|months?|years?) ago\b")
+_AGO_DAYS = {"day": 1, "week": 7, "month": 30, "year": 365}
+
+
+def past_day(heard: Heard) -> date | None:
+    """A day of the time gone by that is asked about, "last week", "two days ago"; None where it is none."""
+    if _PAST.search(heard.plain) is None:
+        return None
+    today = heard.now.date()
+    if re.search(r"\blast (?:night|evening)\b", heard.plain):
+        return today - timedelta(days=1)
+    ago = _AGO.search(heard.plain)
+    if ago is not None:
+        number = int(ago["n"]) if ago["n"].isdigit() else 2 if " " in ago["n"] else 1
+        return today - timedelta(days=number * _AGO_DAYS[ago["unit"].removesuffix("s")])
+    period = periods.find(heard.plain, heard.now)
+    if period is None:
+        return None
+    start, end = (one.date() if isinstance(one, datetime) else one for one in (period.start, period.end))
+    return start if end <= today else None
+
+
+_TOLD = re.compile(
+    r"\W*(?:(?:oh|well|so|hi|hey|wow|na)\b[ ,]*)*(?:(?:yesterday|last night|jana|juzi)\b(?!.*\b(?:what|how"
+    r"|was it|did it|je)\b)"
+    r"|(?:it|the weather) (?:was|rained|snowed)\b)[^?]*"
+)
+
+
+def is_told(heard: Heard) -> bool:
+    """Whether a message only tells of a sky that is past: "yesterday was hot"."""
+    if _TOLD.fullmatch(heard.plain) is None:
+        return False
+    day = day_of(heard.when, heard.now)
+    return day is None or day < heard.now.date()
 
 
 def day_of(found: when.When, now: datetime) -> date | None:

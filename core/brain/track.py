@@ -51,7 +51,7 @@ _WEB = re.compile(
     r"\b(?:ask|search|use|on|with|check|try|from) (?:on |in |with )?(?:bing|google|the (?:web|internet|net)"
     r"|wikipedia|online)\b|^\W*(?:please |can you |could you )?(?:google|bing|web search)\b"
     r"|\b(?:kwa|kwenye|huko) (?:the )?(?:net|mtandao|google|gugo|wikipedia|intaneti)\b|\b(?:do|run"
-r"|make) an? (?:web|internet|online|google) search\b|\btafuta (?:kwa |kwenye )?(?:mtandao|google)"
+    r"|make) an? (?:web|internet|online|google) search\b|\btafuta (?:kwa |kwenye )?(?:mtandao|google)"
 )
 _TRIVIA = re.compile(
     r"^\W*(?:(?:hey|ok|okay|please|so|and|tell me|do you know|can you tell me|could you tell me|i want to know"
@@ -72,7 +72,7 @@ _TRIVIA = re.compile(
     r"|.*\b(?:ni nani|ni nini|ni upi|ni ipi|ni lini|iko wapi|yuko wapi|ulianza lini|aliye\w+|walioshinda|alishinda"
     r"|anaitwa nani|inaitwaje|huitwaje|mwaka gani|(?:ukubwa|urefu|umbali|upana) gani|(?:timu|nchi|mji|kaunti) gani"
     r"|(?:ina|lina|zina|wana) \w+ ngapi|nani (?:ali\w+|ndiye|mkubwa|bora|mwanzilishi|mmiliki)|(?:hu|una|ina"
-r"|zina)\w{3,}aje)\b)"
+    r"|zina)\w{3,}aje)\b)"
 )
 _PERSONAL = re.compile(
     r"\b(?:i|i'm|i've|my|me|mine|we|our|us|you|your|this|that|it|it's|here|there|today|tomorrow|tonight|now"

@@ -11,7 +11,7 @@ from datetime import datetime
 from core.brain import facts, track, when
 from core.brain.answers import ANSWER_WORDS_MAX, ANSWERS, CHANGES, LOOKED_UP
 from core.brain.gates import RULE_OF, RULES, Rule
-from core.brain.heard import AND, CORRECTION, FILLERS, Heard, only_fillers
+from core.brain.heard import AND, CORRECTION, FILLERS, OTHER_TONGUE, TONGUE, Heard, only_fillers
 from core.brain.words import said
 from core.codes import code_in
 from core.dialog import DialogState, Intent
@@ -51,11 +51,13 @@ def parse(text: str, *, now: datetime, zone: str, state: DialogState, actions: C
         if clock is not None:
             return Intent("set_timezone", clock, ANSWERED, by="answer")
     learnt = state.action if state.action in actions and state.action in track.LEARNT else None
-    if learnt is not None and (state.asked or state.offered):
+    if learnt is not None and (state.asked or state.offered) and not _SPEAKS.fullmatch(bare):
         answer = _within(heard)
         if answer is not None:
             return answer
     if _SMALLTALK.fullmatch(bare) and not (state.offered and _YES.fullmatch(bare)):
+        return Intent("smalltalk", {}, SURE, by="words")
+    if _SPEAKS.fullmatch(bare):
         return Intent("smalltalk", {}, SURE, by="words")
     if _HELP.fullmatch(bare):
         return Intent("help", {}, SURE, by="words")
@@ -228,6 +230,17 @@ _SMALLTALK = re.compile(
     r"|je wewe ni (?:roboti|mashine|binadamu|mtu|bot)|(?:back to|rudi kwa) (?:the )?(?:bot|roboti|mathia)|mathia)"
     r"[ ,.!?]*){1,3}"
 )
+_SPEAKS = re.compile(
+    r"(?:(?:hi|hey|hello|ok|so|and|but|je|eti|samahani|sorry)\b[ ,]*)*"
+    rf"(?:do (?:you|u) (?:also |even )?(?:speak|understand|know|talk|read|write) (?:in )?(?:any )?{TONGUE}"
+    rf"(?:(?:,| or| and| too)+ (?:in )?{TONGUE})*(?: too| as well)?"
+    rf"|can (?:you|u) (?:speak|understand|talk|read|write) (?:in )?{OTHER_TONGUE}"
+    r"|(?:what|which|how many) (?:other )?languages? (?:do|can) (?:you|u) (?:speak|understand|know|use|write"
+    r"|talk)(?: in)?"
+    rf"|(?:una|wa)(?:ongea|zungumza|elewa|jua|sema|fahamu) (?:kwa )?{TONGUE}(?: pia)?"
+    r"|(?:unaongea|unazungumza|unajua|unaelewa) lugha (?:gani|zipi|ngapi))"
+)
+"""Asks which languages are spoken, and not to speak one."""
 _BACK = re.compile(
     r"(?:(?:please|ok|okay|sawa|tafadhali|sasa|now|can i|could i|i want to|i'd like to|nataka|naomba)\b[ ,]*){0,3}"
     r"(?:(?:go |take me |put me |switch |hand me )?back to (?:the |mathia the )?(?:bot|robot|mathia|assistant)"

@@ -10,6 +10,7 @@ it open:
 * today without a clock is a day and no time: nobody can be reminded at it, so it is asked for.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
@@ -26,9 +27,11 @@ from core.brain.when_patterns import (
     Repeat,
     Value,
     add_months,
+    day_at,
     from_now,
     parted,
 )
+from core.brain.words import said
 
 DAY_STARTS = time(9, 0)
 """The clock of a day that was named without one."""
@@ -46,6 +49,23 @@ _EVERYDAY = {
 }  # fmt: skip
 _DAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 _TAKEN = "\x00"
+_NO = (
+    r"(?:no+|nope|sorry|wait|actually|oops|rather|i mean(?:t)?|make (?:it|that)|hapana|samahani|namaanisha|nilimaanisha"
+    r"|yaani|(?<=[,.-] )la)"
+)
+_RATHER = re.compile(
+    rf"[ ,.;!-]*(?:(?:oh|ah|or|au) )?{_NO}\b(?:[ ,.;!-]*\b(?:{_NO}|that's|it's|ni|to|on|at|for)\b)*[ ,.;!-]*"
+)
+"""What stands between a time and the one that is meant in its place: "Saturday, no, Monday"."""
+_NO_IN = re.compile(rf"\b{_NO}\b")
+_RATHER_AT = re.compile(
+    rf"{_RATHER.pattern}(?P<saa>saa )?(?P<h>\d{{1,2}})(?:[:.](?P<m>[0-5]\d))?(?=\W*$|[ ,.]+(?:to|please|about"
+    rf"|for|kuhusu"
+    r"|tafadhali|ku\w+)\b)"
+)
+"""The same before a bare number: "at 9, sorry, 10"."""
+_BESIDE = re.compile(r"[ ,]*(?:(?:at|on|saa|siku ya)\b ?)?")
+"""What stands between two parts of one time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +116,22 @@ def find(plain: str, now: datetime, *, answer: bool = False, early: bool = False
     to a clock, its clock to a day, and its half of the day to a clock that leaves it open.
     """
     try:
-        pieces = _pieces(plain, now, answer=answer)
+        pieces, meant_first = _corrected(plain, _pieces(plain, now, answer=answer))
         if early:
             pieces = [replace(piece, value=_morning(piece.value)) for piece in pieces]
-        return _resolve(pieces, now, base) if pieces else When()
+        found = _resolve(pieces, now, base) if pieces else When()
+        return replace(found, spans=(*found.spans, *meant_first)) if meant_first else found
     except (OverflowError, ValueError):  # a day that no calendar has
         return When()
+
+
+def timed(text: str, now: datetime) -> tuple[bool, bool, str]:
+    """Whether a text begins with a time, whether it names a clock, and the words that name its day, if any do."""
+    ready = said(text)
+    pieces = _pieces(ready.plain, now, answer=False)
+    days = [ready.words(piece.start, piece.end) for piece in pieces if isinstance(piece.value, Day)]
+    clock = any(isinstance(piece.value, Clock | Part | datetime) for piece in pieces)
+    return bool(pieces) and pieces[0].start == 0, clock, " ".join(days)
 
 
 def masked(text: str, spans: Sequence[tuple[int, int]], mark: str) -> str:
@@ -115,7 +145,8 @@ def masked(text: str, spans: Sequence[tuple[int, int]], mark: str) -> str:
 
 
 def _pieces(plain: str, now: datetime, *, answer: bool) -> list[Piece]:
-    """All that says something about time, in order, no two overlapping; weak ones only where no clock was said."""
+    """All that says something about time, in order, no two overlapping; weak ones only where no clock was said, and
+    the first of them but where it is taken back."""
     found: list[Piece] = []
     text = plain
     for pattern in (*TABLE, *ANSWERS) if answer else TABLE:
@@ -125,8 +156,49 @@ def _pieces(plain: str, now: datetime, *, answer: bool) -> list[Piece]:
             continue
         new = list(pattern.pieces(text, now))
         text = masked(text, [(piece.start, piece.end) for piece in new], _TAKEN)
-        found += new[:1] if pattern.weak else new
+        found += new[:1] if pattern.weak and len(new) > 1 and not _NO_IN.search(plain) else new
     return sorted(found, key=lambda piece: piece.start)
+
+
+def _corrected(plain: str, pieces: list[Piece]) -> tuple[list[Piece], list[tuple[int, int]]]:
+    """The pieces without those that are taken back in the same breath, and where the taking back stands:
+    "Saturday at 9, no, Monday at 10" is Monday at 10, and "Saturday at 9, no, Monday" is Monday at 9."""
+    gone: list[tuple[int, int]] = []
+    for index in range(len(pieces) - 1, -1, -1):
+        left, after = pieces[index], pieces[index + 1 :]
+        between = plain[left.end : after[0].start] if after else ""
+        if not after or _RATHER.fullmatch(between) is None:
+            number = _RATHER_AT.match(plain, left.end) if isinstance(left.value, Clock) else None
+            if number is None or (after and after[0].start < number.end()):
+                continue
+            hour, minute = int(number["h"]), int(number["m"] or 0)
+            if number["saa"]:
+                hour = (hour + 6) % 12 or 12
+            if not 1 <= hour <= 24:
+                continue
+            meant = Piece(number.end(), number.end(), Clock(hour % 24, minute, sure=hour > 12))
+            gone.append((left.start, number.end()))
+            pieces = [*pieces[:index], meant, *after]
+            continue
+        instead = {type(piece.value) for piece in _side_by_side(plain, after)}
+        before = _side_by_side(plain, list(reversed(pieces[: index + 1])))
+        taken_back = [piece for piece in before if type(piece.value) in instead]
+        if taken_back:
+            gone.append((min(piece.start for piece in before), after[0].start))
+            pieces = [piece for piece in pieces if piece not in taken_back]
+    weak = [piece for piece in pieces if piece.weak]
+    return ([piece for piece in pieces if piece not in weak[1:]] if weak[1:] else pieces), gone
+
+
+def _side_by_side(plain: str, pieces: Sequence[Piece]) -> list[Piece]:
+    """The first of the pieces, and those that go on saying the same time, in the order given."""
+    found = list(pieces[:1])
+    for piece in pieces[1:]:
+        low, high = sorted((found[-1], piece), key=lambda one: one.start)
+        if not _BESIDE.fullmatch(plain[low.end : high.start]):
+            break
+        found.append(piece)
+    return found
 
 
 def _resolve(pieces: Sequence[Piece], now: datetime, base: datetime | None) -> When:
@@ -145,7 +217,7 @@ def _resolve(pieces: Sequence[Piece], now: datetime, base: datetime | None) -> W
         spans.append((span_piece.start, span_piece.end))
         wall = span_piece.value.replace(microsecond=0)
         return When(wall, wall.date(), True, True, _rule(repeat, None, wall) if repeat else None, tuple(spans))
-    day = _day(pieces, spans)
+    day = _day(pieces, spans, now.date())
     clock_piece, part_piece = first(Clock), first(Part)
     clock = clock_piece.value if clock_piece is not None and isinstance(clock_piece.value, Clock) else None
     part = part_piece.value if part_piece is not None and isinstance(part_piece.value, Part) else None
@@ -163,11 +235,16 @@ def _resolve(pieces: Sequence[Piece], now: datetime, base: datetime | None) -> W
     return _once(day, clock, name, now, base, tuple(spans))
 
 
-def _day(pieces: Sequence[Piece], spans: list[tuple[int, int]]) -> Day | None:
-    """The day that was named; of two names side by side ("friday, 4 December") the one that says more."""
+def _day(pieces: Sequence[Piece], spans: list[tuple[int, int]], today: date) -> Day | None:
+    """The day that was named; of two names side by side ("friday, 4 December") the one that says more.
+
+    One that is past is what is told about where another is to come: "yesterday it rained, and tomorrow?".
+    """
     days = [(piece, piece.value) for piece in pieces if isinstance(piece.value, Day)]
     if not days:
         return None
+    if days[0][1].first < today:
+        days = days[next((n for n, (_, value) in enumerate(days) if value.first >= today), 0) :]
     piece, best = days[0]
     spans.append((piece.start, piece.end))
     end = piece.end
@@ -232,6 +309,10 @@ def _first_of(repeat: Repeat, day: Day | None, clock: Clock | None, part: str, n
         return None  # "every month" names neither a day nor a time
     at = _settled(clock or Clock(DAY_STARTS.hour, DAY_STARTS.minute, sure=True))
     start = day.first if day is not None else now.date()
+    if repeat.place:
+        months = (add_months(start.replace(day=1), ahead) for ahead in range(3))
+        walls = (_at(day_at(first, repeat.days[0], repeat.place), at, now) for first in months)
+        return next(wall for wall in walls if wall > now and wall.date() >= start)
     if repeat.days:
         for ahead in range(15):
             wall = _at(start + timedelta(days=ahead), at, now)
@@ -250,7 +331,8 @@ def _rule(repeat: Repeat, day: Day | None, wall: datetime | None) -> str:
     if repeat.interval > 1:
         pieces.append(f"INTERVAL={repeat.interval}")
     if repeat.days:
-        pieces.append("BYDAY=" + ",".join(_DAYS[number] for number in repeat.days))
+        place = str(repeat.place) if repeat.place else ""
+        pieces.append("BYDAY=" + ",".join(place + _DAYS[number] for number in repeat.days))
     elif repeat.freq == "MONTHLY" and day is not None and day.number > 28:
         pieces.append(f"BYMONTHDAY={day.number}")
     return (

@@ -44,17 +44,21 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """How often: an RFC 5545 frequency, its interval, weekdays from Monday 0, and a part of the day."""
+    """How often: an RFC 5545 frequency, its interval, weekdays from Monday 0, and a part of the day.
+
+    `place` is which of its weekdays a month means: 1 to 4, or -1 for the last one.
+    """
 
     freq: str
     interval: int = 1
     days: tuple[int, ...] = ()
     part: str = ""
+    place: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of the day, as in when.PARTS; `today` for tonight."""
+    """A part of the day, as in when.PARTS; `today` for tonight and this evening."""
 
     name: str
     today: bool = False
@@ -113,6 +117,11 @@ REPEAT_WORDS = {
     "biweekly": Repeat("WEEKLY", 2), "monthly": Repeat("MONTHLY"), "quarterly": Repeat("MONTHLY", 3),
     "yearly": Repeat("YEARLY"), "annually": Repeat("YEARLY"),
 }  # fmt: skip
+PLACES = {
+    "1st": 1, "2nd": 2, "second": 2, "3rd": 3, "4th": 4, "last": -1, "kwanza": 1, "pili": 2, "3": 3, "4": 4,
+    "mwisho": -1,
+}  # fmt: skip
+"""Which of a month's weekdays; number words are digits by then."""
 HOLIDAYS = {
     "christmas eve": (12, 24), "christmas": (12, 25), "krismasi": (12, 25), "boxing day": (12, 26),
     "new year's eve": (12, 31), "new year's day": (1, 1), "new years day": (1, 1), "new year": (1, 1),
@@ -181,6 +190,27 @@ def read_repeat_days(words: Words, _: datetime) -> Repeat:
     """Every monday and thursday; kila jumatatu na ijumaa; mondays."""
     days = {WEEKDAYS[name] for name in re.findall(rf"\b({WEEKDAY})", words["days"])}
     return Repeat("WEEKLY", 2 if "other" in words else 1, tuple(sorted(days)))
+
+
+def read_repeat_place(words: Words, _: datetime) -> Repeat:
+    """Every first monday of the month; jumatatu ya kwanza ya kila mwezi."""
+    return Repeat("MONTHLY", days=(WEEKDAYS[words["day"]],), place=PLACES[words["nth"]])
+
+
+def read_place(words: Words, now: datetime) -> Day | None:
+    """The last friday of the month, of next month, of december: the next to come where no month is named."""
+    weekday, place = WEEKDAYS[words["day"]], PLACES[words["nth"]]
+    if words["which"] in MONTHS:
+        named = dated(now, MONTHS[words["which"]], 1, None)
+        first = named.first if named is not None else now.date()
+        this = now.date().replace(day=1)
+        first = this if this.month == first.month else first
+    else:
+        first = add_months(now.date().replace(day=1), 1 if re.search("next|ujao", words["which"]) else 0)
+    found = day_at(first, weekday, place)
+    if found < now.date():
+        found = day_at(add_months(first, 12 if words["which"] in MONTHS else 1), weekday, place)
+    return Day(found, weight=3)
 
 
 def read_repeat_part(words: Words, _: datetime) -> Repeat:
@@ -335,8 +365,8 @@ def read_hour_of_part(words: Words, _: datetime) -> Clock | None:
 
 
 def read_part(words: Words, _: datetime) -> Part:
-    """In the morning; jioni."""
-    return Part(PART_WORDS[words["part"]])
+    """In the morning; jioni; this evening is today's."""
+    return Part(PART_WORDS[words["part"]], today=bool(re.search(r"\bthis\b|\bhii\b", words["all"])))
 
 
 def read_tonight(_: Words, __: datetime) -> Part:
@@ -376,6 +406,14 @@ def add_months(day: date, months: int) -> date:
     index = day.year * 12 + day.month - 1 + months
     year, month = index // 12, index % 12 + 1
     return date(year, month, min(day.day, calendar.monthrange(year, month)[1]))
+
+
+def day_at(first: date, weekday: int, place: int) -> date:
+    """The 1st to 4th such weekday of the month that begins on `first`, or its last one for a place of -1."""
+    if place < 0:
+        end = add_months(first, 1) - timedelta(days=1)
+        return end - timedelta(days=(end.weekday() - weekday) % 7)
+    return first + timedelta(days=(weekday - first.weekday()) % 7 + 7 * (place - 1))
 
 
 def dated(now: datetime, month: int, day: int, year: str | None) -> Day | None:
@@ -444,6 +482,7 @@ def _pattern(regex: str, read: Reader, *, weak: bool = False, needs: str = "") -
 
 
 MONTH, WEEKDAY, PART = _any(MONTHS), _any(WEEKDAYS), _any(PART_WORDS)
+_NTH, _NTH_SW = r"(?:1st|2nd|second|3rd|4th|last)", r"(?:kwanza|pili|[34]|mwisho)"
 _FULL_DAY = (
     r"(?:monday|tuesday|tues|tue|wednesday|wed|thursday|thurs|thur|thu|friday|fri|saturday|sunday|juma(?:tatu|nne"
     r"|tano|mosi|pili)|alhamisi|ijumaa)"
@@ -461,6 +500,34 @@ _AFTER = r"\b(?:in|after|within|baada ya|ndani ya) (?:about |exactly |another |l
 _YEAR = r"(?:(?:,? (?:in )?|[-/])(?P<y>(?:19|20|21)\d\d)(?!\d))?"
 
 TABLE: tuple[Pattern, ...] = (
+    # Weekdays by their place in a month: every first monday of the month, jumatatu ya kwanza ya kila mwezi.
+    _pattern(
+        rf"\b(?:on )?(?:every|each) (?P<nth>{_NTH}) (?P<day>{WEEKDAY}) (?:of|in) (?:the|a|every|each) month\b"
+        rf"|\b(?:on )?(?:the )?(?P<nth_b>{_NTH}) (?P<day_b>{WEEKDAY}) (?:of|in) (?:every|each) month\b",
+        read_repeat_place, needs="month",
+    ),
+    _pattern(
+        rf"\b(?:(?:every|each) month|monthly),? (?:on )?(?:the )?(?P<nth>{_NTH}) (?P<day>{WEEKDAY})\b",
+        read_repeat_place, needs="month",
+    ),
+    _pattern(rf"\b(?:on )?every (?P<nth>1st|3rd|4th|last) (?P<day>{WEEKDAY})\b", read_repeat_place, needs="every"),
+    _pattern(
+        rf"\bkila (?:siku ya )?(?P<day>{WEEKDAY}) ya (?P<nth>{_NTH_SW}) ya (?:kila )?mwezi\b"
+        rf"|\b(?:siku ya )?(?P<day_b>{WEEKDAY}) ya (?P<nth_b>{_NTH_SW}) (?:ya )?kila mwezi\b",
+        read_repeat_place, needs="mwezi",
+    ),
+    _pattern(
+        rf"\bkila mwezi,? (?:siku ya )?(?P<day>{WEEKDAY}) ya (?P<nth>{_NTH_SW})\b", read_repeat_place, needs="mwezi"
+    ),
+    _pattern(
+        rf"\b(?:on |by )?(?:the )?(?P<nth>{_NTH}) (?P<day>{WEEKDAY}) (?:of|in) "
+        rf"(?P<which>(?:the |this |next )month|{MONTH})\b",
+        read_place,
+    ),
+    _pattern(
+        rf"\b(?:siku ya )?(?P<day>{WEEKDAY}) ya (?P<nth>{_NTH_SW}) ya (?P<which>mwezi(?: huu| ujao)?|{MONTH})\b",
+        read_place,
+    ),
     # Repetitions: every morning, weekdays, every monday and thursday, every 2 weeks, kila siku, daily.
     _pattern(rf"\b(?:every|each|kila) (?P<part>{PART})\b", read_repeat_part),
     _pattern(r"\b(?:on )?(?:every |each |all )?(?:(?:week|work|working )days|weekends)\b", read_weekdays, needs="ay"),
@@ -635,8 +702,8 @@ r"|mins|people|bob|shillings|ksh))", read_weekday_nth),
     _pattern(rf"{_AT}\b(?P<h>\d{{1,2}})(?: (?P<m>[0-5]\d))? ?o ?'? ?clock\b", read_clock, needs="clock"),
     # Parts of the day: in the morning, jioni.
     _pattern(
-        rf"(?:\b(?:in|during) the |\bthis |\bat |\b(?:wakati wa|ya|za) )?\b(?P<part>{PART})\b(?! (?:news|shift|club"
-        rf"|out|bus|train|flight))",
+        rf"(?:\b(?:in|during) the |\bthis |\bat |\b(?:wakati wa|ya|za) )?\b(?P<part>{PART})\b(?: hii\b)?"
+        rf"(?! (?:news|shift|club|out|bus|train|flight))",
         read_part,
     ),
     # A number after "at", where nothing better was said: at 5, @ 9.30.
