@@ -382,6 +382,16 @@ TABLES: Final[Mapping[str, Fate]] = {
     "reconciliation_finding": Fate("kept, as books have to be: ids and amounts"),
     "payment_event": Fate("kept, as books have to be: codes and amounts"),
     "payment_hint": Fate("kept: ids of the provider's"),
+    "invoice": Fate(
+        "kept, as books have to be: number, amounts and dates, without what for and who is to pay",
+        (
+            f"""UPDATE invoice SET sealed = NULL
+            WHERE id IN (SELECT id FROM invoice WHERE person_id IN {PEOPLE} AND sealed IS NOT NULL LIMIT $2)
+            """,
+        ),
+    ),
+    "invoice_payment": Fate("kept, as books have to be: amounts"),
+    "invoice_counter": Fate("of nobody"),
 }
 """Every table, in the order in which it is taken care of: what finds other rows goes after them."""
 

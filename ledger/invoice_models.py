@@ -1,0 +1,65 @@
+"""The tables of invoices; which states follow which is a trigger of PostgreSQL."""
+
+from datetime import date, datetime
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, func
+from sqlalchemy import Identity as GeneratedId
+from sqlalchemy.orm import Mapped, mapped_column
+
+from core.models import Base
+from ledger.money import MINOR_MAX
+
+
+class InvoiceCounter(Base):
+    """The last number given in a year."""
+
+    __tablename__ = "invoice_counter"
+    year: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    last: Mapped[int] = mapped_column(Integer)
+    __table_args__ = (CheckConstraint("last BETWEEN 1 AND 99999", name="last"),)
+
+
+class InvoiceRow(Base):
+    """One invoice; ledger/invoices.py says what its states are."""
+
+    __tablename__ = "invoice"
+    id: Mapped[int] = mapped_column(GeneratedId(always=True), primary_key=True)
+    number: Mapped[str] = mapped_column(unique=True)
+    key: Mapped[str] = mapped_column(unique=True, doc="idempotency key of the request")
+    request_hash: Mapped[bytes] = mapped_column(doc="SHA-256 of the request")
+    person_id: Mapped[UUID] = mapped_column(ForeignKey("person.id"), doc="who asks to be paid")
+    state: Mapped[str] = mapped_column(server_default="draft")
+    currency: Mapped[str]
+    amount: Mapped[int] = mapped_column(doc="minor units")
+    paid: Mapped[int] = mapped_column(server_default="0", doc="minor units")
+    due_on: Mapped[date | None]
+    sealed: Mapped[bytes | None] = mapped_column(doc="what for, and who is to pay")
+    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    __table_args__ = (
+        CheckConstraint("number ~ '^INV-[0-9]{4}-[0-9]{5}$'", name="number"),
+        CheckConstraint("octet_length(request_hash) = 32", name="request_hash"),
+        CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency"),
+        CheckConstraint(f"amount BETWEEN 1 AND {MINOR_MAX}", name="amount"),
+        CheckConstraint(f"paid BETWEEN 0 AND {MINOR_MAX}", name="paid"),
+        CheckConstraint(
+            "state IN ('draft', 'sent', 'part_paid', 'paid', 'overdue', 'void', 'disputed')", name="state"
+        ),
+        CheckConstraint(
+            "CASE state WHEN 'paid' THEN paid >= amount WHEN 'part_paid' THEN paid BETWEEN 1 AND amount - 1"
+            " WHEN 'overdue' THEN paid < amount WHEN 'disputed' THEN true ELSE paid = 0 END",
+            name="state_says_what_is_paid",
+        ),
+        Index("ix_invoice_person", "person_id", "id"),
+    )
+
+
+class InvoicePayment(Base):
+    """One payment against an invoice."""
+
+    __tablename__ = "invoice_payment"
+    key: Mapped[str] = mapped_column(primary_key=True)
+    invoice_id: Mapped[int] = mapped_column(ForeignKey("invoice.id"), index=True)
+    amount: Mapped[int] = mapped_column(doc="minor units")
+    at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    __table_args__ = (CheckConstraint(f"amount BETWEEN 1 AND {MINOR_MAX}", name="amount"),)
