@@ -383,10 +383,11 @@ TABLES: Final[Mapping[str, Fate]] = {
     "payment_event": Fate("kept, as books have to be: codes and amounts"),
     "payment_hint": Fate("kept: ids of the provider's"),
     "invoice": Fate(
-        "kept, as books have to be: number, amounts and dates, without what for and who is to pay",
+        "kept, as books have to be: number, amounts and dates, without what for and who is to pay; nobody can pay it",
         (
-            f"""UPDATE invoice SET sealed = NULL
-            WHERE id IN (SELECT id FROM invoice WHERE person_id IN {PEOPLE} AND sealed IS NOT NULL LIMIT $2)
+            f"""UPDATE invoice SET sealed = NULL, token_hash = NULL
+            WHERE id IN (SELECT id FROM invoice WHERE person_id IN {PEOPLE}
+                         AND num_nonnulls(sealed, token_hash) > 0 LIMIT $2)
             """,
         ),
     ),

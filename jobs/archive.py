@@ -50,7 +50,7 @@ from core.sealed import as_workflow
 from core.sniff import PICTURES
 from core.transcript import escaped, quoted
 from jobs import definitions
-from ledger import balances, instruction_store
+from ledger import balances, instruction_store, invoices
 
 ROWS_PAGE = 200
 """Rows of one table in memory at a time."""
@@ -126,6 +126,9 @@ TABLES: Final[Mapping[str, str]] = {
     "reconciliation_finding": "what of a payment of payments.json is not in order",
     "payment_event": "how a payment of payments.json came to its state",
     "payment_hint": "what had a payment of payments.json looked at",
+    "invoice": "invoices.json",
+    "invoice_payment": "invoices.json",
+    "invoice_counter": "nobody's",
 }
 """Each table, and where what it holds of a person is in the archive, or why it is not."""
 
@@ -152,6 +155,7 @@ reminders.json       your reminders, past ones too
 workflows.json       your workflows; workflow_runs.json has their runs
 wallet.json          what came into your accounts and left them, newest first
 payments.json        what you had sent or asked for, whom, and how it ended, newest first
+invoices.json        the invoices you made, for whom and what, and what was paid on each, newest first
 receipts.json        what was done at your word, and with what result
 reactions.json       your reactions to messages
 moderation.json      where your words were flagged, and when you were muted
@@ -169,6 +173,7 @@ reminders.json       vikumbusho vyako, hata vya zamani
 workflows.json       taratibu zako; workflow_runs.json ina utendaji wake
 wallet.json          yaliyoingia na kutoka kwenye akaunti zako, mapya kwanza
 payments.json        malipo uliyotuma au kuomba, kwa nani, na yalivyoisha, mapya kwanza
+invoices.json        ankara ulizoandika, za nani na za nini, na kilicholipwa kwa kila moja, mpya kwanza
 receipts.json        yaliyofanywa kwa agizo lako, na matokeo yake
 reactions.json       hisia zako kwa ujumbe
 moderation.json      maneno yako yaliyotiwa alama, na lini ulinyamazishwa
@@ -220,6 +225,8 @@ async def archive(
     async for chunk in packer.member("wallet.json", _listed(_wallet(db, person))):
         yield chunk
     async for chunk in packer.member("payments.json", _listed(_payments(db, person))):
+        yield chunk
+    async for chunk in packer.member("invoices.json", _listed(_invoices(db, person))):
         yield chunk
     async for chunk in packer.member("reactions.json", _listed(_reactions(db, rooms, mine))):
         yield chunk
@@ -568,6 +575,24 @@ async def _payments(db: Database, person: UUID) -> AsyncIterator[dict[str, Any]]
                 "amount": str(one.amount),
                 "fee": str(one.fee),
                 "to_or_from": None if one.payee is None else f"{one.payee.name} +{one.payee.account}".strip(),
+            }
+        if len(page) < ROWS_PAGE:
+            return
+        before = page[-1].id
+
+
+async def _invoices(db: Database, person: UUID) -> AsyncIterator[dict[str, Any]]:
+    before = PAST_EVERY_ID
+    while True:
+        async with db.hot() as connection:
+            page = await invoices.of_person(connection, person, before, ROWS_PAGE)
+            paid = [await invoices.payments(connection, one) for one in page]
+        for one, came in zip(page, paid, strict=True):
+            yield _columns(one, "number", "state", "issued_on", "due_on", "created_at") | {
+                "amount": str(one.amount),
+                "paid": str(one.paid),
+                "words": None if one.words is None else asdict(one.words),
+                "payments": [{"at": each.at, "amount": str(each.amount)} for each in came],
             }
         if len(page) < ROWS_PAGE:
             return

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -26,6 +26,7 @@ from core.providers import Refused
 from core.wake import Wakes
 from jobs.sweeps import Waiting
 from ledger import instruction_store as store
+from ledger import invoices
 from ledger.instruction_store import NOTHING, Learned
 from ledger.instructions import DONE, Answer, Decision, Instruction, Method, Outcome, Pace, State, decide, mismatch
 from ledger.money import BadAmount, Money
@@ -67,6 +68,25 @@ REVIEW = Saying(
     " Kumb. {reference}.",
 )
 PAGE = Saying("Pay {amount} here: {url}\nRef {reference}.", "Lipa {amount} hapa: {url}\nKumb. {reference}.")
+PAID_INVOICE = Saying(
+    "{payer} paid {amount} on invoice {number}. {stands} {kept} Ref {reference}.",
+    "{payer} amelipa {amount} kwenye ankara {number}. {stands} {kept} Kumb. {reference}.",
+)
+IN_WALLET = Saying("The money is in your wallet.", "Pesa ziko kwenye pochi yako.")
+LESS_FEE = Saying(
+    "{net} are in your wallet, which is that without the fee of {fee}.",
+    "{net} ziko kwenye pochi yako, yaani bila ada ya {fee}.",
+)
+PAID_WHOLE = Saying("It is paid in full.", "Imelipwa yote.")
+PAID_PART = Saying("{rest} are still to be paid.", "Bado zimebaki {rest}.")
+PAID_OVER = Saying(
+    "That is {over} more than it asked for; pay that back, or agree what it is for.",
+    "Hizo ni {over} zaidi ya ilichodai; zirudishe, au kubalianeni ni za nini.",
+)
+PAID_VOID = Saying(
+    "You had made it void, so ask them what it is for.", "Ulikuwa umeifuta, kwa hiyo waulize ni za nini."
+)
+SOMEONE = Saying("Somebody", "Mtu")
 SOMEBODY = Saying("the number you named", "namba uliyotaja")
 REASONS: Final = {
     "1032": Saying("the request was declined on the phone", "ombi lilikataliwa kwenye simu"),
@@ -168,7 +188,9 @@ class _Step:
         async with hands.db.hot() as connection:
             if not await store.move(connection, of, to, reason, hands.lease, wait=wait, learned=learned):
                 raise Lost
-            if say is None:
+            if of.pays is not None:
+                say = await _said_of_invoice(connection, of, to)
+            elif say is None:
                 say = _said(of, to, reason)
             if say is not None:
                 words = say.to(of.language) + (" · sandbox" if hands.sandbox else "")
@@ -404,6 +426,34 @@ def _said(of: Instruction, to: State, reason: str) -> Saying | None:
             return REVIEW.filled(**known)
         case _:
             return None
+
+
+async def _said_of_invoice(connection: Any, of: Instruction, to: State) -> Saying | None:
+    """What the one who sent an invoice is told of a payment on it, once that is counted.
+
+    Of tries that came to nothing they are told nothing: whoever pays sees that, and may try again.
+    """
+    if to is State.NEEDS_REVIEW:
+        return REVIEW.filled(amount=_shown(of), reference=of.reference)
+    if to not in DONE or of.pays is None:
+        return None
+    invoice = await invoices.find(connection, of.pays)
+    payer: Saying | str = invoice.words.payer if invoice.words is not None else SOMEONE
+    rest = invoice.rest
+    if invoice.state == "void":
+        stands = PAID_VOID
+    elif rest.minor > 0:
+        stands = PAID_PART.filled(rest=rest.said())
+    elif rest.minor < 0:
+        stands = PAID_OVER.filled(over=(-rest).said())
+    else:
+        stands = PAID_WHOLE
+    kept = IN_WALLET
+    if of.fee.minor:
+        kept = LESS_FEE.filled(net=(of.amount - of.fee).said(), fee=of.fee.said())
+    return PAID_INVOICE.filled(
+        payer=payer, amount=_shown(of), number=invoice.number, stands=stands, kept=kept, reference=of.reference
+    )
 
 
 def _charge(of: Instruction, answer: Answer) -> Money | None:

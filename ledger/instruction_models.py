@@ -14,6 +14,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from core.models import Base
 from ledger.instructions import Direction, Method, State
+from ledger.invoice_models import InvoiceRow
 from ledger.journal import KEY_CHARS_MAX
 from ledger.matching import Difference
 from ledger.money import MINOR_MAX
@@ -61,6 +62,7 @@ class PaymentInstruction(Base):
     done_at: Mapped[datetime | None]
     charge: Mapped[int | None] = mapped_column(doc="minor units that the provider said at its end to keep of it")
     settled_at: Mapped[datetime | None] = mapped_column(doc="when it was found in the provider's own list")
+    pays: Mapped[int | None] = mapped_column(ForeignKey(InvoiceRow.id), doc="our invoice that its success is paid on")
     __table_args__ = (
         CheckConstraint(f"direction IN ({_listed(Direction)})", name="direction"),
         CheckConstraint(f"method IN ({_listed(Method)})", name="method"),
@@ -71,9 +73,13 @@ class PaymentInstruction(Base):
         CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency"),
         CheckConstraint(f"amount BETWEEN 1 AND {MINOR_MAX}", name="amount"),
         CheckConstraint("fee BETWEEN 0 AND amount", name="fee"),
+        CheckConstraint(
+            "pays IS NULL OR direction = 'in' AND kind = 'INVOICE_PAYMENT'", name="invoices_are_paid_in"
+        ),
         Index("ix_payment_instruction_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
         Index("ix_payment_instruction_person", "person_id", "id"),
         Index("ix_payment_instruction_created_at", "created_at"),
+        Index("ix_payment_instruction_pays", "pays", postgresql_where=text("pays IS NOT NULL")),
         Index("ix_payment_instruction_review", "id", postgresql_where=text("state = 'needs_review'")),
         Index(
             "ix_payment_instruction_unsettled", "id",

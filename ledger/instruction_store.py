@@ -19,7 +19,7 @@ from core import codes
 from core.db import Database
 from core.errors import Conflict, Erased, UserError
 from core.language import Saying
-from ledger import holds
+from ledger import holds, instruction_models, invoices  # noqa: F401  its tables follow persons who are merged
 from ledger.accounts import clearing, fee_income, wallet
 from ledger.errors import KeyReused
 from ledger.instructions import DONE, Direction, Instruction, Method, Payee, State, payout_key
@@ -46,7 +46,7 @@ WHOLE = Saying(
 _READ = """
 SELECT i.id, i.reference, i.direction, i.method, i.state, i.attempt, i.owner, i.currency, i.amount, i.fee, i.kind,
        i.person_id, i.conversation_id, i.payee, i.tracking_id, i.invoice_id, i.session, i.tries, i.created_at,
-       i.asked_at, i.failing_since, i.request_hash, p.language, clock_timestamp() AS now
+       i.asked_at, i.failing_since, i.request_hash, i.pays, p.language, clock_timestamp() AS now
 FROM payment_instruction i JOIN person p ON p.id = i.person_id
 """
 BY_ID = f"{_READ} WHERE i.id = $1"
@@ -64,8 +64,8 @@ WHERE id = $1 AND due_at <= clock_timestamp() AND lease_until <= clock_timestamp
 ADD = """
 WITH made AS (
     INSERT INTO payment_instruction (reference, key, request_hash, direction, method, owner, person_id, conversation_id,
-                                     currency, amount, fee, kind, payee)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) RETURNING id, person_id
+                                     currency, amount, fee, kind, payee, pays)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) RETURNING id, person_id
 )
 INSERT INTO payment_event (instruction_id, to_state, actor)
 SELECT id, 'ready', 'person:' || person_id FROM made RETURNING instruction_id
@@ -149,6 +149,8 @@ class Collect:
     kind: Kind = Kind.DEPOSIT
     fee: Money | None = None
     """What we take off it for ourselves once it has come."""
+    pays: int | None = None
+    """The invoice that it pays, in whole or in part; the kind is then INVOICE_PAYMENT."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +181,8 @@ def mpesa_account(number: str) -> str:
 async def collect(connection: Any, asked: Collect) -> Instruction:
     """Have money asked for, in the caller's transaction; the worker does it once that is committed.
 
-    The same key again is the same instruction. Raises UserError, KeyReused, and Erased where the conversation is gone.
+    The same key again is the same instruction. Raises UserError, KeyReused, Erased where the conversation is gone, and
+    NotPayable for an invoice that takes no such payment.
     """
     payee = asked.payee
     if asked.method is Method.PUSH:
@@ -187,7 +190,7 @@ async def collect(connection: Any, asked: Collect) -> Instruction:
     fee = asked.fee or Money(0, asked.amount.currency)
     return await _add(
         connection, asked.key, Direction.IN, asked.method, asked.owner, asked.person_id, asked.conversation_id,
-        asked.amount, fee, asked.kind, payee,
+        asked.amount, fee, asked.kind, payee, pays=asked.pays,
     )  # fmt: skip
 
 
@@ -216,13 +219,14 @@ def _mpesa(payee: Payee | None, amount: Money) -> Payee:
 async def _add(
     connection: Any, key: str, direction: Direction, method: Method, owner: str, person_id: UUID,
     conversation_id: UUID, amount: Money, fee: Money, kind: Kind, payee: Payee | None,
-    allowance: holds.Allowance | None = None,
+    allowance: holds.Allowance | None = None, pays: int | None = None,
 ) -> Instruction:  # fmt: skip
     check_key(key)
     # What is taken off what comes in is not asked for: asked for again under another schedule, it is the same request.
     paid = fee if direction is Direction.OUT else Money(0, amount.currency)
     asked = [direction, method, owner, str(conversation_id), str(amount), str(paid), kind]
     asked += [payee.account, payee.name] if payee else []
+    asked += [f"invoice:{pays}"] if pays is not None else []
     request_hash = hashlib.sha256("\x1f".join(asked).encode()).digest()
     # Two calls with one key wait for each other, so that the second finds what the first made.
     await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 7))", f"payment:{key}")
@@ -230,6 +234,8 @@ async def _add(
         if row["request_hash"] != request_hash:
             raise KeyReused("The key was used for another payment.")
         return await _instruction(connection, row)
+    if pays is not None:
+        await invoices.expect(connection, pays, amount, is_push=method is Method.PUSH)
     reference = codes.grouped(codes.new_code(secrets.choice))
     sealed = None
     if payee is not None:
@@ -242,6 +248,7 @@ async def _add(
     made = await connection.fetchval(
         ADD, reference, key, request_hash, direction.value, method.value, owner, person_id, conversation_id,
         amount.currency, amount.minor, fee.minor, kind.value, sealed,
+        pays,
     )  # fmt: skip
     if made is None:  # A trigger keeps rows from being written for whoever is being erased.
         if direction is Direction.OUT:
@@ -357,6 +364,8 @@ async def resolve(connection: Any, reference: str, succeeded: bool, by: str, not
 async def _settle(connection: Any, of: Instruction, to: State) -> None:
     """What reaching a state does to the books."""
     if to in DONE:
+        if of.pays is not None:
+            await invoices.pay(connection, of.pays, of.entry_key, of.amount)
         await post(connection, await _entry(connection, of))
     elif to is State.FAILED and of.is_out:
         await _void(connection, of)
@@ -399,6 +408,7 @@ async def _instruction(connection: Any, row: Any) -> Instruction:
         conversation_id=row["conversation_id"], language=row["language"], payee=payee, tracking_id=row["tracking_id"],
         invoice_id=row["invoice_id"], session=row["session"], tries=row["tries"], created_at=row["created_at"],
         asked_at=row["asked_at"], failing_since=row["failing_since"], now=row["now"],
+        pays=row["pays"],
     )  # fmt: skip
 
 

@@ -116,6 +116,8 @@ class Instruction:
     asked_at: datetime | None
     failing_since: datetime | None
     now: datetime
+    pays: int | None = None
+    """The invoice of ours (ledger/invoices.py) that its success is a payment of."""
 
     @property
     def is_out(self) -> bool:

@@ -29,12 +29,15 @@ class InvoiceRow(Base):
     key: Mapped[str] = mapped_column(unique=True, doc="idempotency key of the request")
     request_hash: Mapped[bytes] = mapped_column(doc="SHA-256 of the request")
     person_id: Mapped[UUID] = mapped_column(ForeignKey("person.id"), doc="who asks to be paid")
+    conversation_id: Mapped[UUID] = mapped_column(ForeignKey("conversation.id"), doc="where its payments are told")
     state: Mapped[str] = mapped_column(server_default="draft")
     currency: Mapped[str]
     amount: Mapped[int] = mapped_column(doc="minor units")
     paid: Mapped[int] = mapped_column(server_default="0", doc="minor units")
+    issued_on: Mapped[date] = mapped_column(doc="in the issuer's time zone")
     due_on: Mapped[date | None]
-    sealed: Mapped[bytes | None] = mapped_column(doc="what for, and who is to pay")
+    token_hash: Mapped[bytes | None] = mapped_column(unique=True, doc="SHA-256 of what its address to pay ends in")
+    sealed: Mapped[bytes | None] = mapped_column(doc="words and token, with the conversation's key")
     created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     __table_args__ = (
         CheckConstraint("number ~ '^INV-[0-9]{4}-[0-9]{5}$'", name="number"),
@@ -42,14 +45,15 @@ class InvoiceRow(Base):
         CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency"),
         CheckConstraint(f"amount BETWEEN 1 AND {MINOR_MAX}", name="amount"),
         CheckConstraint(f"paid BETWEEN 0 AND {MINOR_MAX}", name="paid"),
-        CheckConstraint(
-            "state IN ('draft', 'sent', 'part_paid', 'paid', 'overdue', 'void', 'disputed')", name="state"
-        ),
+        CheckConstraint("state IN ('draft', 'sent', 'part_paid', 'paid', 'overdue', 'void', 'disputed')", name="state"),
         CheckConstraint(
             "CASE state WHEN 'paid' THEN paid >= amount WHEN 'part_paid' THEN paid BETWEEN 1 AND amount - 1"
-            " WHEN 'overdue' THEN paid < amount WHEN 'disputed' THEN true ELSE paid = 0 END",
+            " WHEN 'overdue' THEN paid < amount WHEN 'draft' THEN paid = 0"
+            " WHEN 'sent' THEN paid = 0 ELSE true END",
             name="state_says_what_is_paid",
         ),
+        CheckConstraint("octet_length(token_hash) = 32", name="token_hash"),
+        CheckConstraint("due_on >= issued_on", name="due_later"),
         Index("ix_invoice_person", "person_id", "id"),
     )
 

@@ -1,25 +1,69 @@
 """Invoices: what somebody asks another to pay, numbered without gaps in each year, and what was paid against them.
 
-Which states follow which, and what each says about the sum paid, PostgreSQL sees to (alembic 0048). What is written on
-an invoice comes here sealed; nothing here reads it.
+Which states follow which, and what each says about the sum paid, PostgreSQL sees to (alembic 0048). Money comes to an
+invoice only by a payment instruction that belongs to it (`ledger.instruction_store.collect` with `pays`), and reaches
+the issuer's wallet as INVOICE_PAYMENT when the provider, asked by us, says that it has it. What comes is always
+counted, also too much, or on an invoice that is void by then: it is in the wallet, and the invoice says so.
+
+Who has the token of an invoice may see and pay it; of it a hash is stored, and itself sealed with what is written on
+the invoice.
 """
 
-from dataclasses import dataclass
-from datetime import date
-from typing import Any
+import hashlib
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import date, datetime, timedelta
+from typing import Any, Final
 from uuid import UUID
 
+import orjson
+
+from core.errors import Erased, UserError
+from core.language import Saying
+from ledger import invoice_models  # noqa: F401  its tables follow persons who are merged
 from ledger.errors import IllegalEntry, KeyReused, Unknown
 from ledger.journal import check_key
 from ledger.money import Money
 
-PAYABLE = frozenset({"sent", "part_paid", "overdue", "paid"})
-"""States in which a payment counts; of one that is paid, it is paid over."""
+TOKEN_BYTES = 24
+TOKEN = re.compile(r"[A-Za-z0-9_-]{32}")
+"""What a token looks like: TOKEN_BYTES in URL-safe base64."""
+NUMBER = re.compile(r"INV-[0-9]{4}-[0-9]{5}")
+OPEN: Final = ("draft", "sent", "part_paid", "overdue")
+"""States in which something is still to be paid."""
+PUSH_WITHIN = timedelta(minutes=3)
+"""How long a request on somebody's phone is waited for before the same invoice may send another."""
 
-_INVOICE = "SELECT id, number, request_hash, state, currency, amount, paid, due_on, sealed FROM invoice"
-BY_KEY = f"{_INVOICE} WHERE key = $1"
-BY_NUMBER = f"{_INVOICE} WHERE number = $1"
-LOCK = f"{_INVOICE} WHERE number = $1 FOR NO KEY UPDATE"
+NOT_PAYABLE = Saying("This invoice does not take a payment any more.", "Ankara hii haipokei malipo tena.")
+TOO_MUCH = Saying("Only {rest} are left to pay on this invoice.", "Kwenye ankara hii zimebaki {rest} tu za kulipa.")
+OTHER_CURRENCY = Saying("This invoice is paid in {currency}.", "Ankara hii hulipwa kwa {currency}.")
+UNDER_WAY = Saying(
+    "A request for this invoice is on a phone just now. Answer it there, or try again in a few minutes.",
+    "Ombi la ankara hii liko kwenye simu sasa hivi. Lijibu huko, au jaribu tena baada ya dakika chache.",
+)
+VOID_PAID = Saying(
+    "{paid} have been paid on invoice {number}, so it cannot be made void.",
+    "{paid} zimeshalipwa kwenye ankara {number}, kwa hiyo haiwezi kufutwa.",
+)
+VOID_UNDER_WAY = Saying(
+    "Somebody is paying invoice {number} just now. Try again in a few minutes.",
+    "Kuna mtu analipa ankara {number} sasa hivi. Jaribu tena baada ya dakika chache.",
+)
+IS_VOID = Saying("Invoice {number} is void already.", "Ankara {number} imeshafutwa.")
+
+_INVOICE = """
+SELECT i.id, i.number, i.request_hash, i.person_id, i.conversation_id, i.state, i.currency, i.amount, i.paid,
+       i.issued_on, i.due_on, i.sealed, i.created_at
+FROM invoice i
+"""
+BY_ID = f"{_INVOICE} WHERE i.id = $1"
+BY_KEY = f"{_INVOICE} WHERE i.key = $1"
+BY_NUMBER = f"{_INVOICE} WHERE i.number = $1"
+BY_TOKEN = f"{_INVOICE} WHERE i.token_hash = $1"
+OF_PERSON = f"{_INVOICE} WHERE i.person_id = $1 AND i.id < $2 ORDER BY i.id DESC LIMIT $3"
+LOCK = f"{_INVOICE} WHERE i.id = $1 FOR NO KEY UPDATE"
 NEXT = """
 INSERT INTO invoice_counter AS c (year, last) VALUES ($1, 1)
 ON CONFLICT (year) DO UPDATE SET last = c.last + 1 RETURNING last
@@ -27,93 +71,259 @@ ON CONFLICT (year) DO UPDATE SET last = c.last + 1 RETURNING last
 """Its row stays locked until the transaction ends: who rolls back gives the number back, and the next one has it."""
 HOLD_KEY = "SELECT pg_advisory_xact_lock(hashtextextended('invoice:' || $1, 0))"
 MAKE = """
-INSERT INTO invoice (number, key, request_hash, person_id, currency, amount, due_on, sealed)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+INSERT INTO invoice (number, key, request_hash, person_id, conversation_id, currency, amount, issued_on, due_on,
+                     token_hash, sealed)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING id
 """
 PAYMENT = "SELECT invoice_id, amount FROM invoice_payment WHERE key = $1"
+PAYMENTS = "SELECT key, amount, at FROM invoice_payment WHERE invoice_id = $1 ORDER BY at, key"
 PAY = "INSERT INTO invoice_payment (key, invoice_id, amount) VALUES ($1, $2, $3)"
 PAID = "UPDATE invoice SET paid = $2, state = $3 WHERE id = $1"
 MOVE = "UPDATE invoice SET state = $2 WHERE id = $1"
+ASKED = """
+SELECT EXISTS (
+    SELECT FROM payment_instruction
+    WHERE pays = $1 AND method = 'push' AND state IN ('ready', 'initiating', 'pending', 'processing', 'unknown')
+      AND created_at > clock_timestamp() - $2::interval
+)
+"""
+
+
+class NotPayable(UserError):
+    """The invoice does not take this payment; the message says why to whoever pays."""
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What is written on an invoice, and how its client is reached: all of it is the issuer's own word.
+
+    `phone` is E.164; `language` is that of the issuer as they wrote it, in which the client is spoken to.
+    """
+
+    issuer: str
+    payer: str
+    description: str | None = None
+    email: str | None = None
+    phone: str | None = None
+    language: str = "en"
 
 
 @dataclass(frozen=True, slots=True)
 class Invoice:
-    """One invoice: `number` such as INV-2026-00007; `rest` is what is still to be paid, negative where it is over."""
+    """One invoice: `number` such as INV-2026-00007, `state` as in the table, dates in the issuer's time zone.
 
+    `words` and `token` are None once the issuer has been erased.
+    """
+
+    id: int
     number: str
+    person_id: UUID
+    conversation_id: UUID
     state: str
     amount: Money
     paid: Money
+    issued_on: date
     due_on: date | None
-    sealed: bytes | None
+    created_at: datetime
+    words: Words | None
+    token: str | None
 
     @property
     def rest(self) -> Money:
         """What is still to be paid; negative by what was paid too much."""
         return self.amount - self.paid
 
+    @property
+    def takes_payment(self) -> bool:
+        """Whether somebody can still be asked to pay it."""
+        return self.state in OPEN
+
+
+@dataclass(frozen=True, slots=True)
+class InvoicePayment:
+    """One payment that came: `key` is that of its journal entry."""
+
+    key: str
+    amount: Money
+    at: datetime
+
 
 async def create(
-    connection: Any, key: str, request_hash: bytes, issuer: UUID, amount: Money, sealed: bytes, *, today: date,
+    connection: Any, key: str, issuer: UUID, conversation_id: UUID, amount: Money, words: Words, *, today: date,
     due_on: date | None = None,
 ) -> Invoice:  # fmt: skip
     """Make a draft under the next number of the year of `today`, the issuer's date, in the caller's transaction.
 
-    The same key again gives the same invoice. Raises KeyReused where the request was another, or IllegalEntry.
+    The same key again gives the same invoice; all numbers of a year wait for the transaction's end. Raises KeyReused
+    where the request was another, IllegalEntry, and Erased for an issuer who has been.
     """
     check_key(key)
     if amount.minor <= 0:
         raise IllegalEntry("An invoice is for a positive amount.")
+    if due_on is not None and due_on < today:
+        raise IllegalEntry("An invoice is not due before it is written.")
+    # Keyed, so that the hash does not tell who pays after the words are erased.
+    asked = orjson.dumps([str(conversation_id), str(amount), due_on, asdict(words)]).decode()
+    request = await connection.keys.blind(connection, "invoice", asked)
     await connection.execute(HOLD_KEY, key)
     row = await connection.fetchrow(BY_KEY, key)
     if row is None:
+        room = await connection.keys.of(connection, conversation_id)
         last = await connection.fetchval(NEXT, today.year)
         number = f"INV-{today.year:04}-{last:05}"
-        await connection.execute(
-            MAKE, number, key, request_hash, issuer, amount.currency, amount.minor, due_on, sealed
-        )
-        row = await connection.fetchrow(BY_KEY, key)
-    if row["request_hash"] != request_hash:
+        token = secrets.token_urlsafe(TOKEN_BYTES)
+        sealed = room.seal(_as_words(number), orjson.dumps({"token": token} | asdict(words)))
+        made = await connection.fetchval(
+            MAKE, number, key, request, issuer, conversation_id, amount.currency, amount.minor, today, due_on,
+            _hash(token), sealed,
+        )  # fmt: skip
+        if made is None:  # A trigger keeps rows from being written for whoever is being erased.
+            raise Erased
+        row = await connection.fetchrow(BY_ID, made)
+    if row["request_hash"] != request:
         raise KeyReused("The key was used for another invoice.")
-    return _read(row)
+    return await _read(connection, row)
 
 
-async def pay(connection: Any, number: str, key: str, amount: Money) -> Invoice:
-    """Count a payment against an invoice, once for each key, in the caller's transaction.
+async def find(connection: Any, invoice_id: int) -> Invoice:
+    """The invoice with this id; raises Unknown."""
+    return await _found(connection, await connection.fetchrow(BY_ID, invoice_id))
 
-    Raises Unknown, KeyReused, or IllegalEntry for another currency or an invoice that takes no payment.
+
+async def by_number(connection: Any, number: str) -> Invoice | None:
+    """The invoice with this number, whoever's it is."""
+    row = await connection.fetchrow(BY_NUMBER, number.upper())
+    return None if row is None else await _read(connection, row)
+
+
+async def by_token(connection: Any, token: str) -> Invoice | None:
+    """The invoice whose address to pay ends in this token; None where there is none, or its issuer was erased."""
+    if TOKEN.fullmatch(token) is None:
+        return None
+    row = await connection.fetchrow(BY_TOKEN, _hash(token))
+    return None if row is None else await _read(connection, row)
+
+
+async def of_person(connection: Any, person_id: UUID, before: int, limit: int) -> Sequence[Invoice]:
+    """Somebody's invoices that were made before the one with the id `before`, newest first."""
+    return [await _read(connection, row) for row in await connection.fetch(OF_PERSON, person_id, before, limit)]
+
+
+async def payments(connection: Any, invoice: Invoice) -> Sequence[InvoicePayment]:
+    """What was paid on an invoice, in the order it came."""
+    rows = await connection.fetch(PAYMENTS, invoice.id)
+    return [InvoicePayment(row["key"], Money(row["amount"], invoice.amount.currency), row["at"]) for row in rows]
+
+
+async def expect(connection: Any, invoice_id: int, amount: Money, *, is_push: bool) -> Invoice:
+    """Lock an invoice of which so much is about to be asked of somebody, by a request on a phone where it `is_push`.
+
+    Raises NotPayable where that is not to be: it is paid or void, the sum is more than its rest or of another currency,
+    or another request for it is on a phone.
+    """
+    invoice = await _locked(connection, invoice_id)
+    if not invoice.takes_payment:
+        raise NotPayable(NOT_PAYABLE)
+    if amount.currency != invoice.amount.currency:
+        raise NotPayable(OTHER_CURRENCY.filled(currency=invoice.amount.currency))
+    if amount > invoice.rest:
+        raise NotPayable(TOO_MUCH.filled(rest=invoice.rest.said()))
+    if is_push and await connection.fetchval(ASKED, invoice_id, PUSH_WITHIN):
+        raise NotPayable(UNDER_WAY)
+    return invoice
+
+
+async def pay(connection: Any, invoice_id: int, key: str, amount: Money) -> Invoice:
+    """Count what has come against an invoice, once for each key, in the caller's transaction; as it is then.
+
+    Whoever posts the entry with this key to the issuer's wallet calls it before that. It counts in every state: what
+    is void or disputed stays so. Raises Unknown, KeyReused, or IllegalEntry for another currency.
     """
     check_key(key)
-    row = await connection.fetchrow(LOCK, number)
-    if row is None:
-        raise Unknown(f"There is no invoice {number}.")
-    if amount.currency != row["currency"] or amount.minor <= 0:
+    invoice = await _locked(connection, invoice_id)
+    if amount.currency != invoice.amount.currency or amount.minor <= 0:
         raise IllegalEntry("A payment is a positive amount in the currency of its invoice.")
     if (earlier := await connection.fetchrow(PAYMENT, key)) is not None:
-        if (earlier["invoice_id"], earlier["amount"]) != (row["id"], amount.minor):
+        if (earlier["invoice_id"], earlier["amount"]) != (invoice_id, amount.minor):
             raise KeyReused("The key was used for another payment.")
-        return _read(row)
-    if row["state"] not in PAYABLE:
-        raise IllegalEntry(f"An invoice that is {row['state']} takes no payment.")
-    paid = Money(row["paid"], row["currency"]) + amount
-    state = "paid" if paid.minor >= row["amount"] else "overdue" if row["state"] == "overdue" else "part_paid"
-    await connection.execute(PAY, key, row["id"], amount.minor)
-    await connection.execute(PAID, row["id"], paid.minor, state)
-    return _read(await connection.fetchrow(BY_NUMBER, number))
+        return invoice
+    paid = invoice.paid + amount
+    state = invoice.state
+    if state in OPEN:
+        state = "paid" if paid >= invoice.amount else "overdue" if state == "overdue" else "part_paid"
+    await connection.execute(PAY, key, invoice_id, amount.minor)
+    await connection.execute(PAID, invoice_id, paid.minor, state)
+    return await find(connection, invoice_id)
 
 
-async def move(connection: Any, number: str, state: str) -> Invoice:
-    """Bring an invoice to another state, which PostgreSQL refuses where the law does; raises Unknown."""
-    row = await connection.fetchrow(LOCK, number)
+async def mark_sent(connection: Any, invoice_id: int) -> Invoice:
+    """A draft has gone to its client; what was paid or made void before stays as it is. Raises Unknown."""
+    invoice = await _locked(connection, invoice_id)
+    if invoice.state != "draft":
+        return invoice
+    return await _moved(connection, invoice_id, "sent")
+
+
+async def mark_overdue(connection: Any, invoice_id: int) -> Invoice:
+    """Its day is over and it is not paid; what is paid, void or disputed stays as it is. Raises Unknown."""
+    invoice = await _locked(connection, invoice_id)
+    if invoice.state not in OPEN or invoice.state == "overdue":
+        return invoice
+    return await _moved(connection, invoice_id, "overdue")
+
+
+async def void(connection: Any, invoice_id: int) -> Invoice:
+    """Take an invoice back, on which nothing was paid and nothing is being paid.
+
+    Raises UserError where that is not so, and Unknown.
+    """
+    invoice = await _locked(connection, invoice_id)
+    if invoice.state == "void":
+        raise UserError(IS_VOID.filled(number=invoice.number))
+    if invoice.paid.minor:
+        raise UserError(VOID_PAID.filled(number=invoice.number, paid=invoice.paid.said()))
+    if await connection.fetchval(ASKED, invoice_id, PUSH_WITHIN):
+        raise UserError(VOID_UNDER_WAY.filled(number=invoice.number))
+    return await _moved(connection, invoice_id, "void")
+
+
+async def _moved(connection: Any, invoice_id: int, state: str) -> Invoice:
+    """The invoice in another state; PostgreSQL refuses what does not follow."""
+    await connection.execute(MOVE, invoice_id, state)
+    return await find(connection, invoice_id)
+
+
+async def _locked(connection: Any, invoice_id: int) -> Invoice:
+    return await _found(connection, await connection.fetchrow(LOCK, invoice_id))
+
+
+async def _found(connection: Any, row: Any) -> Invoice:
     if row is None:
-        raise Unknown(f"There is no invoice {number}.")
-    await connection.execute(MOVE, row["id"], state)
-    return _read(await connection.fetchrow(BY_NUMBER, number))
+        raise Unknown("There is no such invoice.")
+    return await _read(connection, row)
 
 
-def _read(row: Any) -> Invoice:
+async def _read(connection: Any, row: Any) -> Invoice:
     currency = row["currency"]
+    words, token = None, None
+    if row["sealed"] is not None:
+        value = row["conversation_id"], _as_words(row["number"]), row["sealed"]
+        [opened] = await connection.keys.opened(connection, [value])
+        if opened is not None:
+            written = orjson.loads(opened)
+            token = written.pop("token")
+            words = Words(**written)
     return Invoice(
-        row["number"], row["state"], Money(row["amount"], currency), Money(row["paid"], currency), row["due_on"],
-        row["sealed"],
+        row["id"], row["number"], row["person_id"], row["conversation_id"], row["state"],
+        Money(row["amount"], currency), Money(row["paid"], currency), row["issued_on"], row["due_on"],
+        row["created_at"], words, token,
     )  # fmt: skip
+
+
+def _as_words(number: str) -> bytes:
+    """What is written on an invoice is sealed as this."""
+    return b"invoice\0" + number.encode()
+
+
+def _hash(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()

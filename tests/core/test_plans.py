@@ -23,7 +23,7 @@ from core import (
 )
 from core.db import Database
 from jobs import summaries, sweeps, wallets
-from ledger import balances, holds, instruction_store, posting
+from ledger import balances, holds, instruction_store, invoices, posting
 
 STATEMENTS = {
     "inbox.STORE": inbox.STORE,
@@ -87,6 +87,13 @@ STATEMENTS = {
     "instruction_store.MOVE": instruction_store.MOVE,
     "instruction_store.STAY": instruction_store.STAY,
     "instruction_store.HINT": instruction_store.HINT,
+    "invoices.BY_KEY": invoices.BY_KEY,
+    "invoices.BY_NUMBER": invoices.BY_NUMBER,
+    "invoices.BY_TOKEN": invoices.BY_TOKEN,
+    "invoices.OF_PERSON": invoices.OF_PERSON,
+    "invoices.LOCK": invoices.LOCK,
+    "invoices.PAYMENTS": invoices.PAYMENTS,
+    "invoices.ASKED": invoices.ASKED,
     "posting.IDS": posting.IDS,
     "posting.LOCK": posting.LOCK,
     "posting.WRITE_AT_ONCE": posting.WRITE_AT_ONCE,

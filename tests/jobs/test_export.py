@@ -18,6 +18,7 @@ import orjson
 import pytest
 
 import ledger.instruction_models
+import ledger.invoice_models
 import ledger.models  # noqa: F401
 from core import exports, people, rooms
 from core.catalog import Catalog
@@ -36,6 +37,7 @@ from core.workflows import parse_draft
 from jobs import definitions, summaries
 from jobs.archive import TABLES, archive
 from jobs.export import LEASE, TRIES_MAX, Hands, export
+from ledger import invoices
 from ledger.accounts import clearing, wallet
 from ledger.instruction_store import PayOut, pay_out
 from ledger.instructions import Payee
@@ -79,6 +81,15 @@ class Scene:
         )  # fmt: skip
         async with self.mathia.db.hot() as connection:
             await pay_out(connection, asked)
+
+    async def invoice(self, who: Address, word: str) -> None:
+        """An invoice of theirs for a shilling, of these words."""
+        words = invoices.Words("Asha", word, word)
+        async with self.mathia.db.hot() as connection:
+            await invoices.create(
+                connection, uuid4().hex, await self.mathia.person(who), await self.conversation(who),
+                Money(100, "KES"), words, today=datetime.now(UTC).date(),
+            )  # fmt: skip
 
     async def send(self, who: Address, *parts: Part) -> None:
         """A message of these parts arrives, and is answered."""
@@ -154,6 +165,7 @@ async def test_everything_of_a_person_is_in_it_from_all_their_chats(
         await here.flow(ASHA, "canaryworkflow")
         await here.pay_in(ASHA, "canaryreference")
         await here.pay_out(ASHA, "canarypayee")
+        await here.invoice(ASHA, "canaryinvoice")
 
         assert await summaries.note(db, 0, settled_s=0.0)
         assert await summaries.renew(db)
@@ -162,12 +174,23 @@ async def test_everything_of_a_person_is_in_it_from_all_their_chats(
         await here.make()
         [packed] = await here.archives(ASHA_TOO)
     every = b"\n".join(packed.values()) + "\n".join(packed).encode()
-    for word in ("name", "contact", "reminder", "file", "telegram", "mine", "-name.txt", "workflow", "payee"):
+    for word in (
+        "name",
+        "contact",
+        "reminder",
+        "file",
+        "telegram",
+        "mine",
+        "-name.txt",
+        "workflow",
+        "payee",
+        "invoice",
+    ):
         assert f"canary{word}".encode() in every.lower(), word
     assert b"canaryothers" not in every
     assert {
         "person.json", "reminders.json", "workflows.json", "moderation.json", "receipts.json", "reactions.json",
-        "wallet.json", "payments.json", "README.txt",
+        "wallet.json", "payments.json", "invoices.json", "README.txt",
     } < set(packed)  # fmt: skip
     person = orjson.loads(packed["person.json"])
     assert [contact["name"] for contact in person["contacts"]] == ["Canarycontact"]
@@ -238,6 +261,7 @@ async def plant(here: Scene, word: str, phone: Address, chat: Address, browser: 
 
     await here.pay_in(phone, leave("reference"))
     await here.pay_out(phone, leave("payee"))
+    await here.invoice(phone, leave("client"))
     run = await here.flow(phone, leave("workflow"))
     async with db.hot() as connection:
         said = NewMessage(room, (Text(text=leave("helper")),), "staff", uuid4().hex, author="owner")

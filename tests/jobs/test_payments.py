@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from uuid import uuid4
 
@@ -14,10 +14,12 @@ from core.db import Database
 from core.errors import Conflict, UserError
 from core.settings import Settings
 from jobs.payments import AT_ONCE, pay
+from ledger import invoices
 from ledger.errors import InsufficientFunds, KeyReused, SpendingLimit
 from ledger.holds import Allowance
-from ledger.instruction_store import PayOut, claim, hint, move, pay_out, resolve
+from ledger.instruction_store import Collect, PayOut, claim, collect, hint, move, pay_out, resolve
 from ledger.instructions import MOVES, Method, Payee, State
+from ledger.journal import Kind
 from ledger.money import Money
 from tests.conftest import Sandbox
 from tests.jobs.people import said
@@ -369,3 +371,39 @@ async def test_a_stranger_resolves_nothing(desk: Till) -> None:
             await resolve(connection, made.reference, True, "staff:owner", "")
         with pytest.raises(Conflict, match="There is no payment"):
             await resolve(connection, str(uuid4()), True, "staff:owner", "")
+
+
+# Invoices.
+
+
+async def test_what_is_paid_on_an_invoice_reaches_the_wallet_and_its_sender_is_told(desk: Till) -> None:
+    async with desk.db.hot() as connection:
+        made = await invoices.create(
+            connection, "invoice", desk.who.person_id, desk.who.conversation_id, Money(10_000, "KES"),
+            invoices.Words("Asha", "Achieng"), today=date(2026, 11, 26),
+        )  # fmt: skip
+
+    async def paid(amount: int, of: str = PAYS, fee: int = 0) -> State:
+        asked = Collect(
+            uuid4().hex, Method.PUSH, desk.owner, desk.who.person_id, desk.who.conversation_id,
+            Money(amount * 100, "KES"), Payee(of), Kind.INVOICE_PAYMENT, Money(fee * 100, "KES"), made.id,
+        )  # fmt: skip
+        async with desk.db.hot() as connection:
+            instruction = await collect(connection, asked)
+        return (await desk.reach(instruction)).state
+
+    assert await paid(40, SAYS_NO) is State.FAILED
+    assert await said(desk.db, desk.who.conversation_id) == []
+    assert await paid(40) is State.COMPLETE
+    assert await paid(60, fee=1) is State.COMPLETE
+    part, whole = await said(desk.db, desk.who.conversation_id)
+    assert part.startswith("Achieng paid KES 40.00 on invoice INV-2026-00001. KES 60.00 are still to be paid.")
+    assert "still to be paid. The money is in your wallet. Ref " in part
+    assert "It is paid in full. KES 59.00 are in your wallet, which is that without the fee of KES 1.00." in whole
+    async with desk.db.hot() as connection:
+        now = await invoices.find(connection, made.id)
+        assert [one.amount.minor for one in await invoices.payments(connection, now)] == [4_000, 6_000]
+    assert (now.state, now.rest.minor) == ("paid", 0)
+    assert await desk.purse() == (109_900, 0)
+    kinds = await desk.db.pool.fetch("SELECT kind, count(*) FROM journal_entry WHERE key LIKE 'deposit:%' GROUP BY 1")
+    assert [tuple(row) for row in kinds] == [("INVOICE_PAYMENT", 2)]
