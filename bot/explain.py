@@ -145,7 +145,8 @@ async def explanation(asked: Question) -> dict[str, Any]:
         taken.append(next_move(step, replace(asked, state=state), catalog))
     (move, after), *later = taken
     words = in_words(asked.text, names)
-    heard = Heard(said(asked.text if words is None else words), when.local(asked.now, zone), zone, asked.state)
+    ready = said(asked.text if words is None else words, month_first=zones.month_first(zone))
+    heard = Heard(ready, when.local(asked.now, zone), zone, asked.state)
     guesses = explain.guesses(heard.said)
     return {
         "text": heard.said.written,

@@ -61,7 +61,7 @@ async def ask_once(session: AsyncSession, ctx: ActionContext, at: datetime) -> Q
     asked = await connection.fetchrow(ASK, ctx.person.id, at)
     if asked is None:
         return None
-    zone = asked["zone_guess"] or zones.of_phone(ctx.sender.person) or ctx.settings.default_timezone
+    zone = asked["zone_guess"] or zones.of_phone(ctx.sender.phone) or ctx.settings.default_timezone
     local = at.astimezone(ZoneInfo(zone))
     text = ctx.say(QUESTION, city=zones.city(zone), name=zones.short(local), time=f"{local:%H:%M}")
     options = ctx.say(YES), ctx.say(OTHER)

@@ -415,7 +415,7 @@ async def _answering() -> AsyncIterator[None]:
 
 def _zone(message: InboundMessage) -> str | None:
     """Where a stranger's clock is likely to be: as their device says, else by their number."""
-    return message.zone if zones.is_known(message.zone) else zones.of_phone(message.sender.person)
+    return message.zone if zones.is_known(message.zone) else zones.of_phone(message.sender.phone)
 
 
 def address_names(keys: RoomKeys, channel: str, account: str, provider_id: str) -> list[str]:

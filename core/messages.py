@@ -184,6 +184,14 @@ class Address:
         """Whether nobody else is in the room: every channel names a one-to-one room after the person."""
         return self.room == self.person
 
+    @property
+    def phone(self) -> str | None:
+        """The person's number as +254…, where the channel knows people by theirs; Twilio writes a prefix before it, and
+        Meta no plus."""
+        digits = self.person.removeprefix("whatsapp:").removeprefix("+")
+        is_number = self.channel is ChannelName.WHATSAPP and digits.isascii() and digits.isdigit()
+        return f"+{digits}" if is_number else None
+
 
 @dataclass(frozen=True, slots=True)
 class InboundMessage:

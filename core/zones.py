@@ -39,6 +39,8 @@ TOWNS = {
     "America/Los_Angeles": "San_Francisco San_Diego San_Jose Seattle Las_Vegas",
 }
 """Towns and countries that the tz database does not name, or names with several zones although they have one clock."""
+MONTH_FIRST = frozenset({"US", "CA", "PR", "GU", "VI", "AS", "MP"})
+"""Countries where dates in figures begin with the month."""
 SWAHILI = {"uingereza": "gb", "marekani": "us", "ujerumani": "de", "ufaransa": "fr", "misri": "eg", "uhindi": "in"}
 
 
@@ -55,18 +57,29 @@ def country_of(zone: str) -> str | None:
     return _countries().get(zone)
 
 
-def of_phone(written: str) -> str | None:
-    """The zone of the country that a number is from, such as +254 … or whatsapp:+254 …; None for what is no number, and
-    for a country of several clocks.
-    """
-    number = written.rpartition(":")[2]
-    if not number.startswith("+"):
+def country_of_phone(number: str | None) -> str | None:
+    """The ISO 3166 code of the country that a number such as +254 … is from; None for what is no such number."""
+    if number is None or not number.startswith("+"):
         return None
     try:
-        region = phonenumbers.region_code_for_number(phonenumbers.parse(number))
+        region: str | None = phonenumbers.region_code_for_number(phonenumbers.parse(number))
     except phonenumbers.NumberParseException:
         return None
+    return region
+
+
+def of_phone(number: str | None) -> str | None:
+    """The zone of the country that a number such as +254 … is from; None for what is no number, and for a country of
+    several clocks.
+    """
+    region = country_of_phone(number)
     return _of_country(region) if region else None
+
+
+def month_first(zone: str | None, number: str | None = None) -> bool:
+    """Whether whoever lives by this clock, or has this number, writes the month before the day: 3/4 is 4 March."""
+    by_zone = zone is not None and (country_of(zone) in MONTH_FIRST or zone.startswith("US/"))
+    return by_zone or ((number or "").startswith("+1") and country_of_phone(number) in MONTH_FIRST)
 
 
 def city(zone: str) -> str:

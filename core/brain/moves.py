@@ -79,9 +79,9 @@ _TAKES_ONE = re.compile(
 _WHICH = {"kwanza": "1", "pili": "2", "second": "2"}
 
 
-def read(text: str, state: DialogState, parse: Read, now: datetime, zone: str) -> Intent:
+def read(text: str, state: DialogState, parse: Read, now: datetime, zone: str, *, month_first: bool = False) -> Intent:
     """What a text asks for, reminders that were set being moved and taken back; `now` is aware, `zone` an IANA name."""
-    heard = said(text)
+    heard = said(text, month_first=month_first)
     last = next(reversed(list(state.history)), None) if state.action is None else None
     if last in (SET, SNOOZE, LIST) and (back := _TAKES_BACK.fullmatch(heard.plain.strip(" .!"))):
         if last == SNOOZE and back["undo"]:
@@ -95,7 +95,7 @@ def read(text: str, state: DialogState, parse: Read, now: datetime, zone: str) -
         return Intent(CANCEL, {"which": which}, SURE, by="rule")
     if state.action in (SET, SNOOZE) and "time" in state.asked:
         text = _ONE.sub(r"\1it", text)
-        heard = said(text)
+        heard = said(text, month_first=month_first)
     if state.action == SNOOZE and state.asked:
         answer = _answer(heard, state, parse(text, DialogState(history=state.history)), when.local(now, zone))
         return parse(text, state) if answer is None else answer

@@ -111,11 +111,12 @@ def is_foreign(parts: Sequence[Part]) -> bool:
 
 async def context(
     db: Database, person_id: UUID, state: DialogState, local: datetime, zone: str, language: str, *, is_private: bool,
-    secrets: Collection[str] = (),
+    secrets: Collection[str] = (), month_first: bool = False,
 ) -> str:  # fmt: skip
     """What holds for this person and moment, as words for a model; of what they stated nothing in a shared room."""
     spoken = _LANGUAGES.get(language, "English")
     lines = [f"Now: {local:%A %Y-%m-%d %H:%M} ({zone}). The person is spoken with in {spoken}."]
+    lines.append(f"In figures they write the {'month' if month_first else 'day'} of a date first.")
     if not is_private:
         lines.append("Others read along in this room.")
     if state.action is not None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from core import zones
 from core.actions import Action, Effect
 from core.brain import Asked, again, moves, picks, plans, replies, understand, when
 from core.brain.commands import in_words
@@ -69,7 +70,7 @@ class RuleBrain:
                 partial(self._read, turn, turn.state),
                 partial(self._read, turn, alone),
                 lambda before, piece: self._read(turn, alone.merge(before).finish(), piece),
-                partial(when.timed, now=when.local(turn.now, self._zone(turn))),
+                partial(when.timed, now=when.local(turn.now, self._zone(turn)), month_first=self._month_first(turn)),
             )
             found = plans.pieces(words, reader)
         steps: list[Intent | Reply] = []
@@ -91,15 +92,19 @@ class RuleBrain:
     def _zone(self, turn: Asked) -> str:
         return turn.person.timezone or self._default_timezone
 
+    def _month_first(self, turn: Asked) -> bool:
+        return zones.month_first(self._zone(turn), turn.messages[-1].sender.phone if turn.messages else None)
+
     def _read(self, turn: Asked, state: DialogState, text: str) -> Intent:
         zone = self._zone(turn)
-        names = self._offer.names
+        names, month_first = self._offer.names, self._month_first(turn)
         state = understand.unasked(state, text)
 
         def read(words: str, within: DialogState) -> Intent:
-            return parse(words, now=turn.now, zone=zone, state=within, actions=names)
+            return parse(words, now=turn.now, zone=zone, state=within, actions=names, month_first=month_first)
 
-        intent = moves.read(text, state, read, turn.now, zone) if moves.SNOOZE in names else read(text, state)
+        moved = moves.SNOOZE in names
+        intent = moves.read(text, state, read, turn.now, zone, month_first=month_first) if moved else read(text, state)
         better = again.read(text, state, again.told_all(text, intent))
         return better if better.action in names else intent
 

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
 
+from core import zones
 from core.brain import facts, track, when
 from core.brain.answers import ANSWER_WORDS_MAX, ANSWERS, CHANGES, LOOKED_UP
 from core.brain.gates import RULE_OF, RULES, Rule
@@ -29,8 +30,18 @@ LEAVE = "leave"
 """The action of somebody who wants to have done with the unfinished one."""
 
 
-def parse(text: str, *, now: datetime, zone: str, state: DialogState, actions: Collection[str]) -> Intent:
+def parse(
+    text: str,
+    *,
+    now: datetime,
+    zone: str,
+    state: DialogState,
+    actions: Collection[str],
+    month_first: bool | None = None,
+) -> Intent:
     """What a message asks for, whether anything here does it or not; what was begun, or is changed, is of `actions`.
+
+    `month_first` says how they write dates in figures; left out, it is as where their clock is.
 
     `now` is aware, or naive and then the local wall time in `zone` (an IANA name; an unknown one counts as UTC).
     Times come out as local ISO 8601, dates as YYYY-MM-DD, amounts as decimal digits, currencies as ISO 4217 codes.
@@ -40,7 +51,8 @@ def parse(text: str, *, now: datetime, zone: str, state: DialogState, actions: C
     code = code_in(text)
     if code is not None and "link_account" in actions:
         return Intent("link_account", {"code": code}, SURE, by="code")
-    heard = Heard(said(text), when.local(now, zone), zone, state)
+    words = said(text, month_first=zones.month_first(zone) if month_first is None else month_first)
+    heard = Heard(words, when.local(now, zone), zone, state)
     bare = heard.plain.strip(" .,!?\n")
     if not any(char.isalnum() for char in bare):
         return Intent("none", {}, 0.0)

@@ -1,8 +1,8 @@
 """Times as people write them, English and Swahili: days, clocks, spans and repetitions, on a local calendar. Pure.
 
 The Kiswahili clock starts at dawn: saa moja asubuhi is 07:00, saa tatu usiku is 21:00. Days and clocks roll forward:
-a time that has passed means its next coming. Numbers such as 3/12 are day first. What is decided where words leave
-it open:
+a time that has passed means its next coming. Dates in figures, 3/12, have the day first (words.said sees to that). What
+is decided where words leave it open:
 
 * "at 5" alone is the next five o'clock; with another day, 7 to 12 are the morning and noon, 1 to 6 the afternoon;
 * a day without a clock is DAY_STARTS; a part of the day without a clock is its hour in PARTS;
@@ -125,9 +125,9 @@ def find(plain: str, now: datetime, *, answer: bool = False, early: bool = False
         return When()
 
 
-def timed(text: str, now: datetime) -> tuple[bool, bool, str]:
+def timed(text: str, now: datetime, *, month_first: bool = False) -> tuple[bool, bool, str]:
     """Whether a text begins with a time, whether it names a clock, and the words that name its day, if any do."""
-    ready = said(text)
+    ready = said(text, month_first=month_first)
     pieces = _pieces(ready.plain, now, answer=False)
     days = [ready.words(piece.start, piece.end) for piece in pieces if isinstance(piece.value, Day)]
     clock = any(isinstance(piece.value, Clock | Part | datetime) for piece in pieces)

@@ -112,8 +112,11 @@ SAID_MAX = 16
 
 
 @lru_cache(maxsize=SAID_MAX)
-def said(text: str) -> Said:
-    """Any text, whatever is in it, made ready for patterns; takes time linear in the limit, not in the text."""
+def said(text: str, *, month_first: bool = False) -> Said:
+    """Any text, whatever is in it, made ready for patterns; takes time linear in the limit, not in the text.
+
+    `month_first`: whoever wrote it puts the month before the day in 3/4, which `plain` then has the day first.
+    """
     cleaned = clean(text[:TEXT_PARSED_CHARS_MAX])
     # Some letters become many: the limit holds for what patterns look at, too.
     written, rest = cleaned[:TEXT_PARSED_CHARS_MAX], cleaned[TEXT_PARSED_CHARS_MAX:] + text[TEXT_PARSED_CHARS_MAX:]
@@ -121,7 +124,8 @@ def said(text: str) -> Said:
     starts: list[int] = []
     spans: list[tuple[int, int]] = []
     at = 0
-    for word, start, end in _folded(written):
+    tokens = _folded(written)
+    for word, start, end in _day_first(tokens) if month_first else tokens:
         plain.append(word)
         starts.append(at)
         spans.append((start, end))
@@ -218,6 +222,30 @@ def _folded(written: str) -> list[tuple[str, int, int]]:
         out.append((word, start, end))
         index += 1
     return out
+
+
+def _day_first(tokens: list[tuple[str, int, int]]) -> list[tuple[str, int, int]]:
+    """The tokens with day and month of every date in figures changed about, where either order is a date."""
+    out = list(tokens)
+    for at in range(len(tokens) - 2):
+        (month, _, _), (sign, _, _), (day, _, _) = tokens[at : at + 3]
+        if sign not in ("/", "-", ".") or not (_is_month(month) and _is_month(day)):
+            continue
+        before = tokens[at - 1][0] if at else " "
+        after = "".join(word for word, _, _ in tokens[at + 3 : at + 5])
+        year = after[:1] == sign and after[1:].isdigit() and len(after) in (3, 5)
+        if (
+            before in "/-.:"
+            or before.isalnum()
+            or not (year or (sign == "/" and not after[:1].isalnum() and after[:1] != "/"))
+        ):
+            continue
+        out[at], out[at + 2] = (day, *tokens[at][1:]), (month, *tokens[at + 2][1:])
+    return out
+
+
+def _is_month(word: str) -> bool:
+    return word.isdigit() and len(word) <= 2 and 1 <= int(word) <= 12
 
 
 def _is_ours(word: str, words: Spelling) -> bool:

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from core.db import Database
-from core.messages import Address, InboundMessage, Text
+from core.messages import Address, ChannelName, InboundMessage, Text
 from core.zones import of_phone, short
 from tests.core.speaking import TELEGRAM, WEB, WHATSAPP, Mathia, at, mathia
 from tests.skills import needs
@@ -20,17 +20,31 @@ KENYA, UGANDA, AMERICA = (at(WHATSAPP, f"whatsapp:+{n}") for n in ("254712345678
 @pytest.mark.parametrize(
     ("number", "zone"),
     [
-        ("whatsapp:+254712345678", "Africa/Nairobi"),
+        ("+254712345678", "Africa/Nairobi"),
         ("+256772123456", "Africa/Kampala"),
         ("+442079460958", "Europe/London"),
         ("+12125551234", None),
-        ("whatsapp:US.1234567", None),
+        ("US.1234567", None),
         ("7000001", None),
         ("+", None),
     ],
 )
 def test_a_number_tells_the_clock_of_a_country_that_has_one(number: str, zone: str | None) -> None:
     assert of_phone(number) == zone
+
+
+@pytest.mark.parametrize(
+    ("channel", "person", "phone"),
+    [
+        (ChannelName.WHATSAPP, "whatsapp:+254712345678", "+254712345678"),
+        (ChannelName.WHATSAPP, "254712345678", "+254712345678"),
+        (ChannelName.WHATSAPP, "whatsapp:US.1234567", None),
+        (ChannelName.TELEGRAM, "254712345678", None),
+        (ChannelName.WEB, "+254712345678", None),
+    ],
+)
+def test_a_number_is_known_however_its_channel_writes_it(channel: ChannelName, person: str, phone: str | None) -> None:
+    assert Address(channel, "ours", person, person).phone == phone
 
 
 def test_a_clock_is_called_by_letters_or_by_how_far_it_is_from_utc() -> None:

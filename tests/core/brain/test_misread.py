@@ -9,7 +9,7 @@ from core.brain import amounts, errands
 from core.brain.words import said
 from core.catalog import Problem
 from core.dialog import DialogState, Intent, Plan
-from core.messages import Reply, text_of
+from core.messages import Address, ChannelName, Reply, text_of
 from tests.core.brain.speaking import NAIROBI, NOW, understood
 from tests.core.brain.test_rules import BRAIN, CATALOG, turn
 from tests.skills import needs
@@ -280,3 +280,40 @@ def test_this_evening_is_never_tomorrows() -> None:
     late = datetime(2026, 11, 24, 19, 30)  # noqa: DTZ001  a wall clock in Nairobi
     assert understood("remind me this evening at 7 to eat", now=late).slots["time"] == "2026-11-24T19:00"
     assert understood("nikumbushe jioni hii saa mbili kula", now=late).slots["time"] == "2026-11-24T20:00"
+
+
+@pytest.mark.parametrize(
+    ("zone", "text", "day"),
+    [
+        (NAIROBI, "3/4", "2027-04-03"),
+        ("America/New_York", "3/4", "2027-03-04"),
+        ("US/Pacific", "3/4/2027", "2027-03-04"),
+        ("America/Chicago", "3-4-2027", "2027-03-04"),
+        ("America/Chicago", "15/4", "2027-04-15"),
+        ("Europe/London", "4/15", "2027-04-15"),
+        ("America/Chicago", "2027-03-04", "2027-03-04"),
+        ("America/Jamaica", "3/4", "2027-04-03"),
+    ],
+)
+def test_the_month_comes_first_where_people_write_it_first(zone: str, text: str, day: str) -> None:
+    slots = understood(f"remind me on {text} at 9am to vote 3/4", zone=zone).slots
+    assert slots == {"time": f"{day}T09:00", "content": "vote 3/4"}
+
+
+@pytest.mark.parametrize(
+    ("person", "day"),
+    [
+        ("whatsapp:+14155550100", "2027-03-04"),
+        ("14155550100", "2027-03-04"),
+        ("whatsapp:+254722123456", "2027-04-03"),
+        ("whatsapp:+18765551234", "2027-04-03"),
+        ("US.1234", "2027-04-03"),
+    ],
+)
+async def test_a_number_tells_which_of_day_and_month_comes_first(person: str, day: str) -> None:
+    here = Address(ChannelName.WHATSAPP, "twilio", person, person)
+    asked = turn("remind me on 3/4 at 9am to vote")
+    asked = replace(asked, messages=(replace(asked.messages[0], sender=here),))
+    thought = await BRAIN.think(asked, CATALOG.offered)
+    assert isinstance(thought, Intent)
+    assert thought.slots["time"] == f"{day}T09:00"
