@@ -250,14 +250,16 @@ class _Webhooks:
         given, ours = event.get("challenge"), self._intasend_challenge.encode()
         proved = isinstance(given, str) and hmac.compare_digest(given.encode(), ours)
         payout = event.get("tracking_id")
+        if proved and not isinstance(payout, str):
+            payout = event.get("chargeback_id")
         if not proved and (given is not None or not isinstance(payout, str)):
             return await _forbid(request)
         ref = payout if isinstance(payout, str) else event.get("invoice_id")
         if not isinstance(ref, str) or not 0 < len(ref) <= REF_CHARS_MAX or not ref.isprintable():
-            # A refund's, or one that their documents do not know; what is owed to us is asked for anyway.
+            # One that their documents do not know; what is owed to us is asked for anyway.
             return web.Response() if proved else await _forbid(request)
         reference = _short(event.get("api_ref")) if proved else None
-        state = f"{event.get('state') or ''}{event.get('status_code') or ''}{_row_codes(event)}"
+        state = f"{event.get('state') or ''}{event.get('status_code') or event.get('status') or ''}{_row_codes(event)}"
         try:
             async with self._db.hot() as connection:
                 known = await payments.hint(connection, ref, reference, _short(state), _short(event.get("updated_at")))

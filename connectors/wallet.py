@@ -295,8 +295,7 @@ async def top_up(ctx: ActionContext, params: TopUp) -> ActionResult:
             raise InvalidSlot("phone_number", WHICH_PHONE)
         payee = Payee(mpesa(number))
         asked = Collect(
-            f"chat:{ctx.idempotency_key}", Method.PUSH, str(owner), owner, ctx.conversation_id, amount, payee,
-            fee=await fee_for(connection, Kind.DEPOSIT, amount),
+            f"chat:{ctx.idempotency_key}", Method.PUSH, str(owner), owner, ctx.conversation_id, amount, payee
         )  # fmt: skip
         fee = (await collect(connection, asked)).fee
     told = ctx.say(ASKED, amount=amount.said(), number=f"+{payee.account}")

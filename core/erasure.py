@@ -381,6 +381,8 @@ TABLES: Final[Mapping[str, Fate]] = {
     "reconciliation_run": Fate("of nobody"),
     "reconciliation_finding": Fate("kept, as books have to be: ids and amounts"),
     "payment_event": Fate("kept, as books have to be: codes and amounts"),
+    "dispute": Fate("kept, as books have to be: amounts, and who of the staff decided"),
+    "dispute_event": Fate("kept, as books have to be: amounts, and why"),
     "payment_hint": Fate("kept: ids of the provider's"),
     "invoice": Fate(
         "kept, as books have to be: number, amounts and dates, without what for and who is to pay; nobody can pay it",

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import structlog
 
-from connectors.intasend.answers import of_batch, of_collection
-from connectors.intasend.client import Collection, IntaSend
+from connectors.intasend.answers import of_batch, of_chargeback, of_collection
+from connectors.intasend.client import Chargeback, Collection, IntaSend
 from core import crashpoint
 from core.db import Database
 from core.errors import OutcomeUnknown, ProviderError, RateLimited
@@ -49,6 +49,7 @@ SLACK = timedelta(minutes=10)
 KIND = "payment"
 
 DONE_IN = Saying("Received {amount}. Ref {reference}.", "Nimepokea {amount}. Kumb. {reference}.")
+TAKEN_OFF = Saying("{said} The fee of {fee} is taken off it.", "{said} Ada ya {fee} imekatwa humo.")
 DONE_LATE = Saying(
     "The {amount} you paid have come after all, and are in your wallet. Ref {reference}.",
     "{amount} ulizolipa zimefika hatimaye, ziko kwenye pochi yako. Kumb. {reference}.",
@@ -66,6 +67,14 @@ REVIEW = Saying(
     " Ref {reference}.",
     "Kuna jambo halilingani kwenye malipo ya {amount}. Mtu analishughulikia; hakuna kinachosogea hadi hapo."
     " Kumb. {reference}.",
+)
+DONE_BACK = Saying(
+    "{amount} were given back to whoever had paid them. Ref {reference}.",
+    "{amount} zimerudishwa kwa aliyezilipa. Kumb. {reference}.",
+)
+NOT_BACK = Saying(
+    "The {amount} could not be given back. They are where they were before. Ref {reference}.",
+    "{amount} hazikuweza kurudishwa. Ziko pale zilipokuwa. Kumb. {reference}.",
 )
 PAGE = Saying("Pay {amount} here: {url}\nRef {reference}.", "Lipa {amount} hapa: {url}\nKumb. {reference}.")
 PAID_INVOICE = Saying(
@@ -96,6 +105,8 @@ REASONS: Final = {
 }
 NO_REASON = Saying("M-Pesa gave no reason", "M-Pesa haikutoa sababu")
 NOT_TOLD = "the provider could not be reached"
+REFUND_REASON = "Unavailable service"
+"""Of the reasons the provider takes, the one that its documents name; ours is kept here."""
 INTERRUPTED = "its answer was lost; without an approval nothing is sent"
 
 
@@ -139,8 +150,8 @@ async def _pay(hands: Hands, instruction_id: int) -> None:
     try:
         match of.state:
             case State.READY:
-                await (step.initiate() if of.is_out else step.request())
-            case State.INITIATING if of.is_out or of.method is Method.CHECKOUT:
+                await step.begin()
+            case State.INITIATING if of.method in (Method.PAYOUT, Method.CHECKOUT):
                 # Without an approval, or a page that somebody was shown, nothing can have moved.
                 await step.end(State.FAILED, INTERRUPTED)
             case State.INITIATED:
@@ -215,7 +226,41 @@ class _Step:
         of = self.of
         return self.hands.pace.next_look(of.asked_at or of.created_at, of.now)
 
+    async def begin(self) -> None:
+        """Tell the provider of it for the first time."""
+        match self.of.method:
+            case Method.PAYOUT:
+                await self.initiate()
+            case Method.REFUND:
+                await self.give_back()
+            case _:
+                await self.request()
+
     # Money out.
+
+    async def give_back(self) -> None:
+        """Have a payment to us given back; the provider does so at once."""
+        of = self.of
+        if of.refunds is None:
+            await self.end(State.NEEDS_REVIEW, "the payment it gives back is not known to the provider")
+            return
+        of = await self.moved(State.INITIATING, learned=Learned(told=True))
+        crashpoint.hit("payment.initiating")
+        try:
+            self._may_tell()
+            made = await self.hands.provider.chargeback(
+                of.refunds or "", of.amount.decimal, REFUND_REASON, of.reference
+            )
+        except Refused as refused:
+            await self.end(State.FAILED, str(refused))
+            return
+        except ProviderError as error:
+            await self.untold(error, State.READY)
+            return
+        except OutcomeUnknown as error:
+            await self.end(State.UNKNOWN, str(error), wait=self.later())
+            return
+        await self.end(State.SUBMITTED, learned=Learned(tracking_id=made.chargeback_id), wait=self.later())
 
     async def initiate(self) -> None:
         """Prepare a payout, which moves nothing, and have it approved."""
@@ -380,6 +425,8 @@ class _Step:
     async def _ask(self) -> Answer | None:
         """What the provider says of it; None where it knows nothing of it. Raises ProviderError and Refused."""
         of, provider = self.of, self.hands.provider
+        if of.method is Method.REFUND:
+            return await self._ask_refund()
         if of.is_out:
             return of_batch(await provider.batch(of.tracking_id)) if of.tracking_id else None
         if of.invoice_id is not None:
@@ -391,6 +438,34 @@ class _Step:
             return None
         await self.moved(State.PENDING, "found by its reference", Learned(invoice_id=found.invoice_id))
         return of_collection(found)
+
+    async def _ask_refund(self) -> Answer | None:
+        of, provider = self.of, self.hands.provider
+        if of.tracking_id is not None:
+            return of_chargeback(await provider.chargeback_status(of.tracking_id))
+        made = await self._made()
+        if made is None:
+            return None
+        await self.moved(State.SUBMITTED, "found by what it gives back", Learned(tracking_id=made.chargeback_id))
+        return of_chargeback(made)
+
+    async def _made(self) -> Chargeback | None:
+        """A refund that we asked for without hearing of it: of the same payment, and none that is known by its id."""
+        of = self.of
+        found = []
+        for page in range(1, PAGES_MAX + 1):
+            listed, more = await self.hands.provider.chargebacks(page)
+            found += [one for one in listed if one.invoice is not None and one.invoice.invoice_id == of.refunds]
+            if not more:
+                break
+        async with self.hands.db.hot() as connection:
+            known = await store.known_refunds(connection, [one.chargeback_id for one in found])
+        mine = [
+            one for one in found
+            if one.chargeback_id not in known and one.amount == of.amount.decimal
+            and (one.reason_details is None or of.reference in one.reason_details)
+        ]  # fmt: skip
+        return mine[0] if len(mine) == 1 else None
 
     async def _found(self) -> Collection | None:
         """The payment of our reference among the provider's newest, by pages; it can be asked for in no other way."""
@@ -412,12 +487,15 @@ def _said(of: Instruction, to: State, reason: str) -> Saying | None:
     if of.payee is not None:
         payee = f"{of.payee.name} +{of.payee.account}".strip()
     match to:
+        case State.SUCCEEDED if of.method is Method.REFUND:
+            return DONE_BACK.filled(**known)
+        case State.FAILED if of.method is Method.REFUND:
+            return NOT_BACK.filled(**known)
         case State.SUCCEEDED:
             return DONE_OUT.filled(payee=payee, **known)
-        case State.COMPLETE:
-            return DONE_IN.filled(**known)
-        case State.LATE:
-            return DONE_LATE.filled(**known)
+        case State.COMPLETE | State.LATE:
+            told = (DONE_IN if to is State.COMPLETE else DONE_LATE).filled(**known)
+            return TAKEN_OFF.filled(said=told, fee=of.fee.said()) if of.fee.minor else told
         case State.FAILED if of.is_out:
             return NOT_OUT.filled(payee=payee, **known)
         case State.FAILED:

@@ -8,13 +8,15 @@ from decimal import Decimal
 
 import structlog
 
-from connectors.intasend.client import IntaSend
+from connectors.intasend.client import Chargeback, IntaSend
 from core.db import Database
-from core.errors import ProviderError
+from core.errors import MathiaError, ProviderError
 from core.providers import Refused
 from jobs.sweeps import Outage
+from ledger import dispute_store
 from ledger import matching_store as store
-from ledger.matching import Line, compare
+from ledger.instruction_store import known_refunds
+from ledger.matching import Booked, Line, compare
 from ledger.money import Money
 
 log = structlog.get_logger()
@@ -50,20 +52,26 @@ async def reconcile(db: Database, provider: IntaSend, *, at_once: bool = False) 
     run = await store.begin(db, at_once=at_once)
     if run is None:
         return None
+    returned = await _returned(provider)
     async with db.hot() as connection:
-        booked = await store.booked(connection, run.now - BACK)
-        oldest = min((one.at for one in booked if one.succeeded), default=run.now)
+        booked = await store.booked(
+            connection, run.now - BACK, refunds=[one.chargeback_id for one in returned],
+            invoices=[one.invoice.invoice_id for one in returned if one.invoice and one.invoice.invoice_id],
+        )  # fmt: skip
+        recent = (one.at for one in booked if one.succeeded and (not one.is_settled or one.at > run.now - BACK))
+        oldest = min(recent, default=run.now)
         since = max(run.now - BACK_MAX, min(run.now, oldest + timedelta(days=1)) - BACK)
         settled = await store.settled(connection, since - BACK)
-    lines = [*await _collections(provider, since), *await _payouts(provider, since)]
+    lines = [*await _collections(provider, since), *_taken_back(returned, since), *await _payouts(provider, since)]
     found = compare(booked, lines, run.now, settled=settled)
     matched = await store.settle(db, found.matches)
     unexplained = await store.report(db, run, found.findings, lines=len(lines), matched=matched)
+    await _dispute(db, booked, returned)
     return Outcome(len(lines), matched, len(found.findings), unexplained)
 
 
 async def _collections(provider: IntaSend, since: datetime) -> list[Line]:
-    """What was paid to us, and what of it was given back."""
+    """What was paid to us."""
     lines = []
     for page in range(1, PAGES_MAX + 1):
         listed, more = await provider.collections(page, state="COMPLETE")
@@ -74,21 +82,56 @@ async def _collections(provider: IntaSend, since: datetime) -> list[Line]:
         # The newest begun come first; one that was begun earlier may have ended since.
         if not more or (listed and listed[-1].created_at is not None and listed[-1].created_at < since - BACK):
             break
+    return [line for line in lines if line.at >= since]
+
+
+async def _returned(provider: IntaSend) -> list[Chargeback]:
+    """All that was given back to payers, or that they want back."""
+    found: list[Chargeback] = []
     for page in range(1, PAGES_MAX + 1):
-        returned, more = await provider.chargebacks(page)
-        for back in returned:
-            paid = back.invoice
-            at = back.updated_at
-            if paid is not None and back.status == "COMPLETED" and at is not None:
-                lines.append(
-                    Line(
-                        back.chargeback_id, False, paid.api_ref or "", back.amount, paid.currency, Decimal(0), at,
-                        reversal=True,
-                    )
-                )  # fmt: skip
+        listed, more = await provider.chargebacks(page)
+        found += listed
         if not more:
             break
-    return [line for line in lines if line.at >= since]
+    return found
+
+
+def _taken_back(returned: Sequence[Chargeback], since: datetime) -> list[Line]:
+    """What of it is over, as lines."""
+    return [
+        Line(
+            back.chargeback_id, False, back.invoice.api_ref or "", back.amount, back.invoice.currency, Decimal(0),
+            back.updated_at, reversal=True,
+        )
+        for back in returned
+        if back.invoice is not None and back.status == "COMPLETED"
+        and back.updated_at is not None and back.updated_at >= since
+    ]  # fmt: skip
+
+
+async def _dispute(db: Database, booked: Sequence[Booked], returned: Sequence[Chargeback]) -> None:
+    """Open a dispute for each chargeback of a payment of ours that we did not ask for, once; its money is frozen."""
+    ours = {line_id for one in booked for line_id in one.line_ids if one.is_refund}
+    paid = {line_id: one for one in booked for line_id in one.line_ids if not one.is_out and one.succeeded}
+    for back in returned:
+        one = paid.get(back.invoice.invoice_id or "") if back.invoice is not None else None
+        if one is None or back.chargeback_id in ours or back.status == "CANCELLED":
+            continue
+        try:
+            async with db.hot() as connection:
+                known = await known_refunds(connection, [back.chargeback_id])
+                if known or await dispute_store.is_known(connection, back.chargeback_id):
+                    continue
+                asked = dispute_store.Opening(
+                    f"chargeback:{back.chargeback_id}", one.reference, Money.of(back.amount, one.amount.currency),
+                    dispute_store.PROVIDERS, f"chargeback {back.chargeback_id}: {back.status.lower()}",
+                    line_id=back.chargeback_id,
+                )  # fmt: skip
+                made = await dispute_store.open_(connection, asked)
+            log.warning("dispute.opened_by_provider", dispute=made.reference, payment=made.payment)
+        except MathiaError as error:
+            # More than is left of it: staff see the finding, and decide.
+            log.warning("dispute.not_opened", payment=one.reference, error=type(error).__name__)
 
 
 async def _payouts(provider: IntaSend, since: datetime) -> list[Line]:

@@ -17,6 +17,11 @@ def disputed(owner: str, currency: str) -> Account:
     return Account(f"disputed:{owner}:{currency}", AccountType.LIABILITY, currency, owner)
 
 
+def receivable(owner: str, currency: str) -> Account:
+    """What a person owes us: a provider took back what they had been paid, and they had spent it."""
+    return Account(f"receivable:{owner}:{currency}", AccountType.ASSET, currency, owner)
+
+
 def unclaimed(currency: str) -> Account:
     """What we owe people who were erased and had left it here; whose it was, the entries say by their opaque keys."""
     return Account(f"unclaimed:{currency}", AccountType.LIABILITY, currency)

@@ -35,7 +35,7 @@ FROM search s JOIN account a ON a.id = s.account_id
 JOIN posting p ON p.account_id = s.account_id AND p.account_seq > s.low
 JOIN journal_entry e ON e.id = p.entry_id
 WHERE s.low = s.high AND ledger_side(a.type) * p.amount < 0
-  AND e.kind NOT IN ('REVERSAL', 'DISPUTE_FREEZE', 'DISPUTE_RELEASE')
+  AND e.kind NOT IN ('REVERSAL', 'DISPUTE_FREEZE', 'DISPUTE_RELEASE', 'REFUND')
 """  # noqa: S608  Its parts are constants of ours.
 STATEMENT = """
 SELECT p.account_seq, p.at, e.kind, e.reference, e.occurred_at, p.entry_id, p.balance_after,
@@ -101,7 +101,7 @@ async def balance_at(connection: Any, account: Account, at: datetime) -> Money:
 
 
 async def spent_since(connection: Any, account: Account, since: datetime) -> Money:
-    """What an account gave after a time; corrections and what a dispute froze do not count, nor do holds."""
+    """What an account gave after a time; corrections, refunds and what a dispute froze do not count, nor do holds."""
     return Money(await connection.fetchval(SPENT, account.key, since), account.currency)
 
 

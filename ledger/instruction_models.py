@@ -4,7 +4,9 @@ Besides, how they compare with the providers' own lists (ledger/matching.py). Wh
 of PostgreSQL; so is that the timeline is only ever added to.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +15,7 @@ from sqlalchemy import Identity as GeneratedId
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.models import Base
+from ledger.disputes import CLOSED, Stage
 from ledger.instructions import Direction, Method, State
 from ledger.invoice_models import InvoiceRow
 from ledger.journal import KEY_CHARS_MAX
@@ -20,7 +23,7 @@ from ledger.matching import Difference
 from ledger.money import MINOR_MAX
 
 
-def _listed(values: type[Direction] | type[Method] | type[State] | type[Difference]) -> str:
+def _listed(values: Iterable[StrEnum]) -> str:
     return ", ".join(f"'{value}'" for value in values)
 
 
@@ -63,10 +66,17 @@ class PaymentInstruction(Base):
     charge: Mapped[int | None] = mapped_column(doc="minor units that the provider said at its end to keep of it")
     settled_at: Mapped[datetime | None] = mapped_column(doc="when it was found in the provider's own list")
     pays: Mapped[int | None] = mapped_column(ForeignKey(InvoiceRow.id), doc="our invoice that its success is paid on")
+    refunds: Mapped[int | None] = mapped_column(
+        ForeignKey("payment_instruction.id"), doc="the payment to us that it gives back, or some of it"
+    )
+    dispute_id: Mapped[int | None] = mapped_column(
+        ForeignKey("dispute.id", use_alter=True), doc="what is refunded for; then it is paid from what that has frozen"
+    )
     __table_args__ = (
         CheckConstraint(f"direction IN ({_listed(Direction)})", name="direction"),
         CheckConstraint(f"method IN ({_listed(Method)})", name="method"),
-        CheckConstraint("(direction = 'out') = (method = 'payout')", name="payouts_go_out"),
+        CheckConstraint("(direction = 'out') = (method IN ('payout', 'refund'))", name="payouts_go_out"),
+        CheckConstraint("(method = 'refund') = (refunds IS NOT NULL)", name="refunds_something"),
         CheckConstraint(f"state IN ({_listed(State)})", name="state"),
         CheckConstraint(f"length(key) BETWEEN 1 AND {KEY_CHARS_MAX}", name="key"),
         CheckConstraint("octet_length(request_hash) = 32", name="request_hash"),
@@ -80,6 +90,7 @@ class PaymentInstruction(Base):
         Index("ix_payment_instruction_person", "person_id", "id"),
         Index("ix_payment_instruction_created_at", "created_at"),
         Index("ix_payment_instruction_pays", "pays", postgresql_where=text("pays IS NOT NULL")),
+        Index("ix_payment_instruction_refunds", "refunds", postgresql_where=text("refunds IS NOT NULL")),
         Index("ix_payment_instruction_review", "id", postgresql_where=text("state = 'needs_review'")),
         Index(
             "ix_payment_instruction_unsettled", "id",
@@ -165,3 +176,50 @@ class ReconciliationFinding(Base):
         UniqueConstraint("kind", "subject"),
         Index("ix_reconciliation_finding_open", "id", postgresql_where=text("resolved_at IS NULL")),
     )
+
+
+class Dispute(Base):
+    """Somebody says that a payment to us was not right: ledger/disputes.py says which states there are."""
+
+    __tablename__ = "dispute"
+    id: Mapped[int] = mapped_column(GeneratedId(always=True), primary_key=True)
+    reference: Mapped[str] = mapped_column(unique=True)
+    key: Mapped[str] = mapped_column(unique=True, doc="idempotency key of the request")
+    instruction_id: Mapped[int] = mapped_column(ForeignKey("payment_instruction.id"), doc="the payment")
+    state: Mapped[str] = mapped_column(server_default="open")
+    currency: Mapped[str]
+    amount: Mapped[int] = mapped_column(doc="minor units that are disputed")
+    frozen: Mapped[int] = mapped_column(server_default="0", doc="minor units of it that are kept back")
+    owed: Mapped[int] = mapped_column(server_default="0", doc="minor units that were lost and had been spent")
+    line_id: Mapped[str | None] = mapped_column(unique=True, doc="the provider's chargeback, where it opened it")
+    opened_by: Mapped[str] = mapped_column(doc="'provider', 'staff:<name>'")
+    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    closed_at: Mapped[datetime | None]
+    __table_args__ = (
+        CheckConstraint(f"state IN ({_listed(Stage)})", name="state"),
+        CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency"),
+        CheckConstraint(f"amount BETWEEN 1 AND {MINOR_MAX}", name="amount"),
+        CheckConstraint("frozen BETWEEN 0 AND amount", name="frozen"),
+        CheckConstraint("owed BETWEEN 0 AND amount", name="owed"),
+        CheckConstraint(
+            f"(closed_at IS NULL) = (state IN ({_listed(one for one in Stage if one not in CLOSED)}))", name="closed"
+        ),
+        CheckConstraint(f"length(key) BETWEEN 1 AND {KEY_CHARS_MAX}", name="key"),
+        Index("ix_dispute_instruction_id", "instruction_id"),
+        Index("ix_dispute_waiting", "id", postgresql_where=text("closed_at IS NULL")),
+    )
+
+
+class DisputeEvent(Base):
+    """One step of a dispute: only ever added to."""
+
+    __tablename__ = "dispute_event"
+    id: Mapped[int] = mapped_column(GeneratedId(always=True), primary_key=True)
+    dispute_id: Mapped[int] = mapped_column(ForeignKey("dispute.id"))
+    at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    from_state: Mapped[str | None]
+    to_state: Mapped[str]
+    amount: Mapped[int] = mapped_column(server_default="0", doc="minor units that this step moved")
+    actor: Mapped[str] = mapped_column(doc="'provider', 'worker', 'staff:<name>'")
+    reason: Mapped[str] = mapped_column(server_default="")
+    __table_args__ = (Index("ix_dispute_event_dispute", "dispute_id", "id"),)

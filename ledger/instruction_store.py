@@ -20,10 +20,11 @@ from core.db import Database
 from core.errors import Conflict, Erased, UserError
 from core.language import Saying
 from ledger import holds, instruction_models, invoices  # noqa: F401  its tables follow persons who are merged
-from ledger.accounts import clearing, fee_income, wallet
-from ledger.errors import KeyReused
+from ledger.accounts import clearing, disputed, fee_income, wallet
+from ledger.errors import KeyReused, Unknown
+from ledger.fees import fee_for
 from ledger.instructions import DONE, Direction, Instruction, Method, Payee, State, payout_key
-from ledger.journal import Entry, Kind, Posting, check_key, credit, debit
+from ledger.journal import Account, Entry, Kind, Posting, check_key, credit, debit
 from ledger.money import Money
 from ledger.posting import post
 
@@ -43,11 +44,18 @@ WHOLE = Saying(
     "M-Pesa hutuma shilingi kamili za Kenya tu, kama KES 500.",
 )
 
+NOT_COME = Saying(
+    "Only a payment to us that has come can be given back or disputed.",
+    "Malipo yaliyotufikia tu ndiyo yanayoweza kurudishwa au kubishaniwa.",
+)
+NO_MORE = Saying("At most {left} of it can be given back.", "Kinachoweza kurudishwa ni {left}, si zaidi.")
+
 _READ = """
 SELECT i.id, i.reference, i.direction, i.method, i.state, i.attempt, i.owner, i.currency, i.amount, i.fee, i.kind,
        i.person_id, i.conversation_id, i.payee, i.tracking_id, i.invoice_id, i.session, i.tries, i.created_at,
-       i.asked_at, i.failing_since, i.request_hash, i.pays, p.language, clock_timestamp() AS now
-FROM payment_instruction i JOIN person p ON p.id = i.person_id
+       i.asked_at, i.failing_since, i.request_hash, i.pays, i.dispute_id, b.invoice_id AS refunds, p.language,
+       clock_timestamp() AS now
+FROM payment_instruction i JOIN person p ON p.id = i.person_id LEFT JOIN payment_instruction b ON b.id = i.refunds
 """
 BY_ID = f"{_READ} WHERE i.id = $1"
 BY_REFERENCE = f"{_READ} WHERE i.reference = $1"
@@ -64,11 +72,11 @@ WHERE id = $1 AND due_at <= clock_timestamp() AND lease_until <= clock_timestamp
 ADD = """
 WITH made AS (
     INSERT INTO payment_instruction (reference, key, request_hash, direction, method, owner, person_id, conversation_id,
-                                     currency, amount, fee, kind, payee, pays)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) RETURNING id, person_id
+                                     currency, amount, fee, kind, payee, pays, refunds, dispute_id)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) RETURNING id, person_id
 )
-INSERT INTO payment_event (instruction_id, to_state, actor)
-SELECT id, 'ready', 'person:' || person_id FROM made RETURNING instruction_id
+INSERT INTO payment_event (instruction_id, to_state, actor, reason)
+SELECT id, 'ready', coalesce($17, 'person:' || person_id), $18 FROM made RETURNING instruction_id
 """
 MOVE = """
 WITH moved AS (
@@ -122,6 +130,15 @@ WITH named AS (
 )
 SELECT (SELECT count(*) FROM named) AS known, (SELECT count(*) FROM kept) AS new
 """
+REFUNDED = """
+WITH moved AS (
+    UPDATE dispute SET state = CASE WHEN $2 THEN 'refunded' ELSE 'frozen' END,
+           closed_at = CASE WHEN $2 THEN clock_timestamp() END
+    WHERE id = $1 AND state = 'refunding' RETURNING id, state, frozen
+)
+INSERT INTO dispute_event (dispute_id, from_state, to_state, amount, actor, reason)
+SELECT id, 'refunding', state, frozen, 'worker', CASE WHEN $2 THEN '' ELSE 'the refund failed' END FROM moved
+"""
 RESOLVE = """
 SELECT id, attempt, state FROM payment_instruction WHERE reference = $1 FOR NO KEY UPDATE
 """
@@ -148,7 +165,7 @@ class Collect:
     payee: Payee | None = None
     kind: Kind = Kind.DEPOSIT
     fee: Money | None = None
-    """What we take off it for ourselves once it has come."""
+    """What we take off it for ourselves once it has come; None: what the schedule that is valid now says."""
     pays: int | None = None
     """The invoice that it pays, in whole or in part; the kind is then INVOICE_PAYMENT."""
 
@@ -187,7 +204,7 @@ async def collect(connection: Any, asked: Collect) -> Instruction:
     payee = asked.payee
     if asked.method is Method.PUSH:
         payee = _mpesa(payee, asked.amount)
-    fee = asked.fee or Money(0, asked.amount.currency)
+    fee = asked.fee if asked.fee is not None else await fee_for(connection, asked.kind, asked.amount)
     return await _add(
         connection, asked.key, Direction.IN, asked.method, asked.owner, asked.person_id, asked.conversation_id,
         asked.amount, fee, asked.kind, payee, pays=asked.pays,
@@ -219,7 +236,7 @@ def _mpesa(payee: Payee | None, amount: Money) -> Payee:
 async def _add(
     connection: Any, key: str, direction: Direction, method: Method, owner: str, person_id: UUID,
     conversation_id: UUID, amount: Money, fee: Money, kind: Kind, payee: Payee | None,
-    allowance: holds.Allowance | None = None, pays: int | None = None,
+    allowance: holds.Allowance | None = None, pays: int | None = None, back: "GivenBack | None" = None,
 ) -> Instruction:  # fmt: skip
     check_key(key)
     # What is taken off what comes in is not asked for: asked for again under another schedule, it is the same request.
@@ -227,6 +244,7 @@ async def _add(
     asked = [direction, method, owner, str(conversation_id), str(amount), str(paid), kind]
     asked += [payee.account, payee.name] if payee else []
     asked += [f"invoice:{pays}"] if pays is not None else []
+    asked += [str(back.id), str(back.dispute_id)] if back else []
     request_hash = hashlib.sha256("\x1f".join(asked).encode()).digest()
     # Two calls with one key wait for each other, so that the second finds what the first made.
     await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 7))", f"payment:{key}")
@@ -244,11 +262,12 @@ async def _add(
     hold_key = payout_key(reference)
     if direction is Direction.OUT:
         # First: what is refused here leaves no row that somebody could commit all the same.
-        await holds.place(connection, hold_key, wallet(owner, amount.currency), amount + fee, allowance=allowance)
+        source = _source(owner, amount.currency, back.dispute_id if back else None)
+        await holds.place(connection, hold_key, source, amount + fee, allowance=allowance)
     made = await connection.fetchval(
         ADD, reference, key, request_hash, direction.value, method.value, owner, person_id, conversation_id,
-        amount.currency, amount.minor, fee.minor, kind.value, sealed,
-        pays,
+        amount.currency, amount.minor, fee.minor, kind.value, sealed, pays,
+        *((back.id, back.dispute_id, back.by, back.reason) if back else (None, None, None, "")),
     )  # fmt: skip
     if made is None:  # A trigger keeps rows from being written for whoever is being erased.
         if direction is Direction.OUT:
@@ -256,6 +275,85 @@ async def _add(
         raise Erased
     await connection.execute("SELECT pg_notify('mathia', 'payment')")
     return await _instruction(connection, await connection.fetchrow(BY_KEY, key))
+
+
+@dataclass(frozen=True, slots=True)
+class GivenBack:
+    """What a refund gives back (the row of a payment to us), for which dispute if any, and who wants it why."""
+
+    id: int
+    by: str
+    reason: str
+    dispute_id: int | None = None
+
+
+LOCK_PAYMENT = """
+SELECT id, reference, direction, state, owner, person_id, conversation_id, currency, amount, invoice_id
+FROM payment_instruction WHERE reference = $1 FOR NO KEY UPDATE
+"""
+KNOWN = "SELECT tracking_id FROM payment_instruction WHERE tracking_id = ANY($1::text[])"
+OWNER_NOW = "SELECT coalesce(merged_into, id)::text FROM person WHERE id = $1"
+STILL = """
+SELECT (i.amount
+    - (SELECT coalesce(sum(r.amount), 0) FROM payment_instruction r LEFT JOIN dispute d ON d.id = r.dispute_id
+       WHERE r.refunds = i.id AND r.state <> 'failed' AND (d.id IS NULL OR d.closed_at IS NOT NULL))
+    - (SELECT coalesce(sum(d.amount), 0) FROM dispute d
+       WHERE d.instruction_id = i.id AND (d.closed_at IS NULL OR d.state = 'lost') AND d.id IS DISTINCT FROM $2)
+)::bigint FROM payment_instruction i WHERE i.id = $1
+"""
+
+
+async def payment_to_us(connection: Any, reference: str) -> Any:
+    """The row of a payment to us that has come, locked: nothing of it is refunded or disputed beside. Raises UserError,
+    and Unknown where there is no payment of this reference."""
+    row = await connection.fetchrow(LOCK_PAYMENT, reference)
+    if row is None:
+        raise Unknown(f"There is no payment {reference}.")
+    if row["direction"] != Direction.IN or State(row["state"]) not in DONE or row["invoice_id"] is None:
+        raise UserError(NOT_COME)
+    return row
+
+
+async def still(connection: Any, payment_id: int, dispute_id: int | None = None) -> int:
+    """Minor units of a payment to us that were not given back nor lost, and are not disputed but by `dispute_id`."""
+    left: int = await connection.fetchval(STILL, payment_id, dispute_id)
+    return left
+
+
+async def known_refunds(connection: Any, ids: Sequence[str]) -> set[str]:
+    """Which of these ids of the provider's are of payments of ours."""
+    return {row["tracking_id"] for row in await connection.fetch(KNOWN, list(ids))}
+
+
+async def owner_now(connection: Any, owner: str) -> str:
+    """Whose wallet it is now: of whoever that person turned out to be, to whom the money has moved."""
+    try:
+        person = UUID(owner)
+    except ValueError:
+        return owner
+    return await connection.fetchval(OWNER_NOW, person) or owner
+
+
+async def refund(
+    connection: Any, key: str, reference: str, amount: Money, by: str, reason: str, *, dispute_id: int | None = None
+) -> Instruction:
+    """Have a payment to us given back, or some of it, in the caller's transaction; the same key is the same refund.
+
+    What it takes is kept back from now on: on the wallet it came to, or of what `dispute_id` has frozen. `by` is
+    'staff:<name>' or 'person:<id>'. Raises UserError for more than came in, or a payment that has not come;
+    InsufficientFunds where it has been spent, KeyReused, Unknown, and Erased.
+    """
+    row = await payment_to_us(connection, reference)
+    back = GivenBack(row["id"], by, reason, dispute_id)
+    left = Money(await still(connection, row["id"], dispute_id), row["currency"])
+    again = await connection.fetchval("SELECT EXISTS (SELECT FROM payment_instruction WHERE key = $1)", key)
+    if amount.currency != left.currency or amount.minor <= 0 or (amount > left and not again):
+        raise UserError(NO_MORE.filled(left=left.said()))
+    owner = await owner_now(connection, row["owner"])
+    return await _add(
+        connection, key, Direction.OUT, Method.REFUND, owner, row["person_id"], row["conversation_id"], amount,
+        Money(0, amount.currency), Kind.REFUND, None, back=back,
+    )  # fmt: skip
 
 
 async def claim(db: Database, instruction_id: int, lease: timedelta) -> Instruction | None:
@@ -362,7 +460,9 @@ async def resolve(connection: Any, reference: str, succeeded: bool, by: str, not
 
 
 async def _settle(connection: Any, of: Instruction, to: State) -> None:
-    """What reaching a state does to the books."""
+    """What reaching a state does to the books, and to the dispute that it was refunded for."""
+    if of.dispute_id is not None and to in (*DONE, State.FAILED):
+        await connection.execute(REFUNDED, of.dispute_id, to is not State.FAILED)
     if to in DONE:
         if of.pays is not None:
             await invoices.pay(connection, of.pays, of.entry_key, of.amount)
@@ -380,7 +480,7 @@ async def _void(connection: Any, of: Instruction) -> None:
 async def _entry(connection: Any, of: Instruction) -> Entry:
     """The entry that an instruction's success is."""
     currency = of.amount.currency
-    between, whose = clearing(PROVIDER, currency), wallet(of.owner, currency)
+    between, whose = clearing(PROVIDER, currency), _source(of.owner, currency, of.dispute_id)
     postings: list[Posting] = [credit(fee_income(currency), of.fee)] if of.fee.minor else []
     if not of.is_out:
         postings.append(debit(between, of.amount))
@@ -391,6 +491,11 @@ async def _entry(connection: Any, of: Instruction) -> Entry:
     found = await holds.find(connection, of.hold_key)
     settles = of.hold_key if found is not None and found.state == "open" else None
     return Entry(of.entry_key, of.kind, tuple(postings), of.reference, settles=settles)
+
+
+def _source(owner: str, currency: str, dispute_id: int | None) -> Account:
+    """The account that an instruction fills or empties."""
+    return wallet(owner, currency) if dispute_id is None else disputed(owner, currency)
 
 
 async def _instruction(connection: Any, row: Any) -> Instruction:
@@ -408,7 +513,7 @@ async def _instruction(connection: Any, row: Any) -> Instruction:
         conversation_id=row["conversation_id"], language=row["language"], payee=payee, tracking_id=row["tracking_id"],
         invoice_id=row["invoice_id"], session=row["session"], tries=row["tries"], created_at=row["created_at"],
         asked_at=row["asked_at"], failing_since=row["failing_since"], now=row["now"],
-        pays=row["pays"],
+        pays=row["pays"], refunds=row["refunds"], dispute_id=row["dispute_id"],
     )  # fmt: skip
 
 

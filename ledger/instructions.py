@@ -1,6 +1,7 @@
 """Payment instructions: one movement of money at a provider, from being told to how it ended. Pure.
 
     out  ready -> initiating -> initiated -> approving -> submitted -> succeeded | failed
+    back ready -> initiating -> submitted -> succeeded | failed
     in   ready -> initiating -> pending <-> processing -> complete | failed; failed -> late, when it was paid after all
 
 and from wherever an answer was lost: unknown, which only asking ends. What was proposed and not yet confirmed is no
@@ -28,11 +29,12 @@ class Direction(StrEnum):
 
 
 class Method(StrEnum):
-    """How: M-Pesa asks somebody's phone, somebody pays on a page, or we pay a number."""
+    """How: M-Pesa asks somebody's phone, somebody pays on a page, we pay a number, or give a payment back."""
 
     PUSH = "push"
     CHECKOUT = "checkout"
     PAYOUT = "payout"
+    REFUND = "refund"
 
 
 class State(StrEnum):
@@ -56,7 +58,8 @@ class State(StrEnum):
 MOVES: Final[Mapping[State, frozenset[State]]] = {
     State.READY: frozenset({State.INITIATING, State.FAILED}),
     State.INITIATING: frozenset(
-        {State.READY, State.INITIATED, State.PENDING, State.UNKNOWN, State.FAILED, State.NEEDS_REVIEW}
+        {State.READY, State.INITIATED, State.PENDING, State.SUBMITTED, State.UNKNOWN, State.FAILED,
+         State.NEEDS_REVIEW}
     ),
     State.INITIATED: frozenset({State.APPROVING, State.FAILED, State.NEEDS_REVIEW}),
     State.APPROVING: frozenset({State.INITIATED, State.SUBMITTED, State.UNKNOWN, State.NEEDS_REVIEW}),
@@ -118,6 +121,10 @@ class Instruction:
     now: datetime
     pays: int | None = None
     """The invoice of ours (ledger/invoices.py) that its success is a payment of."""
+    refunds: str | None = None
+    """What the provider calls the payment that it gives back."""
+    dispute_id: int | None = None
+    """The dispute from whose frozen money it is paid."""
 
     @property
     def is_out(self) -> bool:

@@ -65,6 +65,10 @@ class Booked:
     at: datetime
     line_ids: tuple[str, ...] = ()
     """The provider's own ids of it."""
+    is_refund: bool = False
+    """It gives a payment to us back: the provider lists it as taken back, and we wanted it."""
+    is_settled: bool = False
+    """A line of an earlier comparison was this payment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +112,7 @@ def compare(
     found = Compared()
     by_id = {line_id: one for one in booked for line_id in one.line_ids}
     by_reference = {(one.is_out, one.reference): one for one in booked}
-    taken = set((settled or {}).values())
+    taken = {*(settled or {}).values(), *(one.id for one in booked if one.is_settled)}
     # A list that grows while it is read page by page shows a line on two pages: it is one line all the same.
     for line in sorted({line.id: line for line in lines}.values(), key=lambda one: (one.at, one.id)):
         if settled and line.id in settled:
@@ -116,7 +120,7 @@ def compare(
         one = by_id.get(line.id) or by_reference.get((line.is_out, line.reference))
         if one is None:
             found.findings.append(_finding(Difference.MISSING_HERE, line, None, _money(line.amount, line.currency)))
-        elif line.reversal:
+        elif line.reversal and not one.is_refund:
             found.findings.append(_finding(Difference.REVERSED, line, one, _money(line.amount, line.currency)))
         elif not one.is_over:
             continue  # It is still being asked after, or a person looks at it.

@@ -34,11 +34,14 @@ INSERT INTO reconciliation_run (started_at) SELECT clock_timestamp() WHERE $3 OR
 """
 BOOKED = """
 SELECT i.id, i.reference, i.direction = 'out' AS is_out, i.state, i.amount, i.currency, i.charge,
-       coalesce(i.done_at, i.created_at) AS at, i.invoice_id, i.receipt
+       coalesce(i.done_at, i.created_at) AS at, i.invoice_id, i.receipt, i.method = 'refund' AS is_refund,
+       i.tracking_id, i.settled_at IS NOT NULL AS is_settled
 FROM payment_instruction i
 WHERE i.id IN (
     SELECT id FROM payment_instruction WHERE settled_at IS NULL AND state IN ('succeeded', 'complete', 'late')
     UNION SELECT id FROM payment_instruction WHERE created_at > $1
+    UNION SELECT id FROM payment_instruction WHERE invoice_id = ANY($3::text[])
+    UNION SELECT id FROM payment_instruction WHERE tracking_id = ANY($4::text[])
 )
 ORDER BY i.id DESC LIMIT $2
 """
@@ -109,15 +112,22 @@ async def begin(db: Database, *, at_once: bool = False) -> Run | None:
         return Run(run_id, await connection.fetchval("SELECT clock_timestamp()"))
 
 
-async def booked(connection: Any, since: datetime) -> list[Booked]:
-    """Our payments since then, and all that are over and in no list of the provider's yet, whenever they were."""
-    rows = await connection.fetch(BOOKED, since, BOOKED_MAX)
+async def booked(
+    connection: Any, since: datetime, *, invoices: Sequence[str] = (), refunds: Sequence[str] = ()
+) -> list[Booked]:
+    """Our payments since then, and all that are over and in no list of the provider's yet, whenever they were.
+
+    With those that the provider's ids of `invoices` that were paid, and of `refunds`, are of, however old.
+    """
+    rows = await connection.fetch(BOOKED, since, BOOKED_MAX, list(invoices), list(refunds))
     return [
         Booked(
             row["id"], row["reference"], row["is_out"], row["state"] in DONE,
             row["state"] in DONE or row["state"] == State.FAILED, Money(row["amount"], row["currency"]),
             None if row["charge"] is None else Money(row["charge"], row["currency"]), row["at"],
-            tuple(filter(None, (row["invoice_id"], row["receipt"] if row["is_out"] else None))),
+            tuple(filter(None, (row["invoice_id"], row["receipt"] if row["is_out"] else None,
+                                row["tracking_id"] if row["is_refund"] else None))),
+            row["is_refund"], row["is_settled"],
         )
         for row in rows
     ]  # fmt: skip
@@ -150,8 +160,8 @@ async def settle(db: Database, matches: Sequence[Match]) -> int:
 def _entry(match: Match) -> Entry:
     amount, fee, currency = match.booked.amount, match.fee, match.booked.amount.currency
     between, held = clearing(PROVIDER, currency), held_at(PROVIDER, currency)
-    net = amount + fee if match.line.is_out else amount - fee
-    book, other = (debit, credit) if match.line.is_out else (credit, debit)
+    net = amount + fee if match.booked.is_out else amount - fee
+    book, other = (debit, credit) if match.booked.is_out else (credit, debit)
     legs: list[Posting] = [book(between, amount)]
     if net.minor:
         legs.append(other(held, net))

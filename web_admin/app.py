@@ -69,6 +69,7 @@ TO_TURNS = ("/admin/turns", "Go to the turns")
 TO_ANALYTICS = ("/admin/analytics", "Go to the analytics")
 TO_CORRECTIONS = ("/admin/corrections", "Go to the corrections")
 TO_PAYMENTS = ("/admin/payments", "Go to the payments")
+TO_DISPUTES = ("/admin/disputes", "Go to the disputes")
 TO_FEES = ("/admin/fees", "Go to the fees")
 TO_REPLIES = ("/admin/replies", "Go to the canned replies")
 TO_WIDGET = ("/admin/widget", "Go to the widget")
@@ -152,6 +153,11 @@ class Admin:
                 web.get("/payments/{reference}", self._get_payment),
                 web.post("/payments/{reference}/resolve", self._post_resolve),
                 web.post("/payments/findings/{id}/explain", self._post_explain),
+                web.post("/payments/{reference}/refund", self._post_refund),
+                web.post("/payments/{reference}/dispute", self._post_dispute),
+                web.get("/disputes", self._get_disputes),
+                web.get("/disputes/{reference}", self._get_dispute),
+                web.post("/disputes/{reference}/{act}", self._post_decision_of_dispute),
                 web.get("/fees", self._get_fees),
                 web.post("/fees", self._post_fees),
                 web.get("/people", self._get_people),
@@ -460,6 +466,26 @@ class Admin:
         await self._payments.explain(request[STAFF], request.match_info["id"], request[FORM].fields)
         raise web.HTTPSeeOther("/admin/payments")
 
+    async def _post_refund(self, request: web.Request) -> web.StreamResponse:
+        reference = request.match_info["reference"]
+        await self._payments.refund(request[STAFF], reference, request[FORM].fields)
+        raise web.HTTPSeeOther(f"/admin/payments/{reference}")
+
+    async def _post_dispute(self, request: web.Request) -> web.StreamResponse:
+        made = await self._payments.dispute(request[STAFF], request.match_info["reference"], request[FORM].fields)
+        raise web.HTTPSeeOther(f"/admin/disputes/{made}")
+
+    async def _get_disputes(self, request: web.Request) -> web.StreamResponse:
+        return _page(await self._payments.disputes(request[STAFF]), 200)
+
+    async def _get_dispute(self, request: web.Request) -> web.StreamResponse:
+        return _page(await self._payments.one_dispute(request[STAFF], request.match_info["reference"]), 200)
+
+    async def _post_decision_of_dispute(self, request: web.Request) -> web.StreamResponse:
+        reference, act = request.match_info["reference"], request.match_info["act"]
+        await self._payments.decide(request[STAFF], reference, act, request[FORM].fields)
+        raise web.HTTPSeeOther(f"/admin/disputes/{reference}")
+
     async def _get_fees(self, request: web.Request) -> web.StreamResponse:
         return _page(await self._fees.page(request[STAFF]), 200)
 
@@ -599,6 +625,8 @@ def _thing_of(request: web.Request) -> str:
         return "turn"
     if request.path.startswith("/admin/payments"):
         return "payment or finding"
+    if request.path.startswith("/admin/disputes"):
+        return "dispute"
     if request.path.startswith("/admin/corrections"):
         return "correction"
     return "entry" if "/moderation/" in request.path else "conversation"
@@ -612,6 +640,8 @@ def _list_of(request: web.Request) -> tuple[str, str]:
         return TO_TURNS
     if request.path.startswith("/admin/payments"):
         return TO_PAYMENTS
+    if request.path.startswith("/admin/disputes"):
+        return TO_DISPUTES
     if request.path.startswith("/admin/corrections"):
         return TO_CORRECTIONS
     return TO_PEOPLE if request.path.startswith("/admin/people") else TO_LIST
@@ -625,6 +655,8 @@ def _way_of(request: web.Request) -> tuple[str, str]:
         return TO_WIDGET
     if request.path.startswith("/admin/payments"):
         return TO_PAYMENTS
+    if request.path.startswith("/admin/disputes"):
+        return TO_DISPUTES
     if request.path.startswith("/admin/fees"):
         return TO_FEES
     if request.path.startswith("/admin/people"):

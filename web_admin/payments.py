@@ -3,7 +3,8 @@
 Whom a payment goes to is sealed and not shown here; what a person decides is recorded.
 """
 
-from collections.abc import Mapping, Sequence
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -13,7 +14,8 @@ from markupsafe import Markup
 from core import audit
 from core.db import Database, driver
 from core.errors import Conflict, UserError
-from ledger import instruction_store, matching_store
+from ledger import dispute_store, disputes, instruction_store, matching_store
+from ledger.errors import Unknown
 from ledger.instructions import DONE, State
 from ledger.money import Money
 from web_admin import auth
@@ -22,6 +24,8 @@ from web_admin.rendering import Templates
 SHOWN_MAX = 100
 NOTE_CHARS_MAX = 500
 ID_DIGITS_MAX = 18
+KEY_BYTES = 12
+KEY_CHARS_MAX = 40
 RECENT = """
 SELECT reference, direction, method, currency, amount, state, created_at FROM payment_instruction
 ORDER BY id DESC LIMIT $1
@@ -111,13 +115,18 @@ class Payments:
             if of is None:
                 raise LookupError
             events: Sequence[Any] = await connection.fetch(EVENTS, of.id)
+            about = await dispute_store.of_payment(connection, of.reference)
+            left = None if of.is_out or of.state not in DONE else Money(
+                await instruction_store.still(connection, of.id), of.amount.currency
+            )  # fmt: skip
         steps = [
             {**row, "shown": state_of(State(row["to_state"])), "said": _said(row["detail"])}
             for row in map(dict, events)
         ]
         return self._templates.render(
-            "payment.html", section="payments", staff=staff, of=of, shown=state_of(of.state), steps=steps, stream=None
-        )
+            "payment.html", section="payments", staff=staff, of=of, shown=state_of(of.state), steps=steps, stream=None,
+            left=left, disputes=[(one, stage_of(one.state)) for one in about], key=secrets.token_urlsafe(KEY_BYTES),
+        )  # fmt: skip
 
     async def resolve(self, staff: auth.Staff, reference: str, fields: Mapping[str, str]) -> None:
         """Book how a payment ended, as a person found out. Raises UserError, and LookupError where it needs none."""
@@ -134,6 +143,80 @@ class Payments:
                 raise LookupError from error
             await audit.record(session, staff.actor, "payment.resolved", f"payment:{of.id}", {"outcome": outcome})
 
+    async def refund(self, staff: auth.Staff, reference: str, fields: Mapping[str, str]) -> None:
+        """Have a payment to us given back, or some of it; sent twice, a form is one refund. Raises UserError."""
+        note, key = _note(fields), f"refund:{staff.actor}:{_key(fields)}"
+        async with self._db.transaction() as session:
+            connection = await driver(session)
+            amount = await _amount(connection, _text(reference), fields)
+            try:
+                made = await instruction_store.refund(connection, key, _text(reference), amount, staff.actor, note)
+            except Unknown as error:
+                raise LookupError from error
+            detail = {"amount": str(amount), "refund": made.reference}
+            await audit.record(session, staff.actor, "payment.refunded", f"payment:{reference}", detail)
+
+    async def dispute(self, staff: auth.Staff, reference: str, fields: Mapping[str, str]) -> str:
+        """Open a dispute of a payment to us, which freezes what is there; its reference. Raises UserError."""
+        note, key = _note(fields), f"dispute:{staff.actor}:{_key(fields)}"
+        async with self._db.transaction() as session:
+            connection = await driver(session)
+            amount = await _amount(connection, _text(reference), fields)
+            try:
+                made = await dispute_store.open_(
+                    connection, dispute_store.Opening(key, _text(reference), amount, staff.actor, note)
+                )  # fmt: skip
+            except Unknown as error:
+                raise LookupError from error
+            detail = {"amount": str(amount), "frozen": str(made.frozen)}
+            await audit.record(session, staff.actor, "dispute.opened", f"dispute:{made.reference}", detail)
+        return made.reference
+
+    async def disputes(self, staff: auth.Staff) -> Markup:
+        """Disputes that are not decided, and the newest that are."""
+        async with self._db.hot() as connection:
+            waiting = await dispute_store.waiting(connection)
+            over = await dispute_store.over(connection, SHOWN_MAX)
+        lists = [[(one, stage_of(one.state)) for one in some] for some in (waiting, over)]
+        return self._templates.render(
+            "disputes.html", section="payments", staff=staff, stream=None, waiting=lists[0], over=lists[1]
+        )
+
+    async def one_dispute(self, staff: auth.Staff, reference: str) -> Markup:
+        """One dispute, its way, and what can be decided. Raises LookupError."""
+        async with self._db.hot() as connection:
+            try:
+                of = await dispute_store.find(connection, _text(reference))
+            except Unknown as error:
+                raise LookupError from error
+            events = await dispute_store.events(connection, of)
+        currency = of.amount.currency
+        steps = [
+            {**row, "shown": stage_of(disputes.Stage(row["to_state"])), "moved": Money(row["amount"], currency)}
+            for row in map(dict, events)
+        ]
+        acts = [act for act, one in ACTS.items() if one.may(of)]
+        return self._templates.render(
+            "dispute.html", section="payments", staff=staff, stream=None, of=of, shown=stage_of(of.state), steps=steps,
+            acts=acts, missing=of.amount - of.frozen,
+        )  # fmt: skip
+
+    async def decide(self, staff: auth.Staff, reference: str, act: str, fields: Mapping[str, str]) -> None:
+        """Take a dispute a step on. Raises UserError, also where somebody was faster, and LookupError."""
+        note = _note(fields)
+        if act not in ACTS:
+            raise LookupError
+        async with self._db.transaction() as session:
+            connection = await driver(session)
+            try:
+                of = await ACTS[act].do(connection, _text(reference), staff.actor, note)
+            except Unknown as error:
+                raise LookupError from error
+            except Conflict as error:
+                raise UserError(str(error)) from error
+            detail = {"frozen": str(of.frozen), "owed": str(of.owed)}
+            await audit.record(session, staff.actor, f"dispute.{act}", f"dispute:{reference}", detail)
+
     async def explain(self, staff: auth.Staff, finding: str, fields: Mapping[str, str]) -> None:
         """End a finding with what a person found out. Raises UserError, and LookupError where none is open."""
         if not (finding.isascii() and finding.isdigit() and len(finding) <= ID_DIGITS_MAX):
@@ -145,6 +228,45 @@ class Payments:
             except Conflict as error:
                 raise LookupError from error
             await audit.record(session, staff.actor, "finding.explained", f"finding:{finding}")
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """Something that is decided about a dispute, and in which disputes it may be."""
+
+    do: Callable[[Any, str, str, str], Awaitable[dispute_store.Dispute]]
+    may: Callable[[dispute_store.Dispute], bool]
+
+
+UNDECIDED = (disputes.Stage.OPEN, disputes.Stage.FROZEN)
+ACTS: Final[Mapping[str, Act]] = {
+    "freeze": Act(dispute_store.freeze, lambda of: of.state in UNDECIDED and of.frozen < of.amount),
+    "release": Act(dispute_store.release, lambda of: of.state in UNDECIDED),
+    "refund": Act(dispute_store.give_back, lambda of: of.state is disputes.Stage.FROZEN and of.line_id is None),
+    "lose": Act(dispute_store.lose, lambda of: of.state in UNDECIDED and of.line_id is not None),
+}
+
+
+def stage_of(stage: disputes.Stage) -> Mapping[str, str]:
+    """A dispute's state in words, and how it looks."""
+    tone = "bad" if stage is disputes.Stage.LOST else "good" if stage in disputes.CLOSED else "wait"
+    return {"words": stage.value.capitalize(), "tone": tone}
+
+
+async def _amount(connection: Any, reference: str, fields: Mapping[str, str]) -> Money:
+    """The amount that was typed, in the payment's currency. Raises UserError and LookupError."""
+    of = await instruction_store.find(connection, reference)
+    if of is None:
+        raise LookupError
+    return Money.parse(fields.get("amount", ""), of.amount.currency)
+
+
+def _key(fields: Mapping[str, str]) -> str:
+    """What was sent with the page and makes a form that is sent twice one. Raises UserError."""
+    key = fields.get("key", "")
+    if not 1 <= len(key) <= KEY_CHARS_MAX or not key.isascii() or not key.isprintable():
+        raise UserError("Load the page again, and send its form.")
+    return key
 
 
 def _open(row: Any) -> Open:

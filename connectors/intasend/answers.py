@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from connectors.intasend.client import Batch, Collection
+from connectors.intasend.client import Batch, Chargeback, Collection
 from ledger.instructions import Answer, Outcome
 
 SENT = "TS100"
@@ -43,3 +43,9 @@ def of_batch(told: Batch) -> Answer:
         outcome, row.amount, currency, row.account, told.batch_reference or row.narrative or "", code,
         row.transaction_id, told.actual_charges if outcome is Outcome.DONE else None,
     )  # fmt: skip
+
+
+def of_chargeback(told: Chargeback) -> Answer:
+    """What became of a refund; what is disputed or overdue there is still under way."""
+    outcome = {"COMPLETED": Outcome.DONE, "CANCELLED": Outcome.FAILED}.get(told.status, Outcome.UNDER_WAY)
+    return Answer(outcome, told.amount, told.invoice.currency if told.invoice else None, None, None, told.status)

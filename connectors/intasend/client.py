@@ -147,6 +147,7 @@ class Chargeback(_Answer):
     chargeback_id: str
     amount: Amount
     status: str
+    reason_details: str | None = None
     updated_at: datetime | None = None
     invoice: Collection | None = None
 
@@ -231,6 +232,10 @@ class IntaSend:
             "invoice": invoice_id, "amount": _number(amount), "reason": reason, "reason_details": details
         }  # fmt: skip
         return _read(Chargeback, await self._order("chargebacks/", body), OutcomeUnknown)
+
+    async def chargeback_status(self, chargeback_id: str) -> Chargeback:
+        """What became of a refund."""
+        return _read(Chargeback, await self._get(f"chargebacks/{chargeback_id}/"), ProviderUnavailable)
 
     async def chargebacks(self, page: int = 1) -> tuple[Sequence[Chargeback], bool]:
         """A page of what was given back, and whether there are more pages."""

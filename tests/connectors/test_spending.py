@@ -142,6 +142,7 @@ async def test_a_transfer_and_a_top_up_have_fees_of_their_own(bot: Mathia, desk:
     assert await bot.hear(BARAKA, "my balance") == "You have KES 500.00."
     assert "The fee of KES 2.00 is taken off it." in await bot.hear(AMINA, f"top up 200 bob from +{PAYS}")
     await over(desk)
+    assert (await bot.told(AMINA))[-1].endswith(" The fee of KES 2.00 is taken off it.")
     assert await desk.purse() == (469_500, 0)
 
 

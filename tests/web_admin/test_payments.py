@@ -77,6 +77,41 @@ async def test_staff_say_how_a_payment_ended_and_what_a_difference_was(
     assert [tuple(row) for row in rows] == [("staff:owner", "payment.resolved"), ("staff:owner", "finding.explained")]
 
 
+async def test_staff_give_a_payment_back_and_freeze_and_release_another_part(
+    site: Site, owner: Browser, sandbox: Sandbox
+) -> None:
+    assert "Nothing is disputed" in (await owner.get("/admin/disputes")).text
+    async with till(site.db, Settings(_env_file=None, sandbox_url=sandbox.url).sandboxed()) as desk:
+        of = await desk.reach(await desk.ask(500))
+        page = await owner.get(f"/admin/payments/{of.reference}")
+        assert "KES 500.00 of it were neither given back nor disputed" in page.text
+        [key] = re.findall(r'name="key" value="([^"]+)"', page.text)
+        fields = {"csrf": csrf(page.text), "key": key, "amount": "200", "note": "they <b>changed</b> their mind"}
+        refund, dispute = (f"/admin/payments/{of.reference}/{act}" for act in ("refund", "dispute"))
+        for wrong in ({"note": ""}, {"key": ""}, {"amount": "501"}, {"amount": "-1"}, {"amount": "x"}):
+            for path in (refund, dispute):
+                assert (await owner.post(path, fields | wrong)).status == 400
+        assert (await owner.post(refund, fields | {"csrf": "x"})).status == 403
+        # A form that is sent twice is one refund, and one dispute.
+        for _ in range(2):
+            assert (await owner.post(refund, fields)).status == 303
+        assert await desk.purse() == (50_000, 20_000)
+        sent = [await owner.post(dispute, fields | {"amount": "250"}) for _ in range(2)]
+        [where] = {answer.headers["Location"] for answer in sent}
+        page = await owner.get(where)
+        for words in ("Frozen", "KES 250.00", "they &lt;b&gt;changed", "Release to the person"):
+            assert words in page.text
+        assert (await owner.post(f"{where}/lose", fields)).status == 400
+        assert (await owner.post(f"{where}/dance", fields)).status == 404
+        assert (await owner.post(f"{where}/release", fields | {"note": " "})).status == 400
+        assert (await owner.post(f"{where}/release", fields)).status == 303
+        assert (await owner.post(f"{where}/release", fields)).status == 400
+        assert "Decided" in (await owner.get("/admin/disputes")).text
+    rows = await site.db.pool.fetch("SELECT verb FROM audit WHERE verb ~ '^(payment|dispute)' ORDER BY id")
+    assert [row["verb"] for row in rows] == [*["payment.refunded"] * 2, *["dispute.opened"] * 2, "dispute.release"]
+    assert (await owner.get("/admin/disputes/NOT-HERE-AT")).status == 404
+
+
 async def test_a_fee_is_added_and_never_changed(site: Site, owner: Browser) -> None:
     page = await owner.get("/admin/fees")
     assert "Nothing costs anything yet" in page.text
