@@ -28,7 +28,8 @@ _NO_PLACE = frozenset(MONTHS) - {"may", "mar"} | listed(
     "what's how's it's check see bad good nice really yesterday hello hi hey thank kindly home work "
     "everything too make sure also else anything something helping help all "
     "sunrise sunset dawn dusk beginning starting then again ago last past previous weekend weekends was were did "
-    "no nope sorry wait actually rather hapana samahani jana juzi iliyopita uliopita zilizopita wiki mwezi mwaka siku"
+    "no nope sorry wait actually rather hapana samahani jana juzi iliyopita uliopita zilizopita wiki mwezi mwaka siku "
+    "condition conditions find particularly balance"
 )
 """Words that no place name begins with or goes past, where weather is talked about."""
 _NAME_WORD = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*")

@@ -33,8 +33,8 @@ CHAT_MIN = 0.6
 GUESS_MIN = 0.67
 """A less likely action is not even asked about: of those below, one in three was meant (measured on public sets)."""
 CHAT = frozenset({"none", "smalltalk", "help"})
-GUESS_MIN_SWAHILI = 0.5
-"""In Kiswahili more of them were meant: what is no request of ours is mostly written in English here."""
+GUESS_MIN_NOT_ENGLISH = 0.5
+"""Where it is not plainly English, more of them were meant: what is no request of ours is mostly in English here."""
 LEARNT = frozenset({*travel.FRAMES, *errands.READERS, "check_balance", "check_payments", "check_invoice_status"})
 """Actions whose slots are read here."""
 
@@ -96,7 +96,7 @@ _ASKING = {
 STRICT_BELOW, GATED_BELOW = 0.98, 0.9
 """Without a word that the action is usually asked for with, a guess must be this likely; of the strict ones, and of the
 others."""
-SWAHILI_LESS = 0.2
+NOT_ENGLISH_LESS = 0.2
 GATELESS_MAX = 0.93
 """How sure a guess without such a word is at most: what changes something is then asked about."""
 
@@ -110,9 +110,9 @@ def _gateless(action: str, said: Said) -> bool:
 def _fits(guess: classify.Guess, said: Said) -> bool:
     """Whether the message has what a request for this action is hardly ever without."""
     least = STRICT_BELOW if guess.action in STRICT else GATED_BELOW
-    if heard(said.written) == "sw":
-        # The words are mostly English; in Kiswahili they are more, and in more forms.
-        least -= SWAHILI_LESS
+    if heard(said.written) != "en":
+        # The words are mostly English; in Kiswahili and Sheng they are more, and in more forms and spellings.
+        least -= NOT_ENGLISH_LESS
     if guess.probability < least and _gateless(guess.action, said):
         return False
     asking = _ASKING.get(guess.action)
@@ -121,7 +121,7 @@ def _fits(guess: classify.Guess, said: Said) -> bool:
 
 def _least(said: Said) -> float:
     """How likely an action must be to be asked about at least."""
-    return GUESS_MIN_SWAHILI if heard(said.written) == "sw" else GUESS_MIN
+    return GUESS_MIN_NOT_ENGLISH if heard(said.written) != "en" else GUESS_MIN
 
 
 def request(said: Said, now: "datetime", zone: str, state: DialogState) -> Intent:
@@ -200,9 +200,9 @@ def turned(said: Said, now: "datetime", zone: str, state: DialogState) -> Intent
     return intent
 
 
-REFUTED = 0.97
+REFUTED = 0.9
 """How sure the classifier must be of another action, for a rule's words to count for nothing."""
-REFUTED_BELOW = 0.01
+REFUTED_BELOW = 0.03
 """How unlikely it must find the rule's own."""
 
 

@@ -69,6 +69,9 @@ ASK = {
     "search_flights": _opens(
         r"\b(?:flights?|air ?fares?|air ?tickets?|plane tickets?|air ?plane tickets?|airline tickets?)\b",
         r"\b(?:fly|flying)\b(?! (?:a kite|solo))", r"\b(?:ndege|flaiti)\b",
+        r"\bseats? (?:on|in) (?:a|an|the|that|any) (?:air|aero)?planes?\b",
+        r"\b(?:one[- ]?way|round[- ]?trip|return) (?:air )?tickets?\b",
+        r"\b(?:economy|business|first) class tickets?\b",
     ),
     "search_buses": _opens(r"\b(?:bus(?:es)?|coach(?:es)?|matatu|basi|mabasi|shuttle bus)\b"),
     "search_transfers": _opens(
@@ -82,14 +85,15 @@ r"|the )?(?:ride|lift)\b",
 r"|resorts?|bnb|b&b|hoteli|malazi|lojing)\b",
         r"\b(?:place|somewhere|apartment|house|room) to (?:stay|sleep|rent|crash)\b",
         r"\b(?:book|need|reserve|find|get)\b.{0,25}\brooms?\b(?! (?:temperature|mate|service))",
-        r"\b(?:rent|book)\b.{0,20}\b(?:house|apartment|villa)\b", r"\bpa kulala\b|\bmahali pa kulala\b",
+        r"\b(?:rent|book|reserve)\b.{0,20}\b(?:house|app?artments?|villa)\b", r"\bpa kulala\b|\bmahali pa kulala\b",
     ),
     "search_events": _opens(
         r"\b(?:events?|concerts?|gigs?|festivals?|shows?|exhibitions?|theat(?:er|re)|sports? games?|matafrija"
 r"|matamasha|tamasha|matukio)\b",
         r"\b(?:things?|stuff|something|anything|what's there|what is there) (?:fun |interesting |cool |exciting "
 r"|good )?to do\b",
-        r"\bwhat(?:'s| is) (?:on|happening|going on) (?:in|at|around|near|this)\b",
+        r"\bwhat(?:'s| is) (?:on|happening|going on) (?:in|at|around|near|this|on|tonight|tomorrow)\b",
+        r"\b[^\W\d_]+ (?:vs|v|versus)\b\.? [^\W\d_]+", r"\btickets? for [^\W\d_]+ [^\W\d_]+ (?:in|at|on)\b",
         r"\b(?:tickets?) (?:to|for) (?:a|an|the)?\b.{0,30}\b(?:games?|match|vs|versus|play)\b",
         r"\b(?:games?|match(?:es)?)\b",
     ),
