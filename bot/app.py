@@ -16,6 +16,7 @@ from bot import api, runners, webhooks
 from bot.health import health
 from bot.sandbox import phone
 from bot.wiring import Services, services
+from connectors.intasend.accounts import Accounts
 from core.health import Health
 from core.log import configure
 from core.settings import Settings
@@ -55,7 +56,10 @@ def make_app(wired: Services) -> web.Application:
     app.add_routes(webhooks.routes(wired))
     app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)])
     actions = [action.name for action in wired.catalog.offered]
-    app.add_subapp("/admin", make_admin(wired.db, wired.settings, servers, wired.limits, wired.files, actions))
+    app.add_subapp("/admin", make_admin(
+        wired.db, wired.settings, servers, wired.limits, wired.files, actions,
+        check_keys=Accounts(wired.providers, wired.settings).check,
+    ))  # fmt: skip
     if wired.settings.sandbox_url:
         phone.mount(app, wired.settings.sandbox_url)
     app.on_response_prepare.append(_add_headers)

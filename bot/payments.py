@@ -8,6 +8,7 @@ from typing import Any, Final, TypeAlias
 from bot.adminlink import embedded, simulated, staff_name
 from bot.keys import key_list_of
 from bot.servers.folder import default_folder
+from connectors.intasend.accounts import Accounts
 from connectors.intasend.client import IntaSend
 from core import audit
 from core.db import Database, driver, is_away
@@ -79,7 +80,7 @@ async def _reconcile(db: Database, settings: Settings) -> None:
         raise Conflict("There is nobody to compare with: INTASEND_SECRET_KEY is empty.")
     providers = Providers(settings)
     try:
-        outcome = await reconcile(db, IntaSend(providers, settings), at_once=True)
+        outcome = await reconcile(db, IntaSend(providers, settings), Accounts(providers, settings), at_once=True)
     except ProviderError as error:
         raise Conflict(f"{error} What was settled stays so; try again later.") from error
     finally:
@@ -117,6 +118,8 @@ async def _show(db: Database, args: argparse.Namespace) -> None:
             " WHERE instruction_id = $1 ORDER BY id",
             of.id,
         )
+    if of.account is not None:
+        print(f"through the person's own account {of.account}")
     ids = ", ".join(filter(None, (of.tracking_id, of.invoice_id, of.session))) or "none yet"
     print(f"{of.reference}  {of.direction} by {of.method}  {of.amount}  fee {of.fee}  {of.state}")
     print(f"asked for by person {of.person_id}; at the provider: {ids}")

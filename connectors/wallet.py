@@ -7,8 +7,9 @@ transaction that moves the money or keeps it back.
 """
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, time
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -26,15 +27,15 @@ from core.language import Saying, moment
 from core.messages import Address, ChannelName, Part, Table, Text
 from core.models import Contact, Person
 from core.outbox import NewMessage, post
-from ledger import balances
-from ledger.accounts import wallet
+from ledger import balances, own_accounts
+from ledger.accounts import own, wallet
 from ledger.balances import Balance, StatementLine
 from ledger.errors import InsufficientFunds
 from ledger.fees import fee_for
 from ledger.holds import Allowance
 from ledger.instruction_store import MPESA, Collect, PayOut, collect, mpesa_account, pay_out
 from ledger.instructions import Method, Payee
-from ledger.journal import Kind
+from ledger.journal import Account, Kind
 from ledger.money import BadAmount, Money
 from ledger.transfers import transfer
 
@@ -52,6 +53,10 @@ BALANCE = Saying("You have {amount}.", "Una {amount}.")
 HELD = Saying(
     "You have {amount}, and {held} more are kept back for payments under way.",
     "Una {amount}, na {held} nyingine zimeshikwa kwa malipo yanayoendelea.",
+)
+OWN = Saying(
+    "In your own IntaSend account, by what came and went through me: {amount}.",
+    "Kwenye akaunti yako ya IntaSend, kwa yaliyopita kwangu: {amount}.",
 )
 NO_MOVES = Saying("Nothing has come or gone yet.", "Bado hakuna kilichoingia wala kutoka.")
 MOVES = Saying("Your last transactions", "Miamala yako ya mwisho")
@@ -128,6 +133,7 @@ SEND = Saying("Please check this payment:", "Tafadhali hakiki malipo haya:")
 TAKE_OUT = Saying("Please check this withdrawal:", "Tafadhali hakiki utoaji huu wa pesa:")
 TO_WALLET = Saying("{name} {number}, to their wallet here", "{name} {number}, kwenye pochi yao hapa")
 TO_MPESA = Saying("{name} {number}, to M-Pesa", "{name} {number}, kwenda M-Pesa")
+FROM_OWN = Saying("{where}, from your own IntaSend account", "{where}, kutoka akaunti yako ya IntaSend")
 UNKNOWN = Saying("a number that is not among your contacts,", "namba isiyo kwenye mawasiliano yako,")
 YOURSELF = Saying("yourself,", "wewe mwenyewe,")
 SENT = Saying("Sent {amount} to {payee}. You have {left}.", "Nimetuma {amount} kwa {payee}. Una {left}.")
@@ -246,6 +252,15 @@ class Payment(Params):
     name: str
     number: str = Field(pattern="^254[17][0-9]{8}$")
     wallet_of: UUID | None
+    account: str | None = None
+    """The payer's own account with IntaSend that it is paid from; without one it is paid from their wallet here."""
+
+    @property
+    def source(self) -> Callable[[str], Account]:
+        """The account of an owner that it is taken from."""
+        if self.account is None:
+            return lambda owner: wallet(owner, MPESA)
+        return partial(own, account=self.account, currency=MPESA)
 
 
 @action(
@@ -318,11 +333,13 @@ async def show_payment(ctx: ActionContext, params: SendMoney) -> Shown:
         theirs = await _wallet_of(await driver(session), number)
         if theirs is not None and theirs["person_id"] == owner:
             raise UserError(SELF)
+        account = await _own_account(await driver(session), owner, amount)
+        theirs = theirs if account is None else None  # From there it is sent by M-Pesa, to anybody.
         kind = Kind.WITHDRAWAL if theirs is None else Kind.TRANSFER
-        fee = await fee_for(await driver(session), kind, amount)
+        fee = await _fee(await driver(session), kind, amount, account)
         payment = Payment(
             cents=amount.minor, fee_cents=fee.minor, name=visible(named), number=number,
-            wallet_of=theirs["person_id"] if theirs is not None else None,
+            wallet_of=theirs["person_id"] if theirs is not None else None, account=account,
         )  # fmt: skip
         await _unless_paused(session, owner)
         return await _prompt(ctx, await driver(session), owner, SEND, payment, UNKNOWN)
@@ -337,9 +354,13 @@ async def show_withdrawal(ctx: ActionContext, params: Withdraw) -> Shown:
         raise InvalidSlot("phone_number", WHERE_TO)
     number = mpesa(written)
     async with ctx.db.transaction() as session:
-        fee = await fee_for(await driver(session), Kind.WITHDRAWAL, amount)
-        payment = Payment(cents=amount.minor, fee_cents=fee.minor, name="", number=number, wallet_of=None)
+        connection = await driver(session)
         owner = (await session.execute(select(people.current(ctx.person.id)))).scalar_one()
+        account = await _own_account(connection, owner, amount)
+        fee = await _fee(connection, Kind.WITHDRAWAL, amount, account)
+        payment = Payment(
+            cents=amount.minor, fee_cents=fee.minor, name="", number=number, wallet_of=None, account=account
+        )
         await _unless_paused(session, owner)
         own = payment.number == (own_number(ctx.sender) or "").removeprefix("+")
         return await _prompt(ctx, await driver(session), owner, TAKE_OUT, payment, YOURSELF if own else UNKNOWN)
@@ -441,19 +462,34 @@ async def _prompt(
     """The payment in words, all of it made from what is done; raises UserError for what would be refused anyway."""
     amount, fee = Money(payment.cents, MPESA), Money(payment.fee_cents, MPESA)
     _allowed(ctx, amount)
-    have = (await balances.balance(connection, wallet(str(owner), MPESA))).available
+    have = (await balances.balance(connection, payment.source(str(owner)))).available
     if amount + fee > have:
         raise UserError(TOO_LITTLE.filled(amount=have.said(), total=(amount + fee).said()))
     name = Saying(payment.name, payment.name) if payment.name else nameless
-    where = TO_MPESA if payment.wallet_of is None else TO_WALLET
+    where = (TO_MPESA if payment.wallet_of is None else TO_WALLET).filled(name=name, number=f"+{payment.number}")
+    if payment.account is not None:
+        where = FROM_OWN.filled(where=where)
     text = ctx.say(
-        PROMPT, head=head, payee=where.filled(name=name, number=f"+{payment.number}"), amount=amount.said(),
+        PROMPT, head=head, payee=where, amount=amount.said(),
         words=Saying(in_words(amount.minor, "en"), in_words(amount.minor, "sw")), fee=fee.said(),
         total=(amount + fee).said(), left=(have - amount - fee).said(),
     )  # fmt: skip
     if len(text) > PROMPT_CHARS_MAX:
         raise InvalidSlot("recipient", LONG_NAME)
     return Shown(text, payment)
+
+
+async def _own_account(connection: Any, owner: UUID, amount: Money) -> str | None:
+    """The payer's own account with IntaSend where as much came into it through us; else their wallet here pays."""
+    account = await own_accounts.account_of(connection, owner)
+    if account is None or (await balances.balance(connection, own(str(owner), account, MPESA))).available < amount:
+        return None
+    return account
+
+
+async def _fee(connection: Any, kind: Kind, amount: Money, account: str | None) -> Money:
+    """What it costs; nothing where it is paid from an account that is not ours."""
+    return Money(0, amount.currency) if account is not None else await fee_for(connection, kind, amount)
 
 
 def _allowed(ctx: ActionContext, amount: Money) -> None:
@@ -486,7 +522,10 @@ async def _pay(ctx: ActionContext, payment: Payment, name: str) -> ActionResult:
                 raise UserError(UNCONFIRMED)
             if await renumber.is_frozen(connection, ctx.sender):
                 raise renumber.Frozen(renumber.REFUSAL)
-            theirs = await _wallet_of(connection, payment.number) if name == "send_money" else None
+            if payment.account not in (None, await own_accounts.account_of(connection, owner)):
+                raise UserError(CHANGED)
+            to_wallet = name == "send_money" and payment.account is None
+            theirs = await _wallet_of(connection, payment.number) if to_wallet else None
             if (theirs["person_id"] if theirs is not None else None) != payment.wallet_of:
                 raise UserError(CHANGED)
             if theirs is not None:
@@ -494,12 +533,14 @@ async def _pay(ctx: ActionContext, payment: Payment, name: str) -> ActionResult:
                 await _tell(ctx, connection, theirs, amount, key)
             else:
                 payee = Payee(payment.number, payment.name)
-                asked = PayOut(key, str(owner), owner, ctx.conversation_id, amount, payee, fee, allowance)
+                asked = PayOut(
+                    key, str(owner), owner, ctx.conversation_id, amount, payee, fee, allowance, payment.account
+                )
                 reference = (await pay_out(connection, asked)).reference
-            left = (await balances.balance(connection, wallet(str(owner), MPESA))).available
+            left = (await balances.balance(connection, payment.source(str(owner)))).available
     except InsufficientFunds as problem:
         async with ctx.db.hot() as connection:
-            have = (await balances.balance(connection, wallet(str(ctx.person.id), MPESA))).available
+            have = (await balances.balance(connection, payment.source(str(owner)))).available
         raise UserError(TOO_LITTLE.filled(amount=have.said(), total=(amount + fee).said())) from problem
     shown = f"{payment.name} +{payment.number}".strip()
     sandbox = SANDBOX if ctx.settings.is_sandbox(ctx.settings.intasend_base_url) else ""
@@ -572,7 +613,9 @@ async def _wallets(ctx: ActionContext) -> list[Balance]:
     _in_private(ctx)
     async with ctx.db.transaction() as session:
         owner = (await session.execute(select(people.current(ctx.person.id)))).scalar_one()
-        return await balances.wallets_of(await driver(session), str(owner), ctx.settings.default_currency)
+        connection = await driver(session)
+        ours = await balances.wallets_of(connection, str(owner), ctx.settings.default_currency)
+        return [*ours, *await balances.own_of(connection, str(owner))]
 
 
 async def _lines(ctx: ActionContext, held: Sequence[Balance], limit: int) -> list[StatementLine]:
@@ -585,7 +628,9 @@ async def _lines(ctx: ActionContext, held: Sequence[Balance], limit: int) -> lis
 
 def _have(ctx: ActionContext, held: Sequence[Balance]) -> str:
     return "\n".join(
-        ctx.say(HELD, amount=one.available.said(), held=one.pending_out.said())
+        ctx.say(OWN, amount=one.available.said())
+        if one.account.key.startswith("own:")
+        else ctx.say(HELD, amount=one.available.said(), held=one.pending_out.said())
         if one.pending_out.minor
         else ctx.say(BALANCE, amount=one.available.said())
         for one in held
@@ -612,7 +657,7 @@ def _as_data(held: Sequence[Balance], lines: Sequence[StatementLine] = ()) -> di
     return {
         "balances": [
             {"currency": one.account.currency, "available": str(one.available.decimal),
-             "held": str(one.pending_out.decimal)}
+             "held": str(one.pending_out.decimal), "own_account": one.account.key.startswith("own:")}
             for one in held
         ],
         "transactions": [

@@ -272,6 +272,11 @@ class Settings(BaseSettings):
         return bool(self.transcription_api_key.get_secret_value())
 
     @property
+    def is_live(self) -> bool:
+        """Whether the money that is moved is real."""
+        return "_live_" in self.intasend_publishable_key
+
+    @property
     def moves_money(self) -> bool:
         """Whether there is somebody to move money through."""
         return bool(self.intasend_secret_key.get_secret_value())

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import structlog
 
+from connectors.intasend.accounts import Accounts
 from connectors.intasend.answers import of_batch, of_chargeback, of_collection
 from connectors.intasend.client import Chargeback, Collection, IntaSend
 from core import crashpoint
@@ -107,6 +108,7 @@ NO_REASON = Saying("M-Pesa gave no reason", "M-Pesa haikutoa sababu")
 NOT_TOLD = "the provider could not be reached"
 REFUND_REASON = "Unavailable service"
 """Of the reasons the provider takes, the one that its documents name; ours is kept here."""
+NO_KEYS = "the keys of the person's own account are not known any more"
 INTERRUPTED = "its answer was lost; without an approval nothing is sent"
 
 
@@ -117,6 +119,8 @@ class Hands:
     db: Database
     wakes: Wakes
     provider: IntaSend
+    accounts: Accounts | None = None
+    """Persons' own accounts; without it none is known."""
     sandbox: bool = False
     lease: timedelta = LEASE
     pace: Pace = field(default_factory=Pace)
@@ -146,8 +150,12 @@ async def _pay(hands: Hands, instruction_id: int) -> None:
     of = await store.claim(hands.db, instruction_id, hands.lease)
     if of is None:
         return
-    step = _Step(hands, of, began)
+    provider = await _provider(hands, of)
+    step = _Step(hands, of, began, provider or hands.provider)
     try:
+        if provider is None:
+            await step.strand()
+            return
         match of.state:
             case State.READY:
                 await step.begin()
@@ -164,6 +172,16 @@ async def _pay(hands: Hands, instruction_id: int) -> None:
         return
 
 
+async def _provider(hands: Hands, of: Instruction) -> IntaSend | None:
+    """The account that an instruction goes through, for ever; None where its keys are not known any more."""
+    if of.account is None:
+        return hands.provider
+    if hands.accounts is None:
+        return None
+    async with hands.db.hot() as connection:
+        return await hands.accounts.of(connection, of.person_id, of.account)
+
+
 @dataclass(slots=True)
 class _Step:
     """One claimed instruction, and what is done with it."""
@@ -171,6 +189,7 @@ class _Step:
     hands: Hands
     of: Instruction
     began: float
+    provider: IntaSend
 
     def _may_tell(self) -> None:
         """Whether an order may still go out: one that was stopped after claiming must not come late. Raises Lost."""
@@ -226,6 +245,15 @@ class _Step:
         of = self.of
         return self.hands.pace.next_look(of.asked_at or of.created_at, of.now)
 
+    async def strand(self) -> None:
+        """The keys of its account are gone: what was not told ends, what was is for a person to look at."""
+        if self.of.state is State.READY:
+            await self.end(State.FAILED, NO_KEYS)
+        elif self.of.state in (*DONE, State.FAILED):
+            await store.stay(self.hands.db, self.of, None, self.hands.lease)
+        else:
+            await self.end(State.NEEDS_REVIEW, NO_KEYS)
+
     async def begin(self) -> None:
         """Tell the provider of it for the first time."""
         match self.of.method:
@@ -248,9 +276,7 @@ class _Step:
         crashpoint.hit("payment.initiating")
         try:
             self._may_tell()
-            made = await self.hands.provider.chargeback(
-                of.refunds or "", of.amount.decimal, REFUND_REASON, of.reference
-            )
+            made = await self.provider.chargeback(of.refunds or "", of.amount.decimal, REFUND_REASON, of.reference)
         except Refused as refused:
             await self.end(State.FAILED, str(refused))
             return
@@ -272,7 +298,7 @@ class _Step:
         crashpoint.hit("payment.initiating")
         try:
             self._may_tell()
-            batch = await self.hands.provider.initiate(
+            batch = await self.provider.initiate(
                 of.amount.decimal, payee.account, of.reference, name=payee.name
             )  # fmt: skip
         except Refused as refused:
@@ -292,7 +318,7 @@ class _Step:
         """Have a prepared payout paid, when the provider says that it is ours, in everything, and unpaid."""
         of = self.of
         try:
-            batch = await self.hands.provider.batch(of.tracking_id or "")
+            batch = await self.provider.batch(of.tracking_id or "")
         except (ProviderError, Refused):
             await store.stay(self.hands.db, of, timedelta(seconds=ASK_AGAIN_S), self.hands.lease)
             return
@@ -307,7 +333,7 @@ class _Step:
         crashpoint.hit("payment.approving")
         try:
             self._may_tell()
-            await self.hands.provider.approve(batch)
+            await self.provider.approve(batch)
         except ProviderError as error:
             await self.untold(error, State.INITIATED)
             return
@@ -327,7 +353,7 @@ class _Step:
             return
         of = await self.moved(State.INITIATING, learned=Learned(told=True))
         crashpoint.hit("payment.initiating")
-        provider, amount = self.hands.provider, of.amount
+        provider, amount = self.provider, of.amount
         try:
             self._may_tell()
             if payee is not None and of.method is Method.PUSH:
@@ -424,7 +450,7 @@ class _Step:
 
     async def _ask(self) -> Answer | None:
         """What the provider says of it; None where it knows nothing of it. Raises ProviderError and Refused."""
-        of, provider = self.of, self.hands.provider
+        of, provider = self.of, self.provider
         if of.method is Method.REFUND:
             return await self._ask_refund()
         if of.is_out:
@@ -440,7 +466,7 @@ class _Step:
         return of_collection(found)
 
     async def _ask_refund(self) -> Answer | None:
-        of, provider = self.of, self.hands.provider
+        of, provider = self.of, self.provider
         if of.tracking_id is not None:
             return of_chargeback(await provider.chargeback_status(of.tracking_id))
         made = await self._made()
@@ -454,7 +480,7 @@ class _Step:
         of = self.of
         found = []
         for page in range(1, PAGES_MAX + 1):
-            listed, more = await self.hands.provider.chargebacks(page)
+            listed, more = await self.provider.chargebacks(page)
             found += [one for one in listed if one.invoice is not None and one.invoice.invoice_id == of.refunds]
             if not more:
                 break
@@ -471,7 +497,7 @@ class _Step:
         """The payment of our reference among the provider's newest, by pages; it can be asked for in no other way."""
         oldest = self.of.created_at - SLACK
         for page in range(1, PAGES_MAX + 1):
-            listed, more = await self.hands.provider.collections(page)
+            listed, more = await self.provider.collections(page)
             for one in listed:
                 if one.api_ref == self.of.reference:
                     return one

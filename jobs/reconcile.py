@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import structlog
 
+from connectors.intasend.accounts import Accounts
 from connectors.intasend.client import Chargeback, IntaSend
 from core.db import Database
 from core.errors import MathiaError, ProviderError
@@ -16,7 +17,7 @@ from jobs.sweeps import Outage
 from ledger import dispute_store
 from ledger import matching_store as store
 from ledger.instruction_store import known_refunds
-from ledger.matching import Booked, Line, compare
+from ledger.matching import Booked, Difference, Finding, Line, compare
 from ledger.money import Money
 
 log = structlog.get_logger()
@@ -47,15 +48,51 @@ class Outcome:
     unexplained: dict[str, int]
 
 
-async def reconcile(db: Database, provider: IntaSend, *, at_once: bool = False) -> Outcome | None:
-    """Compare, if it is due; None where it is not. Raises ProviderError and Refused; what was settled stays settled."""
+async def reconcile(
+    db: Database, provider: IntaSend, accounts: Accounts | None = None, *, at_once: bool = False
+) -> Outcome | None:
+    """Compare, if it is due; None where it is not. Raises ProviderError and Refused; what was settled stays settled.
+
+    Persons' own `accounts` are compared after ours, for what went through us alone: the rest is their own business. One
+    that cannot be asked is left to the next comparison.
+    """
     run = await store.begin(db, at_once=at_once)
     if run is None:
         return None
+    parts = [await _compare(db, provider, run, None)]
+    async with db.hot() as connection:
+        own = await store.own_accounts(connection, run.now - BACK) if accounts is not None else ()
+    for row in own:
+        try:
+            async with db.hot() as connection:
+                theirs = await accounts.of(connection, row["person_id"], row["account"]) if accounts else None
+            if theirs is not None:
+                parts.append(await _compare(db, theirs, run, row["account"]))
+        except (MathiaError, Refused) as error:
+            log.warning("reconcile.own_account_away", account=row["account"], error=type(error).__name__)
+    lines, matched = sum(part.lines for part in parts), sum(part.matched for part in parts)
+    findings = [one for part in parts for one in part.findings]
+    unexplained = await store.report(db, run, findings, lines=lines, matched=matched)
+    await _dispute(db, parts[0].booked, parts[0].returned)
+    return Outcome(lines, matched, len(findings), unexplained)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What the comparison with one account came to."""
+
+    lines: int
+    matched: int
+    findings: Sequence[Finding]
+    booked: Sequence[Booked]
+    returned: Sequence[Chargeback]
+
+
+async def _compare(db: Database, provider: IntaSend, run: store.Run, account: str | None) -> _Part:
     returned = await _returned(provider)
     async with db.hot() as connection:
         booked = await store.booked(
-            connection, run.now - BACK, refunds=[one.chargeback_id for one in returned],
+            connection, run.now - BACK, refunds=[one.chargeback_id for one in returned], account=account,
             invoices=[one.invoice.invoice_id for one in returned if one.invoice and one.invoice.invoice_id],
         )  # fmt: skip
         recent = (one.at for one in booked if one.succeeded and (not one.is_settled or one.at > run.now - BACK))
@@ -65,9 +102,9 @@ async def reconcile(db: Database, provider: IntaSend, *, at_once: bool = False) 
     lines = [*await _collections(provider, since), *_taken_back(returned, since), *await _payouts(provider, since)]
     found = compare(booked, lines, run.now, settled=settled)
     matched = await store.settle(db, found.matches)
-    unexplained = await store.report(db, run, found.findings, lines=len(lines), matched=matched)
-    await _dispute(db, booked, returned)
-    return Outcome(len(lines), matched, len(found.findings), unexplained)
+    # Of somebody's own account we know only what went through us.
+    findings = [one for one in found.findings if account is None or one.kind is not Difference.MISSING_HERE]
+    return _Part(len(lines), matched, findings, booked, returned)
 
 
 async def _collections(provider: IntaSend, since: datetime) -> list[Line]:
@@ -166,12 +203,12 @@ async def _payouts(provider: IntaSend, since: datetime) -> list[Line]:
     return [line for line in lines if line.at >= since]
 
 
-async def sweep_reconcile(db: Database, provider: IntaSend) -> None:
+async def sweep_reconcile(db: Database, provider: IntaSend, accounts: Accounts) -> None:
     """Compare every two hours, in one process at a time, until cancelled."""
     outage = Outage("reconciliation")
     while True:
         try:
-            if (done := await reconcile(db, provider)) is not None:
+            if (done := await reconcile(db, provider, accounts)) is not None:
                 log.info("reconciled", lines=done.lines, matched=done.matched, found=done.found, left=done.unexplained)
             outage.over()
         except (ProviderError, Refused) as error:

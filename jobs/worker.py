@@ -9,6 +9,7 @@ import structlog
 from redis.asyncio import Redis
 
 from channels.whatsapp import template_registries
+from connectors.intasend.accounts import Accounts
 from connectors.intasend.client import IntaSend
 from core.db import Database
 from core.egress import Egress
@@ -64,13 +65,13 @@ async def run_worker(settings: Settings, db: Database, wakes: Wakes, channels: C
     )
     valkey = Redis.from_url(settings.redis_url) if settings.redis_url else None
     forget = actor("erase_person", partial(erase, erasure.Hands(db, wakes, valkey)), ERASE_S_MAX)
-    provider = IntaSend(providers, settings)
+    provider, accounts = IntaSend(providers, settings), Accounts(providers, settings)
     move = actor(
         "move_payment",
         partial(
             payments.pay,
             payments.Hands(
-                db, wakes, provider, settings.is_sandbox(settings.intasend_base_url),
+                db, wakes, provider, accounts, settings.is_sandbox(settings.intasend_base_url),
                 back_url=settings.base_url + "/chat",
             ),
         ),
@@ -88,7 +89,7 @@ async def run_worker(settings: Settings, db: Database, wakes: Wakes, channels: C
                 group.create_task(sweep_waiting(db, wakes, NOTES, transcribe), name="sweep.voice")
             if settings.moves_money:
                 group.create_task(sweep_waiting(db, wakes, payments.PAYMENTS, move), name="sweep.payments")
-                group.create_task(sweep_reconcile(db, provider), name="sweep.reconciliation")
+                group.create_task(sweep_reconcile(db, provider, accounts), name="sweep.reconciliation")
             group.create_task(sweep_waiting(db, wakes, FETCHES, fetch), name="sweep.files")
             group.create_task(sweep_waiting(db, wakes, ERASURES, forget), name="sweep.erasures")
             group.create_task(tidy_files(files), name="tidy.files")

@@ -12,6 +12,12 @@ def wallet(owner: str, currency: str) -> Account:
     return Account(f"wallet:{owner}:{currency}", AccountType.LIABILITY, currency, owner)
 
 
+def own(owner: str, account: str, currency: str) -> Account:
+    """What came through us into a person's own account with the provider, less what they paid from it; we hold none of
+    it, and `account` (ledger/own_accounts.py) has a clearing account of its own."""
+    return Account(f"own:{owner}:{account}:{currency}", AccountType.LIABILITY, currency, owner)
+
+
 def disputed(owner: str, currency: str) -> Account:
     """What a dispute has taken out of a person's wallet until it is decided whose it is."""
     return Account(f"disputed:{owner}:{currency}", AccountType.LIABILITY, currency, owner)

@@ -95,6 +95,11 @@ async def wallets_of(connection: Any, owner: str, currency: str) -> list[Balance
                      and one.posted.currency != currency)]  # fmt: skip
 
 
+async def own_of(connection: Any, owner: str) -> list[Balance]:
+    """What somebody has in accounts of their own at the provider, by what came and went through us."""
+    return [one for one in await balances_of(connection, owner) if one.account.key.startswith(f"own:{owner}:")]
+
+
 async def balance_at(connection: Any, account: Account, at: datetime) -> Money:
     """What was posted on an account up to a time, that moment included; holds do not count."""
     return Money(await connection.fetchval(BALANCE_AT, account.key, at) or 0, account.currency)

@@ -26,6 +26,10 @@ REASON_CHARS_MAX = 500
 PROVIDERS: Final = "provider"
 """Who opened a dispute that nobody of ours did."""
 
+NOT_OURS = Saying(
+    "This payment came to the person's own account, so we hold nothing of it to freeze. It can be refunded.",
+    "Malipo haya yalifika kwenye akaunti yao wenyewe, kwa hiyo hatuna cha kuzuia. Yanaweza kurudishwa.",
+)
 NO_MORE = Saying("At most {left} of it can still be disputed.", "Kinachoweza kubishaniwa bado ni {left}, si zaidi.")
 
 
@@ -122,6 +126,8 @@ async def open_(connection: Any, asked: Opening) -> Dispute:
         if (earlier.payment, earlier.amount) != (asked.payment, asked.amount):
             raise KeyReused("The key was used for another dispute.")
         return earlier
+    if row["account"] is not None:
+        raise UserError(NOT_OURS)
     left = Money(await still(connection, row["id"]), row["currency"])
     if asked.amount.currency != left.currency or not 0 < asked.amount.minor <= left.minor:
         raise UserError(NO_MORE.filled(left=left.said()))

@@ -66,6 +66,9 @@ class PaymentInstruction(Base):
     charge: Mapped[int | None] = mapped_column(doc="minor units that the provider said at its end to keep of it")
     settled_at: Mapped[datetime | None] = mapped_column(doc="when it was found in the provider's own list")
     pays: Mapped[int | None] = mapped_column(ForeignKey(InvoiceRow.id), doc="our invoice that its success is paid on")
+    account: Mapped[str | None] = mapped_column(
+        doc="the person's own account with the provider that it goes through, by ledger/own_accounts; null: ours"
+    )
     refunds: Mapped[int | None] = mapped_column(
         ForeignKey("payment_instruction.id"), doc="the payment to us that it gives back, or some of it"
     )
@@ -76,6 +79,7 @@ class PaymentInstruction(Base):
         CheckConstraint(f"direction IN ({_listed(Direction)})", name="direction"),
         CheckConstraint(f"method IN ({_listed(Method)})", name="method"),
         CheckConstraint("(direction = 'out') = (method IN ('payout', 'refund'))", name="payouts_go_out"),
+        CheckConstraint("length(account) BETWEEN 1 AND 40", name="account"),
         CheckConstraint("(method = 'refund') = (refunds IS NOT NULL)", name="refunds_something"),
         CheckConstraint(f"state IN ({_listed(State)})", name="state"),
         CheckConstraint(f"length(key) BETWEEN 1 AND {KEY_CHARS_MAX}", name="key"),

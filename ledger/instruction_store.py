@@ -19,9 +19,9 @@ from core import codes
 from core.db import Database
 from core.errors import Conflict, Erased, UserError
 from core.language import Saying
-from ledger import holds, instruction_models, invoices  # noqa: F401  its tables follow persons who are merged
-from ledger.accounts import clearing, disputed, fee_income, wallet
-from ledger.errors import KeyReused, Unknown
+from ledger import holds, instruction_models, invoices, own_accounts  # noqa: F401  its tables follow persons who are merged
+from ledger.accounts import clearing, disputed, fee_income, own, wallet
+from ledger.errors import IllegalEntry, KeyReused, Unknown
 from ledger.fees import fee_for
 from ledger.instructions import DONE, Direction, Instruction, Method, Payee, State, payout_key
 from ledger.journal import Account, Entry, Kind, Posting, check_key, credit, debit
@@ -53,8 +53,8 @@ NO_MORE = Saying("At most {left} of it can be given back.", "Kinachoweza kurudis
 _READ = """
 SELECT i.id, i.reference, i.direction, i.method, i.state, i.attempt, i.owner, i.currency, i.amount, i.fee, i.kind,
        i.person_id, i.conversation_id, i.payee, i.tracking_id, i.invoice_id, i.session, i.tries, i.created_at,
-       i.asked_at, i.failing_since, i.request_hash, i.pays, i.dispute_id, b.invoice_id AS refunds, p.language,
-       clock_timestamp() AS now
+       i.asked_at, i.failing_since, i.request_hash, i.pays, i.account, i.dispute_id, b.invoice_id AS refunds,
+       p.language, clock_timestamp() AS now
 FROM payment_instruction i JOIN person p ON p.id = i.person_id LEFT JOIN payment_instruction b ON b.id = i.refunds
 """
 BY_ID = f"{_READ} WHERE i.id = $1"
@@ -72,11 +72,11 @@ WHERE id = $1 AND due_at <= clock_timestamp() AND lease_until <= clock_timestamp
 ADD = """
 WITH made AS (
     INSERT INTO payment_instruction (reference, key, request_hash, direction, method, owner, person_id, conversation_id,
-                                     currency, amount, fee, kind, payee, pays, refunds, dispute_id)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) RETURNING id, person_id
+                                     currency, amount, fee, kind, payee, pays, account, refunds, dispute_id)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) RETURNING id, person_id
 )
 INSERT INTO payment_event (instruction_id, to_state, actor, reason)
-SELECT id, 'ready', coalesce($17, 'person:' || person_id), $18 FROM made RETURNING instruction_id
+SELECT id, 'ready', coalesce($18, 'person:' || person_id), $19 FROM made RETURNING instruction_id
 """
 MOVE = """
 WITH moved AS (
@@ -113,7 +113,7 @@ VALUES ($1, $2, $2, $3, $4, $5::text::jsonb)
 LOCK = "SELECT FROM payment_instruction WHERE id = $1 FOR NO KEY UPDATE"
 HINT = """
 WITH named AS (
-    SELECT id, state FROM payment_instruction WHERE id = coalesce(
+    SELECT id, state FROM payment_instruction WHERE account IS NULL AND id = coalesce(
         (SELECT id FROM payment_instruction WHERE tracking_id = $1),
         (SELECT id FROM payment_instruction WHERE invoice_id = $1),
         (SELECT id FROM payment_instruction WHERE reference = $2 AND direction = 'in' AND invoice_id IS NULL)
@@ -183,6 +183,8 @@ class PayOut:
     fee: Money | None = None
     allowance: holds.Allowance | None = None
     """The most that may be spent in a time, looked at under the lock of the wallet."""
+    account: str | None = None
+    """The owner's own account with the provider that it is paid from, if not from ours; there is no fee then."""
 
 
 def mpesa_account(number: str) -> str:
@@ -198,16 +200,20 @@ def mpesa_account(number: str) -> str:
 async def collect(connection: Any, asked: Collect) -> Instruction:
     """Have money asked for, in the caller's transaction; the worker does it once that is committed.
 
-    The same key again is the same instruction. Raises UserError, KeyReused, Erased where the conversation is gone, and
-    NotPayable for an invoice that takes no such payment.
+    It comes to the person's own account with the provider where they have one, else to ours. The same key again is the
+    same instruction. Raises UserError, KeyReused, Erased where the conversation is gone, and NotPayable for an invoice
+    that takes no such payment.
     """
     payee = asked.payee
     if asked.method is Method.PUSH:
         payee = _mpesa(payee, asked.amount)
+    account = await own_accounts.account_of(connection, asked.person_id)
     fee = asked.fee if asked.fee is not None else await fee_for(connection, asked.kind, asked.amount)
+    if account is not None:
+        fee = Money(0, asked.amount.currency)  # It never comes to us, so nothing can be taken off it.
     return await _add(
         connection, asked.key, Direction.IN, asked.method, asked.owner, asked.person_id, asked.conversation_id,
-        asked.amount, fee, asked.kind, payee, pays=asked.pays,
+        asked.amount, fee, asked.kind, payee, pays=asked.pays, account=account,
     )  # fmt: skip
 
 
@@ -218,10 +224,12 @@ async def pay_out(connection: Any, asked: PayOut) -> Instruction:
     Erased, and has then written nothing.
     """
     fee = asked.fee or Money(0, asked.amount.currency)
+    if asked.account is not None and fee.minor:
+        raise IllegalEntry("What is paid from somebody's own account has no fee of ours.")
     payee = _mpesa(asked.payee, asked.amount)
     return await _add(
         connection, asked.key, Direction.OUT, Method.PAYOUT, asked.owner, asked.person_id, asked.conversation_id,
-        asked.amount, fee, Kind.WITHDRAWAL, payee, asked.allowance,
+        asked.amount, fee, Kind.WITHDRAWAL, payee, asked.allowance, account=asked.account,
     )  # fmt: skip
 
 
@@ -237,6 +245,7 @@ async def _add(
     connection: Any, key: str, direction: Direction, method: Method, owner: str, person_id: UUID,
     conversation_id: UUID, amount: Money, fee: Money, kind: Kind, payee: Payee | None,
     allowance: holds.Allowance | None = None, pays: int | None = None, back: "GivenBack | None" = None,
+    account: str | None = None,
 ) -> Instruction:  # fmt: skip
     check_key(key)
     # What is taken off what comes in is not asked for: asked for again under another schedule, it is the same request.
@@ -262,11 +271,11 @@ async def _add(
     hold_key = payout_key(reference)
     if direction is Direction.OUT:
         # First: what is refused here leaves no row that somebody could commit all the same.
-        source = _source(owner, amount.currency, back.dispute_id if back else None)
+        source = _source(owner, amount.currency, account, back.dispute_id if back else None)
         await holds.place(connection, hold_key, source, amount + fee, allowance=allowance)
     made = await connection.fetchval(
         ADD, reference, key, request_hash, direction.value, method.value, owner, person_id, conversation_id,
-        amount.currency, amount.minor, fee.minor, kind.value, sealed, pays,
+        amount.currency, amount.minor, fee.minor, kind.value, sealed, pays, account,
         *((back.id, back.dispute_id, back.by, back.reason) if back else (None, None, None, "")),
     )  # fmt: skip
     if made is None:  # A trigger keeps rows from being written for whoever is being erased.
@@ -288,7 +297,8 @@ class GivenBack:
 
 
 LOCK_PAYMENT = """
-SELECT id, reference, direction, state, owner, person_id, conversation_id, currency, amount, invoice_id
+SELECT id, reference, direction, state, owner, person_id, conversation_id, currency, amount, invoice_id,
+       account
 FROM payment_instruction WHERE reference = $1 FOR NO KEY UPDATE
 """
 KNOWN = "SELECT tracking_id FROM payment_instruction WHERE tracking_id = ANY($1::text[])"
@@ -352,7 +362,7 @@ async def refund(
     owner = await owner_now(connection, row["owner"])
     return await _add(
         connection, key, Direction.OUT, Method.REFUND, owner, row["person_id"], row["conversation_id"], amount,
-        Money(0, amount.currency), Kind.REFUND, None, back=back,
+        Money(0, amount.currency), Kind.REFUND, None, back=back, account=row["account"],
     )  # fmt: skip
 
 
@@ -480,7 +490,8 @@ async def _void(connection: Any, of: Instruction) -> None:
 async def _entry(connection: Any, of: Instruction) -> Entry:
     """The entry that an instruction's success is."""
     currency = of.amount.currency
-    between, whose = clearing(PROVIDER, currency), _source(of.owner, currency, of.dispute_id)
+    between = clearing(provider_of(of.account), currency)
+    whose = _source(of.owner, currency, of.account, of.dispute_id)
     postings: list[Posting] = [credit(fee_income(currency), of.fee)] if of.fee.minor else []
     if not of.is_out:
         postings.append(debit(between, of.amount))
@@ -493,8 +504,15 @@ async def _entry(connection: Any, of: Instruction) -> Entry:
     return Entry(of.entry_key, of.kind, tuple(postings), of.reference, settles=settles)
 
 
-def _source(owner: str, currency: str, dispute_id: int | None) -> Account:
+def provider_of(account: str | None) -> str:
+    """What an account with the provider is called in the books."""
+    return PROVIDER if account is None else f"{PROVIDER}:{account}"
+
+
+def _source(owner: str, currency: str, account: str | None, dispute_id: int | None) -> Account:
     """The account that an instruction fills or empties."""
+    if account is not None:
+        return own(owner, account, currency)
     return wallet(owner, currency) if dispute_id is None else disputed(owner, currency)
 
 
@@ -513,7 +531,8 @@ async def _instruction(connection: Any, row: Any) -> Instruction:
         conversation_id=row["conversation_id"], language=row["language"], payee=payee, tracking_id=row["tracking_id"],
         invoice_id=row["invoice_id"], session=row["session"], tries=row["tries"], created_at=row["created_at"],
         asked_at=row["asked_at"], failing_since=row["failing_since"], now=row["now"],
-        pays=row["pays"], refunds=row["refunds"], dispute_id=row["dispute_id"],
+        pays=row["pays"], refunds=row["refunds"], account=row["account"],
+        dispute_id=row["dispute_id"],
     )  # fmt: skip
 
 

@@ -123,6 +123,8 @@ class Instruction:
     """The invoice of ours (ledger/invoices.py) that its success is a payment of."""
     refunds: str | None = None
     """What the provider calls the payment that it gives back."""
+    account: str | None = None
+    """The person's own account with the provider that it goes through; None: ours."""
     dispute_id: int | None = None
     """The dispute from whose frozen money it is paid."""
 

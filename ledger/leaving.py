@@ -37,9 +37,11 @@ AND = Saying(" and ", " na ")
 
 THEIRS = """
 SELECT id, key LIKE 'disputed:%' AS frozen, currency, posted, pending_out FROM account
-WHERE owner = ANY($1::text[]) AND type = 'LIABILITY' ORDER BY id FOR NO KEY UPDATE
+WHERE owner = ANY($1::text[]) AND type = 'LIABILITY' AND key NOT LIKE 'own:%'
+ORDER BY id FOR NO KEY UPDATE
 """
-"""Every account of theirs, also those with nothing on them: whoever credits one meanwhile waits."""
+"""Every account of theirs, also those with nothing on them: whoever credits one meanwhile waits. What is in their own
+account with the provider is theirs, whatever becomes of us."""
 OPEN: Final = """
 SELECT EXISTS (SELECT FROM payment_instruction WHERE person_id = ANY($1::uuid[])
                AND state NOT IN ('succeeded', 'complete', 'late', 'failed'))

@@ -67,6 +67,8 @@ class Booked:
     """The provider's own ids of it."""
     is_refund: bool = False
     """It gives a payment to us back: the provider lists it as taken back, and we wanted it."""
+    account: str | None = None
+    """The person's own account with the provider whose list it stands in; None: ours."""
     is_settled: bool = False
     """A line of an earlier comparison was this payment."""
 

@@ -10,7 +10,7 @@ import orjson
 from core.db import Database
 from core.errors import Conflict
 from ledger.accounts import clearing, fee_expense, held_at
-from ledger.instruction_store import PROVIDER
+from ledger.instruction_store import provider_of
 from ledger.instructions import DONE, State
 from ledger.journal import Entry, Kind, Posting, credit, debit
 from ledger.matching import Booked, Difference, Finding, Match
@@ -37,7 +37,7 @@ SELECT i.id, i.reference, i.direction = 'out' AS is_out, i.state, i.amount, i.cu
        coalesce(i.done_at, i.created_at) AS at, i.invoice_id, i.receipt, i.method = 'refund' AS is_refund,
        i.tracking_id, i.settled_at IS NOT NULL AS is_settled
 FROM payment_instruction i
-WHERE i.id IN (
+WHERE i.account IS NOT DISTINCT FROM $5 AND i.id IN (
     SELECT id FROM payment_instruction WHERE settled_at IS NULL AND state IN ('succeeded', 'complete', 'late')
     UNION SELECT id FROM payment_instruction WHERE created_at > $1
     UNION SELECT id FROM payment_instruction WHERE invoice_id = ANY($3::text[])
@@ -45,6 +45,14 @@ WHERE i.id IN (
 )
 ORDER BY i.id DESC LIMIT $2
 """
+OWN = """
+SELECT DISTINCT account, person_id FROM payment_instruction
+WHERE account IS NOT NULL
+  AND (created_at > $1 OR settled_at IS NULL AND state IN ('succeeded', 'complete', 'late'))
+ORDER BY account LIMIT $2
+"""
+OWN_MAX = 1_000
+"""Accounts of persons that are compared at a time."""
 SETTLED = "SELECT line_id, instruction_id FROM settled_line WHERE at > $1"
 SETTLE = """
 WITH given AS (
@@ -113,13 +121,19 @@ async def begin(db: Database, *, at_once: bool = False) -> Run | None:
 
 
 async def booked(
-    connection: Any, since: datetime, *, invoices: Sequence[str] = (), refunds: Sequence[str] = ()
+    connection: Any,
+    since: datetime,
+    *,
+    invoices: Sequence[str] = (),
+    refunds: Sequence[str] = (),
+    account: str | None = None,
 ) -> list[Booked]:
     """Our payments since then, and all that are over and in no list of the provider's yet, whenever they were.
 
-    With those that the provider's ids of `invoices` that were paid, and of `refunds`, are of, however old.
+    Those that go through a person's own `account`, else ours. With those that the provider's ids of `invoices` that
+    were paid, and of `refunds`, are of, however old.
     """
-    rows = await connection.fetch(BOOKED, since, BOOKED_MAX, list(invoices), list(refunds))
+    rows = await connection.fetch(BOOKED, since, BOOKED_MAX, list(invoices), list(refunds), account)
     return [
         Booked(
             row["id"], row["reference"], row["is_out"], row["state"] in DONE,
@@ -127,10 +141,16 @@ async def booked(
             None if row["charge"] is None else Money(row["charge"], row["currency"]), row["at"],
             tuple(filter(None, (row["invoice_id"], row["receipt"] if row["is_out"] else None,
                                 row["tracking_id"] if row["is_refund"] else None))),
-            row["is_refund"], row["is_settled"],
+            row["is_refund"], account, row["is_settled"],
         )
         for row in rows
     ]  # fmt: skip
+
+
+async def own_accounts(connection: Any, since: datetime) -> Sequence[Any]:
+    """Persons' own accounts (`account`, `person_id`) with payments since then, or that are in no list yet."""
+    rows: Sequence[Any] = await connection.fetch(OWN, since, OWN_MAX)
+    return rows
 
 
 async def settled(connection: Any, since: datetime) -> dict[str, int]:
@@ -159,14 +179,15 @@ async def settle(db: Database, matches: Sequence[Match]) -> int:
 
 def _entry(match: Match) -> Entry:
     amount, fee, currency = match.booked.amount, match.fee, match.booked.amount.currency
-    between, held = clearing(PROVIDER, currency), held_at(PROVIDER, currency)
+    provider = provider_of(match.booked.account)
+    between, held = clearing(provider, currency), held_at(provider, currency)
     net = amount + fee if match.booked.is_out else amount - fee
     book, other = (debit, credit) if match.booked.is_out else (credit, debit)
     legs: list[Posting] = [book(between, amount)]
     if net.minor:
         legs.append(other(held, net))
     if fee.minor:
-        legs.append(debit(fee_expense(PROVIDER, currency), fee))
+        legs.append(debit(fee_expense(provider, currency), fee))
     return Entry(f"settle:{match.line.id}", Kind.TRANSFER, tuple(legs), match.booked.reference)
 
 

@@ -15,7 +15,10 @@ from core.language import Saying, heard
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("core", "connectors", "channels", "jobs", "ledger")
-STAFF = {"core/sites.py", "core/origins.py", "core/colours.py", "jobs/definitions.py", "jobs/temporal.py"}
+STAFF = {
+    "core/sites.py", "core/origins.py", "core/colours.py", "jobs/definitions.py", "jobs/temporal.py", "ledger/fees.py",
+    "ledger/own_accounts.py", "connectors/intasend/accounts.py",
+}  # fmt: skip
 """What these say is said to staff on an admin page, or to operators at a terminal."""
 PROGRAMS = {"bad_frame", "unknown_type", "hello", "site", "origin", "identity"}
 """Codes of what is refused because a page is built wrongly: it is told to whoever builds it."""

@@ -33,6 +33,7 @@ from web_admin.forms import Form
 from web_admin.live import Live, Streams, TooManyStreams, Update
 from web_admin.moderation import Moderation
 from web_admin.overview import Overview
+from web_admin.own_accounts import Check, OwnAccounts
 from web_admin.payments import Payments
 from web_admin.people import People, PeopleQuery
 from web_admin.queries import is_busy
@@ -86,11 +87,12 @@ def make_admin(
     actions: Collection[str] = (),
     *,
     tick_s: float = TICK_S,
+    check_keys: Check | None = None,
 ) -> web.Application:
     """The application to mount at /admin. `health` tells how the servers are, `actions` are the names of those there
-    are; live pages look every `tick_s`.
+    are; live pages look every `tick_s`; `check_keys` asks the payment provider about keys that are typed.
     """
-    return Admin(db, settings, health, limits, files, meanings(actions), tick_s).app
+    return Admin(db, settings, health, limits, files, meanings(actions), tick_s, check_keys).app
 
 
 class Admin:
@@ -105,6 +107,7 @@ class Admin:
         files: Files,
         meant: Collection[str],
         tick_s: float,
+        check_keys: Check | None,
     ) -> None:
         """Nothing is read from the database before the first request."""
         zone = ZoneInfo(settings.default_timezone)
@@ -124,7 +127,8 @@ class Admin:
         self._payments = Payments(db, self._templates)
         self._fees = Fees(db, self._templates, zone, _now)
         self._erasing = Erasing(db, self._templates)
-        self._people = People(db, settings, limits, self._moderation, self._templates, _now)
+        self._own_accounts = OwnAccounts(db, settings, check_keys)
+        self._people = People(db, settings, limits, self._moderation, self._own_accounts, self._templates, _now)
         self._turns = TurnPages(db, zone, self._templates, meant)
         self._analytics = Analytics(db, zone, self._templates, _now)
         self._corrections = Corrections(db, self._templates, meant)
@@ -165,6 +169,8 @@ class Admin:
                 web.post("/people/{id}/plan", self._post_plan),
                 web.post("/people/{id}/unmute", self._post_unmute),
                 web.post("/people/{id}/renumbering", self._post_person_settled),
+                web.post("/people/{id}/own-account", self._post_own_account),
+                web.post("/people/{id}/own-account/forget", self._post_forget_own_account),
                 web.get("/people/{id}/erase", self._get_erase),
                 web.post("/people/{id}/erase", self._post_erase),
                 web.get("/analytics", self._get_analytics),
@@ -515,6 +521,16 @@ class Admin:
     async def _post_person_settled(self, request: web.Request) -> web.StreamResponse:
         person = _id_of(request)
         await self._people.settle(request[STAFF], person, (request[FORM].fields).get("chat", ""))
+        raise web.HTTPSeeOther(f"/admin/people/{person}")
+
+    async def _post_own_account(self, request: web.Request) -> web.StreamResponse:
+        person = _id_of(request)
+        await self._own_accounts.give(request[STAFF], person, request[FORM].fields)
+        raise web.HTTPSeeOther(f"/admin/people/{person}")
+
+    async def _post_forget_own_account(self, request: web.Request) -> web.StreamResponse:
+        person = _id_of(request)
+        await self._own_accounts.forget(request[STAFF], person)
         raise web.HTTPSeeOther(f"/admin/people/{person}")
 
     async def _get_erase(self, request: web.Request) -> web.StreamResponse:

@@ -27,6 +27,7 @@ from core.settings import Settings
 from web_admin import auth, called, words
 from web_admin.called import Sought
 from web_admin.moderation import Moderation
+from web_admin.own_accounts import OwnAccounts
 from web_admin.queries import SEARCH_CHARS_MAX, Cursor
 from web_admin.rendering import Templates
 
@@ -140,10 +141,10 @@ class People:
     """Reads and renders the list and the pages, and does what staff decide."""
 
     def __init__(
-        self, db: Database, settings: Settings, limits: Limits, moderation: Moderation, templates: Templates,
-        now: Callable[[], datetime],
+        self, db: Database, settings: Settings, limits: Limits, moderation: Moderation, own_accounts: OwnAccounts,
+        templates: Templates, now: Callable[[], datetime],
     ) -> None:  # fmt: skip
-        self._db, self._limits, self._moderation = db, limits, moderation
+        self._db, self._limits, self._moderation, self._own_accounts = db, limits, moderation, own_accounts
         self._templates, self._now = templates, now
         self._zone, self._factors = ZoneInfo(settings.default_timezone), settings.plans
 
@@ -177,6 +178,8 @@ class People:
                     )
                 ).all(),
                 "due": await _due(session, person_id),
+                "own_account": await self._own_accounts.shown(await driver(session), person_id),
+                "may_have_own_account": self._own_accounts.can_be_given,
                 "joined": await session.scalar(select(func.count()).where(Person.merged_into == person_id)),
             }
             await audit.record(session, staff.actor, "person.opened", f"person:{person_id}")

@@ -16,6 +16,8 @@ BOT_TOKEN = "1000001:sandbox-bot-token"  # noqa: S105
 BOT_USERNAME = "mathia_sandbox_bot"
 INTASEND_PUBLISHABLE_KEY = "ISPubKey_test_sandbox"
 INTASEND_SECRET_KEY = "ISSecretKey_test_sandbox"  # noqa: S105
+INTASEND_OTHER_PUBLISHABLE_KEY = "ISPubKey_test_other"
+INTASEND_OTHER_SECRET_KEY = "ISSecretKey_test_other"  # noqa: S105  of a second merchant, who is somebody else
 INTASEND_CHALLENGE = "sandbox-challenge"
 
 WEBHOOK_TWILIO = "/webhooks/twilio"

@@ -1,8 +1,9 @@
 """IntaSend: M-Pesa prompts, checkout pages, payment links, wallets, payouts, refunds, and its webhooks.
 
-One account with one merchant. Whoever is asked to pay by M-Pesa gets a prompt on the simulated phone (/sandbox) and has
-UNANSWERED_S to type a PIN; POST /intasend/_mpesa {"auto": "pay" | "cancel" | null} answers for everybody, {"speed": 50}
-makes all of it faster. POST /_heal ends both. These numbers have a fate of their own:
+One account with one merchant, and one of another (accounts.py), who sees nothing of the first. Whoever is asked to pay
+by M-Pesa gets a prompt on the simulated phone (/sandbox) and has UNANSWERED_S to type a PIN; POST /intasend/_mpesa
+{"auto": "pay" | "cancel" | null} answers for everybody, {"speed": 50} makes all of it faster. POST /_heal ends both.
+These numbers have a fate of their own:
 
 254708374149   pays at once                      254708374141   says no (1032)
 254708374142   has not enough (1)                254708374143   never answers (1037)
@@ -31,7 +32,14 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 from urllib.parse import parse_qsl
 
-from bot.sandbox.accounts import INTASEND_CHALLENGE, INTASEND_PUBLISHABLE_KEY, INTASEND_SECRET_KEY, WEBHOOK_INTASEND
+from bot.sandbox.accounts import (
+    INTASEND_CHALLENGE,
+    INTASEND_OTHER_PUBLISHABLE_KEY,
+    INTASEND_OTHER_SECRET_KEY,
+    INTASEND_PUBLISHABLE_KEY,
+    INTASEND_SECRET_KEY,
+    WEBHOOK_INTASEND,
+)
 from bot.sandbox.calls import Answer, Call, answer_json, controls
 from bot.sandbox.faults import MONEY_FAULTS, Faults, Webhooks
 from bot.sandbox.hooks import Hooks, Unreachable
@@ -63,7 +71,11 @@ OPENING = Decimal("1000000.00")
 """What each of the account's first wallets holds."""
 PAYOUT_FEE = Decimal("10.00")
 FEES = {"M-PESA": Decimal("0.03"), "CARD-PAYMENT": Decimal("0.035")}
-WALLETS = (("0XDLWNK", "KES"), ("0XDLWNU", "USD"))
+OURS, OTHER = "", "other"
+"""The merchants: rows of the log name the second alone, by the wallet they are about."""
+WALLETS = (("0XDLWNK", "KES", OURS), ("0XDLWNU", "USD", OURS), ("0XOTHRK", "KES", OTHER), ("0XOTHRU", "USD", OTHER))
+SECRET_KEYS = {INTASEND_SECRET_KEY: OURS, INTASEND_OTHER_SECRET_KEY: OTHER}
+PUBLIC_KEYS = {INTASEND_PUBLISHABLE_KEY: OURS, INTASEND_OTHER_PUBLISHABLE_KEY: OTHER}
 CURRENCIES = ("KES", "USD", "EUR", "GBP")
 TARIFFS = ("BUSINESS-PAYS", "CUSTOMER-PAYS")
 SEND_PROVIDERS = ("MPESA-B2C", "MPESA-B2B", "PESALINK", "INTASEND", "AIRTIME")
@@ -167,6 +179,7 @@ class Wallet:
     kind: str
     can_disburse: bool
     balance: Decimal
+    merchant: str = OURS
     lines: list[JsonObject] = field(default_factory=list)
 
 
@@ -217,7 +230,8 @@ class IntaSend:
         self._prompts: dict[str, JsonObject] = {}
         self._answered: deque[JsonObject] = deque(maxlen=SHOWN_MAX)
         self._wallets = {
-            id_: Wallet(id_, currency, "default", "SETTLEMENT", True, OPENING) for id_, currency in WALLETS
+            id_: Wallet(id_, currency, "default", "SETTLEMENT", True, OPENING, whose)
+            for id_, currency, whose in WALLETS
         }
 
     def start(self) -> None:
@@ -317,8 +331,9 @@ class IntaSend:
                 self._answered.append({"text": row["text"], "phone": row["account"], "at": row["at"]})
             case "wallet":
                 self._wallets[row["wallet_id"]] = Wallet(
-                    row["wallet_id"], row["currency"], row["label"], row["wallet_type"], row["can_disburse"], Decimal(0)
-                )
+                    row["wallet_id"], row["currency"], row["label"], row["wallet_type"], row["can_disburse"],
+                    Decimal(0), row.get("merchant", OURS),
+                )  # fmt: skip
             case "transfer":
                 amount = Decimal(row["amount"])
                 for id_, value in ((row["from"], -amount), (row["to"], amount)):
@@ -385,21 +400,23 @@ class IntaSend:
                 raise _invalid("non_field_errors", "Invalid data. Expected a dictionary.")
         elif call.method != "GET":
             raise _detail(405, f'Method "{call.method}" not allowed.')
+        mine = self._who(call, asked)
         match call.method, *path.strip("/").split("/"):
             case ("POST", "payment", "mpesa-stk-push" | "collection"):
                 self._secret(call)
                 self._public(call, asked)
-                return await self._push(call, asked)
+                return await self._push(call, asked, mine)
             case ("POST", "checkout"):
                 self._public(call, asked)
-                return self._checkout(call, asked)
+                return self._checkout(call, asked, mine)
             case ("POST", "payment", "status"):
                 self._public(call, asked)
-                return self._status(call, asked)
+                return self._status(call, asked, mine)
             case ("GET", "invoices"):
                 self._secret(call)
                 wanted = call.query.get("state", "")
-                newest = sorted(self._invoices.values(), key=lambda one: (one.at, one.id), reverse=True)
+                theirs = [one for one in self._invoices.values() if self._whose(one) == mine]
+                newest = sorted(theirs, key=lambda one: (one.at, one.id), reverse=True)
                 shown = [one for one in newest if not wanted or one.state == wanted]
                 return self._paged(call, shown, lambda one: self._as_invoice(one, call))
             case ("POST", "paymentlinks"):
@@ -413,29 +430,29 @@ class IntaSend:
                 return answer_json(self._as_link(self._found(self._links, id_)))
             case ("GET", "wallets"):
                 self._secret(call)
-                return self._paged(call, list(self._wallets.values()), _as_wallet)
+                return self._paged(call, [one for one in self._wallets.values() if one.merchant == mine], _as_wallet)
             case ("POST", "wallets"):
                 self._secret(call)
-                return self._new_wallet(asked)
+                return self._new_wallet(asked, mine)
             case ("GET", "wallets", id_):
                 self._secret(call)
-                return answer_json(_as_wallet(self._found(self._wallets, id_)))
+                return answer_json(_as_wallet(self._found(self._wallets, id_, mine)))
             case ("GET", "wallets", id_, "transactions"):
                 self._secret(call)
-                wallet = self._found(self._wallets, id_)
+                wallet = self._found(self._wallets, id_, mine)
                 return self._paged(call, wallet.lines[::-1], lambda line: self._as_line(wallet, line, call))
             case ("POST", "wallets", id_, "intra_transfer"):
                 self._secret(call)
-                return self._move(call, id_, asked)
+                return self._move(call, id_, asked, mine)
             case ("POST", "send-money", "initiate"):
                 self._secret(call)
-                return self._initiate(call, asked)
+                return self._initiate(call, asked, mine)
             case ("POST", "send-money", "approve"):
                 self._secret(call)
-                return await self._approve(call, asked)
+                return await self._approve(call, asked, mine)
             case ("POST", "send-money", "status"):
                 self._secret(call)
-                batch = self._found(self._batches, asked.get("tracking_id"))
+                batch = self._found(self._batches, asked.get("tracking_id"), mine)
                 self._lie(batch, call)
                 return answer_json(self._as_batch(batch, call))
             case ("GET", "send-money", "bank-codes", "ke"):
@@ -443,35 +460,50 @@ class IntaSend:
                 return answer_json([{"bank_name": name, "bank_code": code} for code, name in BANKS.items()])
             case ("POST", "chargebacks"):
                 self._secret(call)
-                return self._refund(call, asked)
+                return self._refund(call, asked, mine)
             case ("GET", "chargebacks"):
                 self._secret(call)
-                return self._paged(call, list(self._chargebacks.values()), lambda one: self._as_chargeback(one, call))
+                backs = [one for one in self._chargebacks.values() if self._whose(one) == mine]
+                return self._paged(call, backs, lambda one: self._as_chargeback(one, call))
             case ("GET", "chargebacks", id_):
                 self._secret(call)
-                return answer_json(self._as_chargeback(self._found(self._chargebacks, id_), call))
+                return answer_json(self._as_chargeback(self._found(self._chargebacks, id_, mine), call))
         raise _detail(404, "Not found.")
+
+    @staticmethod
+    def _who(call: Call, asked: JsonObject) -> str:
+        """The merchant whose keys were sent; both have to be of one."""
+        secret = SECRET_KEYS.get(call.headers.get("Authorization", "").removeprefix("Bearer "))
+        public = PUBLIC_KEYS.get(str(_public_key(call, asked)))
+        if secret is not None and public is not None and secret != public:
+            raise _detail(401, "Invalid public key.")
+        return secret if secret is not None else public or OURS
 
     @staticmethod
     def _secret(call: Call) -> None:
         given = call.headers.get("Authorization", "")
         if not given:
             raise _detail(401, "Authentication credentials were not provided.")
-        if not hmac.compare_digest(given.encode(), f"Bearer {INTASEND_SECRET_KEY}".encode()):
+        if not any(hmac.compare_digest(given.encode(), f"Bearer {key}".encode()) for key in SECRET_KEYS):
             raise _detail(401, "Invalid token.")
 
     @staticmethod
     def _public(call: Call, asked: JsonObject) -> None:
-        names = ("X-IntaSend-Public-API-Key", "INTASEND_PUBLIC_API_KEY", "INTASEND-PUBLIC-API-KEY")
-        given = asked.get("public_key") or next((call.headers[name] for name in names if name in call.headers), None)
+        given = _public_key(call, asked)
         if not given:
             raise _field("public_key", "This field is required.")
-        if given != INTASEND_PUBLISHABLE_KEY:
+        if given not in PUBLIC_KEYS:
             raise _detail(401, "Invalid public key.")
 
-    @staticmethod
-    def _found(known: Mapping[str, Any], id_: object) -> Any:
-        if not isinstance(id_, str) or id_ not in known:
+    def _whose(self, of: "Invoice | Batch | Wallet | JsonObject") -> str:
+        """Whose something is: the merchant whose wallet it is about."""
+        if isinstance(of, dict):
+            invoice = self._invoices.get(of.get("invoice_id", ""))
+            return self._whose(invoice) if invoice else of.get("merchant", OURS)
+        return of.merchant if isinstance(of, Wallet) else self._wallets[of.wallet].merchant
+
+    def _found(self, known: Mapping[str, Any], id_: object, mine: str = OURS) -> Any:
+        if not isinstance(id_, str) or id_ not in known or self._whose(known[id_]) != mine:
             raise _detail(404, "Not found.")
         return known[id_]
 
@@ -491,14 +523,14 @@ class IntaSend:
 
     # Money in.
 
-    async def _push(self, call: Call, asked: JsonObject) -> Answer:
+    async def _push(self, call: Call, asked: JsonObject, mine: str) -> Answer:
         if asked.get("currency", "KES") != "KES":
             raise _invalid("currency", "M-Pesa takes KES only.")
         if asked.get("method", "M-PESA") != "M-PESA":
             raise _field("method", f'"{asked["method"]}" is not a valid choice.')
         amount = _amount(asked, least=Decimal(1))
         phone = _phone(asked.get("phone_number"), "phone_number")
-        invoice = self._new_invoice(call, asked, amount, "KES", "M-PESA", phone)
+        invoice = self._new_invoice(call, asked, amount, "KES", "M-PESA", phone, mine=mine)
         self._lie(invoice, call)
         shown = self._as_invoice(invoice, call, loose=True)
         await self._begin(self._collect(invoice), call)
@@ -508,10 +540,11 @@ class IntaSend:
 
     def _new_invoice(
         self, call: Call, asked: JsonObject, amount: Decimal, currency: str, provider: str, account: str,
-        session: str | None = None,
+        session: str | None = None, *, mine: str = OURS,
     ) -> Invoice:  # fmt: skip
-        wallet = asked.get("wallet_id") or next(one.id for one in self._wallets.values() if one.currency == currency)
-        if wallet not in self._wallets:
+        theirs = [one for one in self._wallets.values() if one.merchant == mine]
+        wallet = asked.get("wallet_id") or next(one.id for one in theirs if one.currency == currency)
+        if wallet not in {one.id for one in theirs}:
             raise _invalid("wallet_id", "Wallet does not exist.")
         id_ = _letters(7)
         self._log({
@@ -601,15 +634,16 @@ class IntaSend:
         self._screen.prompted()
         self._tell_invoice(invoice)
 
-    def _status(self, call: Call, asked: JsonObject) -> Answer:
+    def _status(self, call: Call, asked: JsonObject, mine: str) -> Answer:
         checkout_id = asked.get("checkout_id")
         invoice_id = asked.get("invoice_id") or self._sessions.get(str(checkout_id))
         if invoice_id is None and checkout_id in self._checkouts:
+            self._found(self._checkouts, checkout_id, mine)
             known = self._checkouts[str(checkout_id)]
             nothing = dict.fromkeys(("invoice_id", "provider", "account", "mpesa_reference", "failed_reason"))
             sums = {"currency": known["currency"], "value": known["amount"], "charges": "0.00", "net_amount": "0.00"}
             return answer_json({"invoice": {**nothing, "state": "PENDING", "api_ref": known["api_ref"], **sums}})
-        invoice = self._found(self._invoices, invoice_id)
+        invoice = self._found(self._invoices, invoice_id, mine)
         self._lie(invoice, call)
         return answer_json({"invoice": self._as_invoice(invoice, call), "meta": self._meta(invoice)})
 
@@ -670,7 +704,7 @@ class IntaSend:
 
     # Pages that people pay on.
 
-    def _checkout(self, call: Call, asked: JsonObject) -> Answer:
+    def _checkout(self, call: Call, asked: JsonObject, mine: str) -> Answer:
         currency = asked.get("currency", "KES")
         if currency not in CURRENCIES:
             raise _field("currency", f'"{currency}" is not a valid choice.')
@@ -688,7 +722,8 @@ class IntaSend:
             raise _invalid("redirect_url", "Enter a valid URL.")
         id_, signature = str(uuid.uuid4()), secrets.token_urlsafe(32)
         row = {"kind": "checkout", "id": id_, "signature": signature, "amount": str(amount), "currency": currency}
-        self._log(row | known | {"method": asked.get("method"), "fault": call.fault, "link": None})
+        made = {"method": asked.get("method"), "fault": call.fault, "link": None, "merchant": mine or None}
+        self._log(row | known | made)
         made = self._checkouts[id_]
         made["webhooks"] = call.webhooks
         value = amount + (1 if call.fault == "200_wrong_amount" else 0)
@@ -775,25 +810,28 @@ class IntaSend:
         session = known["id"] if kind == "checkout" else None
         paying = Call(call.method, call.path, call.query, call.headers, b"")
         paying.webhooks = known.get("webhooks") or Webhooks()
+        mine = known.get("merchant", OURS)
         if form.get("method") == "CARD-PAYMENT":
             number = form.get("card", "").replace(" ", "")
             if not re.fullmatch(r"[0-9]{16}", number):
                 raise _invalid("card", "Enter the card's 16 digits.")
             account = known.get("email") or "card ending " + number[-4:]
-            invoice = self._new_invoice(paying, asked, amount, known["currency"], "CARD-PAYMENT", account, session)
+            invoice = self._new_invoice(
+                paying, asked, amount, known["currency"], "CARD-PAYMENT", account, session, mine=mine
+            )
             self._tell_invoice(invoice)
             await self._settle(invoice, "card" if number == CARD_DECLINED else "pay")
         else:
             if known["currency"] != "KES":
                 raise _invalid("method", "M-Pesa takes KES only.")
             phone = _phone(re.sub(r"^(?:\+?254|0)", "254", form.get("phone", "").replace(" ", "")), "phone")
-            invoice = self._new_invoice(paying, asked, amount, "KES", "M-PESA", phone, session)
+            invoice = self._new_invoice(paying, asked, amount, "KES", "M-PESA", phone, session, mine=mine)
             self._spawn(self._collect(invoice))
         return Answer(303, b"", "text/html", {"Location": f"{self._base_url}{call.path}?invoice={invoice.id}"})
 
     # Wallets.
 
-    def _new_wallet(self, asked: JsonObject) -> Answer:
+    def _new_wallet(self, asked: JsonObject, mine: str) -> Answer:
         if asked.get("wallet_type") != "WORKING":
             raise _field("wallet_type", f'"{asked.get("wallet_type")}" is not a valid choice.')
         if asked.get("currency") not in CURRENCIES:
@@ -803,12 +841,13 @@ class IntaSend:
             raise _field("label", "A wallet needs a label of its own.")
         id_ = _letters(7)
         row = {"kind": "wallet", "wallet_id": id_, "currency": asked["currency"], "label": label}
+        row["merchant"] = mine or None
         self._log(row | {"wallet_type": "WORKING", "can_disburse": asked.get("can_disburse", False) is True})
         return answer_json(_as_wallet(self._wallets[id_]), 201)
 
-    def _move(self, call: Call, source: str, asked: JsonObject) -> Answer:
-        wallet = self._found(self._wallets, source)
-        other = self._found(self._wallets, asked.get("wallet_id"))
+    def _move(self, call: Call, source: str, asked: JsonObject, mine: str) -> Answer:
+        wallet = self._found(self._wallets, source, mine)
+        other = self._found(self._wallets, asked.get("wallet_id"), mine)
         amount = _amount(asked, least=CENT)
         if other.currency != wallet.currency or other is wallet:
             raise _invalid("wallet_id", "Money moves between two wallets of one currency.")
@@ -835,7 +874,7 @@ class IntaSend:
 
     # Money out.
 
-    def _initiate(self, call: Call, asked: JsonObject) -> Answer:
+    def _initiate(self, call: Call, asked: JsonObject, mine: str) -> Answer:
         provider = asked.get("provider")
         if provider not in SEND_PROVIDERS:
             raise _field("provider", f'"{provider}" is not a valid choice.')
@@ -843,8 +882,8 @@ class IntaSend:
             raise _field("currency", "Money is sent in KES only.")
         if asked.get("requires_approval", "YES") not in ("YES", "NO"):
             raise _field("requires_approval", f'"{asked["requires_approval"]}" is not a valid choice.')
-        wallet = asked.get("wallet_id") or WALLETS[0][0]
-        if not self._found(self._wallets, wallet).can_disburse:
+        wallet = asked.get("wallet_id") or next(id_ for id_, _, whose in WALLETS if whose == mine)
+        if not self._found(self._wallets, wallet, mine).can_disburse:
             raise _invalid("wallet_id", "This wallet cannot disburse.")
         given = asked.get("transactions")
         if not isinstance(given, list) or not 1 <= len(given) <= ROWS_MAX:
@@ -865,8 +904,8 @@ class IntaSend:
             self._spawn(self._send(batch))
         return answer
 
-    async def _approve(self, call: Call, asked: JsonObject) -> Answer:
-        batch: Batch = self._found(self._batches, asked.get("tracking_id"))
+    async def _approve(self, call: Call, asked: JsonObject, mine: str) -> Answer:
+        batch: Batch = self._found(self._batches, asked.get("tracking_id"), mine)
         if asked.get("nonce") != batch.nonce:
             raise _invalid("nonce", "The nonce is not the one that was given.")
         told = asked.get("transactions")
@@ -967,8 +1006,8 @@ class IntaSend:
 
     # Refunds.
 
-    def _refund(self, call: Call, asked: JsonObject) -> Answer:
-        invoice: Invoice = self._found(self._invoices, asked.get("invoice"))
+    def _refund(self, call: Call, asked: JsonObject, mine: str) -> Answer:
+        invoice: Invoice = self._found(self._invoices, asked.get("invoice"), mine)
         amount = _amount(asked, least=CENT)
         if asked.get("reason") not in REASONS:
             raise _field("reason", f'"{asked.get("reason")}" is not a valid choice.')
@@ -992,7 +1031,7 @@ class IntaSend:
         row = {"kind": "refunded", "chargeback_id": made["chargeback_id"], "invoice_id": invoice.id}
         self._log(row | {"amount": made["amount"], "wallet_id": invoice.wallet})
         told = self._as_chargeback(made)
-        for _ in range(webhooks.copies):
+        for _ in range(webhooks.copies if self._whose(invoice) == OURS else 0):
             self._queue_hook(told | {"transaction": {"invoice": told["invoice"]}, "challenge": INTASEND_CHALLENGE})
 
     def _as_chargeback(self, made: JsonObject, call: Call | None = None) -> JsonObject:
@@ -1007,6 +1046,8 @@ class IntaSend:
     # Webhooks.
 
     def _queue_hooks(self, of: "Invoice | Batch", body: JsonObject, *, challenge: bool = True) -> None:
+        if self._whose(of) != OURS:
+            return  # The other merchant has given no address.
         if challenge:
             body = body | {"challenge": INTASEND_CHALLENGE}
         for _ in range(of.webhooks.copies):
@@ -1101,6 +1142,11 @@ class IntaSend:
                 raise ValueError(f"A line has {', '.join(sorted(needed))}, and may have currency and invoice.")
             self._log({"kind": "line", "wallet_id": wallet, "line": line})
         return answer_json({"lines": len(lines)})
+
+
+def _public_key(call: Call, asked: JsonObject) -> object:
+    names = ("X-IntaSend-Public-API-Key", "INTASEND_PUBLIC_API_KEY", "INTASEND-PUBLIC-API-KEY")
+    return asked.get("public_key") or next((call.headers[name] for name in names if name in call.headers), None)
 
 
 def _payout(provider: str, asked: object) -> JsonObject:

@@ -25,6 +25,7 @@ from pydantic import (
 from core.errors import OutcomeUnknown, ProviderUnavailable
 from core.providers import Providers, Refused
 from core.settings import Settings
+from ledger.own_accounts import OwnKeys
 
 NAME = "IntaSend"
 NARRATIVE_CHARS_MAX = 22
@@ -167,10 +168,11 @@ class _Status(_Answer):
 class IntaSend:
     """One account with IntaSend."""
 
-    def __init__(self, providers: Providers, settings: Settings) -> None:
+    def __init__(self, providers: Providers, settings: Settings, own: OwnKeys | None = None) -> None:
+        """The deployment's account, or one that is somebody's `own`."""
         self._provider = providers.client(NAME, settings.intasend_base_url)
-        self._public = settings.intasend_publishable_key
-        self._secret = settings.intasend_secret_key.get_secret_value()
+        self._public = own.publishable if own else settings.intasend_publishable_key
+        self._secret = own.secret if own else settings.intasend_secret_key.get_secret_value()
 
     # Money in.
 

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 
+from bot.sandbox.accounts import INTASEND_OTHER_PUBLISHABLE_KEY, INTASEND_OTHER_SECRET_KEY
 from connectors.wallet import SendMoney, show_payment, visible
 from core import confirm, erasure, people, renumber
 from core.actions import ActionContext, Person
@@ -20,7 +21,7 @@ from core.messages import InboundMessage, Voice, text_of
 from core.renumber import Renumbered
 from core.settings import Settings
 from core.turn import run_turn
-from ledger import fees
+from ledger import fees, own_accounts
 from ledger.accounts import fee_income, wallet
 from ledger.balances import balance
 from ledger.errors import SpendingLimit
@@ -413,3 +414,31 @@ async def test_nothing_is_sent_to_somebody_who_was_erased_meanwhile(bot: Mathia,
     assert "has changed since I showed it" in await bot.hear(AMINA, code_in(prompt))
     assert await desk.purse() == (500_000, 0)
     assert "to M-Pesa" in await bot.hear(AMINA, "send 500 to 0712000002")
+
+
+async def test_whoever_has_an_account_of_their_own_pays_from_what_came_into_it(bot: Mathia, desk: Till) -> None:
+    await charge(bot, Kind.WITHDRAWAL, "* 7")
+    keys = own_accounts.read(INTASEND_OTHER_PUBLISHABLE_KEY, INTASEND_OTHER_SECRET_KEY, is_live=False)
+    async with bot.db.hot() as connection:
+        await own_accounts.give(connection, await bot.person(AMINA), keys)
+    await bot.hear(AMINA, f"top up 600 bob from +{PAYS}")
+    await over(desk)
+    assert await bot.hear(AMINA, "my balance") == (
+        "You have KES 5,000.00.\nIn your own IntaSend account, by what came and went through me: KES 600.00."
+    )
+    # More than came into it is paid from the wallet here, and then there is a fee.
+    for amount, where, fee in (("601", "to M-Pesa\n", "7.00"), ("500", "from your own IntaSend account\n", "0.00")):
+        prompt = await bot.hear(AMINA, f"send KES {amount} to Jane")
+        assert where in prompt
+        assert f"Fee: KES {fee}" in prompt
+    assert "Left afterwards: KES 100.00" in prompt
+    assert "are on their way" in await bot.hear(AMINA, code_in(prompt))
+    await over(desk)
+    assert await desk.purse() == (500_000, 0)
+    assert "through me: KES 100.00" in await bot.hear(AMINA, "my balance")
+    # Keys that are others by the time it is confirmed are not what was shown.
+    prompt = await bot.hear(AMINA, "send KES 50 to 0712000002")
+    assert "to M-Pesa, from your own IntaSend account" in prompt
+    async with bot.db.hot() as connection:
+        assert await own_accounts.forget(connection, await bot.person(AMINA))
+    assert "has changed since I showed it" in await bot.hear(AMINA, code_in(prompt))

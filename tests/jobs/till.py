@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from connectors.intasend.accounts import Accounts
 from connectors.intasend.client import IntaSend
 from core.breaker import Breaker
 from core.db import Database
@@ -137,7 +138,8 @@ async def till(db: Database, settings: Settings, *, pace: Pace = QUICK) -> Async
     client = providers.client("IntaSend", settings.intasend_base_url)
     client.breaker = Breaker(failures_max=1_000_000)
     who = await someone(db)
-    hands = Hands(db, Wakes(db), IntaSend(providers, settings), lease=LEASE, pace=pace)
+    accounts = Accounts(providers, settings)
+    hands = Hands(db, Wakes(db), IntaSend(providers, settings), accounts, lease=LEASE, pace=pace)
     async with httpx.AsyncClient(
         base_url=settings.intasend_base_url, trust_env=False, timeout=10, verify=NO_TLS
     ) as wire:

@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from aiohttp import ClientResponse, ClientSession, CookieJar, web
 from redis.asyncio import Redis
 
+from connectors.intasend.accounts import Accounts
 from core.db import Database
 from core.files import Files
 from core.health import Health
 from core.limits import Limits
+from core.providers import Providers
 from core.settings import Settings
 from core.storage import Storage
 from web_admin.app import make_admin
@@ -153,7 +155,9 @@ async def running(db: Database, valkey_url: str, settings: Settings | None = Non
     app = web.Application()
     settings = settings or Settings()
     limits, files = Limits(valkey, settings.plans), Files(db, Storage(settings))
-    admin = make_admin(db, settings, ask, limits, files, tick_s=TICK_S)
+    providers = Providers(settings, backoff_s=0.01)
+    check_keys = Accounts(providers, settings).check
+    admin = make_admin(db, settings, ask, limits, files, tick_s=TICK_S, check_keys=check_keys)
     app.add_subapp("/admin", admin)
     runner = web.AppRunner(app, shutdown_timeout=1.0)
     await runner.setup()
@@ -163,4 +167,5 @@ async def running(db: Database, valkey_url: str, settings: Settings | None = Non
         yield Site(f"http://{host}:{port}", db, health, admin)
     finally:
         await runner.cleanup()
+        await providers.close()
         await valkey.aclose()

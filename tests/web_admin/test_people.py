@@ -7,11 +7,15 @@ from zoneinfo import ZoneInfo
 import pytest
 from redis.asyncio import Redis
 
+from bot.sandbox.accounts import INTASEND_OTHER_PUBLISHABLE_KEY, INTASEND_OTHER_SECRET_KEY, INTASEND_PUBLISHABLE_KEY
 from core import people
+from core.db import Database
 from core.limits import MESSAGES, day_key
 from core.messages import ChannelName
 from core.names import names_of
 from core.renumber import Renumbered, renumbered
+from core.settings import Settings
+from tests.conftest import Sandbox
 from tests.jobs.people import Known, remind
 from tests.said import mailbox
 from tests.web_admin.rows import Caller, say
@@ -216,3 +220,40 @@ async def test_a_number_that_changed_hands_is_shown_on_its_persons_page_and_sett
     assert (answer.status, answer.headers["Location"]) == (303, path)
     assert "changed hands" not in (await owner.get(path)).text
     assert await audited(site, "renumbering.settled") == [("staff:owner", f"identity:{chat}")]
+
+
+async def test_a_persons_own_account_is_kept_sealed_and_forgotten(
+    db: Database, valkey_url: str, sandbox: Sandbox
+) -> None:
+    settings = Settings(_env_file=None, sandbox_url=sandbox.url).sandboxed()
+    async with running(db, valkey_url, settings) as site, site.staff() as owner:
+        await say(db, AMINA, "hello")
+        person = await person_of(site, AMINA)
+        path = f"/admin/people/{person}/own-account"
+        page = await owner.get(f"/admin/people/{person}")
+        assert "goes to this deployment&#39;s account" in page.text or "goes to this deployment's account" in page.text
+        public, secret = INTASEND_OTHER_PUBLISHABLE_KEY, INTASEND_OTHER_SECRET_KEY
+        token = {"csrf": await owner.csrf()}
+        for keys, why in (
+            (("ISPubKey_live_canary", "ISSecretKey_live_canary"), "only plays"), ((secret, public), "no keys"),
+            ((public, "ISSecretKey_test_canary"), "does not take these keys"), (("x" * 200, secret), "at most 120"),
+            ((INTASEND_PUBLISHABLE_KEY, secret), "own account"), (("", ""), "no keys"),
+        ):  # fmt: skip
+            answer = await owner.post(path, token | dict(zip(("publishable", "secret"), keys, strict=True)))
+            assert answer.status == 400
+            assert why in answer.text
+            assert "canary" not in answer.text
+        assert await db.pool.fetchval("SELECT count(*) FROM credential") == 0
+        fields = {"publishable": f" {public} ", "secret": secret}
+        assert (await owner.post(path, fields | {"csrf": "x"})).status == 403
+        assert (await owner.post(path, fields | token)).status == 303
+        page = await owner.get(f"/admin/people/{person}")
+        assert public in page.text
+        assert secret not in page.text
+        kept = await db.pool.fetch("SELECT credential::text, encode(sealed, 'escape') FROM credential")
+        assert secret not in str(kept)
+        assert (await owner.post(f"{path}/forget", token)).status == 303
+        assert (await owner.post(f"{path}/forget", token)).status == 404
+        assert (await owner.post(f"/admin/people/{uuid4()}/own-account", fields | token)).status == 404
+    assert await audited(site, "person.own_account_given") == [("staff:owner", f"person:{person}")]
+    assert await audited(site, "person.own_account_forgotten") == [("staff:owner", f"person:{person}")]
