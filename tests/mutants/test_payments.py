@@ -66,9 +66,28 @@ MUTANTS = {
         "jobs/test_reconcile.py -k clearing",
         (
             Edit("ledger/matching.py", "        if settled and line.id in settled:\n            continue\n", ""),
-            Edit("ledger/matching.py", "    taken = set((settled or {}).values())", "    taken: set[int] = set()"),
+            Edit(
+                "ledger/matching.py",
+                "    taken = {*(settled or {}).values(), *(one.id for one in booked if one.is_settled)}",
+                "    taken: set[int] = set()",
+            ),
             Edit("ledger/matching_store.py", "    ON CONFLICT DO NOTHING RETURNING", "    RETURNING"),
         ),
+    ),
+    "more is given back than came": Mutant(
+        "jobs/test_refunds.py -k never_more",
+        (Edit(STORE, "(amount > left and not again)", "again is None"),),
+    ),
+    "a dispute is decided twice": Mutant(
+        "jobs/test_refunds.py -k decisions_at_once",
+        (
+            Edit("ledger/dispute_store.py", "WHERE reference = $1 FOR NO KEY UPDATE", "WHERE reference = $1"),
+            Edit("ledger/dispute_store.py", "    assert done is not None  # noqa: S101  its row is locked\n", ""),
+        ),
+    ),
+    "a webhook is heard for every account": Mutant(
+        "jobs/test_own_accounts.py -k webhook",
+        (Edit(STORE, "WHERE account IS NULL AND id = coalesce(", "WHERE id = coalesce("),),
     ),
 }  # fmt: skip
 
