@@ -18,7 +18,7 @@ from pydantic import Field, JsonValue
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core import people, renumber
+from core import confirm, people, renumber
 from core.actions import ActionContext, ActionResult, Connector, Effect, Params, Shown, action, ask
 from core.amount_words import in_words
 from core.db import driver
@@ -168,9 +168,6 @@ FROM identity i JOIN person p ON p.id = i.person_id JOIN person now_ ON now_.id 
 LEFT JOIN conversation c ON (c.channel, c.account, c.room) = (i.channel, i.account, i.provider_id)
 WHERE i.channel = 'whatsapp' AND i.provider_id = ANY($1::text[]) AND now_.erasure_id IS NULL
 ORDER BY i.created_at, i.id LIMIT 1
-"""
-CONFIRMED = """
-SELECT FROM confirmation WHERE id = $1 AND state = 'used' AND used_key = $2 AND action = $3 AND person_id = $4
 """
 
 
@@ -517,8 +514,10 @@ async def _pay(ctx: ActionContext, payment: Payment, name: str) -> ActionResult:
             owner = await people.hold(session, ctx.person.id)
             await _unless_paused(session, owner)
             connection = await driver(session)
-            used = await connection.fetchrow(CONFIRMED, ctx.confirmed, ctx.idempotency_key, name, owner)
-            if used is None or ctx.sender is None:
+            if ctx.confirmed is None or ctx.sender is None:
+                raise UserError(UNCONFIRMED)
+            # What moves below and the confirmation's end are one transaction: neither is ever without the other.
+            if not await confirm.use(connection, ctx.confirmed, ctx.idempotency_key, name, owner, ctx.now):
                 raise UserError(UNCONFIRMED)
             if await renumber.is_frozen(connection, ctx.sender):
                 raise renumber.Frozen(renumber.REFUSAL)

@@ -72,6 +72,8 @@ class Catalog:
         """Every action that can be run now, by name: a stable order keeps prompts cacheable."""
         self.names = frozenset(self._actions)
         """Their names."""
+        self.spending = frozenset(one.name for one in self.offered if one.effect is Effect.SPEND)
+        """Names of those that move money."""
 
     def __getitem__(self, name: str) -> Action[Any]:
         """The offered action `name`; KeyError when there is none."""

@@ -1,17 +1,19 @@
 """Confirmations: what an action would do is shown by code, and done when the person types back the code shown with it.
 
 What was shown is frozen and sealed with its confirmation, and what is done is read from there. It is used once, within
-LIFE, by the identity that was shown it, in its own room; a new one ends the one before it.
+LIFE, by the identity that was shown it, in its own room; a new one ends the one before it. An action that moves money
+uses it itself (`use`), in the transaction that moves it: both are so, or neither.
 """
 
 import hashlib
 import hmac
 import re
 import secrets
+from collections.abc import Container
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 from uuid import UUID, uuid4
 
 import structlog
@@ -51,6 +53,23 @@ PRIVATE: Final = {
     "en": "Let us do that in private: write to me directly, not in a group.",
     "sw": "Tufanye hilo faraghani: niandikie moja kwa moja, si kwenye kikundi.",
 }
+
+
+USE = """
+WITH used AS (
+    UPDATE confirmation SET state = 'used', ended_at = $5, used_key = $2
+    WHERE id = $1 AND action = $3 AND person_id = $4 AND state = 'pending' AND expires_at > $5
+    RETURNING id, person_id, action
+), noted AS (
+    INSERT INTO audit (actor, verb, subject, detail)
+    SELECT 'person:' || person_id, 'confirmation.used', 'confirmation:' || id, jsonb_build_object('action', action)
+    FROM used
+)
+SELECT EXISTS (SELECT FROM used) OR EXISTS (
+    SELECT FROM confirmation WHERE id = $1 AND action = $3 AND person_id = $4 AND state = 'used' AND used_key = $2
+)
+"""
+END = "UPDATE confirmation SET state = 'cancelled', ended_at = clock_timestamp() WHERE id = $1 AND state = 'pending'"
 
 
 class Outcome(StrEnum):
@@ -128,10 +147,12 @@ async def ask(
     return code
 
 
-async def answer(session: AsyncSession, sender: Address, said: str, now: datetime, key: str) -> Answered | None:
+async def answer(
+    session: AsyncSession, sender: Address, said: str, now: datetime, key: str, *, leave: Container[str] = ()
+) -> Answered | None:
     """Take a typed code or "no" from a private chat; None when nothing there waits for one.
 
-    With the same `key` again, the same confirmation.
+    With the same `key` again, the same confirmation. Those of the actions `leave` are not used here: they do so.
     """
     identity = await find_identity(session, sender)
     earlier = await session.scalar(
@@ -151,12 +172,8 @@ async def answer(session: AsyncSession, sender: Address, said: str, now: datetim
         waiting.state, waiting.ended_at = "cancelled", now
         return Answered(Outcome.CANCELLED, waiting.id)
     if hmac.compare_digest(waiting.code_hash, _hash(waiting.id, said)):
-        waiting.state, waiting.ended_at, waiting.used_key = "used", now, key
-        await audit.record(
-            session, f"person:{waiting.person_id}", "confirmation.used", f"confirmation:{waiting.id}",
-            {"action": waiting.action},
-        )  # fmt: skip
-        await session.flush()
+        if waiting.action not in leave:
+            await use(await driver(session), waiting.id, key, waiting.action, waiting.person_id, now)
         return await _confirmed(session, waiting)
     waiting.tries += 1
     if waiting.tries < TRIES_MAX:
@@ -166,6 +183,20 @@ async def answer(session: AsyncSession, sender: Address, said: str, now: datetim
     subject = f"confirmation:{waiting.id}"
     await audit.record(session, f"person:{waiting.person_id}", "confirmation.locked", subject)
     return Answered(Outcome.LOCKED, waiting.id)
+
+
+async def use(connection: Any, id_: UUID, key: str, action: str, person_id: UUID, now: datetime) -> bool:
+    """Use a confirmation of this action by this person, in the caller's transaction; False where it cannot be.
+
+    With the `key` that it was used by it is used still, however late.
+    """
+    used: bool = await connection.fetchval(USE, id_, key, action, person_id, now)
+    return used
+
+
+async def end(connection: Any, id_: UUID) -> None:
+    """End a confirmation that was right and came to nothing: what it was for is asked for again."""
+    await connection.execute(END, id_)
 
 
 def say(outcome: Outcome, language: str) -> str:

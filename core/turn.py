@@ -465,7 +465,9 @@ async def _confirm(said: str, turn: Turn, number: int, deps: TurnDeps) -> Answer
     """Do what was shown, when this is its code; None where nothing waits for one. No brain takes part in it."""
     key = call_key(turn.id, number)
     async with deps.db.transaction() as session:
-        answered = await confirm.answer(session, turn.address, said, datetime.now(UTC), key)
+        answered = await confirm.answer(
+            session, turn.address, said, datetime.now(UTC), key, leave=deps.catalog.spending
+        )
     if answered is None:
         return None
     state, understood = turn.state.finish(), {"action": answered.action or "none", "confirmation": str(answered.id)}
@@ -478,6 +480,9 @@ async def _confirm(said: str, turn: Turn, number: int, deps: TurnDeps) -> Answer
     try:
         result = await run_action(turn, key, action, params, deps, confirmed=answered.id)
     except UserError as problem:
+        if answered.action in deps.catalog.spending:
+            async with deps.db.hot() as connection:
+                await confirm.end(connection, answered.id)
         done = Answer(_told(problem, turn), state, understood | _why_not(problem), failed=True)
     else:
         done = Answer(Reply(result.said), state, understood | {"answer": "ran"})

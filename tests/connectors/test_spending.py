@@ -21,7 +21,7 @@ from core.messages import InboundMessage, Voice, text_of
 from core.renumber import Renumbered
 from core.settings import Settings
 from core.turn import run_turn
-from ledger import fees, own_accounts
+from ledger import fees, holds, own_accounts
 from ledger.accounts import fee_income, wallet
 from ledger.balances import balance
 from ledger.errors import SpendingLimit
@@ -210,6 +210,58 @@ async def test_d4_who_dies_between_confirming_and_paying_pays_once(bot: Mathia, 
     assert text_of(first.reply.parts) == text_of(second.reply.parts)
     assert "are on their way" in text_of(first.reply.parts)
     assert await payments(bot) == (1, 0)
+
+
+async def test_d4_the_money_moves_and_the_confirmation_ends_in_one_transaction(bot: Mathia, desk: Till) -> None:
+    async def stands() -> tuple[str, int]:
+        row = await bot.db.pool.fetchrow(
+            "SELECT state, (SELECT count(*) FROM audit WHERE verb = 'confirmation.used')"
+            " FROM confirmation ORDER BY created_at DESC LIMIT 1"
+        )
+        return tuple(row)
+
+    code = code_in(await bot.hear(AMINA, ASK))
+    await bot.receive((AMINA, code))
+    [turn] = await bot.turns.claim(8)
+    async with bot.db.transaction() as session:
+        # The code was right, and the process died before anything was paid: nothing of it is used up.
+        answered = await confirm.answer(
+            session, AMINA, code, datetime.now(UTC), "turn:1:1", leave=bot.deps.catalog.spending
+        )
+    assert answered is not None
+    assert answered.outcome is confirm.Outcome.CONFIRMED
+    assert await stands() == ("pending", 0)
+    person, now = await bot.person(AMINA), datetime.now(UTC)
+    async with bot.db.pool.acquire() as connection:
+        rolled_back = connection.transaction()
+        await rolled_back.start()
+        assert await confirm.use(connection, answered.id, "k", "send_money", person, now)
+        await rolled_back.rollback()
+    assert await stands() == ("pending", 0)
+    async with bot.db.hot() as connection:
+        late = now + confirm.LIFE
+        for id_, action, who, at in (
+            (answered.id, "send_money", person, late), (answered.id, "withdraw", person, now),
+            (answered.id, "send_money", uuid4(), now), (uuid4(), "send_money", person, now),
+        ):  # fmt: skip
+            assert not await confirm.use(connection, id_, "k", action, who, at)
+    await run_turn(turn, bot.deps)
+    assert await stands() == ("used", 1)
+    assert await payments(bot) == (1, 0)
+    async with bot.db.hot() as connection:
+        assert not await confirm.use(connection, answered.id, "another", "send_money", person, now)
+        assert await confirm.use(connection, answered.id, f"turn:{turn.id}:1", "send_money", person, late)
+
+
+async def test_d4_what_is_refused_is_asked_for_again(bot: Mathia, desk: Till) -> None:
+    code = code_in(await bot.hear(AMINA, "send KES 4,000 to Jane"))
+    async with bot.db.hot() as connection:
+        await holds.place(connection, "h", wallet(desk.owner, "KES"), Money(200_000, "KES"))
+    assert "not enough" in await bot.hear(AMINA, code)
+    async with bot.db.hot() as connection:
+        await holds.void(connection, "h")
+    assert "no longer good" in await bot.hear(AMINA, code)
+    assert await payments(bot) == (0, 0)
 
 
 async def test_d5_nobody_else_confirms_and_nobody_does_in_a_group(bot: Mathia, desk: Till) -> None:

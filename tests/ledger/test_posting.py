@@ -118,7 +118,7 @@ async def test_an_entry_goes_with_the_transaction_of_its_caller(ledger: Ledger, 
 
 async def test_a_key_taken_meanwhile_for_other_accounts_is_reused(ledger: Ledger, db: Database) -> None:
     await ledger.post(deposit("asha", 150))
-    change = exchange("change", purse("asha"), wallet("asha", "USD"), kes(150), QUOTE)
+    change = exchange("change", purse("asha"), wallet("asha", "USD"), kes(150), QUOTE, QUOTE.at)
     for entry in (transfer("asha", "juma", 1, "same"), change):  # What is posted at once, and what is looked at first.
         async with db.hot() as connection:
             await post(connection, deposit("amina", 5, entry.key))

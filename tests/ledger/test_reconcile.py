@@ -3,7 +3,7 @@
 import importlib.util
 import subprocess
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from bot.servers.postgres import APP, OWNER, Postgres
 from core.db import Database
 from ledger import accounts, holds, reconcile
 from ledger.errors import CurrencyMismatch
-from ledger.exchange import exchange
+from ledger.exchange import StaleQuote, exchange
 from ledger.journal import Entry, Kind, Quote, credit, debit
 from ledger.money import BadAmount, Money
 from ledger.posting import Ledger
@@ -31,7 +31,7 @@ async def fill(ledger: Ledger, db: Database) -> None:
     undone = await ledger.post(transfer("amina", "juma", 700, "mistake"))
     await ledger.reverse(undone.id, "undo", "=CMD()")
     amina = accounts.wallet("amina", "USD")
-    await ledger.post(exchange("change", purse("amina"), amina, kes(50_000), QUOTE, reference="quote-1"))
+    await ledger.post(exchange("change", purse("amina"), amina, kes(50_000), QUOTE, QUOTE.at, reference="quote-1"))
     async with db.hot() as connection:
         for key in ("open", "posted", "voided"):
             await holds.place(connection, key, purse("juma"), kes(500))
@@ -170,6 +170,15 @@ async def test_a_quote_is_kept_with_its_exchange(ledger: Ledger, db: Database) -
     assert await db.pool.fetchval("SELECT posted FROM account WHERE key = $1", usd.key) == 0
     for sold in (kes(1), kes(-500), kes(0)):
         with pytest.raises(BadAmount):
-            exchange("none", purse("amina"), usd, sold, QUOTE)
+            exchange("none", purse("amina"), usd, sold, QUOTE, QUOTE.at)
     with pytest.raises(CurrencyMismatch):
-        exchange("none", usd, purse("amina"), Money(100, "USD"), QUOTE)
+        exchange("none", usd, purse("amina"), Money(100, "USD"), QUOTE, QUOTE.at)
+
+
+@pytest.mark.parametrize("age_s", [15 * 60 + 1, -61, 86_400, -86_400])
+def test_a_rate_that_is_too_old_or_of_the_future_exchanges_nothing(age_s: int) -> None:
+    giver, taker = purse("amina"), accounts.wallet("amina", "USD")
+    for fresh_s in (0, 15 * 60, -60):
+        exchange("x", giver, taker, kes(50_000), QUOTE, QUOTE.at + timedelta(seconds=fresh_s))
+    with pytest.raises(StaleQuote):
+        exchange("x", giver, taker, kes(50_000), QUOTE, QUOTE.at + timedelta(seconds=age_s))
