@@ -16,7 +16,7 @@ from uuid import UUID
 
 from bot.cli import EXIT_USAGE
 from connectors import CONNECTORS
-from core import zones
+from core import countries, zones
 from core.actions import Person
 from core.brain import explain, when
 from core.brain.commands import in_words
@@ -145,7 +145,7 @@ async def explanation(asked: Question) -> dict[str, Any]:
         taken.append(next_move(step, replace(asked, state=state), catalog))
     (move, after), *later = taken
     words = in_words(asked.text, names)
-    ready = said(asked.text if words is None else words, month_first=zones.month_first(zone))
+    ready = said(asked.text if words is None else words, month_first=countries.month_first(zone))
     heard = Heard(ready, when.local(asked.now, zone), zone, asked.state)
     guesses = explain.guesses(heard.said)
     return {

@@ -2,7 +2,7 @@
 
 from pydantic import Field, JsonValue
 
-from core import messages, people, relations, zones
+from core import countries, messages, people, relations
 from core.actions import ActionContext, ActionResult, Connector, Effect, Params, action, ask
 from core.errors import InvalidSlot, UserError
 from core.language import Plural, Saying
@@ -90,7 +90,7 @@ async def save_contact(ctx: ActionContext, params: SaveContact) -> ActionResult:
     if not any(map(str.isalpha, name)):
         # A part of the number, say, that was taken for whose it is.
         raise InvalidSlot("name", WHOSE)
-    phone = people.phone_number(params.phone, zones.country_of(ctx.zone.key) or REGION) if params.phone else None
+    phone = people.phone_number(params.phone, countries.of_zone(ctx.zone.key) or REGION) if params.phone else None
     email = people.email_address(params.email) if params.email else None
     note = people.one_line(params.note) if params.note else None
     relation = (relations.of(params.relation) or relations.bare(params.relation)) if params.relation else None

@@ -6,11 +6,9 @@ A name that could be several zones, or none that is known, is None: the person i
 
 from datetime import UTC, datetime
 from functools import cache
-from importlib import resources
 from zoneinfo import ZoneInfo, available_timezones
 
-import phonenumbers
-
+from core import countries
 from core.brain import places
 from core.brain.words import lower
 
@@ -39,8 +37,6 @@ TOWNS = {
     "America/Los_Angeles": "San_Francisco San_Diego San_Jose Seattle Las_Vegas",
 }
 """Towns and countries that the tz database does not name, or names with several zones although they have one clock."""
-MONTH_FIRST = frozenset({"US", "CA", "PR", "GU", "VI", "AS", "MP"})
-"""Countries where dates in figures begin with the month."""
 SWAHILI = {"uingereza": "gb", "marekani": "us", "ujerumani": "de", "ufaransa": "fr", "misri": "eg", "uhindi": "in"}
 
 
@@ -52,34 +48,12 @@ def find(written: str) -> str | None:
     return known.get(low) or known.get(lower(places.name(name))) or known.get(low.partition(",")[0].strip())
 
 
-def country_of(zone: str) -> str | None:
-    """The ISO 3166 code of the country a zone is kept for, such as KE."""
-    return _countries().get(zone)
-
-
-def country_of_phone(number: str | None) -> str | None:
-    """The ISO 3166 code of the country that a number such as +254 … is from; None for what is no such number."""
-    if number is None or not number.startswith("+"):
-        return None
-    try:
-        region: str | None = phonenumbers.region_code_for_number(phonenumbers.parse(number))
-    except phonenumbers.NumberParseException:
-        return None
-    return region
-
-
 def of_phone(number: str | None) -> str | None:
     """The zone of the country that a number such as +254 … is from; None for what is no number, and for a country of
     several clocks.
     """
-    region = country_of_phone(number)
+    region = countries.of_phone(number)
     return _of_country(region) if region else None
-
-
-def month_first(zone: str | None, number: str | None = None) -> bool:
-    """Whether whoever lives by this clock, or has this number, writes the month before the day: 3/4 is 4 March."""
-    by_zone = zone is not None and (country_of(zone) in MONTH_FIRST or zone.startswith("US/"))
-    return by_zone or ((number or "").startswith("+1") and country_of_phone(number) in MONTH_FIRST)
 
 
 def city(zone: str) -> str:
@@ -104,7 +78,7 @@ def is_known(zone: str | None) -> bool:
 
 @cache
 def _of_country(code: str) -> str | None:
-    kept = [zone for zone, country in _countries().items() if country == code]
+    kept = [zone for zone, country in countries.of_zones().items() if country == code]
     clocks = {tuple(when.astimezone(ZoneInfo(zone)).utcoffset() for when in SEASONS) for zone in kept}
     return kept[0] if len(clocks) == 1 else None
 
@@ -113,7 +87,7 @@ def _of_country(code: str) -> str | None:
 def _names() -> dict[str, str]:
     """Every name in lower case; of a name that stands for several zones, none."""
     zones = sorted(zone for zone in available_timezones() if zone == "UTC" or "/" in zone)
-    kept = _countries()
+    kept = countries.of_zones()
     cities: dict[str, set[str]] = {}
     for zone in zones:
         if zone in kept:
@@ -122,22 +96,10 @@ def _names() -> dict[str, str]:
     for zone, code in kept.items():
         of_country.setdefault(code, []).append(zone)
     names = {low: zones.pop() for low, zones in cities.items() if len(zones) == 1}
-    for line in _table("iso3166.tab"):
+    for line in countries.table("iso3166.tab"):
         code, name = line.split("\t")
         if len(of_country.get(code, ())) == 1:
             names.setdefault(lower(name), of_country[code][0])
             names |= {word: of_country[code][0] for word, other in SWAHILI.items() if other == code.lower()}
     names |= {lower(town.replace("_", " ")): zone for zone, towns in TOWNS.items() for town in towns.split()}
     return names | {lower(zone.replace("_", " ")): zone for zone in zones}
-
-
-@cache
-def _countries() -> dict[str, str]:
-    """The country of every zone that is kept for one."""
-    rows = (line.split("\t") for line in _table("zone.tab"))
-    return {row[2]: row[0] for row in rows}
-
-
-def _table(name: str) -> list[str]:
-    text = (resources.files("tzdata") / "zoneinfo" / name).read_text(encoding="utf-8")
-    return [line for line in text.splitlines() if line and not line.startswith("#")]

@@ -18,7 +18,7 @@ import orjson
 import structlog
 from pydantic import JsonValue
 
-from core import zones
+from core import countries
 from core.actions import Effect, Person
 from core.brain import budget, honest, recall, tools
 from core.brain.claude import Claude, Connection
@@ -308,7 +308,7 @@ class Models:
         context = await recall.context(
             self._db, person.id, turn.state, turn.now.astimezone(ZoneInfo(zone)), zone, spoken(person.language),
             is_private=is_private, secrets=self._secrets,
-            month_first=zones.month_first(zone, turn.messages[-1].sender.phone),
+            month_first=countries.month_first(zone, turn.messages[-1].sender.phone),
         )  # fmt: skip
         hands.tainted = any(recall.is_foreign(message.parts) for message in turn.messages)
         text = own

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from core import zones
+from core import countries
 from core.actions import Action, Effect
 from core.brain import Asked, again, moves, picks, plans, replies, understand, when
 from core.brain.commands import in_words
@@ -93,7 +93,7 @@ class RuleBrain:
         return turn.person.timezone or self._default_timezone
 
     def _month_first(self, turn: Asked) -> bool:
-        return zones.month_first(self._zone(turn), turn.messages[-1].sender.phone if turn.messages else None)
+        return countries.month_first(self._zone(turn), turn.messages[-1].sender.phone if turn.messages else None)
 
     def _read(self, turn: Asked, state: DialogState, text: str) -> Intent:
         zone = self._zone(turn)

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
 
-from core import zones
+from core import countries
 from core.brain import facts, track, when
 from core.brain.answers import ANSWER_WORDS_MAX, ANSWERS, CHANGES, LOOKED_UP
 from core.brain.gates import RULE_OF, RULES, Rule
@@ -51,7 +51,7 @@ def parse(
     code = code_in(text)
     if code is not None and "link_account" in actions:
         return Intent("link_account", {"code": code}, SURE, by="code")
-    words = said(text, month_first=zones.month_first(zone) if month_first is None else month_first)
+    words = said(text, month_first=countries.month_first(zone) if month_first is None else month_first)
     heard = Heard(words, when.local(now, zone), zone, state)
     bare = heard.plain.strip(" .,!?\n")
     if not any(char.isalnum() for char in bare):

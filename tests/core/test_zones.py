@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.zones import country_of, find
+from core.countries import of_zone
+from core.zones import find
 
 
 @pytest.mark.parametrize(
@@ -41,5 +42,5 @@ def test_no_text_breaks_it(written: str) -> None:
 
 
 def test_countries() -> None:
-    assert country_of("Africa/Nairobi") == "KE"
-    assert country_of("UTC") is None
+    assert of_zone("Africa/Nairobi") == "KE"
+    assert of_zone("UTC") is None
