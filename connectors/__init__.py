@@ -8,6 +8,7 @@ from connectors import (
     erasure,
     export,
     handoff,
+    invoices,
     memory,
     profile,
     quotas,
@@ -19,7 +20,7 @@ from core.actions import Connector
 
 CONNECTORS: tuple[Connector, ...] = (
     weather.connector, currency.connector, reminders.connector, contacts.connector, memory.connector,
-    profile.connector, account.connector, handoff.connector, quotas.connector, wallet.connector, documents.connector,
-    export.connector, erasure.connector,
+    profile.connector, account.connector, handoff.connector, quotas.connector, wallet.connector, invoices.connector,
+    documents.connector, export.connector, erasure.connector,
 )  # fmt: skip
 """Every connector there is, on or off, in the order they are shown to who does not know what to say."""

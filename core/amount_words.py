@@ -1,6 +1,7 @@
 """Amounts of shillings in words, English and Swahili, as they are confirmed. Pure."""
 
 from core.language import spoken
+from core.money import DECIMALS
 
 LARGEST = 999_999_999
 """Whole shillings that are put in words."""
@@ -26,6 +27,22 @@ def in_words(cents: int, language: str) -> str:
         return f"shilingi {_swahili(whole)}" + (f" na senti {_swahili(rest)}" if rest else "")
     said = f"{_english(whole)} {'shilling' if whole == 1 else 'shillings'}"
     return said + (f" and {_english(rest)} {'cent' if rest == 1 else 'cents'}" if rest else "")
+
+
+def money_in_words(minor: int, currency: str, language: str) -> str:
+    """So many minor units of any currency: shillings of Kenya as in_words has them, “two hundred USD and 50/100”.
+
+    Raises ValueError as in_words does.
+    """
+    if currency == "KES":
+        return in_words(minor, language)
+    unit = 10 ** DECIMALS[currency]
+    whole, rest = divmod(minor, unit)
+    if not 0 <= whole <= LARGEST:
+        raise ValueError(f"{whole} {currency} are not put in words")
+    said = f"{currency} {_swahili(whole)}" if spoken(language) == "sw" else f"{_english(whole)} {currency}"
+    joint = "na" if spoken(language) == "sw" else "and"
+    return said + (f" {joint} {rest}/{unit}" if rest else "")
 
 
 def _english(number: int) -> str:

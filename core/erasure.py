@@ -60,7 +60,10 @@ THEIR_TURNS = f"""(SELECT m.turn_id FROM message m
 RUNS = f"""(SELECT r.workflow_id FROM workflow_run r JOIN workflow_definition d ON d.id = r.definition_id
             WHERE d.person_id IN {PEOPLE})"""
 MAILED = f"""(SELECT 'invitation:' || id FROM room_invitation WHERE identity_id IN {THEM}
-              UNION ALL SELECT 'email_code:' || id FROM email_code WHERE person_id IN {PEOPLE})"""
+              UNION ALL SELECT 'email_code:' || id FROM email_code WHERE person_id IN {PEOPLE}
+              UNION ALL SELECT o.dedup_key FROM invoice i
+              JOIN outbox o ON o.conversation_id IN (i.mail_to, i.whatsapp_to)
+              WHERE i.person_id IN {PEOPLE} AND starts_with(o.dedup_key, 'invoice:' || i.id || ':'))"""
 
 
 def _tombstones(chosen: str) -> str:
@@ -387,9 +390,18 @@ TABLES: Final[Mapping[str, Fate]] = {
     "invoice": Fate(
         "kept, as books have to be: number, amounts and dates, without what for and who is to pay; nobody can pay it",
         (
-            f"""UPDATE invoice SET sealed = NULL, token_hash = NULL
+            f"""UPDATE invoice SET sealed = NULL, token_hash = NULL, due_at = NULL
             WHERE id IN (SELECT id FROM invoice WHERE person_id IN {PEOPLE}
                          AND num_nonnulls(sealed, token_hash) > 0 LIMIT $2)
+            """,
+        ),
+    ),
+    "invoice_series": Fate(
+        "ended and emptied",
+        (
+            f"""UPDATE invoice_series SET sealed = NULL, due_at = NULL, ended_at = coalesce(ended_at, clock_timestamp())
+            WHERE id IN (SELECT id FROM invoice_series WHERE person_id IN {PEOPLE}
+                         AND (sealed IS NOT NULL OR ended_at IS NULL) LIMIT $2)
             """,
         ),
     ),
@@ -432,8 +444,23 @@ WHERE NOT EXISTS (SELECT FROM identity o WHERE o.channel = 'email' AND o.provide
   AND NOT EXISTS (SELECT FROM email_code e WHERE e.address = c.room AND e.person_id <> ALL($1::uuid[]))
   AND NOT EXISTS (SELECT FROM room_invitation v JOIN identity i ON i.id = v.identity_id
                   WHERE v.address = c.room AND i.person_id <> ALL($1::uuid[]))
+  AND NOT EXISTS (SELECT FROM invoice x WHERE x.mail_to = c.id AND x.person_id <> ALL($1::uuid[]))
+UNION
+SELECT c.id
+FROM (SELECT mail_to, whatsapp_to FROM invoice WHERE person_id = ANY($1::uuid[])
+      UNION SELECT mail_to, whatsapp_to FROM invoice_series WHERE person_id = ANY($1::uuid[])) billed
+JOIN conversation c ON c.id IN (billed.mail_to, billed.whatsapp_to)
+WHERE NOT EXISTS (SELECT FROM identity o WHERE (o.channel, o.account, o.provider_id) = (c.channel, c.account, c.room)
+                  AND o.person_id <> ALL($1::uuid[]))
+  AND NOT EXISTS (SELECT FROM invoice x WHERE c.id IN (x.mail_to, x.whatsapp_to) AND x.person_id <> ALL($1::uuid[]))
+  AND NOT EXISTS (SELECT FROM invoice_series x
+                  WHERE c.id IN (x.mail_to, x.whatsapp_to) AND x.person_id <> ALL($1::uuid[]))
+  AND NOT (c.channel = 'email' AND (
+      EXISTS (SELECT FROM email_code e WHERE e.address = c.room AND e.person_id <> ALL($1::uuid[]))
+      OR EXISTS (SELECT FROM room_invitation v JOIN identity i ON i.id = v.identity_id
+                 WHERE v.address = c.room AND i.person_id <> ALL($1::uuid[]))))
 """
-"""One-to-one rooms, and mailboxes that were written to for them alone."""
+"""One-to-one rooms, and those of strangers who were written to for them alone."""
 SHARED_ROOMS = "SELECT DISTINCT conversation_id FROM member WHERE identity_id = ANY($1::uuid[])"
 LOCK_ROOMS = "SELECT id FROM conversation WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE"
 LAST_HEARD = """

@@ -28,6 +28,10 @@ SELECT provider_id AS name FROM identity WHERE person_id = ANY($1::uuid[]) AND c
 UNION SELECT address FROM email_code WHERE person_id = ANY($1::uuid[])
 UNION SELECT v.address FROM identity i JOIN room_invitation v ON v.identity_id = i.id
 WHERE i.person_id = ANY($1::uuid[]) AND v.address IS NOT NULL
+UNION SELECT c.room FROM invoice b JOIN conversation c ON c.id = b.mail_to
+WHERE b.person_id = ANY($1::uuid[]) AND c.room IS NOT NULL
+UNION SELECT c.room FROM invoice_series b JOIN conversation c ON c.id = b.mail_to
+WHERE b.person_id = ANY($1::uuid[]) AND c.room IS NOT NULL
 """
 LOCK = "SELECT FROM mailbox WHERE name = ANY($1::text[]) ORDER BY name FOR UPDATE"
 FORGET = """

@@ -50,6 +50,22 @@ OURS = (
         {"1": "Mpigie Asha kuhusu ankara"},
     ),
     NewTemplate(
+        "invoice",
+        "en",
+        "UTILITY",
+        "Hello, this is about an invoice for you: {{1}}\nReply to this message if you have a question.",
+        {
+            "1": "Asha Designs sends you invoice INV-2026-00007. KES 5,000.00 for the logo. Pay it here: https://chat.example"
+        },
+    ),
+    NewTemplate(
+        "invoice",
+        "sw",
+        "UTILITY",
+        "Habari, hii ni kuhusu ankara yako: {{1}}\nJibu ujumbe huu ukiwa na swali.",
+        {"1": "Asha Designs amekutumia ankara INV-2026-00007. KES 5,000.00 ya nembo. Lipa hapa: https://chat.example"},
+    ),
+    NewTemplate(
         "notice", "en", "UTILITY", "Hello, there is a message for you here. Reply to this one and you will get it.", {}
     ),
     NewTemplate("notice", "sw", "UTILITY", "Habari, kuna ujumbe wako hapa. Jibu huu nawe utaupata.", {}),

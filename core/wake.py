@@ -18,7 +18,20 @@ from core.db import CONNECT_TIMEOUT_S, SERVER_SETTINGS, Database, is_away
 log = structlog.get_logger()
 
 Name = Literal[
-    "turn", "outbox", "reminder", "workflow", "message", "room", "voice", "file", "export", "erasure", "site", "payment"
+    "turn",
+    "outbox",
+    "reminder",
+    "workflow",
+    "message",
+    "room",
+    "voice",
+    "file",
+    "export",
+    "erasure",
+    "site",
+    "payment",
+    "invoice",
+    "invoice_series",
 ]
 NAMES: tuple[Name, ...] = get_args(Name)
 RECONNECT_S = 1.0

@@ -130,6 +130,7 @@ TABLES: Final[Mapping[str, str]] = {
     "payment_hint": "what had a payment of payments.json looked at",
     "invoice": "invoices.json",
     "invoice_payment": "invoices.json",
+    "invoice_series": "recurring_invoices.json",
     "invoice_counter": "nobody's",
 }
 """Each table, and where what it holds of a person is in the archive, or why it is not."""
@@ -158,6 +159,7 @@ workflows.json       your workflows; workflow_runs.json has their runs
 wallet.json          what came into your accounts and left them, newest first
 payments.json        what you had sent or asked for, whom, and how it ended, newest first
 invoices.json        the invoices you made, for whom and what, and what was paid on each, newest first
+recurring_invoices.json  those that come round by themselves, also those that have ended
 receipts.json        what was done at your word, and with what result
 reactions.json       your reactions to messages
 moderation.json      where your words were flagged, and when you were muted
@@ -176,6 +178,7 @@ workflows.json       taratibu zako; workflow_runs.json ina utendaji wake
 wallet.json          yaliyoingia na kutoka kwenye akaunti zako, mapya kwanza
 payments.json        malipo uliyotuma au kuomba, kwa nani, na yalivyoisha, mapya kwanza
 invoices.json        ankara ulizoandika, za nani na za nini, na kilicholipwa kwa kila moja, mpya kwanza
+recurring_invoices.json  zinazojirudia zenyewe, hata zilizoisha
 receipts.json        yaliyofanywa kwa agizo lako, na matokeo yake
 reactions.json       hisia zako kwa ujumbe
 moderation.json      maneno yako yaliyotiwa alama, na lini ulinyamazishwa
@@ -229,6 +232,8 @@ async def archive(
     async for chunk in packer.member("payments.json", _listed(_payments(db, person))):
         yield chunk
     async for chunk in packer.member("invoices.json", _listed(_invoices(db, person))):
+        yield chunk
+    async for chunk in packer.member("recurring_invoices.json", _listed(_invoice_series(db, person))):
         yield chunk
     async for chunk in packer.member("reactions.json", _listed(_reactions(db, rooms, mine))):
         yield chunk
@@ -595,6 +600,21 @@ async def _invoices(db: Database, person: UUID) -> AsyncIterator[dict[str, Any]]
                 "paid": str(one.paid),
                 "words": None if one.words is None else asdict(one.words),
                 "payments": [{"at": each.at, "amount": str(each.amount)} for each in came],
+            }
+        if len(page) < ROWS_PAGE:
+            return
+        before = page[-1].id
+
+
+async def _invoice_series(db: Database, person: UUID) -> AsyncIterator[dict[str, Any]]:
+    before = PAST_EVERY_ID
+    while True:
+        async with db.hot() as connection:
+            page = await invoices.all_series(connection, person, before, ROWS_PAGE)
+        for one in page:
+            yield _columns(one, "rrule", "wall_time", "zone", "due_days", "due_at") | {
+                "amount": str(one.amount),
+                "words": None if one.words is None else asdict(one.words),
             }
         if len(page) < ROWS_PAGE:
             return

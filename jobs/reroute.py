@@ -19,6 +19,7 @@ from core.sealed import COLUMNS, opened_parts
 from core.templates import approved
 from core.wake import Wakes
 from core.window import ANY_LANGUAGE, pick
+from jobs import invoices
 
 log = structlog.get_logger()
 
@@ -82,7 +83,10 @@ async def follow_up(db: Database, wakes: Wakes, outbox_id: int, *, can_mail: boo
         row = await connection.fetchrow(CLAIM, outbox_id)
         if row is None:
             return
-        problem = await _reroute(connection, outbox_id, row, can_mail=can_mail)
+        if row["kind"] == invoices.KIND:
+            problem = await invoices.undelivered(connection, row)
+        else:
+            problem = await _reroute(connection, outbox_id, row, can_mail=can_mail)
         held = row["state"] == "held"
         if problem is None and held:
             await connection.execute(NOT_HELD, outbox_id)

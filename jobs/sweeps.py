@@ -55,8 +55,8 @@ WAITS = Plural(
         "Vingine {count} vinasubiri: cha kwanza kitakuja {when}, vingine nafasi ikipatikana, vya muhimu kwanza.",
     ),
 )
-FOLLOWED_KINDS = ("reminder", "workflow")
-"""What is owed to a person however their first channel answers."""
+FOLLOWED_KINDS = ("reminder", "workflow", "invoice")
+"""What is owed to a person however their first channel answers; of an invoice, its issuer is told."""
 FOLLOW_LOOK_S = 1.0
 FOLLOW_AGAIN_S = 15.0
 """A follow-up that nobody took care of for so long is handed out again."""

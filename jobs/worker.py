@@ -21,7 +21,7 @@ from core.providers import Providers
 from core.settings import Settings
 from core.storage import Storage
 from core.wake import Wakes
-from jobs import erasure, export, fetching, payments
+from jobs import erasure, export, fetching, invoices, payments
 from jobs.books import watch_books
 from jobs.broker import ACTOR_S_MAX, FETCH_S_MAX, VOICE_S_MAX, HandOut, Queue, Work, limited
 from jobs.erasure import ERASE_S_MAX, ERASURES, erase
@@ -77,6 +77,11 @@ async def run_worker(settings: Settings, db: Database, wakes: Wakes, channels: C
         ),
         payments.PAY_S_MAX,
     )  # fmt: skip
+    bills = invoices.Hands(
+        db, wakes, files, settings.base_url, settings.default_timezone, settings.is_sandbox(settings.intasend_base_url)
+    )  # fmt: skip
+    attend = actor("attend_invoice", partial(invoices.attend, bills), invoices.INVOICE_S_MAX)
+    renew = actor("renew_invoice", partial(invoices.renew, bills))
     try:
         if queue is not None:
             queue.start()
@@ -90,6 +95,8 @@ async def run_worker(settings: Settings, db: Database, wakes: Wakes, channels: C
             if settings.moves_money:
                 group.create_task(sweep_waiting(db, wakes, payments.PAYMENTS, move), name="sweep.payments")
                 group.create_task(sweep_reconcile(db, provider, accounts), name="sweep.reconciliation")
+            group.create_task(sweep_waiting(db, wakes, invoices.INVOICES, attend), name="sweep.invoices")
+            group.create_task(sweep_waiting(db, wakes, invoices.SERIES, renew), name="sweep.invoice_series")
             group.create_task(sweep_waiting(db, wakes, FETCHES, fetch), name="sweep.files")
             group.create_task(sweep_waiting(db, wakes, ERASURES, forget), name="sweep.erasures")
             group.create_task(tidy_files(files), name="tidy.files")

@@ -3,7 +3,7 @@
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, func
+from sqlalchemy import CheckConstraint, DateTime, ForeignKey, Index, Integer, func, text
 from sqlalchemy import Identity as GeneratedId
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -39,6 +39,13 @@ class InvoiceRow(Base):
     token_hash: Mapped[bytes | None] = mapped_column(unique=True, doc="SHA-256 of what its address to pay ends in")
     sealed: Mapped[bytes | None] = mapped_column(doc="words and token, with the conversation's key")
     created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    series_id: Mapped[int | None] = mapped_column(ForeignKey("invoice_series.id"), doc="what it comes round of")
+    mail_to: Mapped[UUID | None] = mapped_column(ForeignKey("conversation.id"), doc="the client's mailbox")
+    whatsapp_to: Mapped[UUID | None] = mapped_column(ForeignKey("conversation.id"), doc="the client's number")
+    due_at: Mapped[datetime | None] = mapped_column(doc="when it wants to be looked at: sent, or reminded of")
+    lease_until: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    attempt: Mapped[int] = mapped_column(Integer, server_default="0", doc="of looks; the fence of whoever looks")
+    reminded: Mapped[int] = mapped_column(Integer, server_default="0", doc="how often its client was")
     __table_args__ = (
         CheckConstraint("number ~ '^INV-[0-9]{4}-[0-9]{5}$'", name="number"),
         CheckConstraint("octet_length(request_hash) = 32", name="request_hash"),
@@ -55,6 +62,39 @@ class InvoiceRow(Base):
         CheckConstraint("octet_length(token_hash) = 32", name="token_hash"),
         CheckConstraint("due_on >= issued_on", name="due_later"),
         Index("ix_invoice_person", "person_id", "id"),
+        Index("ix_invoice_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+        Index("ix_invoice_mail_to", "mail_to", postgresql_where=text("mail_to IS NOT NULL")),
+        Index("ix_invoice_whatsapp_to", "whatsapp_to", postgresql_where=text("whatsapp_to IS NOT NULL")),
+    )
+
+
+class InvoiceSeries(Base):
+    """An invoice that comes round again: `wall_time` is its next occurrence under `rrule`, `due_at` that instant."""
+
+    __tablename__ = "invoice_series"
+    id: Mapped[int] = mapped_column(GeneratedId(always=True), primary_key=True)
+    key: Mapped[str] = mapped_column(unique=True, doc="idempotency key of the request")
+    person_id: Mapped[UUID] = mapped_column(ForeignKey("person.id"), doc="who asks to be paid")
+    conversation_id: Mapped[UUID] = mapped_column(ForeignKey("conversation.id"))
+    mail_to: Mapped[UUID | None] = mapped_column(ForeignKey("conversation.id"))
+    whatsapp_to: Mapped[UUID | None] = mapped_column(ForeignKey("conversation.id"))
+    currency: Mapped[str]
+    amount: Mapped[int] = mapped_column(doc="minor units")
+    due_days: Mapped[int | None] = mapped_column(Integer, doc="from the day of an invoice to that it is due on")
+    rrule: Mapped[str]
+    wall_time: Mapped[datetime] = mapped_column(DateTime)
+    zone: Mapped[str] = mapped_column(doc="IANA")
+    sealed: Mapped[bytes | None] = mapped_column(doc="words, with the conversation's key")
+    due_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    ended_at: Mapped[datetime | None]
+    __table_args__ = (
+        CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency"),
+        CheckConstraint(f"amount BETWEEN 1 AND {MINOR_MAX}", name="amount"),
+        CheckConstraint("due_days BETWEEN 0 AND 400", name="due_days"),
+        CheckConstraint("ended_at IS NULL OR due_at IS NULL", name="ended"),
+        Index("ix_invoice_series_person", "person_id", "id"),
+        Index("ix_invoice_series_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
     )
 
 

@@ -55,7 +55,7 @@ IS_VOID = Saying("Invoice {number} is void already.", "Ankara {number} imeshafut
 
 _INVOICE = """
 SELECT i.id, i.number, i.request_hash, i.person_id, i.conversation_id, i.state, i.currency, i.amount, i.paid,
-       i.issued_on, i.due_on, i.sealed, i.created_at
+       i.issued_on, i.due_on, i.sealed, i.created_at, i.series_id, i.mail_to, i.whatsapp_to, i.reminded
 FROM invoice i
 """
 BY_ID = f"{_INVOICE} WHERE i.id = $1"
@@ -72,14 +72,52 @@ ON CONFLICT (year) DO UPDATE SET last = c.last + 1 RETURNING last
 HOLD_KEY = "SELECT pg_advisory_xact_lock(hashtextextended('invoice:' || $1, 0))"
 MAKE = """
 INSERT INTO invoice (number, key, request_hash, person_id, conversation_id, currency, amount, issued_on, due_on,
-                     token_hash, sealed)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING id
+                     token_hash, sealed, series_id, mail_to, whatsapp_to, due_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, clock_timestamp()) RETURNING id
 """
+"""It is looked at at once."""
+CLAIMABLE = """
+SELECT id, greatest(lease_until, due_at) AS lease_until FROM invoice
+WHERE due_at <= clock_timestamp() AND lease_until <= clock_timestamp() ORDER BY due_at LIMIT $1
+"""
+CLAIM = """
+UPDATE invoice SET attempt = attempt + 1, lease_until = clock_timestamp() + $2::interval
+WHERE id = $1 AND due_at <= clock_timestamp() AND lease_until <= clock_timestamp() RETURNING attempt
+"""
+SETTLE = """
+UPDATE invoice SET due_at = $3, reminded = reminded + $4::int, lease_until = clock_timestamp()
+WHERE id = $1 AND attempt = $2 RETURNING id
+"""
+SERIES_CLAIMABLE = """
+SELECT id, due_at AS lease_until FROM invoice_series WHERE due_at <= clock_timestamp() ORDER BY due_at LIMIT $1
+"""
+_SERIES = """
+SELECT s.id, s.key, s.person_id, s.conversation_id, s.mail_to, s.whatsapp_to, s.currency, s.amount, s.due_days,
+       s.rrule, s.wall_time, s.zone, s.sealed, s.due_at
+FROM invoice_series s
+"""
+SERIES_BY_KEY = f"{_SERIES} WHERE s.key = $1"
+SERIES_LOCK = f"{_SERIES} WHERE s.id = $1 AND s.due_at <= $2 FOR NO KEY UPDATE SKIP LOCKED"
+SERIES_OF = f"{_SERIES} WHERE s.person_id = $1 AND s.ended_at IS NULL ORDER BY s.id LIMIT $2"
+SERIES_ALL = f"{_SERIES} WHERE s.person_id = $1 AND s.id < $2 ORDER BY s.id DESC LIMIT $3"
+SERIES_MAKE = """
+INSERT INTO invoice_series (key, person_id, conversation_id, mail_to, whatsapp_to, currency, amount, due_days, rrule,
+                            wall_time, zone, sealed, due_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) RETURNING id
+"""
+SERIES_NEXT = """
+UPDATE invoice_series SET wall_time = coalesce($2, wall_time), due_at = $3,
+       ended_at = CASE WHEN $3::timestamptz IS NULL THEN clock_timestamp() END
+WHERE id = $1
+"""
+SERIES_END = "UPDATE invoice_series SET due_at = NULL, ended_at = clock_timestamp() WHERE id = $1 AND ended_at IS NULL"
 PAYMENT = "SELECT invoice_id, amount FROM invoice_payment WHERE key = $1"
 PAYMENTS = "SELECT key, amount, at FROM invoice_payment WHERE invoice_id = $1 ORDER BY at, key"
 PAY = "INSERT INTO invoice_payment (key, invoice_id, amount) VALUES ($1, $2, $3)"
-PAID = "UPDATE invoice SET paid = $2, state = $3 WHERE id = $1"
-MOVE = "UPDATE invoice SET state = $2 WHERE id = $1"
+PAID = """
+UPDATE invoice SET paid = $2, state = $3, due_at = CASE WHEN $3 <> 'paid' THEN due_at END WHERE id = $1
+"""
+MOVE = "UPDATE invoice SET state = $2, due_at = CASE WHEN $2 <> 'void' THEN due_at END WHERE id = $1"
 ASKED = """
 SELECT EXISTS (
     SELECT FROM payment_instruction
@@ -109,6 +147,17 @@ class Words:
 
 
 @dataclass(frozen=True, slots=True)
+class Places:
+    """The conversations in which a client gets an invoice; none where its issuer passes its address on themselves."""
+
+    mail: UUID | None = None
+    whatsapp: UUID | None = None
+
+
+NOWHERE: Final = Places()
+
+
+@dataclass(frozen=True, slots=True)
 class Invoice:
     """One invoice: `number` such as INV-2026-00007, `state` as in the table, dates in the issuer's time zone.
 
@@ -127,6 +176,9 @@ class Invoice:
     created_at: datetime
     words: Words | None
     token: str | None
+    to: "Places"
+    series_id: int | None = None
+    reminded: int = 0
 
     @property
     def rest(self) -> Money:
@@ -140,6 +192,27 @@ class Invoice:
 
 
 @dataclass(frozen=True, slots=True)
+class Series:
+    """An invoice that comes round again, and its next occurrence: `wall_time` in `zone` under `rrule`.
+
+    Each is due `due_days` after its day, or on none. `words` are None once the issuer has been erased.
+    """
+
+    id: int
+    key: str
+    person_id: UUID
+    conversation_id: UUID
+    amount: Money
+    words: Words | None
+    to: Places
+    due_days: int | None
+    rrule: str
+    wall_time: datetime
+    zone: str
+    due_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class InvoicePayment:
     """One payment that came: `key` is that of its journal entry."""
 
@@ -150,10 +223,11 @@ class InvoicePayment:
 
 async def create(
     connection: Any, key: str, issuer: UUID, conversation_id: UUID, amount: Money, words: Words, *, today: date,
-    due_on: date | None = None,
+    due_on: date | None = None, to: Places = NOWHERE, series_id: int | None = None,
 ) -> Invoice:  # fmt: skip
     """Make a draft under the next number of the year of `today`, the issuer's date, in the caller's transaction.
 
+    The worker looks after it once that is committed, and sends it where it has somebody to go to; wake "invoice" then.
     The same key again gives the same invoice; all numbers of a year wait for the transaction's end. Raises KeyReused
     where the request was another, IllegalEntry, and Erased for an issuer who has been.
     """
@@ -175,7 +249,7 @@ async def create(
         sealed = room.seal(_as_words(number), orjson.dumps({"token": token} | asdict(words)))
         made = await connection.fetchval(
             MAKE, number, key, request, issuer, conversation_id, amount.currency, amount.minor, today, due_on,
-            _hash(token), sealed,
+            _hash(token), sealed, series_id, to.mail, to.whatsapp,
         )  # fmt: skip
         if made is None:  # A trigger keeps rows from being written for whoever is being erased.
             raise Erased
@@ -221,7 +295,7 @@ async def expect(connection: Any, invoice_id: int, amount: Money, *, is_push: bo
     Raises NotPayable where that is not to be: it is paid or void, the sum is more than its rest or of another currency,
     or another request for it is on a phone.
     """
-    invoice = await _locked(connection, invoice_id)
+    invoice = await lock(connection, invoice_id)
     if not invoice.takes_payment:
         raise NotPayable(NOT_PAYABLE)
     if amount.currency != invoice.amount.currency:
@@ -240,7 +314,7 @@ async def pay(connection: Any, invoice_id: int, key: str, amount: Money) -> Invo
     is void or disputed stays so. Raises Unknown, KeyReused, or IllegalEntry for another currency.
     """
     check_key(key)
-    invoice = await _locked(connection, invoice_id)
+    invoice = await lock(connection, invoice_id)
     if amount.currency != invoice.amount.currency or amount.minor <= 0:
         raise IllegalEntry("A payment is a positive amount in the currency of its invoice.")
     if (earlier := await connection.fetchrow(PAYMENT, key)) is not None:
@@ -258,7 +332,7 @@ async def pay(connection: Any, invoice_id: int, key: str, amount: Money) -> Invo
 
 async def mark_sent(connection: Any, invoice_id: int) -> Invoice:
     """A draft has gone to its client; what was paid or made void before stays as it is. Raises Unknown."""
-    invoice = await _locked(connection, invoice_id)
+    invoice = await lock(connection, invoice_id)
     if invoice.state != "draft":
         return invoice
     return await _moved(connection, invoice_id, "sent")
@@ -266,7 +340,7 @@ async def mark_sent(connection: Any, invoice_id: int) -> Invoice:
 
 async def mark_overdue(connection: Any, invoice_id: int) -> Invoice:
     """Its day is over and it is not paid; what is paid, void or disputed stays as it is. Raises Unknown."""
-    invoice = await _locked(connection, invoice_id)
+    invoice = await lock(connection, invoice_id)
     if invoice.state not in OPEN or invoice.state == "overdue":
         return invoice
     return await _moved(connection, invoice_id, "overdue")
@@ -277,7 +351,7 @@ async def void(connection: Any, invoice_id: int) -> Invoice:
 
     Raises UserError where that is not so, and Unknown.
     """
-    invoice = await _locked(connection, invoice_id)
+    invoice = await lock(connection, invoice_id)
     if invoice.state == "void":
         raise UserError(IS_VOID.filled(number=invoice.number))
     if invoice.paid.minor:
@@ -287,13 +361,94 @@ async def void(connection: Any, invoice_id: int) -> Invoice:
     return await _moved(connection, invoice_id, "void")
 
 
+async def claim(connection: Any, invoice_id: int, lease: timedelta) -> int | None:
+    """Lease one that is due to be looked at: the attempt that settles it; None where it is not, or in other hands."""
+    attempt: int | None = await connection.fetchval(CLAIM, invoice_id, lease)
+    return attempt
+
+
+async def settle(connection: Any, invoice_id: int, attempt: int, due_at: datetime | None, *, reminded: bool) -> bool:
+    """It was looked at, in the caller's transaction, and will be again at `due_at`; False where the claim was lost."""
+    return await connection.fetchval(SETTLE, invoice_id, attempt, due_at, int(reminded)) is not None
+
+
+async def repeat(
+    connection: Any, key: str, issuer: UUID, conversation_id: UUID, amount: Money, words: Words, *, rrule: str,
+    wall_time: datetime, zone: str, due_at: datetime, due_days: int | None = None, to: Places = NOWHERE,
+) -> Series:  # fmt: skip
+    """Make a series whose first invoice is due at `due_at`; the same key again is the same series.
+
+    Raises Erased for an issuer who has been.
+    """
+    check_key(key)
+    await connection.execute(HOLD_KEY, key)
+    row = await connection.fetchrow(SERIES_BY_KEY, key)
+    if row is None:
+        room = await connection.keys.of(connection, conversation_id)
+        sealed = room.seal(_as_series(key), orjson.dumps(asdict(words)))
+        made = await connection.fetchval(
+            SERIES_MAKE, key, issuer, conversation_id, to.mail, to.whatsapp, amount.currency, amount.minor, due_days,
+            rrule, wall_time, zone, sealed, due_at,
+        )  # fmt: skip
+        if made is None:
+            raise Erased
+        row = await connection.fetchrow(SERIES_BY_KEY, key)
+    return await _read_series(connection, row)
+
+
+async def lock_due(connection: Any, series_id: int, now: datetime) -> Series | None:
+    """Lock a series of which an invoice is due; None where there is none, or somebody else has it."""
+    row = await connection.fetchrow(SERIES_LOCK, series_id, now)
+    return None if row is None else await _read_series(connection, row)
+
+
+async def move_on(connection: Any, series_id: int, wall_time: datetime | None, due_at: datetime | None) -> None:
+    """The next occurrence of a series, or its end where there is none."""
+    await connection.execute(SERIES_NEXT, series_id, wall_time, due_at)
+
+
+async def series_of(connection: Any, person_id: UUID, limit: int) -> Sequence[Series]:
+    """Somebody's series that go on, oldest first."""
+    return [await _read_series(connection, row) for row in await connection.fetch(SERIES_OF, person_id, limit)]
+
+
+async def all_series(connection: Any, person_id: UUID, before: int, limit: int) -> Sequence[Series]:
+    """Somebody's series, ended ones too, that were made before the one with the id `before`, newest first."""
+    rows = await connection.fetch(SERIES_ALL, person_id, before, limit)
+    return [await _read_series(connection, row) for row in rows]
+
+
+async def end_series(connection: Any, series_id: int) -> None:
+    """Let a series come round no more; its invoices stay as they are."""
+    await connection.execute(SERIES_END, series_id)
+
+
+async def _read_series(connection: Any, row: Any) -> Series:
+    words = None
+    if row["sealed"] is not None:
+        value = row["conversation_id"], _as_series(row["key"]), row["sealed"]
+        [opened] = await connection.keys.opened(connection, [value])
+        words = None if opened is None else Words(**orjson.loads(opened))
+    return Series(
+        row["id"], row["key"], row["person_id"], row["conversation_id"], Money(row["amount"], row["currency"]), words,
+        Places(row["mail_to"], row["whatsapp_to"]), row["due_days"], row["rrule"], row["wall_time"], row["zone"],
+        row["due_at"],
+    )  # fmt: skip
+
+
+def _as_series(key: str) -> bytes:
+    """What is written on the invoices of a series is sealed as this."""
+    return b"invoice series\0" + key.encode()
+
+
 async def _moved(connection: Any, invoice_id: int, state: str) -> Invoice:
     """The invoice in another state; PostgreSQL refuses what does not follow."""
     await connection.execute(MOVE, invoice_id, state)
     return await find(connection, invoice_id)
 
 
-async def _locked(connection: Any, invoice_id: int) -> Invoice:
+async def lock(connection: Any, invoice_id: int) -> Invoice:
+    """Lock an invoice until the caller commits; raises Unknown."""
     return await _found(connection, await connection.fetchrow(LOCK, invoice_id))
 
 
@@ -316,7 +471,7 @@ async def _read(connection: Any, row: Any) -> Invoice:
     return Invoice(
         row["id"], row["number"], row["person_id"], row["conversation_id"], row["state"],
         Money(row["amount"], currency), Money(row["paid"], currency), row["issued_on"], row["due_on"],
-        row["created_at"], words, token,
+        row["created_at"], words, token, Places(row["mail_to"], row["whatsapp_to"]), row["series_id"], row["reminded"],
     )  # fmt: skip
 
 

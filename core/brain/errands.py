@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from core.brain import amounts, frames, periods, when
@@ -127,12 +128,70 @@ def create_invoice(said: Said, now: "datetime", zone: str) -> Slots:
     mail = _MAIL.search(said.written)
     if mail is not None:
         slots["payer_email"] = mail[0].rstrip(".!?")
-    found = re.search(r"\b(?:invoice|bill|charge|ankara (?:ya|kwa))\b (?:for )?", said.plain)
+    found = re.search(r"\b(?:invoice|bill|charge|ankara (?:ya|kwa))\b (?:(?:for|to|of|over|kwa|ya)\b ?)?", said.plain)
     name = _name_at(said, found.end()) if found else None
     name = name or recipient(said)
     if name:
         slots["payer_name"] = name
+    time = when.find(said.plain, now)
+    if time.recurrence is not None:
+        slots["recurrence"] = time.recurrence
+    elif _MONTHLY.search(said.plain):
+        slots["recurrence"] = "monthly"
+    if (on := _ON_DAY.search(said.plain)) is not None and slots.get("recurrence") == "monthly":
+        slots["recurrence"] = f"FREQ=MONTHLY;BYMONTHDAY={on[1]}"
+    due = _DUE.search(said.plain)
+    if due is not None and due[1]:
+        slots["due_date"] = (when.local(now, zone).date() + timedelta(days=int(due[1]))).isoformat()
+    elif due is not None:
+        dated, _, _ = frames.days(said.plain[due.end() : due.end() + DUE_CHARS], now)
+        if dated:
+            slots["due_date"] = dated[0].day.isoformat()
+    what = _FOR_WHAT.search(said.plain)
+    if what is not None and not amounts.amounts(what[1]):
+        slots["description"] = said.words(*what.span(1)).strip(" .,;!?")
     return slots
+
+
+DUE_CHARS = 40
+"""How far behind "due" its day stands."""
+_DUE = re.compile(
+    r"\b(?:due(?: date)?(?: is)?(?: on| by)?|payable by|to be paid by|pay(?:able)? before|by|net (\d{1,3})(?: days)?"
+    r"|ilipwe(?: kufikia)?|kufikia|mwisho wa kulipa)\b"
+)
+_MONTHLY = re.compile(r"\b(?:monthly|every month|each month|per month|kila mwezi)\b")
+_ON_DAY = re.compile(r"\b(?:on|every|each)(?: the)? (\d{1,2})(?:st|nd|rd|th)\b")
+_FOR_WHAT = re.compile(
+    r"\b(?:for (?:the |my |a |an )?|ya (?:kazi ya )?)([^\W\d_][^,;\n@]{1,120}?)"
+    r"(?=$|[,;\n]|[.!](?:\s|$)|\b(?: due| by| payable| net \d| every| each| monthly| weekly| yearly| ilipwe"
+    r"| kufikia| kila| kwa| on| to| and send)\b)"
+)
+_INVOICE_NUMBER = re.compile(r"\binv-?\d{4}-\d{5}\b")
+_WHOSE_INVOICE = re.compile(
+    r"\b(?:invoices?|bills?|ankara)\b (?:\w+ )?(?:for|to|of|ya|kwa|za)\b |\b(?:has|have|did|is|je)\b "
+)
+
+
+def invoiced(said: Said, start: int) -> Slots:
+    """Which invoice words from `start` on name: its number, or who is to pay it."""
+    number = _INVOICE_NUMBER.search(said.plain)
+    if number is not None:
+        return {"invoice": said.words(*number.span()).upper()}
+    lead = re.compile(r"\W*(?:(?:for|to|of|ya|kwa|za|mwezi|month|ya kila mwezi)\b\W*)*").match(said.plain, start)
+    name = _name_at(said, lead.end() if lead else start)
+    return {"invoice": name} if name else {}
+
+
+def which_invoice(said: Said, now: "datetime", zone: str) -> Slots:
+    """Which invoice is asked about: its number, or who is to pay it."""
+    number = _INVOICE_NUMBER.search(said.plain)
+    if number is not None:
+        return {"invoice": said.words(*number.span()).upper()}
+    for found in _WHOSE_INVOICE.finditer(said.plain):
+        name = _name_at(said, found.end())
+        if name is not None and name[:1].isupper():
+            return {"invoice": name}
+    return {}
 
 
 def top_up(said: Said, now: "datetime", zone: str) -> Slots:
@@ -415,6 +474,7 @@ ASK: Mapping[str, re.Pattern[str]] = {
 Reader = Callable[[Said, "datetime", str], Slots]
 READERS: Mapping[str, Reader] = {
     "send_money": send_money, "withdraw": top_up, "top_up": top_up, "create_invoice": create_invoice,
+    "check_invoice_status": which_invoice, "void_invoice": which_invoice, "stop_recurring_invoice": which_invoice,
     "create_payment_link": create_invoice, "list_transactions": limit, "check_availability": check_availability,
     "schedule_meeting": schedule_meeting, "send_email": send_email, "send_whatsapp": send_whatsapp,
     "search_info": search_info, "search_gif": search_gif, "find_jobs": search_info,

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from core.brain import documents, facts, people
+from core.brain import documents, errands, facts, people
 from core.brain.answers import LOOKED_UP
 from core.brain.exchanging import is_exchange, read_exchange
 from core.brain.heard import Heard, Slots, Span
@@ -106,6 +106,49 @@ RULES: tuple[Rule, ...] = (
             r"^\W*(?:tafadhali )?(?:endeleza|ruhusu|fungua) malipo yangu(?: tena)?\W*$",
         ),
         lambda heard, gate: {},
+    ),
+    Rule(
+        "stop_recurring_invoice",
+        opens(
+            r"^\W*(?:please )?(?:stop|cancel|end) (?:the |my |that |all )?(?:monthly|weekly|yearly|recurring|repeating"
+            r"|regular) (?:invoices?|bills?|billing|invoicing)\b",
+            r"^\W*(?:please )?stop (?:invoicing|billing) \w",
+            r"^\W*(?:tafadhali )?(?:sitisha|simamisha|acha|ondoa) ankara (?:ya kila|inayojirudia|zinazojirudia)\b",
+        ),
+        lambda heard, gate: errands.invoiced(heard.said, gate[1]),
+    ),
+    Rule(
+        "void_invoice",
+        opens(
+            r"^\W*(?:please )?(?:void|cancel|withdraw|take back|annul|delete) (?:the |my |that |this )?(?:invoice"
+            r"|bill)\b",
+            r"^\W*(?:please )?(?:void|cancel|withdraw|annul) inv-?\d{4}-\d{5}\b",
+            r"^\W*(?:tafadhali )?(?:futa|batilisha|ghairi|ondoa) (?:ile )?ankara\b",
+        ),
+        lambda heard, gate: errands.invoiced(heard.said, gate[1]),
+        unless=opens(r"\bremind\w*\b|\bkumbush\w*\b"),
+    ),
+    Rule(
+        "check_invoice_status",
+        opens(
+            r"^\W*inv-?\d{4}-\d{5}\W*$",
+            r"\b(?:status|state|check|paid|how is|show|hali|angalia|imelipwa)\b.{0,40}\binv-?\d{4}-\d{5}\b",
+            r"\binv-?\d{4}-\d{5}\b.{0,40}\b(?:status|paid|overdue|due|imelipwa|hali)\b",
+        ),
+        lambda heard, gate: errands.invoiced(heard.said, 0),
+        unless=opens(r"\bremind\w*\b|\bkumbush\w*\b"),
+    ),
+    Rule(
+        "create_invoice",
+        opens(
+            r"^\W*(?:please )?(?:invoice|bill) (?!is\b|was\b|has\b|from\b|status\b|inv\b|number\b|no\b)[^\W\d].*\d",
+            r"^\W*(?:please )?(?:create|make|send|raise|issue|prepare|draft|write) (?:an? |a new )?invoice\b.*\d",
+            r"^\W*(?:tafadhali )?(?:andika|tengeneza|tuma|toa) ankara (?:ya|kwa)\b.*\d",
+        ),
+        lambda heard, gate: errands.create_invoice(heard.said, heard.now, heard.zone),
+        unless=opens(
+            r"\b(?:remind\w*|kumbush\w*|paid|pay|status|overdue|outstanding|workflow|whenever|template|inv-?\d{4})\b|\?"
+        ),
     ),
     Rule(
         "cancel_reminder",

@@ -204,15 +204,15 @@ async def test_templates_are_registered_once_submitted_once_and_followed(stage: 
     registry = TwilioContent(stage.wired.settings)
     db = stage.db
     await stage.control("_templates", review_s=3600)
-    assert await templates.add(db, registry) == 4
+    assert await templates.add(db, registry) == 6
     assert await templates.add(db, registry) == 0
-    assert await templates.submit(db, registry) == 4
+    assert await templates.submit(db, registry) == 6
     assert await templates.submit(db, registry) == 0
     assert {row.state for row in await rows(db, WHATSAPP, ACCOUNT)} == {"received"}
     [first, *_] = await rows(db, WHATSAPP, ACCOUNT)
     await stage.control("_templates", sid=first.provider_ref, state="rejected", reason="Not useful.")
     await stage.control("_templates", review_s=0)
-    assert len(await templates.refresh(db, registry, STATES)) == 4
+    assert len(await templates.refresh(db, registry, STATES)) == 6
     [first, *others] = await rows(db, WHATSAPP, ACCOUNT)
     assert (first.state, first.reason) == ("rejected", "Not useful.")
     assert {row.state for row in others} == {"approved"}
@@ -243,7 +243,7 @@ async def test_a_reminder_outside_the_window_goes_by_template(stage: Stage) -> N
 async def test_what_is_held_goes_before_the_reply_when_the_person_writes(stage: Stage) -> None:
     room, conversation = await stage.meets(ago=DAY)
     numbers = [await stage.owes(conversation, f"Reminder: {word}") for word in ("one", "two")]
-    numbers.append(await stage.owes(conversation, "three", kind="invoice"))
+    numbers.append(await stage.owes(conversation, "three", kind="payment"))
     for number in numbers:
         row = await stage.held(number)
         assert "Held until the person writes." in row["error"]

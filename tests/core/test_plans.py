@@ -94,6 +94,12 @@ STATEMENTS = {
     "invoices.LOCK": invoices.LOCK,
     "invoices.PAYMENTS": invoices.PAYMENTS,
     "invoices.ASKED": invoices.ASKED,
+    "invoices.CLAIMABLE": invoices.CLAIMABLE,
+    "invoices.CLAIM": invoices.CLAIM,
+    "invoices.SERIES_CLAIMABLE": invoices.SERIES_CLAIMABLE,
+    "invoices.SERIES_LOCK": invoices.SERIES_LOCK,
+    "invoices.SERIES_OF": invoices.SERIES_OF,
+    "invoices.SERIES_ALL": invoices.SERIES_ALL,
     "posting.IDS": posting.IDS,
     "posting.LOCK": posting.LOCK,
     "posting.WRITE_AT_ONCE": posting.WRITE_AT_ONCE,
@@ -134,6 +140,8 @@ READ_WHOLE = {
     "ix_data_export_waiting",
     "ix_summary_due",
     "ix_payment_instruction_due",
+    "ix_invoice_due",
+    "ix_invoice_series_due",
     "ix_payment_instruction_review",
 }
 """Partial indexes that hold nothing but what is looked for."""

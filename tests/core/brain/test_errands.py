@@ -25,6 +25,20 @@ NOW = when.local(datetime(2026, 11, 24, 10, 15), "Africa/Nairobi")  # noqa: DTZ0
         ("send_email", "email asha@example.com about the rent saying I will pay on Friday", {
             "to": "asha@example.com", "subject": "the rent", "text": "I will pay on Friday"}),
         ("send_whatsapp", "text Brian saying I am late", {"phone_number": "Brian", "message": "I am late"}),
+        ("create_invoice", "invoice Achieng KES 5,000 for the logo, due Friday, achieng@example.com, 0712000009", {
+            "amount": "5000", "currency": "KES", "payer_name": "Achieng", "description": "logo",
+            "due_date": "2026-11-27", "payer_email": "achieng@example.com", "phone_number": "0712000009"}),
+        ("create_invoice", "send an invoice of 12,000 to Otieno for the website, net 30", {
+            "amount": "12000", "payer_name": "Otieno", "description": "website", "due_date": "2026-12-24"}),
+        ("create_invoice", "monthly invoice to Sunrise Ltd 20k for bookkeeping every 31st", {
+            "amount": "20000", "payer_name": "Sunrise Ltd", "description": "bookkeeping",
+            "recurrence": "FREQ=MONTHLY;BYMONTHDAY=31"}),
+        ("create_invoice", "tengeneza ankara ya 5,000 kwa Achieng ya nembo, ilipwe ijumaa", {
+            "amount": "5000", "payer_name": "Achieng", "description": "nembo", "due_date": "2026-11-27"}),
+        ("create_invoice", "create an invoice", {}),
+        ("check_invoice_status", "has Achieng paid the invoice?", {"invoice": "Achieng"}),
+        ("check_invoice_status", "did inv-2026-00007 get paid", {"invoice": "INV-2026-00007"}),
+        ("check_invoice_status", "which invoices are overdue", {}),
         ("search_gif", "get me a gif of dancing goats", {"query": "dancing goats"}),
         ("list_transactions", "my last 5 transactions", {"limit": 5}),
     ],

@@ -59,6 +59,13 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
     "send_money": ("send 500 to 0712345678", {"amount": "500", "phone_number": "0712345678"}),
     "withdraw": ("withdraw 500", {"amount": "500"}), "pause_payments": ("pause my payments", {}),
     "resume_payments": ("resume my payments", {}),
+    "create_invoice": (
+        "invoice Juma 5000 shillings for the logo",
+        {"amount": "5000", "payer_name": "Juma", "description": "logo"},
+    ),
+    "check_invoice_status": ("show my invoices", {}),
+    "void_invoice": ("void the invoice for Juma", {"invoice": "Juma"}),
+    "stop_recurring_invoice": ("stop the monthly invoice to Juma", {"invoice": "Juma"}),
     "top_up": ("top up 500 shillings from 0712345678", {"amount": "500", "phone_number": "0712345678"}),
 }  # fmt: skip
 """What somebody says, by the action that they ask for, and its arguments."""
