@@ -16,7 +16,7 @@ from pydantic import Field, JsonValue
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core import countries, mailboxes, people, recurrence, renumber
+from core import confirm, countries, mailboxes, people, recurrence, renumber
 from core.actions import ActionContext, ActionResult, Connector, Effect, Params, Shown, action, ask
 from core.amount_words import LARGEST, money_in_words
 from core.db import driver
@@ -176,9 +176,6 @@ SELECT EXISTS (SELECT FROM identity WHERE person_id = $1 AND (channel = 'email' 
 LATELY = """
 SELECT count(*) FROM message m JOIN outbox o ON o.id = m.id
 WHERE m.conversation_id = ANY($1::uuid[]) AND o.kind = 'invoice' AND m.created_at > clock_timestamp() - interval '1 day'
-"""
-CONFIRMED = """
-SELECT FROM confirmation WHERE id = $1 AND state = 'used' AND used_key = $2 AND action = $3 AND person_id = $4
 """
 
 
@@ -566,8 +563,9 @@ async def _confirmed(ctx: ActionContext, session: AsyncSession, name: str) -> tu
     """Whose word it was, locked, and the connection; UserError for what they did not confirm, or may not any more."""
     owner = await people.hold(session, ctx.person.id)
     connection = await driver(session)
-    used = await connection.fetchrow(CONFIRMED, ctx.confirmed, ctx.idempotency_key, name, owner)
-    if used is None or ctx.sender is None:
+    if ctx.confirmed is None or ctx.sender is None:
+        raise UserError(UNCONFIRMED)
+    if not await confirm.use(connection, ctx.confirmed, ctx.idempotency_key, name, owner, ctx.now):
         raise UserError(UNCONFIRMED)
     if await renumber.is_frozen(connection, ctx.sender):
         raise renumber.Frozen(renumber.REFUSAL)

@@ -3,11 +3,13 @@
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from bot.api import invitations, messages, openapi, rooms, wallet
+from bot.api import invitations, invoices, messages, openapi, rooms, wallet
 from bot.api.endpoint import Endpoint, serve
 from bot.wiring import Services
 
-ENDPOINTS: tuple[Endpoint, ...] = (*rooms.ENDPOINTS, *messages.ENDPOINTS, *invitations.ENDPOINTS, *wallet.ENDPOINTS)
+ENDPOINTS: tuple[Endpoint, ...] = (
+    *rooms.ENDPOINTS, *messages.ENDPOINTS, *invitations.ENDPOINTS, *wallet.ENDPOINTS, *invoices.ENDPOINTS,
+)  # fmt: skip
 
 
 def routes(services: Services) -> list[web.RouteDef]:

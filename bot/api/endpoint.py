@@ -279,6 +279,8 @@ def _refusal(error: Exception) -> Refuse:
             return Refuse(FRAME_STATUS.get(error.code, 422), error.code, error.says, retry_s=error.retry_s)
         case StoreUnavailable():
             return Refuse(503, "unavailable", AWAY, retry_s=RETRY_S)
+        case UserError():
+            return Refuse(422, "refused", error.says)
         case _ if is_away(error):
             log.warning("api.store_away", error=type(error).__name__)
             return Refuse(503, "unavailable", AWAY, retry_s=RETRY_S)
