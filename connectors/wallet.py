@@ -26,7 +26,7 @@ from core.errors import InvalidSlot, LimitReached, UserError
 from core.language import Saying, moment
 from core.messages import Address, ChannelName, Part, Table, Text
 from core.models import Contact, Person
-from core.outbox import NewMessage, post
+from core.notices import tell
 from ledger import balances, own_accounts
 from ledger.accounts import own, wallet
 from ledger.balances import Balance, StatementLine
@@ -57,6 +57,10 @@ HELD = Saying(
 OWN = Saying(
     "In your own IntaSend account, by what came and went through me: {amount}.",
     "Kwenye akaunti yako ya IntaSend, kwa yaliyopita kwangu: {amount}.",
+)
+FROZEN = Saying(
+    "{amount} more are kept back until a dispute is decided.",
+    "{amount} nyingine zimeshikwa hadi mgogoro uamuliwe.",
 )
 NO_MOVES = Saying("Nothing has come or gone yet.", "Bado hakuna kilichoingia wala kutoka.")
 MOVES = Saying("Your last transactions", "Miamala yako ya mwisho")
@@ -570,10 +574,8 @@ async def _tell(ctx: ActionContext, connection: Any, theirs: Any, amount: Money,
     if theirs["conversation_id"] is None:
         return
     name = visible(ctx.person.name or "")[:NAME_SHOWN_MAX]
-    words = GOT.filled(amount=amount.said(), name=Saying(name, name) if name else SOMEBODY).to(theirs["language"])
-    message = NewMessage(theirs["conversation_id"], (Text(text=words),), KIND, f"got:{key}")
-    await post(connection, [message])
-    await connection.execute("SELECT pg_notify('mathia', 'outbox')")
+    says = GOT.filled(amount=amount.said(), name=Saying(name, name) if name else SOMEBODY)
+    await tell(connection, theirs["conversation_id"], theirs["language"], says, KIND, f"got:{key}")
 
 
 def in_shillings(ctx: ActionContext, written: str, currency: str) -> Money:
@@ -614,13 +616,15 @@ async def _wallets(ctx: ActionContext) -> list[Balance]:
         owner = (await session.execute(select(people.current(ctx.person.id)))).scalar_one()
         connection = await driver(session)
         ours = await balances.wallets_of(connection, str(owner), ctx.settings.default_currency)
-        return [*ours, *await balances.own_of(connection, str(owner))]
+        return [*ours, *await balances.apart_of(connection, str(owner))]
 
 
 async def _lines(ctx: ActionContext, held: Sequence[Balance], limit: int) -> list[StatementLine]:
     async with ctx.db.hot() as connection:
+        # What a dispute froze is a line of the wallet itself.
+        mine = [one for one in held if not one.account.key.startswith("disputed:")]
         lines = [
-            line for one in held for line in await balances.statement(connection, one.account, limit=limit)
+            line for one in mine for line in await balances.statement(connection, one.account, limit=limit)
         ]  # fmt: skip
     return sorted(lines, key=lambda line: (line.at, line.entry_id), reverse=True)[:limit]
 
@@ -629,6 +633,8 @@ def _have(ctx: ActionContext, held: Sequence[Balance]) -> str:
     return "\n".join(
         ctx.say(OWN, amount=one.available.said())
         if one.account.key.startswith("own:")
+        else ctx.say(FROZEN, amount=one.posted.said())
+        if one.account.key.startswith("disputed:")
         else ctx.say(HELD, amount=one.available.said(), held=one.pending_out.said())
         if one.pending_out.minor
         else ctx.say(BALANCE, amount=one.available.said())
@@ -656,7 +662,7 @@ def _as_data(held: Sequence[Balance], lines: Sequence[StatementLine] = ()) -> di
     return {
         "balances": [
             {"currency": one.account.currency, "available": str(one.available.decimal),
-             "held": str(one.pending_out.decimal), "own_account": one.account.key.startswith("own:")}
+             "held": str(one.pending_out.decimal), "of": one.account.key.partition(":")[0]}
             for one in held
         ],
         "transactions": [

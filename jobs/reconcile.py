@@ -12,6 +12,7 @@ from connectors.intasend.accounts import Accounts
 from connectors.intasend.client import Chargeback, IntaSend
 from core.db import Database
 from core.errors import MathiaError, ProviderError
+from core.notices import tell
 from core.providers import Refused
 from jobs.sweeps import Outage
 from ledger import dispute_store
@@ -165,6 +166,9 @@ async def _dispute(db: Database, booked: Sequence[Booked], returned: Sequence[Ch
                     line_id=back.chargeback_id,
                 )  # fmt: skip
                 made = await dispute_store.open_(connection, asked)
+                if (says := dispute_store.told(None, made)) is not None:
+                    key = f"dispute:{made.reference}:opened"
+                    await tell(connection, made.conversation_id, made.language, says, "payment", key)
             log.warning("dispute.opened_by_provider", dispute=made.reference, payment=made.payment)
         except MathiaError as error:
             # More than is left of it: staff see the finding, and decide.

@@ -95,9 +95,13 @@ async def wallets_of(connection: Any, owner: str, currency: str) -> list[Balance
                      and one.posted.currency != currency)]  # fmt: skip
 
 
-async def own_of(connection: Any, owner: str) -> list[Balance]:
-    """What somebody has in accounts of their own at the provider, by what came and went through us."""
-    return [one for one in await balances_of(connection, owner) if one.account.key.startswith(f"own:{owner}:")]
+async def apart_of(connection: Any, owner: str) -> list[Balance]:
+    """What somebody has that their wallet here has not: what a dispute has frozen, and what came and went through us in
+    accounts of their own at the provider."""
+    apart = (f"disputed:{owner}:", f"own:{owner}:")
+    return [
+        one for one in await balances_of(connection, owner) if one.posted.minor and one.account.key.startswith(apart)
+    ]
 
 
 async def balance_at(connection: Any, account: Account, at: datetime) -> Money:

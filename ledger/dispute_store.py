@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
 
 from core import codes
 from core.errors import Conflict, UserError
@@ -26,6 +27,38 @@ REASON_CHARS_MAX = 500
 PROVIDERS: Final = "provider"
 """Who opened a dispute that nobody of ours did."""
 
+OPENED = Saying(
+    "The payment {reference} is disputed, over {amount}. {frozen} of it are kept back in your wallet until that is"
+    " decided.",
+    "Malipo {reference} yanabishaniwa, kwa {amount}. {frozen} zimeshikwa kwenye pochi yako hadi uamuzi.",
+)
+OPENED_SPENT = Saying(
+    "The payment {reference} is disputed, over {amount}. None of it was left in your wallet to keep back.",
+    "Malipo {reference} yanabishaniwa, kwa {amount}. Hakuna iliyobaki kwenye pochi yako ya kushikwa.",
+)
+MORE = Saying(
+    "Of the disputed payment {reference}, {frozen} of {amount} are now kept back in your wallet.",
+    "Kwa malipo {reference} yanayobishaniwa, sasa {frozen} kati ya {amount} zimeshikwa kwenye pochi yako.",
+)
+BACK = Saying(
+    "The dispute about the payment {reference} was decided for you: {frozen} of {amount} are free in your wallet"
+    " again.",
+    "Mgogoro wa malipo {reference} umeamuliwa upande wako: {frozen} kati ya {amount} ziko huru tena kwenye pochi yako.",
+)
+SETTLED = Saying(
+    "The dispute about the payment {reference}, over {amount}, is settled. Nothing of yours is kept back for it.",
+    "Mgogoro wa malipo {reference}, kwa {amount}, umekwisha. Hakuna pesa yako iliyoshikwa kwa ajili yake.",
+)
+GONE = Saying(
+    "The {amount} of the disputed payment {reference} went back to whoever had paid them.",
+    "{amount} za malipo {reference} yaliyobishaniwa zimerudi kwa aliyezilipa.",
+)
+GONE_OWED = Saying(
+    "The {amount} of the disputed payment {reference} went back to whoever had paid them. {owed} of them were no longer"
+    " in your wallet: you owe these.",
+    "{amount} za malipo {reference} yaliyobishaniwa zimerudi kwa aliyezilipa. {owed} hazikuwepo tena kwenye pochi yako:"
+    " unadaiwa hizo.",
+)
 NOT_OURS = Saying(
     "This payment came to the person's own account, so we hold nothing of it to freeze. It can be refunded.",
     "Malipo haya yalifika kwenye akaunti yao wenyewe, kwa hiyo hatuna cha kuzuia. Yanaweza kurudishwa.",
@@ -35,8 +68,8 @@ NO_MORE = Saying("At most {left} of it can still be disputed.", "Kinachoweza kub
 
 _READ = """
 SELECT d.id, d.reference, d.state, d.currency, d.amount, d.frozen, d.owed, d.line_id, d.opened_by, d.created_at,
-       d.closed_at, i.reference AS payment, i.owner, i.person_id
-FROM dispute d JOIN payment_instruction i ON i.id = d.instruction_id
+       d.closed_at, i.reference AS payment, i.owner, i.person_id, i.conversation_id, p.language
+FROM dispute d JOIN payment_instruction i ON i.id = d.instruction_id JOIN person p ON p.id = i.person_id
 """
 BY_REFERENCE = f"{_READ} WHERE d.reference = $1"
 BY_KEY = f"{_READ} WHERE d.key = $1"
@@ -95,7 +128,9 @@ class Dispute:
     owed: Money
     payment: str
     owner: str
-    person_id: Any
+    person_id: UUID
+    conversation_id: UUID
+    language: str
     line_id: str | None
     opened_by: str
     created_at: datetime
@@ -206,6 +241,31 @@ async def find(connection: Any, reference: str) -> Dispute:
     return _dispute(row)
 
 
+def told(before: Money | None, of: Dispute) -> Saying | None:
+    """What its person is told of a step that left it so; `before` is what was frozen earlier, None as it was opened.
+
+    None where there is nothing to tell, and of a refund, which tells its end itself.
+    """
+    known: dict[str, Saying | str | int] = {"reference": of.payment, "amount": of.amount.said()}
+    match of.state:
+        case Stage.OPEN | Stage.FROZEN if before is None and of.frozen.minor:
+            return OPENED.filled(frozen=of.frozen.said(), **known)
+        case Stage.OPEN | Stage.FROZEN if before is None:
+            return OPENED_SPENT.filled(**known)
+        case Stage.FROZEN if before != of.frozen:
+            return MORE.filled(frozen=of.frozen.said(), **known)
+        case Stage.RELEASED if of.frozen.minor:
+            return BACK.filled(frozen=of.frozen.said(), **known)
+        case Stage.RELEASED:
+            return SETTLED.filled(**known)
+        case Stage.LOST if of.owed.minor:
+            return GONE_OWED.filled(owed=of.owed.said(), **known)
+        case Stage.LOST:
+            return GONE.filled(**known)
+        case _:
+            return None
+
+
 async def is_known(connection: Any, line_id: str) -> bool:
     """Whether there is a dispute of this chargeback of the provider's."""
     found: bool = await connection.fetchval("SELECT EXISTS (SELECT FROM dispute WHERE line_id = $1)", line_id)
@@ -287,5 +347,5 @@ def _dispute(row: Any) -> Dispute:
     return Dispute(
         row["id"], row["reference"], Stage(row["state"]), Money(row["amount"], currency),
         Money(row["frozen"], currency), Money(row["owed"], currency), row["payment"], row["owner"], row["person_id"],
-        row["line_id"], row["opened_by"], row["created_at"], row["closed_at"],
+        row["conversation_id"], row["language"], row["line_id"], row["opened_by"], row["created_at"], row["closed_at"],
     )  # fmt: skip

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from core import audit
 from core.db import Database, driver
 from core.errors import Conflict, UserError
+from core.notices import tell
 from ledger import dispute_store, disputes, instruction_store, matching_store
 from ledger.errors import Unknown
 from ledger.instructions import DONE, State
@@ -22,6 +23,7 @@ from web_admin import auth
 from web_admin.rendering import Templates
 
 SHOWN_MAX = 100
+KIND = "payment"
 NOTE_CHARS_MAX = 500
 ID_DIGITS_MAX = 18
 KEY_BYTES = 12
@@ -168,6 +170,9 @@ class Payments:
                 )  # fmt: skip
             except Unknown as error:
                 raise LookupError from error
+            if (says := dispute_store.told(None, made)) is not None:
+                sent = f"dispute:{made.reference}:opened"
+                await tell(connection, made.conversation_id, made.language, says, KIND, sent)
             detail = {"amount": str(amount), "frozen": str(made.frozen)}
             await audit.record(session, staff.actor, "dispute.opened", f"dispute:{made.reference}", detail)
         return made.reference
@@ -209,11 +214,15 @@ class Payments:
         async with self._db.transaction() as session:
             connection = await driver(session)
             try:
+                before = (await dispute_store.find(connection, _text(reference))).frozen
                 of = await ACTS[act].do(connection, _text(reference), staff.actor, note)
             except Unknown as error:
                 raise LookupError from error
             except Conflict as error:
                 raise UserError(str(error)) from error
+            if (says := dispute_store.told(before, of)) is not None:
+                sent = f"dispute:{of.reference}:{of.state}:{of.frozen.minor}"
+                await tell(connection, of.conversation_id, of.language, says, KIND, sent)
             detail = {"frozen": str(of.frozen), "owed": str(of.owed)}
             await audit.record(session, staff.actor, f"dispute.{act}", f"dispute:{reference}", detail)
 

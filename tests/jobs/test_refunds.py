@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -345,6 +347,8 @@ async def test_a_chargeback_of_the_provider_opens_a_dispute_once_and_what_was_sp
             await dispute_store.give_back(connection, made.reference, BY, "x")
     assert (made.opened_by, made.frozen, made.amount) == ("provider", kes(150), kes(500))
     assert findings == ["reversed"]
+    [words] = [words for words in await said(alone.db, alone.who.conversation_id) if "disputed" in words]
+    assert "KES 150.00 of it are kept back" in words
     held = (await has(alone, held_at("intasend", "KES")))[0]
     async with alone.db.hot() as connection:
         made = await dispute_store.lose(connection, made.reference, BY, "the bank decided so")
@@ -407,3 +411,26 @@ async def test_an_invoice_is_disputed_with_its_payment_until_all_of_it_is_releas
             assert (await invoices.find(connection, bill.id)).state == "disputed"
             await dispute_store.release(connection, one.reference, BY, "delivered")
             assert (await invoices.find(connection, bill.id)).state == state
+
+
+def test_every_step_that_a_person_should_know_of_is_told() -> None:
+    made = dispute_store.Dispute(
+        1, "D", Stage.FROZEN, kes(500), kes(200), kes(0), "P", "o", uuid4(), uuid4(), "en", None, BY,
+        datetime.now(UTC), None,
+    )  # fmt: skip
+    told = dispute_store.told
+    for before, of, words in (
+        (None, made, "KES 200.00 of it are kept back"),
+        (None, replace(made, state=Stage.OPEN, frozen=kes(0)), "None of it was left"),
+        (kes(100), made, "KES 200.00 of KES 500.00 are now kept back"),
+        (kes(200), replace(made, state=Stage.RELEASED), "decided for you"),
+        (kes(0), replace(made, state=Stage.RELEASED, frozen=kes(0)), "is settled"),
+        (kes(200), replace(made, state=Stage.LOST, owed=kes(300)), "KES 300.00 of them were no longer"),
+        (kes(500), replace(made, state=Stage.LOST, frozen=kes(500)), "went back to whoever"),
+    ):  # fmt: skip
+        says = told(before, of)
+        assert says is not None
+        assert words in says.en
+        assert says.sw != says.en
+    for of in (made, replace(made, state=Stage.REFUNDING), replace(made, state=Stage.REFUNDED)):
+        assert told(kes(200), of) is None

@@ -10,6 +10,7 @@ from ledger.matching import Difference, Finding
 from ledger.matching_store import begin, report
 from ledger.money import Money
 from tests.conftest import Sandbox
+from tests.jobs.people import said
 from tests.jobs.till import PAYS, till
 from tests.web_admin.site import Browser, Site
 
@@ -107,6 +108,13 @@ async def test_staff_give_a_payment_back_and_freeze_and_release_another_part(
         assert (await owner.post(f"{where}/release", fields)).status == 303
         assert (await owner.post(f"{where}/release", fields)).status == 400
         assert "Decided" in (await owner.get("/admin/disputes")).text
+        ends = [words for words in await said(site.db, desk.who.conversation_id) if "disput" in words]
+        assert ends == [
+            f"The payment {of.reference} is disputed, over KES 250.00. KES 250.00 of it are kept back in your wallet"
+            " until that is decided.",
+            f"The dispute about the payment {of.reference} was decided for you: KES 250.00 of KES 250.00 are free in"
+            " your wallet again.",
+        ]
     rows = await site.db.pool.fetch("SELECT verb FROM audit WHERE verb ~ '^(payment|dispute)' ORDER BY id")
     assert [row["verb"] for row in rows] == [*["payment.refunded"] * 2, *["dispute.opened"] * 2, "dispute.release"]
     assert (await owner.get("/admin/disputes/NOT-HERE-AT")).status == 404
