@@ -38,6 +38,12 @@ SELECT finished_at, lines, matched FROM reconciliation_run WHERE finished_at IS 
 EVENTS = """
 SELECT at, from_state, to_state, actor, reason, detail FROM payment_event WHERE instruction_id = $1 ORDER BY id
 """
+ORIGINAL = """
+SELECT b.reference FROM payment_instruction i JOIN payment_instruction b ON b.id = i.refunds WHERE i.id = $1
+"""
+REFUNDS = """
+SELECT reference, currency, amount, state, created_at FROM payment_instruction WHERE refunds = $1 ORDER BY id LIMIT $2
+"""
 KINDS: Final[Mapping[str, str]] = {
     "missing_here": "We know nothing of it", "missing_there": "Not in the provider's list", "amount": "Another amount",
     "currency": "Another currency", "fee": "Another fee", "late": "Long after we booked it", "reversed": "Taken back",
@@ -118,6 +124,12 @@ class Payments:
                 raise LookupError
             events: Sequence[Any] = await connection.fetch(EVENTS, of.id)
             about = await dispute_store.of_payment(connection, of.reference)
+            original = await connection.fetchval(ORIGINAL, of.id)
+            refunds = [
+                Row(row["reference"], "out", "refund", Money(row["amount"], row["currency"]), State(row["state"]),
+                    row["created_at"])
+                for row in await connection.fetch(REFUNDS, of.id, SHOWN_MAX)
+            ]  # fmt: skip
             left = None if of.is_out or of.state not in DONE else Money(
                 await instruction_store.still(connection, of.id), of.amount.currency
             )  # fmt: skip
@@ -127,7 +139,8 @@ class Payments:
         ]
         return self._templates.render(
             "payment.html", section="payments", staff=staff, of=of, shown=state_of(of.state), steps=steps, stream=None,
-            left=left, disputes=[(one, stage_of(one.state)) for one in about], key=secrets.token_urlsafe(KEY_BYTES),
+            left=left, original=original, refunds=refunds, disputes=[(one, stage_of(one.state)) for one in about],
+            key=secrets.token_urlsafe(KEY_BYTES),
         )  # fmt: skip
 
     async def resolve(self, staff: auth.Staff, reference: str, fields: Mapping[str, str]) -> None:

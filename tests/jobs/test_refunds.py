@@ -11,10 +11,12 @@ import asyncpg
 import pytest
 
 from bot.sandbox.accounts import INTASEND_SECRET_KEY
+from core import people
 from core.db import Database
 from core.errors import Conflict, UserError
 from core.settings import Settings
 from jobs.reconcile import reconcile
+from jobs.wallets import move_left_behind
 from ledger import dispute_store, invoices, matching_store
 from ledger import reconcile as books
 from ledger.accounts import disputed, held_at, receivable, wallet
@@ -28,7 +30,7 @@ from ledger.journal import Account, Kind
 from ledger.money import Money
 from tests.bot.sandbox.conftest import Simulators
 from tests.conftest import Sandbox
-from tests.jobs.people import said
+from tests.jobs.people import said, someone
 from tests.jobs.till import PAYS, Till, till
 from tests.waiting import until
 
@@ -149,7 +151,6 @@ async def test_of_many_refunds_at_once_no_more_than_came_in_is_given_back(desk: 
         ("chargebacks", "500_executed", State.SUCCEEDED),
         ("chargebacks", "200_truncated_json", State.SUCCEEDED),
         ("chargebacks", "500_not_executed", State.FAILED),
-        ("chargebacks", "refuse", State.FAILED),
         ("chargebacks", {"fault": "429", "retry_after": 0}, State.SUCCEEDED),
     ],
 )
@@ -434,3 +435,24 @@ def test_every_step_that_a_person_should_know_of_is_told() -> None:
         assert says.sw != says.en
     for of in (made, replace(made, state=Stage.REFUNDING), replace(made, state=Stage.REFUNDED)):
         assert told(kes(200), of) is None
+
+
+@pytest.mark.parametrize("swept", [False, True])
+async def test_a_dispute_follows_a_person_who_turned_out_to_be_another(desk: Till, swept: bool) -> None:
+    of = await paid(desk)
+    made = await dispute(desk, of, 400)
+    kept = await someone(desk.db)
+    async with desk.db.transaction() as session:
+        await people.merge(session, kept.person_id, desk.who.person_id)
+    if swept:
+        await move_left_behind(desk.db)
+    async with desk.db.hot() as connection:
+        await dispute_store.freeze(connection, made.reference, BY, "more")
+        now = await dispute_store.release(connection, made.reference, BY, "delivered")
+    assert now.state is Stage.RELEASED
+    await move_left_behind(desk.db)
+    assert await has(desk, wallet(str(kept.person_id), "KES")) == (50_000, 0)
+    made_back = await back(desk, of, 500)
+    assert made_back.owner == str(kept.person_id)
+    assert (await desk.reach(made_back)).state is State.SUCCEEDED
+    assert await is_sound(desk)

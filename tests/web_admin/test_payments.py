@@ -97,6 +97,8 @@ async def test_staff_give_a_payment_back_and_freeze_and_release_another_part(
         for _ in range(2):
             assert (await owner.post(refund, fields)).status == 303
         assert await desk.purse() == (50_000, 20_000)
+        [made] = re.findall(r'href="/admin/payments/([A-Z0-9-]{12})"', (await owner.get(refund[:-7])).text)
+        assert f'href="/admin/payments/{of.reference}"' in (await owner.get(f"/admin/payments/{made}")).text
         sent = [await owner.post(dispute, fields | {"amount": "250"}) for _ in range(2)]
         [where] = {answer.headers["Location"] for answer in sent}
         page = await owner.get(where)
