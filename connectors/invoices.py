@@ -611,7 +611,7 @@ def _listed(ctx: ActionContext, found: Sequence[Invoice], series: Sequence[Serie
     rows = tuple(
         (
             one.number, _payer(one), one.rest.shown(ctx.person.language),
-            ctx.say(day(one.due_on, 0)) if one.due_on else "", ctx.say(STATES[one.state]),
+            ctx.say(day(one.due_on, 0)) if one.due_on else "–", ctx.say(STATES[one.state]),
         )
         for one in found[:LISTED_MAX]
     )  # fmt: skip

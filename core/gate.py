@@ -1,6 +1,7 @@
 """The gate before a channel with a 24-hour window: looks up what core.window needs, only when the window is shut."""
 
 from core.db import Database
+from core.language import heard
 from core.messages import text_of
 from core.outbox import Delivery
 from core.templates import approved
@@ -23,4 +24,5 @@ async def decision(db: Database, delivery: Delivery) -> Decision:
     to = delivery.message.recipient
     templates = await approved(db.pool, to.channel, to.account)
     language = await db.pool.fetchval(LANGUAGE, to.channel.value, to.account, to.room) if templates else None
-    return decide(kind, text, standing, delivery.now, language or ANY_LANGUAGE, templates)
+    # A stranger, who gets an invoice, is written to in the language of whoever sends it.
+    return decide(kind, text, standing, delivery.now, language or heard(text) or ANY_LANGUAGE, templates)

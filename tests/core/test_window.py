@@ -57,6 +57,14 @@ def test_the_providers_word_that_it_is_shut_counts_until_the_person_writes() -> 
     assert isinstance(decide("reply", "Hi", standing(held_seq=2), WROTE, "en", ()), FreeText)
 
 
+def test_an_invoice_reaches_somebody_who_never_wrote_by_its_template_whole() -> None:
+    text = "Asha sends you invoice INV-2026-00001\nKES 5,000.00\n\nPay it here: https://chat.example/pay/x"
+    decision = decide("invoice", text, standing(None), WROTE, "en", APPROVED)
+    assert isinstance(decision, UseTemplate)
+    assert decision.use.variables == {"1": " ".join(text.split())}
+    assert decision.use.text.startswith("Hello, this is about an invoice for you: Asha sends you invoice INV-2026")
+
+
 @pytest.mark.parametrize(("language", "begins"), [("en", "Hello"), ("sw", "Habari"), ("fr", "Hello")])
 def test_a_reminder_goes_by_template_in_the_persons_language(language: str, begins: str) -> None:
     decision = decide("reminder", "Reminder: call\n Asha", standing(), WROTE + WINDOW, language, APPROVED)
