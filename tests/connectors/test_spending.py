@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from bot.sandbox.accounts import INTASEND_OTHER_PUBLISHABLE_KEY, INTASEND_OTHER_SECRET_KEY
-from connectors.wallet import SendMoney, show_payment, visible
+from connectors.wallet.spending import SendMoney, show_payment, visible
 from core import confirm, erasure, people, renumber
 from core.actions import ActionContext, Person
 from core.amount_words import in_words

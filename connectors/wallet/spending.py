@@ -1,4 +1,4 @@
-"""The person's money here: what they have, what came and went, adding some from M-Pesa, sending and withdrawing it.
+"""Sending money and withdrawing it.
 
 What is sent is shown first, by code and from exactly what is then done: payee and number, amount in digits and words,
 fee, total, what is left. It is done by the code that is shown with it (core/confirm.py). Whose wallet it is, whether
@@ -10,87 +10,34 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from datetime import datetime, time
 from functools import partial
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, JsonValue
-from sqlalchemy import select, update
+from pydantic import Field
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from connectors.wallet.amounts import PHONE_CHARS_MAX, SANDBOX, Amount, in_private, in_shillings, mpesa, own_number
+from connectors.wallet.limits import allowed, unless_paused
 from core import confirm, people, renumber
-from core.actions import ActionContext, ActionResult, Connector, Effect, Params, Shown, action, ask
+from core.actions import ActionContext, ActionResult, Effect, Params, Shown, action, ask
 from core.amount_words import in_words
 from core.db import driver
-from core.errors import InvalidSlot, LimitReached, UserError
-from core.language import Saying, moment
-from core.messages import Address, ChannelName, Part, Table, Text
-from core.models import Contact, Person
+from core.errors import InvalidSlot, UserError
+from core.language import Saying
+from core.models import Contact
 from core.notices import tell
 from ledger import balances, own_accounts
 from ledger.accounts import own, wallet
-from ledger.balances import Balance, StatementLine
 from ledger.errors import InsufficientFunds
 from ledger.fees import fee_for
 from ledger.holds import Allowance
-from ledger.instruction_store import MPESA, Collect, PayOut, collect, mpesa_account, pay_out
-from ledger.instructions import Method, Payee
+from ledger.instruction_store import MPESA, PayOut, pay_out
+from ledger.instructions import Payee
 from ledger.journal import Account, Kind
-from ledger.money import BadAmount, Money
+from ledger.money import Money
 from ledger.transfers import transfer
-
-SHOWN_MAX = 50
-SHOWN = 10
-LATEST = 3
-AMOUNT_CHARS_MAX = 40
-PHONE_CHARS_MAX = 40
-
-PRIVATE = Saying(
-    "Let us talk about money in private: write to me directly, not in a group.",
-    "Mambo ya pesa tuyaongee faraghani: niandikie moja kwa moja, si kwenye kikundi.",
-)
-BALANCE = Saying("You have {amount}.", "Una {amount}.")
-HELD = Saying(
-    "You have {amount}, and {held} more are kept back for payments under way.",
-    "Una {amount}, na {held} nyingine zimeshikwa kwa malipo yanayoendelea.",
-)
-OWN = Saying(
-    "In your own IntaSend account, by what came and went through me: {amount}.",
-    "Kwenye akaunti yako ya IntaSend, kwa yaliyopita kwangu: {amount}.",
-)
-FROZEN = Saying(
-    "{amount} more are kept back until a dispute is decided.",
-    "{amount} nyingine zimeshikwa hadi mgogoro uamuliwe.",
-)
-NO_MOVES = Saying("Nothing has come or gone yet.", "Bado hakuna kilichoingia wala kutoka.")
-MOVES = Saying("Your last transactions", "Miamala yako ya mwisho")
-COLUMNS: Final = (
-    Saying("When", "Lini"), Saying("What", "Nini"), Saying("Amount", "Kiasi"), Saying("Balance", "Salio")
-)  # fmt: skip
-KINDS: Final = {
-    Kind.DEPOSIT: Saying("Top-up", "Kuongeza"),
-    Kind.WITHDRAWAL: Saying("To M-Pesa", "Kwenda M-Pesa"),
-    Kind.TRANSFER: Saying("Transfer", "Uhamisho"),
-    Kind.INVOICE_PAYMENT: Saying("Invoice", "Ankara"),
-    Kind.FEE: Saying("Fee", "Ada"),
-    Kind.REFUND: Saying("Refund", "Marejesho"),
-    Kind.DISPUTE_FREEZE: Saying("Kept back for a dispute", "Zimeshikwa kwa mgogoro"),
-    Kind.DISPUTE_RELEASE: Saying("Back from a dispute", "Zimerudi kutoka mgogoro"),
-    Kind.REVERSAL: Saying("Correction", "Marekebisho"),
-}
-ASKED = Saying(
-    "I have sent the request for {amount} to your phone, {number}. Type your M-Pesa PIN there; I write to you here as"
-    " soon as the money has come.",
-    "Nimetuma ombi la {amount} kwenye simu yako, {number}. Weka PIN yako ya M-Pesa huko; nitakuandikia hapa pesa"
-    " zikifika.",
-)
-ASKED_FEE = Saying("{asked} The fee of {fee} is taken off it.", "{asked} Ada ya {fee} itakatwa humo.")
-SANDBOX = " · sandbox"
-WHICH_PHONE = Saying("Which M-Pesa number should I ask?", "Niombe namba gani ya M-Pesa?")
-NOT_KES = Saying(
-    "M-Pesa moves Kenyan shillings only. How much in KES?", "M-Pesa hutuma shilingi za Kenya tu. Ni KES ngapi?"
-)
-
 
 WHO = Saying(
     "Whom should I pay? Tell me a name from your contacts, or a number.",
@@ -108,16 +55,6 @@ SELF = Saying(
 HANDS = Saying(
     "WhatsApp says that their number has changed hands, so I do not pay it until that is settled.",
     "WhatsApp inasema namba yao imebadilisha mwenyewe, kwa hiyo siilipi hadi hilo litatuliwe.",
-)
-PAUSED = Saying(
-    "Payments are stopped for everybody just now. Your money is where it was; try again later.",
-    "Malipo yamesimamishwa kwa kila mtu kwa sasa. Pesa zako ziko pale pale; jaribu tena baadaye.",
-)
-TOO_LARGE = Saying(
-    "I pay at most {at_most} at a time in a chat. Larger payments will be made on your account page, which is not there"
-    " yet.",
-    "Kwenye gumzo hulipa {at_most} kwa mara moja, si zaidi. Malipo makubwa yatafanyika kwenye ukurasa wa akaunti yako,"
-    " ambao bado haupo.",
 )
 TOO_LITTLE = Saying("You have {amount}, which is not enough to pay {total}.", "Una {amount}, haitoshi kulipa {total}.")
 LONG_NAME = Saying(
@@ -147,18 +84,6 @@ ON_ITS_WAY = Saying(
 )
 GOT = Saying("You have received {amount} from {name}.", "Umepokea {amount} kutoka kwa {name}.")
 SOMEBODY = Saying("somebody", "mtu")
-YOUR_PAUSE = Saying(
-    "You have stopped your payments. Say “resume my payments” when they may go on.",
-    "Umesimamisha malipo yako. Andika “endeleza malipo yangu” yakiruhusiwa tena.",
-)
-STOPPED = Saying(
-    "Done. Nothing is paid from your account until you say “resume my payments”. What is under way already goes on.",
-    "Sawa. Hakuna kitakacholipwa kutoka akaunti yako hadi useme “endeleza malipo yangu”. Yaliyo njiani yanaendelea.",
-)
-GO_ON = Saying("Payments from your account will be possible again.", "Malipo kutoka akaunti yako yatawezekana tena.")
-GOING_ON = Saying(
-    "Done. Payments from your account are possible again.", "Sawa. Malipo kutoka akaunti yako yanawezekana."
-)
 PROMPT_CHARS_MAX = 480
 """With how it is confirmed below it, a prompt stays within 600."""
 NAME_SHOWN_MAX = 40
@@ -175,48 +100,9 @@ ORDER BY i.created_at, i.id LIMIT 1
 """
 
 
-class Nothing(Params):
-    """Nothing to fill in."""
-
-
-class ListTransactions(Params):
-    """How many."""
-
-    limit: int = Field(
-        default=SHOWN, ge=1, le=SHOWN_MAX, description="How many of the last transactions",
-        json_schema_extra=ask("How many?", "Mingapi?"),
-    )  # fmt: skip
-
-
-class TopUp(Params):
-    """How much, and from which phone."""
-
-    amount: str = Field(
-        max_length=AMOUNT_CHARS_MAX, min_length=1, coerce_numbers_to_str=True,
-        description="How much, in digits, such as 500", json_schema_extra=ask("How much?", "Kiasi gani?"),
-    )  # fmt: skip
-    currency: str = Field(
-        default=MPESA, pattern="^[A-Z]{3}$", description="Its ISO 4217 code; KES unless another is said",
-        json_schema_extra=ask("In which currency?", "Kwa sarafu gani?"),
-    )  # fmt: skip
-    phone_number: str | None = Field(
-        default=None, max_length=PHONE_CHARS_MAX, coerce_numbers_to_str=True,
-        description="The M-Pesa number to ask; the person's own where none is said",
-        json_schema_extra=ask(WHICH_PHONE.en, WHICH_PHONE.sw),
-    )  # fmt: skip
-
-
-class SendMoney(Params):
+class SendMoney(Amount):
     """How much, and to whom."""
 
-    amount: str = Field(
-        max_length=AMOUNT_CHARS_MAX, min_length=1, coerce_numbers_to_str=True,
-        description="How much, in digits, such as 500", json_schema_extra=ask("How much?", "Kiasi gani?"),
-    )  # fmt: skip
-    currency: str = Field(
-        default=MPESA, pattern="^[A-Z]{3}$", description="Its ISO 4217 code; KES unless another is said",
-        json_schema_extra=ask("In which currency?", "Kwa sarafu gani?"),
-    )  # fmt: skip
     recipient: str | None = Field(
         default=None, max_length=people.CONTACT_NAME_CHARS_MAX,
         description="Who gets it, as the person named them", json_schema_extra=ask(WHO.en, WHO.sw),
@@ -227,17 +113,9 @@ class SendMoney(Params):
     )  # fmt: skip
 
 
-class Withdraw(Params):
+class Withdraw(Amount):
     """How much, and to which phone."""
 
-    amount: str = Field(
-        max_length=AMOUNT_CHARS_MAX, min_length=1, coerce_numbers_to_str=True,
-        description="How much, in digits, such as 500", json_schema_extra=ask("How much?", "Kiasi gani?"),
-    )  # fmt: skip
-    currency: str = Field(
-        default=MPESA, pattern="^[A-Z]{3}$", description="Its ISO 4217 code; KES unless another is said",
-        json_schema_extra=ask("In which currency?", "Kwa sarafu gani?"),
-    )  # fmt: skip
     phone_number: str | None = Field(
         default=None, max_length=PHONE_CHARS_MAX, coerce_numbers_to_str=True,
         description="The M-Pesa number to pay; the person's own where none is said",
@@ -264,66 +142,9 @@ class Payment(Params):
         return partial(own, account=self.account, currency=MPESA)
 
 
-@action(
-    effect=Effect.READ, own=True,
-    examples=("what is my balance?", "check my balance", "salio langu ni ngapi?"),
-)  # fmt: skip
-async def check_balance(ctx: ActionContext, params: Nothing) -> ActionResult:
-    """Show how much money the person has here, and what of it is kept back."""
-    held = await _wallets(ctx)
-    return ActionResult(_have(ctx, held), _as_data(held))
-
-
-@action(
-    effect=Effect.READ, own=True,
-    examples=("show my transactions", "my last 5 transactions", "nionyeshe miamala yangu"),
-)  # fmt: skip
-async def list_transactions(ctx: ActionContext, params: ListTransactions) -> ActionResult:
-    """List the last times money came to the person or left, with the balance after each."""
-    held = await _wallets(ctx)
-    lines = await _lines(ctx, held, params.limit)
-    return ActionResult.of(_shown(ctx, lines), data=_as_data(held, lines))
-
-
-@action(
-    effect=Effect.READ, own=True, examples=("did my payment go through?", "has anybody paid me?", "malipo yamefika?")
-)  # fmt: skip
-async def check_payments(ctx: ActionContext, params: Nothing) -> ActionResult:
-    """Show the person's balance and their last three transactions."""
-    held = await _wallets(ctx)
-    lines = await _lines(ctx, held, LATEST)
-    return ActionResult.of(Text(text=_have(ctx, held)), _shown(ctx, lines), data=_as_data(held, lines))
-
-
-@action(
-    effect=Effect.WRITE, counts=("calls", "paid"),
-    examples=("top up 500 bob", "top up my wallet with KES 1,000", "weka pesa 500 kwenye akaunti yangu"),
-)  # fmt: skip
-async def top_up(ctx: ActionContext, params: TopUp) -> ActionResult:
-    """Ask the person's phone for money through M-Pesa, to add to what they have here."""
-    _in_private(ctx)
-    amount = in_shillings(ctx, params.amount, params.currency)
-    async with ctx.db.transaction() as session:
-        connection = await driver(session)
-        owner = (await session.execute(select(people.current(ctx.person.id)))).scalar_one()
-        number = params.phone_number or own_number(ctx.sender)
-        if number is None:
-            raise InvalidSlot("phone_number", WHICH_PHONE)
-        payee = Payee(mpesa(number))
-        asked = Collect(
-            f"chat:{ctx.idempotency_key}", Method.PUSH, str(owner), owner, ctx.conversation_id, amount, payee
-        )  # fmt: skip
-        fee = (await collect(connection, asked)).fee
-    told = ctx.say(ASKED, amount=amount.said(), number=f"+{payee.account}")
-    if fee.minor:
-        told = ctx.say(ASKED_FEE, asked=told, fee=fee.said())
-    sandbox = SANDBOX if ctx.settings.is_sandbox(ctx.settings.intasend_base_url) else ""
-    return ActionResult(told + sandbox, {"amount": str(amount.decimal), "currency": amount.currency})
-
-
 async def show_payment(ctx: ActionContext, params: SendMoney) -> Shown:
     """Whom it would go to, and what of it; raises InvalidSlot and UserError where that is not certain."""
-    _in_private(ctx)
+    in_private(ctx)
     amount = in_shillings(ctx, params.amount, params.currency)
     async with ctx.db.transaction() as session:
         named, written = await _payee(ctx, session, params)
@@ -342,13 +163,13 @@ async def show_payment(ctx: ActionContext, params: SendMoney) -> Shown:
             cents=amount.minor, fee_cents=fee.minor, name=visible(named), number=number,
             wallet_of=theirs["person_id"] if theirs is not None else None, account=account,
         )  # fmt: skip
-        await _unless_paused(session, owner)
+        await unless_paused(session, owner)
         return await _prompt(ctx, await driver(session), owner, SEND, payment, UNKNOWN)
 
 
 async def show_withdrawal(ctx: ActionContext, params: Withdraw) -> Shown:
     """To which phone it would go, and what of it."""
-    _in_private(ctx)
+    in_private(ctx)
     amount = in_shillings(ctx, params.amount, params.currency)
     written = params.phone_number or own_number(ctx.sender)
     if written is None:
@@ -362,7 +183,7 @@ async def show_withdrawal(ctx: ActionContext, params: Withdraw) -> Shown:
         payment = Payment(
             cents=amount.minor, fee_cents=fee.minor, name="", number=number, wallet_of=None, account=account
         )
-        await _unless_paused(session, owner)
+        await unless_paused(session, owner)
         own = payment.number == (own_number(ctx.sender) or "").removeprefix("+")
         return await _prompt(ctx, await driver(session), owner, TAKE_OUT, payment, YOURSELF if own else UNKNOWN)
 
@@ -383,40 +204,6 @@ async def send_money(ctx: ActionContext, params: Payment) -> ActionResult:
 async def withdraw(ctx: ActionContext, params: Payment) -> ActionResult:
     """Pay money the person has here out to M-Pesa."""
     return await _pay(ctx, params, "withdraw")
-
-
-@action(
-    effect=Effect.WRITE, examples=("pause my payments", "stop all my payments", "simamisha malipo yangu")
-)  # fmt: skip
-async def pause_payments(ctx: ActionContext, params: Nothing) -> ActionResult:
-    """Let nothing be paid from the person's account until they say so; also nothing that was shown already."""
-    _in_private(ctx)
-    await _set_pause(ctx, paused=True)
-    return ActionResult(ctx.say(STOPPED))
-
-
-async def show_resuming(ctx: ActionContext, params: Nothing) -> str:
-    """What is confirmed before payments go on."""
-    _in_private(ctx)
-    return ctx.say(GO_ON)
-
-
-@action(
-    effect=Effect.WRITE, shows=show_resuming,
-    examples=("resume my payments", "allow my payments again", "endeleza malipo yangu"),
-)  # fmt: skip
-async def resume_payments(ctx: ActionContext, params: Nothing) -> ActionResult:
-    """Let payments from the person's account go on after they had them stopped."""
-    await _set_pause(ctx, paused=False)
-    return ActionResult(ctx.say(GOING_ON))
-
-
-connector = Connector(
-    name="wallet", title=Saying("Your money", "Pesa zako"), private=True,
-    actions=(check_balance, list_transactions, check_payments, top_up, send_money, withdraw, pause_payments,
-             resume_payments),
-    requires=("intasend_secret_key",),
-)  # fmt: skip
 
 
 def visible(name: str) -> str:
@@ -462,7 +249,7 @@ async def _prompt(
 ) -> Shown:
     """The payment in words, all of it made from what is done; raises UserError for what would be refused anyway."""
     amount, fee = Money(payment.cents, MPESA), Money(payment.fee_cents, MPESA)
-    _allowed(ctx, amount)
+    allowed(ctx, amount)
     have = (await balances.balance(connection, payment.source(str(owner)))).available
     if amount + fee > have:
         raise UserError(TOO_LITTLE.filled(amount=have.said(), total=(amount + fee).said()))
@@ -493,19 +280,10 @@ async def _fee(connection: Any, kind: Kind, amount: Money, account: str | None) 
     return Money(0, amount.currency) if account is not None else await fee_for(connection, kind, amount)
 
 
-def _allowed(ctx: ActionContext, amount: Money) -> None:
-    """Raises UserError while all payments are stopped, and LimitReached for more than is paid at a time."""
-    if ctx.settings.payments_paused:
-        raise UserError(PAUSED)
-    at_most = Money.of(ctx.settings.payment_max, MPESA)
-    if amount > at_most:
-        raise LimitReached(TOO_LARGE.filled(at_most=at_most.said()))
-
-
 async def _pay(ctx: ActionContext, payment: Payment, name: str) -> ActionResult:
     """Do what was confirmed, once for each confirmation, in one transaction that looks at everything again."""
     amount, fee = Money(payment.cents, MPESA), Money(payment.fee_cents, MPESA)
-    _allowed(ctx, amount)
+    allowed(ctx, amount)
     # A day is ours, not the person's: whoever travels has no second one.
     midnight = datetime.combine(
         ctx.now.astimezone(zone := ZoneInfo(ctx.settings.default_timezone)).date(), time(), zone
@@ -516,7 +294,7 @@ async def _pay(ctx: ActionContext, payment: Payment, name: str) -> ActionResult:
     try:
         async with ctx.db.transaction() as session:
             owner = await people.hold(session, ctx.person.id)
-            await _unless_paused(session, owner)
+            await unless_paused(session, owner)
             connection = await driver(session)
             if ctx.confirmed is None or ctx.sender is None:
                 raise UserError(UNCONFIRMED)
@@ -555,20 +333,6 @@ async def _pay(ctx: ActionContext, payment: Payment, name: str) -> ActionResult:
     return ActionResult(told + sandbox, {"amount": str(amount.decimal), "currency": MPESA, "reference": reference})
 
 
-async def _set_pause(ctx: ActionContext, *, paused: bool) -> None:
-    async with ctx.db.transaction() as session:
-        owner = await people.hold(session, ctx.person.id)
-        await session.execute(
-            update(Person).where(Person.id == owner).values(payments_paused_at=ctx.now if paused else None)
-        )
-
-
-async def _unless_paused(session: AsyncSession, owner: UUID) -> None:
-    """Raises UserError for somebody who has stopped their payments."""
-    if await session.scalar(select(Person.payments_paused_at).where(Person.id == owner)) is not None:
-        raise UserError(YOUR_PAUSE)
-
-
 async def _tell(ctx: ActionContext, connection: Any, theirs: Any, amount: Money, key: str) -> None:
     """Tell whoever got it, where they write to us."""
     if theirs["conversation_id"] is None:
@@ -576,98 +340,3 @@ async def _tell(ctx: ActionContext, connection: Any, theirs: Any, amount: Money,
     name = visible(ctx.person.name or "")[:NAME_SHOWN_MAX]
     says = GOT.filled(amount=amount.said(), name=Saying(name, name) if name else SOMEBODY)
     await tell(connection, theirs["conversation_id"], theirs["language"], says, KIND, f"got:{key}")
-
-
-def in_shillings(ctx: ActionContext, written: str, currency: str) -> Money:
-    """The amount that is meant, in whole shillings; InvalidSlot where that is not certain."""
-    if currency != MPESA:
-        raise InvalidSlot("amount", NOT_KES)
-    try:
-        return Money.parse(written, MPESA, language=ctx.person.language, zone=ctx.zone.key)
-    except BadAmount as problem:
-        raise InvalidSlot("amount", problem.says) from problem
-
-
-def mpesa(number: str) -> str:
-    """A phone number as M-Pesa writes it; InvalidSlot for one that it does not have."""
-    try:
-        return mpesa_account(number)
-    except UserError as problem:
-        raise InvalidSlot("phone_number", problem.says) from problem
-
-
-def own_number(sender: Address | None) -> str | None:
-    """The phone number that somebody writes from, where the channel tells it."""
-    if sender is None or sender.channel is not ChannelName.WHATSAPP:
-        return None
-    number = sender.person.removeprefix("whatsapp:").removeprefix("+")
-    return f"+{number}" if number.isascii() and number.isdecimal() else None
-
-
-def _in_private(ctx: ActionContext) -> None:
-    if ctx.sender is not None and not ctx.sender.is_private:
-        raise UserError(PRIVATE)
-
-
-async def _wallets(ctx: ActionContext) -> list[Balance]:
-    """What the person has, by currency; in ours, nothing is told as such."""
-    _in_private(ctx)
-    async with ctx.db.transaction() as session:
-        owner = (await session.execute(select(people.current(ctx.person.id)))).scalar_one()
-        connection = await driver(session)
-        ours = await balances.wallets_of(connection, str(owner), ctx.settings.default_currency)
-        return [*ours, *await balances.apart_of(connection, str(owner))]
-
-
-async def _lines(ctx: ActionContext, held: Sequence[Balance], limit: int) -> list[StatementLine]:
-    async with ctx.db.hot() as connection:
-        # What a dispute froze is a line of the wallet itself.
-        mine = [one for one in held if not one.account.key.startswith("disputed:")]
-        lines = [
-            line for one in mine for line in await balances.statement(connection, one.account, limit=limit)
-        ]  # fmt: skip
-    return sorted(lines, key=lambda line: (line.at, line.entry_id), reverse=True)[:limit]
-
-
-def _have(ctx: ActionContext, held: Sequence[Balance]) -> str:
-    return "\n".join(
-        ctx.say(OWN, amount=one.available.said())
-        if one.account.key.startswith("own:")
-        else ctx.say(FROZEN, amount=one.posted.said())
-        if one.account.key.startswith("disputed:")
-        else ctx.say(HELD, amount=one.available.said(), held=one.pending_out.said())
-        if one.pending_out.minor
-        else ctx.say(BALANCE, amount=one.available.said())
-        for one in held
-    )
-
-
-def _shown(ctx: ActionContext, lines: Sequence[StatementLine]) -> Part:
-    if not lines:
-        return Text(text=ctx.say(NO_MOVES))
-    language = ctx.person.language
-    rows = tuple(
-        (
-            moment(line.at.astimezone(ctx.zone), ctx.now.astimezone(ctx.zone).year).to(language),
-            ctx.say(KINDS[line.kind]),
-            ("+" if line.amount.minor > 0 else "−") + (line.amount if line.amount.minor > 0 else -line.amount).shown(),
-            line.balance_after.shown(),
-        )
-        for line in lines
-    )
-    return Table(title=ctx.say(MOVES), columns=tuple(ctx.say(column) for column in COLUMNS), rows=rows)
-
-
-def _as_data(held: Sequence[Balance], lines: Sequence[StatementLine] = ()) -> dict[str, JsonValue]:
-    return {
-        "balances": [
-            {"currency": one.account.currency, "available": str(one.available.decimal),
-             "held": str(one.pending_out.decimal), "of": one.account.key.partition(":")[0]}
-            for one in held
-        ],
-        "transactions": [
-            {"at": line.at.isoformat(), "kind": line.kind.value, "amount": str(line.amount.decimal),
-             "currency": line.amount.currency}
-            for line in lines
-        ],
-    }  # fmt: skip

@@ -1,0 +1,15 @@
+"""The person's money here: what they have, what came and went, adding some from M-Pesa, sending and withdrawing it."""
+
+from connectors.wallet.limits import pause_payments, resume_payments
+from connectors.wallet.reading import check_balance, check_payments, list_transactions
+from connectors.wallet.spending import send_money, withdraw
+from connectors.wallet.topping_up import top_up
+from core.actions import Connector
+from core.language import Saying
+
+connector = Connector(
+    name="wallet", title=Saying("Your money", "Pesa zako"), private=True,
+    actions=(check_balance, list_transactions, check_payments, top_up, send_money, withdraw, pause_payments,
+             resume_payments),
+    requires=("intasend_secret_key",),
+)  # fmt: skip
