@@ -366,6 +366,7 @@ TABLES: Final[Mapping[str, Fate]] = {
     "site": Fate("of nobody"),
     "site_secret": Fate("of nobody"),
     "staff_session": Fate("of nobody"),
+    "adjustment": Fate("of nobody: accounts, amounts and why, by staff"),
     "fee_schedule": Fate("of nobody"),
     "account": Fate("kept, as books have to be: its owner is an opaque key that nothing else knows any more"),
     "journal_entry": Fate("kept, as books have to be: no word of anybody's is in it"),

@@ -179,6 +179,8 @@ class Settings(BaseSettings):
     # What a person may have paid in the chat, in whole KES: by one payment, and within a day; and a stop for all.
     payment_max: int = Field(default=20_000, ge=0, le=1_000_000)
     payment_day_max: int = Field(default=50_000, ge=0, le=10_000_000)
+    # What one of the staff may book by hand alone, in whole units of the default currency; above it a second approves.
+    adjustment_alone_max: int = Field(default=5_000, ge=0, le=10_000_000)
     payments_paused: bool = False
 
     # How people are served where they have not said otherwise.

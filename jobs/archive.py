@@ -108,6 +108,7 @@ TABLES: Final[Mapping[str, str]] = {
     "site": "the owner's",
     "site_secret": "the owner's",
     "staff_session": "staff's",
+    "adjustment": "staff's",
     "fee_schedule": "the owner's",
     "template": "the owner's",
     "moderation_batch": "nobody's",

@@ -150,3 +150,41 @@ class FeeSchedule(Base):
         CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency"),
         Index("ix_fee_schedule_in_force", "kind", "currency", "valid_from"),
     )
+
+
+class Adjustment(Base):
+    """A correction by hand, proposed and decided by staff (ledger/adjustments.py); what was proposed never changes."""
+
+    __tablename__ = "adjustment"
+    id: Mapped[int] = mapped_column(GeneratedId(always=True), primary_key=True)
+    key: Mapped[str] = mapped_column(unique=True, doc="idempotency key of the form that was sent")
+    reverses: Mapped[int | None] = mapped_column(ForeignKey("journal_entry.id"))
+    debit_account: Mapped[str | None]
+    credit_account: Mapped[str | None]
+    currency: Mapped[str]
+    amount: Mapped[int] = mapped_column(doc="minor units")
+    reason: Mapped[str]
+    alone: Mapped[bool] = mapped_column(doc="whether one of the staff is enough")
+    state: Mapped[str] = mapped_column(server_default="proposed")
+    proposed_by: Mapped[str] = mapped_column(doc="'staff:<name>'")
+    proposed_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    expires_at: Mapped[datetime]
+    decided_by: Mapped[str | None]
+    decided_at: Mapped[datetime | None]
+    entry_id: Mapped[int | None] = mapped_column(ForeignKey("journal_entry.id"), unique=True)
+    __table_args__ = (
+        CheckConstraint("state IN ('proposed', 'posted', 'refused')", name="state"),
+        CheckConstraint(f"amount BETWEEN 1 AND {MINOR_MAX}", name="amount"),
+        CheckConstraint(f"length(key) BETWEEN 1 AND {KEY_CHARS_MAX}", name="key"),
+        CheckConstraint("length(reason) BETWEEN 1 AND 500", name="reason"),
+        CheckConstraint(
+            "num_nonnulls(debit_account, credit_account) = CASE WHEN reverses IS NULL THEN 2 ELSE 0 END",
+            name="one_thing",
+        ),
+        CheckConstraint(
+            "num_nonnulls(decided_by, decided_at) = CASE WHEN state = 'proposed' THEN 0 ELSE 2 END", name="decided"
+        ),
+        CheckConstraint("(state = 'posted') = (entry_id IS NOT NULL)", name="posted_is_an_entry"),
+        CheckConstraint("state <> 'posted' OR alone OR decided_by <> proposed_by", name="four_eyes"),
+        Index("ix_adjustment_waiting", "id", postgresql_where=text("state = 'proposed'")),
+    )

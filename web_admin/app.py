@@ -12,7 +12,6 @@ from zoneinfo import ZoneInfo
 
 import structlog
 from aiohttp import hdrs, web
-from markupsafe import Markup
 
 from core.db import Database
 from core.errors import StoreUnavailable, UserError
@@ -22,8 +21,11 @@ from core.health import Health
 from core.limits import SIGN_IN, Limits, Whose, refusal
 from core.settings import Settings
 from core.sniff import FILE_BYTES_MAX
+from ledger.money import Money
 from web_admin import auth, forms
+from web_admin.adjustments import Adjustments
 from web_admin.analytics import Analytics, AnalyticsQuery
+from web_admin.books import Books
 from web_admin.conversations import Conversations, Place
 from web_admin.corrections import Corrections, meanings
 from web_admin.desk import Desk
@@ -37,7 +39,7 @@ from web_admin.own_accounts import Check, OwnAccounts
 from web_admin.payments import Payments
 from web_admin.people import People, PeopleQuery
 from web_admin.queries import is_busy
-from web_admin.rendering import StaticFile, Templates, read_static, static_response
+from web_admin.rendering import StaticFile, Templates, page, read_static, static_response
 from web_admin.turns import TurnPages, TurnsQuery
 from web_admin.widget import Widget
 
@@ -71,6 +73,8 @@ TO_ANALYTICS = ("/admin/analytics", "Go to the analytics")
 TO_CORRECTIONS = ("/admin/corrections", "Go to the corrections")
 TO_PAYMENTS = ("/admin/payments", "Go to the payments")
 TO_DISPUTES = ("/admin/disputes", "Go to the disputes")
+TO_BOOKS = ("/admin/books", "Go to the books")
+TO_ADJUSTMENTS = ("/admin/books/adjustments", "Go to the adjustments")
 TO_FEES = ("/admin/fees", "Go to the fees")
 TO_REPLIES = ("/admin/replies", "Go to the canned replies")
 TO_WIDGET = ("/admin/widget", "Go to the widget")
@@ -125,6 +129,10 @@ class Admin:
         self._conversations = Conversations(db, zone, self._templates, _now)
         self._moderation = Moderation(db, self._templates, _now)
         self._payments = Payments(db, self._templates)
+        self._books = Books(db, zone, self._templates)
+        self._adjustments = Adjustments(
+            db, self._templates, Money.of(settings.adjustment_alone_max, settings.default_currency)
+        )
         self._fees = Fees(db, self._templates, zone, _now)
         self._erasing = Erasing(db, self._templates)
         self._own_accounts = OwnAccounts(db, settings, check_keys)
@@ -164,6 +172,8 @@ class Admin:
                 web.post("/disputes/{reference}/{act}", self._post_decision_of_dispute),
                 web.get("/fees", self._get_fees),
                 web.post("/fees", self._post_fees),
+                *self._books.routes(STAFF),
+                *self._adjustments.routes(STAFF, FORM),
                 web.get("/people", self._get_people),
                 web.get("/people/{id}", self._get_person),
                 web.post("/people/{id}/plan", self._post_plan),
@@ -315,7 +325,7 @@ class Admin:
     ) -> web.Response:
         """A page that says what happened and what to do; for htmx, the same as a fragment."""
         name = "fragment.html" if "HX-Request" in request.headers else "problem.html"
-        return _page(
+        return page(
             self._templates.render(name, title=title, reason=reason, way_href=way[0], way=way[1], reference=reference),
             status,
         )
@@ -324,7 +334,7 @@ class Admin:
         """The sign-in page without a link: how to get one."""
         if "HX-Request" in request.headers:
             return self._problem(request, status, title, reason, ("/admin/", "Sign in"))
-        return _page(self._templates.render("sign_in.html", token=None, title=title, reason=reason), status)
+        return page(self._templates.render("sign_in.html", token=None, title=title, reason=reason), status)
 
     # Signing in and out
 
@@ -339,7 +349,7 @@ class Admin:
             good = await auth.link_is_good(session, token)
         if not good:
             return self._bad_link(request)
-        return _page(self._templates.render("sign_in.html", token=token), 200)
+        return page(self._templates.render("sign_in.html", token=token), 200)
 
     async def _post_sign_in(self, request: web.Request) -> web.StreamResponse:
         token = (await forms.words(request)).get("token", "")
@@ -401,7 +411,7 @@ class Admin:
 
     async def _get_overview(self, request: web.Request) -> web.StreamResponse:
         rendered = await self._overview.render()
-        return _page(
+        return page(
             self._templates.render(
                 "overview.html",
                 section="overview",
@@ -417,7 +427,7 @@ class Admin:
 
     async def _get_conversations(self, request: web.Request) -> web.StreamResponse:
         place = Place.parse(request.query, request.match_info.get("id"))
-        return _page(await self._conversations.page(request[STAFF], place), 200)
+        return page(await self._conversations.page(request[STAFF], place), 200)
 
     async def _follow_conversations(self, request: web.Request) -> web.StreamResponse:
         place = Place.parse(request.query, request.match_info.get("id"))
@@ -441,14 +451,14 @@ class Admin:
         raise web.HTTPSeeOther(f"/admin/conversations/{conversation}")
 
     async def _get_replies(self, request: web.Request) -> web.StreamResponse:
-        return _page(await self._desk.canned_page(request[STAFF], request.query.get("edit")), 200)
+        return page(await self._desk.canned_page(request[STAFF], request.query.get("edit")), 200)
 
     async def _post_reply(self, request: web.Request) -> web.StreamResponse:
         await self._desk.change_canned(request[STAFF], request[FORM].fields)
         raise web.HTTPSeeOther("/admin/replies")
 
     async def _get_moderation(self, request: web.Request) -> web.StreamResponse:
-        return _page(await self._moderation.page(request[STAFF]), 200)
+        return page(await self._moderation.page(request[STAFF]), 200)
 
     async def _post_dismiss(self, request: web.Request) -> web.StreamResponse:
         await self._moderation.dismiss(request[STAFF], request.match_info["id"])
@@ -459,10 +469,10 @@ class Admin:
         raise web.HTTPSeeOther("/admin/moderation")
 
     async def _get_payments(self, request: web.Request) -> web.StreamResponse:
-        return _page(await self._payments.page(request[STAFF]), 200)
+        return page(await self._payments.page(request[STAFF]), 200)
 
     async def _get_payment(self, request: web.Request) -> web.StreamResponse:
-        return _page(await self._payments.one(request[STAFF], request.match_info["reference"]), 200)
+        return page(await self._payments.one(request[STAFF], request.match_info["reference"]), 200)
 
     async def _post_resolve(self, request: web.Request) -> web.StreamResponse:
         await self._payments.resolve(request[STAFF], request.match_info["reference"], request[FORM].fields)
@@ -482,10 +492,10 @@ class Admin:
         raise web.HTTPSeeOther(f"/admin/disputes/{made}")
 
     async def _get_disputes(self, request: web.Request) -> web.StreamResponse:
-        return _page(await self._payments.disputes(request[STAFF]), 200)
+        return page(await self._payments.disputes(request[STAFF]), 200)
 
     async def _get_dispute(self, request: web.Request) -> web.StreamResponse:
-        return _page(await self._payments.one_dispute(request[STAFF], request.match_info["reference"]), 200)
+        return page(await self._payments.one_dispute(request[STAFF], request.match_info["reference"]), 200)
 
     async def _post_decision_of_dispute(self, request: web.Request) -> web.StreamResponse:
         reference, act = request.match_info["reference"], request.match_info["act"]
@@ -493,20 +503,20 @@ class Admin:
         raise web.HTTPSeeOther(f"/admin/disputes/{reference}")
 
     async def _get_fees(self, request: web.Request) -> web.StreamResponse:
-        return _page(await self._fees.page(request[STAFF]), 200)
+        return page(await self._fees.page(request[STAFF]), 200)
 
     async def _post_fees(self, request: web.Request) -> web.StreamResponse:
         await self._fees.add(request[STAFF], request[FORM].fields)
         raise web.HTTPSeeOther("/admin/fees")
 
     async def _get_people(self, request: web.Request) -> web.StreamResponse:
-        return _page(await self._people.list_page(request[STAFF], PeopleQuery.parse(request.query)), 200)
+        return page(await self._people.list_page(request[STAFF], PeopleQuery.parse(request.query)), 200)
 
     async def _get_person(self, request: web.Request) -> web.StreamResponse:
         found = await self._people.page(request[STAFF], _id_of(request))
         if isinstance(found, UUID):
             raise web.HTTPSeeOther(f"/admin/people/{found}")
-        return _page(found, 200)
+        return page(found, 200)
 
     async def _post_plan(self, request: web.Request) -> web.StreamResponse:
         person = _id_of(request)
@@ -534,7 +544,7 @@ class Admin:
         raise web.HTTPSeeOther(f"/admin/people/{person}")
 
     async def _get_erase(self, request: web.Request) -> web.StreamResponse:
-        return _page(await self._erasing.page(request[STAFF], _id_of(request)), 200)
+        return page(await self._erasing.page(request[STAFF], _id_of(request)), 200)
 
     async def _post_erase(self, request: web.Request) -> web.StreamResponse:
         person = _id_of(request)
@@ -543,14 +553,14 @@ class Admin:
         raise web.HTTPSeeOther(f"/admin/people/{person}/erase")
 
     async def _get_analytics(self, request: web.Request) -> web.StreamResponse:
-        return _page(await self._analytics.page(request[STAFF], AnalyticsQuery.parse(request.query)), 200)
+        return page(await self._analytics.page(request[STAFF], AnalyticsQuery.parse(request.query)), 200)
 
     async def _get_turns(self, request: web.Request) -> web.StreamResponse:
-        return _page(await self._turns.list_page(request[STAFF], TurnsQuery.parse(request.query)), 200)
+        return page(await self._turns.list_page(request[STAFF], TurnsQuery.parse(request.query)), 200)
 
     async def _get_turn(self, request: web.Request) -> web.StreamResponse:
         with_words = request.query.get("words") == "1"
-        return _page(await self._turns.page(request[STAFF], request.match_info["id"], with_words=with_words), 200)
+        return page(await self._turns.page(request[STAFF], request.match_info["id"], with_words=with_words), 200)
 
     async def _post_mark(self, request: web.Request) -> web.StreamResponse:
         await self._corrections.mark(request[STAFF], request.match_info["id"], request[FORM].fields)
@@ -561,7 +571,7 @@ class Admin:
         raise web.HTTPSeeOther(_back_to_turn(request))
 
     async def _get_corrections(self, request: web.Request) -> web.StreamResponse:
-        return _page(await self._corrections.page(request[STAFF]), 200)
+        return page(await self._corrections.page(request[STAFF]), 200)
 
     async def _get_lines(self, request: web.Request) -> web.StreamResponse:
         action = request.match_info["action"]
@@ -574,13 +584,13 @@ class Admin:
         raise web.HTTPSeeOther("/admin/corrections")
 
     async def _get_widget(self, request: web.Request) -> web.StreamResponse:
-        return _page(await self._widget.page(request[STAFF], request.query.get("site"), request.host), 200)
+        return page(await self._widget.page(request[STAFF], request.query.get("site"), request.host), 200)
 
     async def _post_widget(self, request: web.Request) -> web.StreamResponse:
         form = request[FORM].fields
         if form.get("act") == "rotate":
             # Not a redirect: the secret is in this answer and nowhere else.
-            return _page(await self._widget.rotate(request[STAFF], form, request.host), 200)
+            return page(await self._widget.rotate(request[STAFF], form, request.host), 200)
         if form.get("act") == "delete":
             await self._widget.delete(request[STAFF], form)
             raise web.HTTPSeeOther("/admin/widget")
@@ -643,6 +653,8 @@ def _thing_of(request: web.Request) -> str:
         return "payment or finding"
     if request.path.startswith("/admin/disputes"):
         return "dispute"
+    if request.path.startswith("/admin/books"):
+        return "account, entry or adjustment"
     if request.path.startswith("/admin/corrections"):
         return "correction"
     return "entry" if "/moderation/" in request.path else "conversation"
@@ -658,6 +670,8 @@ def _list_of(request: web.Request) -> tuple[str, str]:
         return TO_PAYMENTS
     if request.path.startswith("/admin/disputes"):
         return TO_DISPUTES
+    if request.path.startswith("/admin/books"):
+        return TO_ADJUSTMENTS if request.path.startswith("/admin/books/adjustments") else TO_BOOKS
     if request.path.startswith("/admin/corrections"):
         return TO_CORRECTIONS
     return TO_PEOPLE if request.path.startswith("/admin/people") else TO_LIST
@@ -673,6 +687,8 @@ def _way_of(request: web.Request) -> tuple[str, str]:
         return TO_PAYMENTS
     if request.path.startswith("/admin/disputes"):
         return TO_DISPUTES
+    if request.path.startswith("/admin/books"):
+        return TO_ADJUSTMENTS if request.path.startswith("/admin/books/adjustments") else TO_BOOKS
     if request.path.startswith("/admin/fees"):
         return TO_FEES
     if request.path.startswith("/admin/people"):
@@ -690,10 +706,6 @@ def _way_of(request: web.Request) -> tuple[str, str]:
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-def _page(html: Markup, status: int) -> web.Response:
-    return web.Response(text=str(html), content_type="text/html", status=status)
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:

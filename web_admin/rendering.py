@@ -63,6 +63,11 @@ def static_response(request: web.Request, file: StaticFile) -> web.Response:
     return web.Response(body=body, content_type=file.content_type, charset="utf-8", headers=headers)
 
 
+def page(body: Markup, status: int = 200) -> web.Response:
+    """A page as it is sent."""
+    return web.Response(text=str(body), content_type="text/html", charset="utf-8", status=status)
+
+
 class Templates:
     """The admin's templates, in one deployment's zone."""
 

@@ -1,0 +1,122 @@
+"""Corrections of the books by hand: what was proposed, by whom, and who else approves it."""
+
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+from markupsafe import Markup
+
+from core import audit
+from core.db import Database, driver
+from core.errors import Conflict, UserError
+from core.money import DECIMALS
+from ledger import adjustments
+from ledger.adjustments import REASON_CHARS_MAX, Adjustment, Proposal
+from ledger.errors import Unknown
+from ledger.journal import KEY_CHARS_MAX
+from ledger.money import Money
+from web_admin import auth
+from web_admin.forms import Form
+from web_admin.rendering import Templates, page
+
+KEY_BYTES = 12
+FORM_KEY_CHARS_MAX = 40
+ID_DIGITS_MAX = 18
+STATES: Mapping[str, Mapping[str, str]] = {
+    "proposed": {"words": "Too old", "tone": "plain"}, "posted": {"words": "Booked", "tone": "good"},
+    "refused": {"words": "Refused", "tone": "plain"},
+}  # fmt: skip
+
+
+class Adjustments:
+    """Renders the page, and does what staff decide."""
+
+    def __init__(self, db: Database, templates: Templates, alone_max: Money) -> None:
+        self._db, self._templates, self._alone_max = db, templates, alone_max
+
+    def routes(self, staff: web.RequestKey[auth.Staff], form: web.RequestKey[Form]) -> list[web.RouteDef]:
+        """What is reached below /books/adjustments; the keys are where a request has who asks, and what they sent."""
+
+        async def shown(request: web.Request) -> web.StreamResponse:
+            return page(await self.page(request[staff]))
+
+        async def proposed(request: web.Request) -> web.StreamResponse:
+            await self.propose(request[staff], request[form].fields)
+            raise web.HTTPSeeOther("/admin/books/adjustments")
+
+        async def decided(request: web.Request) -> web.StreamResponse:
+            await self.decide(request[staff], request.match_info["id"], request.match_info["act"])
+            raise web.HTTPSeeOther("/admin/books/adjustments")
+
+        return [
+            web.get("/books/adjustments", shown),
+            web.post("/books/adjustments", proposed),
+            web.post("/books/adjustments/{id}/{act:approve|refuse}", decided),
+        ]
+
+    async def page(self, staff: auth.Staff) -> Markup:
+        """What waits for somebody, what is over, and the form that proposes more."""
+        async with self._db.hot() as connection:
+            waiting, over = await adjustments.waiting(connection), await adjustments.over(connection)
+        return self._templates.render(
+            "adjustments.html", section="payments", staff=staff, stream=None, waiting=waiting,
+            over=[(one, STATES[one.state]) for one in over], alone_max=self._alone_max,
+            key=secrets.token_urlsafe(KEY_BYTES),
+        )  # fmt: skip
+
+    async def propose(self, staff: auth.Staff, fields: Mapping[str, str]) -> None:
+        """Propose a correction, which is booked at once where one is enough. Raises UserError."""
+        what, key = _read(fields), f"adjustment:{staff.actor}:{_key(fields)}"
+        async with self._db.transaction() as session:
+            try:
+                made = await adjustments.propose(await driver(session), key, what, staff.actor, self._alone_max)
+            except Conflict as error:
+                raise UserError(str(error)) from error
+            verb = "adjustment.posted" if made.state == "posted" else "adjustment.proposed"
+            await audit.record(session, staff.actor, verb, f"adjustment:{made.id}", _detail(made))
+
+    async def decide(self, staff: auth.Staff, number: str, act: str) -> None:
+        """Approve or refuse what was proposed. Raises UserError, also where somebody was faster, and LookupError."""
+        if not (number.isascii() and number.isdigit() and len(number) <= ID_DIGITS_MAX):
+            raise LookupError
+        do = adjustments.approve if act == "approve" else adjustments.refuse
+        async with self._db.transaction() as session:
+            try:
+                made = await do(await driver(session), int(number), staff.actor)
+            except Unknown as error:
+                raise LookupError from error
+            except Conflict as error:
+                raise UserError(str(error)) from error
+            await audit.record(session, staff.actor, f"adjustment.{made.state}", f"adjustment:{made.id}", _detail(made))
+
+
+def _detail(made: Adjustment) -> Mapping[str, Any]:
+    return {"amount": str(made.amount), "reverses": made.reverses, "entry": made.entry_id}
+
+
+def _read(fields: Mapping[str, str]) -> Proposal:
+    """What a form proposes. Raises UserError."""
+    reason = " ".join(fields.get("reason", "").split())
+    if not 1 <= len(reason) <= REASON_CHARS_MAX or not reason.isprintable():
+        raise UserError(f"Write why, in 1 to {REASON_CHARS_MAX} characters.")
+    entry = fields.get("entry", "").strip()
+    if entry:
+        if not (entry.isascii() and entry.isdigit() and len(entry) <= ID_DIGITS_MAX):
+            raise UserError("An entry is named by its number.")
+        return Proposal(reason, reverses=int(entry))
+    taken, given = (fields.get(name, "").strip()[: KEY_CHARS_MAX + 1] for name in ("debit", "credit"))
+    if not all(key.isprintable() for key in (taken, given)):
+        raise UserError("An account is named as the list of accounts names it.")
+    currency = fields.get("currency", "").strip().upper()
+    if currency not in DECIMALS:
+        raise UserError(f"There is no currency “{currency[:10]}”; write its code, such as KES.")
+    return Proposal(reason, None, taken, given, Money.parse(fields.get("amount", ""), currency))
+
+
+def _key(fields: Mapping[str, str]) -> str:
+    """What was sent with the page and makes a form that is sent twice one. Raises UserError."""
+    key = fields.get("key", "")
+    if not 1 <= len(key) <= FORM_KEY_CHARS_MAX or not key.isascii() or not key.isprintable():
+        raise UserError("Load the page again, and send its form.")
+    return key

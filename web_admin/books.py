@@ -1,0 +1,354 @@
+"""The books: accounts and their statements, the journal, an entry with all its legs, and what is kept back.
+
+Whose an account is, is told by an opaque key that leads to the person's page; nothing a person wrote is here.
+"""
+
+import csv
+import io
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from typing import Any, Final, Self
+from zoneinfo import ZoneInfo
+
+from aiohttp import hdrs, web
+from markupsafe import Markup
+
+from core import audit
+from core.db import Database, driver
+from core.errors import UserError
+from core.money import DECIMALS
+from ledger import export
+from ledger.journal import KEY_CHARS_MAX, AccountType, Kind
+from ledger.money import Money
+from web_admin import auth
+from web_admin.rendering import Templates, page
+
+KEY_BYTES = 12
+PAGE = 50
+"""Rows on one page."""
+CSV_LINES_MAX = 100_000
+"""Lines of one account's statement as CSV; more are asked for in shorter spans."""
+ID_DIGITS_MAX = 18
+HOLD_STATES: Final = ("open", "posted", "voided", "expired")
+HOLD_TONES: Final[Mapping[str, str]] = {"open": "wait", "posted": "good", "voided": "plain", "expired": "plain"}
+KINDS: Final[Mapping[str, str]] = {kind.value: kind.value.replace("_", " ").capitalize() for kind in Kind}
+TYPES: Final[Mapping[str, str]] = {
+    "ASSET": "Assets", "LIABILITY": "Liabilities", "EQUITY": "Equity", "INCOME": "Income", "EXPENSE": "Expenses",
+}  # fmt: skip
+EXPORTS: Final = {"beancount": (export.beancount, "text/plain"), "csv": (export.as_csv, "text/csv")}
+
+TOTALS = """
+SELECT type, currency, count(*) AS accounts, sum(posted) AS posted, sum(pending_out) AS held
+FROM account GROUP BY type, currency ORDER BY currency, type
+"""
+ACCOUNTS = """
+SELECT id, key, type, currency, owner, posted, pending_out, seq, moved_at FROM account
+WHERE id < $1 AND ($2 = '' OR type = $2) AND ($3 = '' OR currency = $3) AND ($4 = '' OR owner = $4 OR key = $4)
+ORDER BY id DESC LIMIT $5
+"""
+ACCOUNT = "SELECT id, key, type, currency, owner, posted, pending_out, seq, moved_at FROM account WHERE id = $1"
+EDGE = """
+WITH RECURSIVE search (low, high) AS (
+    SELECT 0::bigint, seq FROM account WHERE id = $1
+    UNION ALL
+    SELECT CASE WHEN p.at < $2 THEN p.account_seq ELSE s.low END,
+           CASE WHEN p.at < $2 THEN s.high ELSE p.account_seq - 1 END
+    FROM search s JOIN posting p ON p.account_id = $1 AND p.account_seq = (s.low + s.high + 1) / 2
+    WHERE s.low < s.high
+)
+SELECT low FROM search WHERE low = high
+"""
+"""The number of an account's last posting before a time, found by halving."""
+AFTER = "SELECT balance_after FROM posting WHERE account_id = $1 AND account_seq = $2"
+LINES = """
+SELECT p.account_seq, p.at, e.kind, e.reference, p.entry_id, p.balance_after, ledger_side(a.type) * p.amount AS amount
+FROM account a JOIN posting p ON p.account_id = a.id JOIN journal_entry e ON e.id = p.entry_id
+WHERE a.id = $1 AND p.account_seq > $2 AND p.account_seq <= $3
+ORDER BY p.account_seq DESC LIMIT $4
+"""
+JOURNAL = """
+SELECT e.id, e.at, e.kind, e.reference, e.reverses, l.legs
+FROM journal_entry e
+CROSS JOIN LATERAL (
+    SELECT jsonb_agg(jsonb_build_array(a.id, a.key, p.currency, p.amount) ORDER BY p.amount DESC, a.id) AS legs
+    FROM posting p JOIN account a ON a.id = p.account_id WHERE p.entry_id = e.id
+) l
+WHERE e.id < $1 AND ($2 = '' OR e.kind = $2)
+ORDER BY e.id DESC LIMIT $3
+"""
+ENTRY = """
+SELECT e.*, u.id AS reversed_by, h.id AS hold_id
+FROM journal_entry e LEFT JOIN journal_entry u ON u.reverses = e.id LEFT JOIN hold h ON h.key = e.settles
+WHERE e.id = $1
+"""
+LEGS = """
+SELECT p.account_id, p.account_seq, p.currency, p.amount, p.balance_after, a.key, a.type
+FROM posting p JOIN account a ON a.id = p.account_id WHERE p.entry_id = $1 ORDER BY p.amount DESC, a.id
+"""
+HOLDS: Final = {
+    # Each is a statement of its own, so that the index of open ones is used.
+    state: f"""
+SELECT h.id, h.key, h.account_id, h.amount, h.state, h.expires_at, h.created_at, h.resolved_at, h.entry_id,
+       a.key AS account, a.currency,
+       (SELECT i.reference FROM payment_instruction i WHERE i.key = h.key) AS payment
+FROM hold h JOIN account a ON a.id = h.account_id
+WHERE h.id < $1 AND h.state = '{state}'
+ORDER BY h.id DESC LIMIT $2
+"""  # noqa: S608  Its parts are constants of ours.
+    for state in HOLD_STATES
+}
+NEWEST: Final = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The days of a statement, both included; None is the beginning, or now."""
+
+    first: date | None = None
+    last: date | None = None
+
+    @classmethod
+    def parse(cls, query: Mapping[str, str]) -> Self:
+        """Read an address' query. Raises UserError."""
+        first, last = _day(query.get("from", "")), _day(query.get("to", ""))
+        if first and last and last < first:
+            raise UserError("The last day is before the first. Choose them the other way round.")
+        return cls(first, last)
+
+    @property
+    def query(self) -> dict[str, str]:
+        """How it stands in an address."""
+        pairs = {"from": self.first, "to": self.last}
+        return {name: day.isoformat() for name, day in pairs.items() if day}
+
+
+class Books:
+    """Reads and renders the pages, and writes the books out."""
+
+    def __init__(self, db: Database, zone: ZoneInfo, templates: Templates) -> None:
+        self._db, self._zone, self._templates = db, zone, templates
+
+    def routes(self, staff: web.RequestKey[auth.Staff]) -> list[web.RouteDef]:
+        """What is reached below /books; `staff` is where a request has who asks."""
+
+        async def accounts(request: web.Request) -> web.StreamResponse:
+            return page(await self.accounts(request[staff], request.query))
+
+        async def statement(request: web.Request) -> web.StreamResponse:
+            return page(await self.statement(request[staff], request.match_info["id"], request.query))
+
+        async def statement_csv(request: web.Request) -> web.StreamResponse:
+            name, text = await self.statement_csv(request[staff], request.match_info["id"], request.query)
+            headers = {hdrs.CONTENT_DISPOSITION: f'attachment; filename="{name}"'}
+            return web.Response(text=text, content_type="text/csv", charset="utf-8", headers=headers)
+
+        async def journal(request: web.Request) -> web.StreamResponse:
+            return page(await self.journal(request[staff], request.query))
+
+        async def entry(request: web.Request) -> web.StreamResponse:
+            return page(await self.entry(request[staff], request.match_info["id"]))
+
+        async def holds(request: web.Request) -> web.StreamResponse:
+            return page(await self.holds(request[staff], request.query))
+
+        async def written(request: web.Request) -> web.StreamResponse:
+            return await self.written(request, request[staff], request.match_info["form"])
+
+        return [
+            web.get("/books", accounts),
+            web.get("/books/accounts/{id}", statement),
+            web.get("/books/accounts/{id}/statement.csv", statement_csv),
+            web.get("/books/journal", journal),
+            web.get("/books/entries/{id}", entry),
+            web.get("/books/holds", holds),
+            web.get("/books/journal.{form:[a-z]+}", written),
+        ]
+
+    async def accounts(self, staff: auth.Staff, query: Mapping[str, str]) -> Markup:
+        """Sums by type and currency, and accounts, the newest first. Raises UserError."""
+        kind, currency, owner = query.get("type", ""), query.get("currency", "").strip().upper(), _text(query, "owner")
+        if kind and kind not in set(AccountType):
+            raise UserError(f"There is no type of that name. Choose one of {', '.join(AccountType)}.")
+        if currency and currency not in DECIMALS:
+            raise UserError("A currency is written as its code, such as KES.")
+        before = _before(query)
+        async with self._db.hot() as connection:
+            totals = await connection.fetch(TOTALS)
+            rows = await connection.fetch(ACCOUNTS, before or NEWEST, kind, currency, owner, PAGE + 1)
+        filters = {
+            name: value for name, value in (("type", kind), ("currency", currency), ("owner", owner)) if value
+        }
+        return self._templates.render(
+            "books.html", section="payments", staff=staff, stream=None, types=TYPES, filters=filters, before=before,
+            totals=[{**row, "posted": Money(int(row["posted"]), row["currency"]),
+                     "held": Money(int(row["held"]), row["currency"])} for row in map(dict, totals)],
+            rows=[_account(row) for row in rows[:PAGE]], older=rows[PAGE - 1]["id"] if len(rows) > PAGE else None,
+        )  # fmt: skip
+
+    async def statement(self, staff: auth.Staff, account: str, query: Mapping[str, str]) -> Markup:
+        """An account within some days: what it had before, every posting with the balance after it, what it had then.
+
+        Raises UserError, and LookupError where there is no such account.
+        """
+        span, before = Span.parse(query), _before(query)
+        async with self._db.hot() as connection:
+            of, low, high, opening, closing = await self._span(connection, account, span)
+            top = min(high, before - 1) if before else high
+            rows = await connection.fetch(LINES, of["id"], low, top, PAGE + 1)
+        return self._templates.render(
+            "statement.html", section="payments", staff=staff, stream=None, of=_account(of), span=span, before=before,
+            opening=opening, closing=closing, kinds=KINDS,
+            lines=[_line(row, of["currency"]) for row in rows[:PAGE]],
+            older=rows[PAGE - 1]["account_seq"] if len(rows) > PAGE else None,
+        )  # fmt: skip
+
+    async def statement_csv(self, staff: auth.Staff, account: str, query: Mapping[str, str]) -> tuple[str, str]:
+        """A statement as CSV, the oldest line first: the file's name, and what is in it. Raises as `statement` does."""
+        span = Span.parse(query)
+        async with self._db.transaction() as session:
+            connection = await driver(session)
+            of, low, high, _, _ = await self._span(connection, account, span)
+            if high - low > CSV_LINES_MAX:
+                raise UserError(f"That is more than {CSV_LINES_MAX:,} lines. Choose fewer days.")
+            rows = await connection.fetch(LINES, of["id"], low, high, CSV_LINES_MAX)
+            await audit.record(session, staff.actor, "books.written_out", f"account:{of['id']}", dict(span.query))
+        out = io.StringIO()
+        writer = csv.writer(out)
+        writer.writerow(("number", "at", "kind", "entry", "reference", "currency", "amount", "balance"))
+        for row in reversed(rows):
+            line = _line(row, of["currency"])
+            writer.writerow(
+                (row["account_seq"], row["at"].isoformat(), row["kind"], row["entry_id"],
+                 export.harmless(row["reference"] or ""), of["currency"], line["amount"].decimal,
+                 line["after"].decimal)
+            )  # fmt: skip
+        return f"statement-{of['id']}.csv", out.getvalue()
+
+    async def _span(self, connection: Any, account: str, span: Span) -> tuple[Any, int, int, Money, Money]:
+        """The account, the numbers of its last postings before and within the days, and its balance after each."""
+        of = await connection.fetchrow(ACCOUNT, _id(account))
+        if of is None:
+            raise LookupError
+        low, high = 0, of["seq"]
+        if span.first:
+            low = await connection.fetchval(EDGE, of["id"], self._midnight(span.first)) or 0
+        if span.last:
+            high = await connection.fetchval(EDGE, of["id"], self._midnight(span.last + timedelta(days=1))) or 0
+        had = [Money(await connection.fetchval(AFTER, of["id"], seq) or 0, of["currency"]) for seq in (low, high)]
+        return of, low, high, had[0], had[1]
+
+    async def journal(self, staff: auth.Staff, query: Mapping[str, str]) -> Markup:
+        """Entries, the newest first, each with its legs. Raises UserError."""
+        kind, before = query.get("kind", ""), _before(query)
+        if kind and kind not in KINDS:
+            raise UserError(f"There is no kind of that name. Choose one of {', '.join(KINDS)}.")
+        async with self._db.hot() as connection:
+            rows = await connection.fetch(JOURNAL, before or NEWEST, kind, PAGE + 1)
+        return self._templates.render(
+            "journal.html", section="payments", staff=staff, stream=None, kinds=KINDS, before=before,
+            filters={"kind": kind} if kind else {}, older=rows[PAGE - 1]["id"] if len(rows) > PAGE else None,
+            rows=[
+                {**row, "legs": [(id_, key, Money(minor, currency)) for id_, key, currency, minor in row["legs"]]}
+                for row in map(dict, rows[:PAGE])
+            ],
+        )  # fmt: skip
+
+    async def entry(self, staff: auth.Staff, entry: str) -> Markup:
+        """One entry and all its legs. Raises LookupError."""
+        async with self._db.hot() as connection:
+            of = await connection.fetchrow(ENTRY, _id(entry))
+            if of is None:
+                raise LookupError
+            legs = [
+                {**row, "debit": Money(row["amount"], row["currency"]) if row["amount"] > 0 else None,
+                 "credit": Money(-row["amount"], row["currency"]) if row["amount"] < 0 else None,
+                 "after": Money(row["balance_after"], row["currency"])}
+                for row in map(dict, await connection.fetch(LEGS, of["id"]))
+            ]  # fmt: skip
+        return self._templates.render(
+            "entry.html", section="payments", staff=staff, stream=None, of=of, legs=legs, kinds=KINDS,
+            key=secrets.token_urlsafe(KEY_BYTES),
+        )  # fmt: skip
+
+    async def holds(self, staff: auth.Staff, query: Mapping[str, str]) -> Markup:
+        """What is kept back, or was: the newest first. Raises UserError."""
+        shown, before = query.get("state", "open"), _before(query)
+        if shown not in HOLD_STATES:
+            raise UserError(f"A hold is one of {', '.join(HOLD_STATES)}.")
+        async with self._db.hot() as connection:
+            rows = await connection.fetch(HOLDS[shown], before or NEWEST, PAGE + 1)
+        return self._templates.render(
+            "holds.html", section="payments", staff=staff, stream=None, states=HOLD_STATES, shown=shown, before=before,
+            older=rows[PAGE - 1]["id"] if len(rows) > PAGE else None,
+            rows=[
+                {**row, "amount": Money(row["amount"], row["currency"]),
+                 "said": {"words": row["state"].capitalize(), "tone": HOLD_TONES[row["state"]]}}
+                for row in map(dict, rows[:PAGE])
+            ],
+        )  # fmt: skip
+
+    async def written(self, request: web.Request, staff: auth.Staff, form: str) -> web.StreamResponse:
+        """The whole books as of one moment, sent as they are read. Raises LookupError for a form that there is not."""
+        if form not in EXPORTS:
+            raise LookupError
+        write, content_type = EXPORTS[form]
+        async with self._db.transaction() as session:
+            await audit.record(session, staff.actor, "books.written_out", "books", {"form": form})
+        headers = {hdrs.CONTENT_DISPOSITION: f'attachment; filename="journal.{form}"'}
+        response = web.StreamResponse(headers=headers)
+        response.content_type, response.charset = content_type, "utf-8"
+        async with self._db.hot() as connection:
+            pieces: AsyncIterator[str] = write(connection)
+            await response.prepare(request)
+            async for piece in pieces:
+                await response.write(piece.encode())
+        await response.write_eof()
+        return response
+
+    def _midnight(self, day: date) -> datetime:
+        return datetime.combine(day, time(), self._zone)
+
+
+def _account(row: Any) -> dict[str, Any]:
+    posted, held = Money(row["posted"], row["currency"]), Money(row["pending_out"], row["currency"])
+    return {**dict(row), "posted": posted, "held": held, "available": posted - held}
+
+
+def _line(row: Any, currency: str) -> dict[str, Any]:
+    return {**dict(row), "amount": Money(row["amount"], currency), "after": Money(row["balance_after"], currency)}
+
+
+def _day(written: str) -> date | None:
+    try:
+        day = date.fromisoformat(written) if written else None
+        # A day has an end in every zone, and so has no calendar's first or last one.
+        if day:
+            _ = day - timedelta(days=2), day + timedelta(days=2)
+    except (ValueError, OverflowError) as error:
+        raise UserError("A day is written 2026-11-24. Choose it again.") from error
+    return day
+
+
+def _id(written: str) -> int:
+    """The number that an address names. Raises LookupError."""
+    if not (written.isascii() and written.isdigit() and len(written) <= ID_DIGITS_MAX):
+        raise LookupError
+    return int(written)
+
+
+def _before(query: Mapping[str, str]) -> int | None:
+    """Where in a list a page begins. Raises UserError."""
+    try:
+        return _id(query["before"]) if query.get("before") else None
+    except LookupError as error:
+        raise UserError("The place that this address names is not whole. Open the list from its start.") from error
+
+
+def _text(query: Mapping[str, str], name: str) -> str:
+    """What was typed to search for. Raises UserError."""
+    text = query.get(name, "").strip()
+    if len(text) > KEY_CHARS_MAX or not text.isprintable():
+        raise UserError(f"Search for an owner or an account in at most {KEY_CHARS_MAX} characters.")
+    return text
