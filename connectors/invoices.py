@@ -28,6 +28,7 @@ from core.money import DECIMALS
 from core.outbox import NewMessage, post
 from core.settings import Settings
 from ledger import invoices
+from ledger.invoice_paper import pay_url
 from ledger.invoices import NUMBER, OPEN, Invoice, Places, Series, Words
 from ledger.money import BadAmount, Money
 
@@ -650,7 +651,7 @@ def _payer(invoice: Invoice) -> str:
 
 
 def _url(ctx: ActionContext, invoice: Invoice) -> str:
-    return f"{ctx.settings.base_url}/pay/{invoice.token}"
+    return pay_url(ctx.settings.base_url, invoice.token or "")
 
 
 def _was_told(invoice: Invoice) -> bool:

@@ -35,7 +35,7 @@ AT_ONCE = 2
 
 State = Literal["draft", "sent", "part_paid", "overdue", "paid", "void", "disputed"]
 STATES: Final[dict[State, tuple[Saying, str]]] = {
-    "draft": (Saying("Draft", "Rasimu"), "plain"),
+    "draft": (Saying("To be paid", "Inasubiri malipo"), "plain"),
     "sent": (Saying("To be paid", "Inasubiri malipo"), "plain"),
     "part_paid": (Saying("Part paid", "Imelipwa sehemu"), "waiting"),
     "overdue": (Saying("Overdue", "Imechelewa"), "bad"),
@@ -43,9 +43,9 @@ STATES: Final[dict[State, tuple[Saying, str]]] = {
     "void": (Saying("Void", "Imefutwa"), "bad"),
     "disputed": (Saying("Disputed", "Ina mgogoro"), "waiting"),
 }
-"""What each state is called, and the colour it has."""
+"""What each state is called, and the colour it has. A draft is one that its issuer hands over themselves."""
 STAMPED: Final = ("paid", "void")
-PAYABLE: Final = ("sent", "part_paid", "overdue")
+PAYABLE: Final = ("draft", "sent", "part_paid", "overdue")
 LABELS: Final = {
     "invoice": Saying("Invoice", "Ankara"),
     "payer": Saying("Billed to", "Ya kulipwa na"),
@@ -65,7 +65,6 @@ HOW = Saying(
     "Kwa M-Pesa au kadi: soma msimbo kwa kamera, au fungua anwani. Inaonyesha pia kama kuna kilicholipwa tangu hapo.",
 )
 NOTES: Final[dict[State, Saying]] = {
-    "draft": Saying("This is a draft. Nobody has been asked to pay it.", "Hii ni rasimu. Hakuna aliyeombwa kuilipa."),
     "void": Saying("This invoice was cancelled. Do not pay it.", "Ankara hii imefutwa. Usiilipe."),
     "disputed": Saying(
         "This invoice is disputed. Do not pay it until that is settled.",

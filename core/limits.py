@@ -105,6 +105,43 @@ API_ANONYMOUS = Limit(
      "sw": "Kumekuwa na maombi zaidi ya {count} kutoka anwani hii kwa dakika moja. Jaribu tena {when}."},
     by_plan=False,
 )  # fmt: skip
+PAY_VIEWS = Limit(
+    "pay_views", 120, "minute", "address", {"en": "Pay page views", "sw": "Kutazama ukurasa wa malipo"},
+    {"en": "This page was opened more than {count} times within a minute. Try again {when}.",
+     "sw": "Ukurasa huu umefunguliwa zaidi ya mara {count} kwa dakika moja. Jaribu tena {when}."},
+    by_plan=False,
+)  # fmt: skip
+PAY_PAPERS = Limit(
+    "pay_papers", 20, "minute", "address", {"en": "PDFs of invoices", "sw": "PDF za ankara"},
+    {"en": "More than {count} PDFs were fetched within a minute. Try again {when}.",
+     "sw": "PDF zaidi ya {count} zimepakuliwa kwa dakika moja. Jaribu tena {when}."},
+    by_plan=False,
+)  # fmt: skip
+PAY_TRIES = Limit(
+    "pay_tries", 60, "hour", "address", {"en": "Tries to pay", "sw": "Majaribio ya kulipa"},
+    {"en": "There were more than {count} tries to pay from this network within an hour. Try again {when}.",
+     "sw": "Kumekuwa na majaribio zaidi ya {count} ya kulipa kutoka mtandao huu kwa saa moja. Jaribu tena {when}."},
+    closed=True, by_plan=False,
+)  # fmt: skip
+"""Many phones of one operator share an address, so this one is wide; the next two are what guards strangers' phones."""
+PAY_INVOICE = Limit(
+    "pay_invoice", 10, "hour", "address", {"en": "Tries to pay an invoice", "sw": "Majaribio ya kulipa ankara"},
+    {"en": "There were more than {count} tries to pay this invoice within an hour. Try again {when}.",
+     "sw": "Kumekuwa na majaribio zaidi ya {count} ya kulipa ankara hii kwa saa moja. Jaribu tena {when}."},
+    closed=True, by_plan=False,
+)  # fmt: skip
+PAY_PHONE = Limit(
+    "pay_phone", 4, "hour", "address", {"en": "Requests to a phone", "sw": "Maombi kwa simu"},
+    {"en": "This phone has been asked {count} times within an hour. Try again {when}.",
+     "sw": "Simu hii imeombwa mara {count} kwa saa moja. Jaribu tena {when}."},
+    closed=True, by_plan=False,
+)  # fmt: skip
+PAY_PHONE_DAY = Limit(
+    "pay_phone_day", 10, "day", "address", {"en": "Requests to a phone in a day", "sw": "Maombi kwa simu kwa siku"},
+    {"en": "This phone has been asked {count} times today. Try again {when}.",
+     "sw": "Simu hii imeombwa mara {count} leo. Jaribu tena {when}."},
+    closed=True, by_plan=False,
+)  # fmt: skip
 UNSURE = Saying(
     "I cannot do that just now. Try again in a few minutes.",
     "Siwezi kufanya hivyo kwa sasa. Jaribu tena baada ya dakika chache.",

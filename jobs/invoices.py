@@ -17,7 +17,7 @@ import structlog
 from core.db import Database
 from core.errors import Erased, StoreUnavailable
 from core.files import FileGone, Files, StoredFile
-from core.invoice_pdf import Paper, Party, drawn
+from core.invoice_pdf import Paper, drawn
 from core.language import Saying, day
 from core.messages import Media, Part, Text
 from core.outbox import NewMessage, post
@@ -26,6 +26,7 @@ from core.wake import Wakes
 from core.window import is_open
 from jobs.sweeps import Clock, Waiting, utc_now
 from ledger import invoices
+from ledger.invoice_paper import paper_of, pay_url
 from ledger.invoices import Invoice, Series, Words
 
 log = structlog.get_logger()
@@ -243,17 +244,8 @@ async def _kept(hands: Hands, invoice: Invoice, room: UUID, data: bytes) -> Stor
 
 
 def _paper(hands: Hands, invoice: Invoice) -> Paper:
-    """What is on the PDF; a draft that goes out is one no more."""
-    words = _written(invoice)
-    language = words.language
-    state: Any = "sent" if invoice.state == "draft" else invoice.state
-    reached = [line for line in (words.email, words.phone) if line]
-    return Paper(
-        invoice.number, state, Party(words.issuer), Party(words.payer, reached),
-        words.description or "", invoice.amount.shown(language), invoice.paid.shown(language),
-        invoice.rest.shown(language), invoice.issued_on, invoice.due_on, pay_url=_url(hands, invoice),
-        sandbox=hands.sandbox,
-    )  # fmt: skip
+    """What is on the PDF, in the language its words are in."""
+    return paper_of(invoice, hands.base_url, _written(invoice).language, sandbox=hands.sandbox)
 
 
 def _written(invoice: Invoice) -> Words:
@@ -262,7 +254,7 @@ def _written(invoice: Invoice) -> Words:
 
 
 def _url(hands: Hands, invoice: Invoice) -> str:
-    return f"{hands.base_url}/pay/{invoice.token}"
+    return pay_url(hands.base_url, invoice.token or "")
 
 
 async def renew(hands: Hands, series_id: int) -> None:

@@ -30,6 +30,7 @@ from ledger import instruction_store as store
 from ledger import invoices
 from ledger.instruction_store import NOTHING, Learned
 from ledger.instructions import DONE, Answer, Decision, Instruction, Method, Outcome, Pace, State, decide, mismatch
+from ledger.invoice_paper import pay_url
 from ledger.money import BadAmount, Money
 
 log = structlog.get_logger()
@@ -124,8 +125,8 @@ class Hands:
     sandbox: bool = False
     lease: timedelta = LEASE
     pace: Pace = field(default_factory=Pace)
-    back_url: str = ""
-    """Where a browser goes that has paid on a page."""
+    base_url: str = ""
+    """Our own address, where a browser comes back to that has paid on a page; nowhere while it is empty."""
     clock: Callable[[], float] = time.monotonic
     places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 
@@ -351,6 +352,7 @@ class _Step:
         if of.method is Method.PUSH and payee is None:
             await self.end(State.FAILED, "whom to ask has been erased")
             return
+        back_url = await self._back_url()
         of = await self.moved(State.INITIATING, learned=Learned(told=True))
         crashpoint.hit("payment.initiating")
         provider, amount = self.provider, of.amount
@@ -363,7 +365,8 @@ class _Step:
                 await self._asked(asked)
                 return
             page = await provider.checkout(
-                amount.decimal, amount.currency, of.reference, redirect_url=self.hands.back_url
+                amount.decimal, amount.currency, of.reference, redirect_url=back_url,
+                method="CARD-PAYMENT" if of.pays is not None else None,
             )  # fmt: skip
         except Refused as refused:
             await self.end(State.FAILED, str(refused))
@@ -380,8 +383,21 @@ class _Step:
         if (page.amount, page.currency) != (amount.decimal, amount.currency):
             await self.end(State.FAILED, "the page asks for another amount")
             return
+        if not page.url.startswith(("https://", "http://")):
+            await self.end(State.FAILED, "the page has no web address")
+            return
         say = PAGE.filled(amount=_shown(of), url=page.url, reference=of.reference)
-        await self.end(State.PENDING, learned=Learned(session=page.id), wait=self.later(), say=say)
+        await self.end(State.PENDING, learned=Learned(session=page.id, page_url=page.url), wait=self.later(), say=say)
+
+    async def _back_url(self) -> str:
+        """Where a browser goes that has paid on a page: to the invoice that it pays, else to the chat."""
+        base_url = self.hands.base_url
+        if self.of.pays is not None:
+            async with self.hands.db.hot() as connection:
+                invoice = await invoices.find(connection, self.of.pays)
+            if invoice.token is not None:
+                return pay_url(base_url, invoice.token)
+        return base_url and base_url + "/chat"
 
     async def _asked(self, told: Collection) -> None:
         wrong = mismatch(self.of, of_collection(told))

@@ -72,7 +72,7 @@ async def run_worker(settings: Settings, db: Database, wakes: Wakes, channels: C
             payments.pay,
             payments.Hands(
                 db, wakes, provider, accounts, settings.is_sandbox(settings.intasend_base_url),
-                back_url=settings.base_url + "/chat",
+                base_url=settings.base_url,
             ),
         ),
         payments.PAY_S_MAX,

@@ -53,6 +53,7 @@ class PaymentInstruction(Base):
     tracking_id: Mapped[str | None] = mapped_column(unique=True, doc="the provider's, of a payout")
     invoice_id: Mapped[str | None] = mapped_column(unique=True, doc="the provider's, of a collection")
     session: Mapped[str | None] = mapped_column(doc="the provider's, of a page to pay on")
+    page_url: Mapped[str | None] = mapped_column(doc="where it is paid, of one that is paid on a page")
     receipt: Mapped[str | None] = mapped_column(doc="the provider's number of the movement itself")
     attempt: Mapped[int] = mapped_column(Integer, server_default="0")
     tries: Mapped[int] = mapped_column(Integer, server_default="0", doc="how often the provider could not be told")

@@ -30,6 +30,7 @@ from ledger.posting import post
 
 PROVIDER = "intasend"
 PHONE = re.compile(r"254[17][0-9]{8}")
+ASKED_AGAIN_S = 5.0
 HINTS_MAX = 50
 """Webhooks that are kept of one instruction."""
 NAME_CHARS_MAX = 80
@@ -52,15 +53,26 @@ NO_MORE = Saying("At most {left} of it can be given back.", "Kinachoweza kurudis
 
 _READ = """
 SELECT i.id, i.reference, i.direction, i.method, i.state, i.attempt, i.owner, i.currency, i.amount, i.fee, i.kind,
-       i.person_id, i.conversation_id, i.payee, i.tracking_id, i.invoice_id, i.session, i.tries, i.created_at,
-       i.asked_at, i.failing_since, i.request_hash, i.pays, i.account, i.dispute_id, b.invoice_id AS refunds,
-       p.language, clock_timestamp() AS now
+       i.person_id, i.conversation_id, i.payee, i.tracking_id, i.invoice_id, i.session, i.page_url, i.tries,
+       i.created_at, i.asked_at, i.failing_since, i.request_hash, i.pays, i.account, i.dispute_id,
+       b.invoice_id AS refunds, p.language, clock_timestamp() AS now
 FROM payment_instruction i JOIN person p ON p.id = i.person_id LEFT JOIN payment_instruction b ON b.id = i.refunds
 """
 BY_ID = f"{_READ} WHERE i.id = $1"
 BY_REFERENCE = f"{_READ} WHERE i.reference = $1"
 BY_KEY = f"{_READ} WHERE i.key = $1"
 OF_PERSON = f"{_READ} WHERE i.person_id = $1 AND i.id < $2 ORDER BY i.id DESC LIMIT $3"
+ON_INVOICE = f"{_READ} WHERE i.pays = $1 ORDER BY i.id DESC LIMIT $2"
+REASONS = """
+SELECT DISTINCT ON (instruction_id) instruction_id, reason FROM payment_event
+WHERE instruction_id = ANY($1::bigint[]) ORDER BY instruction_id, id DESC
+"""
+LOOK_SOON = """
+UPDATE payment_instruction SET hinted_at = clock_timestamp(), due_at = least(due_at, clock_timestamp())
+WHERE id = $1 AND state IN ('pending', 'processing', 'unknown') AND due_at IS NOT NULL
+  AND (hinted_at IS NULL OR hinted_at < clock_timestamp() - make_interval(secs => $2))
+RETURNING id
+"""
 CLAIMABLE = """
 SELECT id, greatest(lease_until, due_at) AS lease_until FROM payment_instruction
 WHERE due_at <= clock_timestamp() AND lease_until <= clock_timestamp() ORDER BY due_at LIMIT $1
@@ -82,7 +94,8 @@ MOVE = """
 WITH moved AS (
     UPDATE payment_instruction
     SET state = $4, tracking_id = coalesce($5, tracking_id), invoice_id = coalesce($6, invoice_id),
-        session = coalesce($7, session), receipt = coalesce($8, receipt), charge = coalesce($17, charge),
+        session = coalesce($7, session), page_url = coalesce($18, page_url), receipt = coalesce($8, receipt),
+        charge = coalesce($17, charge),
         tries = tries + $9::int,
         asked_at = CASE WHEN $10 THEN clock_timestamp() ELSE asked_at END, failing_since = NULL,
         due_at = CASE WHEN hinted_at > lease_until - $15::interval THEN clock_timestamp()
@@ -366,6 +379,20 @@ async def refund(
     )  # fmt: skip
 
 
+async def newest_on(connection: Any, invoice_id: int, limit: int) -> Sequence[tuple[Instruction, str]]:
+    """The last payments that were asked for on an invoice, the newest first, each with the reason for its state."""
+    rows = await connection.fetch(ON_INVOICE, invoice_id, limit)
+    found = await connection.fetch(REASONS, [row["id"] for row in rows])
+    reasons = {row["instruction_id"]: row["reason"] for row in found}
+    return [(await _instruction(connection, row), reasons[row["id"]]) for row in rows]
+
+
+async def look_soon(connection: Any, of: Instruction) -> None:
+    """Have the provider asked about a payment under way, now; at most once in ASKED_AGAIN_S, whoever wants it."""
+    if await connection.fetchval(LOOK_SOON, of.id, ASKED_AGAIN_S) is not None:
+        await connection.execute("SELECT pg_notify('mathia', 'payment')")
+
+
 async def claim(db: Database, instruction_id: int, lease: timedelta) -> Instruction | None:
     """Lease one that is due; None when it is in other hands, or nothing is to be done."""
     async with db.hot() as connection:
@@ -392,6 +419,7 @@ class Learned:
     tracking_id: str | None = None
     invoice_id: str | None = None
     session: str | None = None
+    page_url: str | None = None
     receipt: str | None = None
     charge: Money | None = None
     detail: Mapping[str, str] | None = None
@@ -417,7 +445,7 @@ async def move(
         MOVE, of.id, of.attempt, of.state.value, to.value, learned.tracking_id, learned.invoice_id, learned.session,
         learned.receipt, int(learned.again), learned.told, wait, actor, reason,
         orjson.dumps(dict(learned.detail)).decode() if learned.detail else None, lease, keep,
-        learned.charge.minor if learned.charge else None,
+        learned.charge.minor if learned.charge else None, learned.page_url,
     )  # fmt: skip
     if found is None:
         return False
@@ -531,7 +559,7 @@ async def _instruction(connection: Any, row: Any) -> Instruction:
         conversation_id=row["conversation_id"], language=row["language"], payee=payee, tracking_id=row["tracking_id"],
         invoice_id=row["invoice_id"], session=row["session"], tries=row["tries"], created_at=row["created_at"],
         asked_at=row["asked_at"], failing_since=row["failing_since"], now=row["now"],
-        pays=row["pays"], refunds=row["refunds"], account=row["account"],
+        page_url=row["page_url"], pays=row["pays"], refunds=row["refunds"], account=row["account"],
         dispute_id=row["dispute_id"],
     )  # fmt: skip
 

@@ -119,6 +119,8 @@ class Instruction:
     asked_at: datetime | None
     failing_since: datetime | None
     now: datetime
+    page_url: str | None = None
+    """Where somebody pays it, of a checkout that the provider has a page for."""
     pays: int | None = None
     """The invoice of ours (ledger/invoices.py) that its success is a payment of."""
     refunds: str | None = None

@@ -33,18 +33,20 @@ class StaticFile:
     content_type: str
     version: str
 
+    @classmethod
+    def of(cls, plain: bytes, suffix: str) -> "StaticFile":
+        """Contents as a file with this suffix is sent."""
+        version = hashlib.sha256(plain).hexdigest()[:VERSION_CHARS]
+        return cls(plain, gzip.compress(plain, 9, mtime=0), CONTENT_TYPES[suffix], version)
+
 
 def read_static() -> dict[str, StaticFile]:
     """Every file under static/, by its path there."""
     files = {}
     for path in sorted((HERE / "static").rglob("*")):
         if path.suffix in CONTENT_TYPES:
-            plain = path.read_bytes()
-            version = hashlib.sha256(plain).hexdigest()[:VERSION_CHARS]
-            zipped = gzip.compress(plain, 9, mtime=0)
-            files[path.relative_to(HERE / "static").as_posix()] = StaticFile(
-                plain, zipped, CONTENT_TYPES[path.suffix], version
-            )
+            name = path.relative_to(HERE / "static").as_posix()
+            files[name] = StaticFile.of(path.read_bytes(), path.suffix)
     return files
 
 

@@ -77,9 +77,7 @@ def upgrade() -> None:
             "(closed_at IS NULL) = (state IN ('open', 'frozen', 'refunding'))", name=op.f("ck_dispute_closed")
         ),
         sa.CheckConstraint("length(key) BETWEEN 1 AND 200", name=op.f("ck_dispute_key")),
-        sa.ForeignKeyConstraint(
-            ["instruction_id"], ["payment_instruction.id"], name=op.f("fk_dispute_instruction_id")
-        ),
+        sa.ForeignKeyConstraint(["instruction_id"], ["payment_instruction.id"], name=op.f("fk_dispute_instruction_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_dispute")),
         sa.UniqueConstraint("key", name=op.f("uq_dispute_key")),
         sa.UniqueConstraint("line_id", name=op.f("uq_dispute_line_id")),

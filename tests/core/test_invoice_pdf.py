@@ -79,7 +79,7 @@ def test_swahili_readers_read_swahili() -> None:
 @pytest.mark.parametrize(
     ("state", "stamp", "payable"),
     [
-        ("draft", None, False),
+        ("draft", None, True),
         ("sent", None, True),
         ("part_paid", None, True),
         ("overdue", None, True),
