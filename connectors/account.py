@@ -176,7 +176,7 @@ async def link_account(ctx: ActionContext, params: LinkAccount) -> ActionResult:
     if params.code is None:
         try:
             async with ctx.db.transaction() as session:
-                shown = await linking.show_code(session, sender, ctx.conversation_id, ctx.now)
+                shown = await linking.show_code(session, sender, ctx.conversation_id, ctx.now, ctx.offered)
         except Frozen:
             raise UserError(_say(ctx, "frozen")) from None
         return ActionResult(_say(ctx, "code", code=grouped(shown)))

@@ -39,4 +39,6 @@ async def erase_my_data(ctx: ActionContext, params: Nothing) -> ActionResult:
     return ActionResult(ctx.say(DONE))
 
 
-connector = Connector(name="erasure", private=True, title=Saying("Your data", "Data yako"), actions=(erase_my_data,))
+connector = Connector(
+    name="erasure", private=True, title=Saying("Erasing your data", "Kufuta data yako"), actions=(erase_my_data,)
+)

@@ -43,4 +43,6 @@ async def export_my_data(ctx: ActionContext, params: ExportMyData) -> ActionResu
     return ActionResult(says["making" if new else "already"])
 
 
-connector = Connector(name="export", private=True, title=Saying("Your data", "Data yako"), actions=(export_my_data,))
+connector = Connector(
+    name="export", private=True, title=Saying("A copy of your data", "Nakala ya data yako"), actions=(export_my_data,)
+)

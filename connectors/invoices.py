@@ -569,7 +569,7 @@ async def _confirmed(ctx: ActionContext, session: AsyncSession, name: str) -> tu
     if not await confirm.use(connection, ctx.confirmed, ctx.idempotency_key, name, owner, ctx.now):
         raise UserError(UNCONFIRMED)
     if await renumber.is_frozen(connection, ctx.sender):
-        raise renumber.Frozen(renumber.REFUSAL)
+        raise renumber.Frozen(ctx.offered)
     return owner, connection
 
 

@@ -8,7 +8,7 @@ decides, so that any number of links at once end as if they had come one after t
 import hashlib
 import hmac
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -79,14 +79,16 @@ class Used:
     """When the oldest of too many wrong tries is forgotten."""
 
 
-async def show_code(session: AsyncSession, sender: Address, conversation_id: UUID, now: datetime) -> str:
+async def show_code(
+    session: AsyncSession, sender: Address, conversation_id: UUID, now: datetime, offered: Container[str] | None = None
+) -> str:
     """A new code for this chat's person, which ends any earlier one; raises LimitReached.
 
     Raises Frozen where the chat's number changed hands: a code shown there would make whoever has it now that person.
     """
     identity = await find_identity(session, sender)
     if await renumber.frozen_since(session, [identity]):
-        raise renumber.Frozen(renumber.REFUSAL)
+        raise renumber.Frozen(offered)
     held = await _lock(session, [identity])
     mine = select(Identity.id).where(Identity.person_id == held[identity]).scalar_subquery()
     await session.execute(delete(LinkCode).where(LinkCode.identity_id.in_(mine), LinkCode.created_at < now - KEPT_FOR))

@@ -6,7 +6,7 @@ showed before. Ordinary talk goes on. It ends when the person types in that chat
 signed in (core/linking.py), or when a member of staff is sure who writes.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Container, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal, Protocol
@@ -33,12 +33,18 @@ OPEN: Final = frozenset({"link_account", "set_language", "talk_to_human"})
 """What whoever has the number now may do of what is not for everybody: it tells nothing, and leads back."""
 
 REFUSAL: Final = Saying(
-    "WhatsApp says that this number has changed hands, so I do not do that here yet. Write “link my account”"
-    " where you are signed in, on the web page or in another chat, and type its code here. Or ask for a human.",
-    "WhatsApp inasema namba hii imebadilisha mwenyewe, kwa hiyo bado sifanyi hilo hapa. Andika “unganisha"
-    " akaunti yangu” ulikoingia, kwenye ukurasa wa wavuti au gumzo lingine, kisha andika nambari yake hapa. Au omba"
-    " mtu.",
+    "WhatsApp says that this number has changed hands, so I do not do that here yet.",
+    "WhatsApp inasema namba hii imebadilisha mwenyewe, kwa hiyo bado sifanyi hilo hapa.",
 )
+WAYS_OUT: Final = {
+    "link_account": Saying(
+        "Write “link my account” where you are signed in, on the web page or in another chat, and type its code here.",
+        "Andika “unganisha akaunti yangu” ulikoingia, kwenye ukurasa wa wavuti au gumzo lingine, kisha andika nambari"
+        " yake hapa.",
+    ),
+    "talk_to_human": Saying("You can always ask for a human.", "Unaweza kuomba mtu wakati wowote."),
+}
+"""What leads back, by the action that it takes."""
 
 How = Literal["number", "user_id"]
 
@@ -121,7 +127,11 @@ class Queries(Protocol):
 
 
 class Frozen(UserError):
-    """This chat's number changed hands, and that is not settled yet."""
+    """This chat's number changed hands, and that is not settled yet; says what of the `offered` actions leads back."""
+
+    def __init__(self, offered: Container[str] | None) -> None:
+        ways = (saying for action, saying in WAYS_OUT.items() if action in (offered or ()))
+        super().__init__(Saying.joined(" ", REFUSAL, *ways))
 
 
 class Watch:
@@ -181,7 +191,13 @@ async def renumbered(db: Database, news: Renumbered) -> None:
 
 
 async def check(
-    connection: Queries, action: Action[Any], person: Person, sender: Address, key: str | None = None
+    connection: Queries,
+    action: Action[Any],
+    person: Person,
+    sender: Address,
+    key: str | None = None,
+    *,
+    offered: Container[str] | None,
 ) -> None:
     """Raises Frozen for an action that matters where the sender's number changed hands.
 
@@ -195,7 +211,7 @@ async def check(
     if wrote_before is None or not (matters or wrote_before):
         return
     log.info("renumber.refused", action=action.name, person_id=str(person.id))
-    raise Frozen(REFUSAL)
+    raise Frozen(offered)
 
 
 async def is_frozen(connection: Queries, sender: Address) -> bool:

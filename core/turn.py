@@ -493,7 +493,7 @@ async def _show(turn: Turn, key: str, action: Action[Any], params: Params, deps:
     """What the action would do, and the code that lets it; raises UserError where others are in the room."""
     if not turn.address.is_private:
         raise UserError(confirm.PRIVATE[spoken(turn.person.language)])
-    await renumber.check(deps.db.pool, action, turn.person, turn.address)
+    await renumber.check(deps.db.pool, action, turn.person, turn.address, offered=deps.catalog.names)
     context = _context(turn, key, deps)
     shown = await action.shows(context, params) if action.shows is not None else ""
     if isinstance(shown, str):
@@ -502,7 +502,7 @@ async def _show(turn: Turn, key: str, action: Action[Any], params: Params, deps:
         json = shown.params.model_dump_json().encode()
         code = await confirm.ask(session, turn.address, turn.conversation_id, action.name, json, context.now)
         # It may have changed hands while that was made up.
-        await renumber.check(await driver(session), action, turn.person, turn.address)
+        await renumber.check(await driver(session), action, turn.person, turn.address, offered=deps.catalog.names)
     return f"{shown.text}\n\n{confirm.HOW[spoken(turn.person.language)].format(code=code)}"
 
 
@@ -569,7 +569,7 @@ async def run_action(
     """
     if action.shows is not None and confirmed is None:
         raise ValueError(f"{action.name} was not confirmed")
-    await renumber.check(deps.db.pool, action, turn.person, turn.address, key)
+    await renumber.check(deps.db.pool, action, turn.person, turn.address, key, offered=deps.catalog.names)
     if action.counts:
         verdict = await deps.limits.take(
             [CLASSES[name] for name in action.counts], _whose(turn, deps.settings), turn.now, call=key

@@ -43,10 +43,8 @@ LATE_AFTER = timedelta(seconds=60)
 NO_FACTORS: Mapping[str, int] = MappingProxyType({})
 REMINDER = {"en": ("Reminder", "due {when}, late"), "sw": ("Kikumbusho", "cha {when}, kimechelewa")}
 DEFERRED = {
-    "en": "You have had {allowed} reminders within {hours} hours, which is as many as I send. {waits}"
-    " None is lost; say “my reminders” to see or cancel them.",
-    "sw": "Umepata vikumbusho {allowed} ndani ya saa {hours}, kiwango changu cha juu. {waits}"
-    " Hakuna kinachopotea; andika “vikumbusho vyangu” kuviona au kuvifuta.",
+    "en": "You have had {allowed} reminders within {hours} hours, which is as many as I send. {waits} None is lost.",
+    "sw": "Umepata vikumbusho {allowed} ndani ya saa {hours}, kiwango changu cha juu. {waits} Hakuna kinachopotea.",
 }
 WAITS = Plural(
     Saying("One more waits, and comes {when}.", "Kimoja kingine kinasubiri, kitakuja {when}."),

@@ -76,7 +76,7 @@ async def create(call: Call) -> Answer:
     context = ActionContext(
         person, row["conversation_id"], services.db, services.providers, services.settings, call.now, key, sender
     )
-    await renumber.check(services.db.pool, action, person, sender)
+    await renumber.check(services.db.pool, action, person, sender, offered=services.catalog.names)
     assert action.shows is not None  # noqa: S101  it reaches others
     shown = await action.shows(context, params)
     assert isinstance(shown, Shown)  # noqa: S101  it freezes what is done

@@ -302,7 +302,7 @@ async def _pay(ctx: ActionContext, payment: Payment, name: str) -> ActionResult:
             if not await confirm.use(connection, ctx.confirmed, ctx.idempotency_key, name, owner, ctx.now):
                 raise UserError(UNCONFIRMED)
             if await renumber.is_frozen(connection, ctx.sender):
-                raise renumber.Frozen(renumber.REFUSAL)
+                raise renumber.Frozen(ctx.offered)
             if payment.account not in (None, await own_accounts.account_of(connection, owner)):
                 raise UserError(CHANGED)
             to_wallet = name == "send_money" and payment.account is None

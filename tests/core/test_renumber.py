@@ -20,7 +20,7 @@ from core.db import Database
 from core.dialog import Intent, Plan
 from core.language import Saying
 from core.messages import Address, Reply, Text
-from core.renumber import REFUSAL, Renumbered, Seen, Watch
+from core.renumber import WAYS_OUT, Frozen, Renumbered, Seen, Watch
 from core.turn import run_turn
 from tests.core.speaking import TELEGRAM, WEB, WHATSAPP, Mathia, at, mathia
 
@@ -37,6 +37,7 @@ async def pay_somebody(ctx: ActionContext, params: Payment) -> ActionResult:
     return ActionResult(f"Done. Paid {params.amount}.")
 
 
+REFUSED = Frozen(WAYS_OUT)
 OVER = confirm.SAID["en"][confirm.Outcome.OVER]
 
 
@@ -67,7 +68,7 @@ def changed(*ids: str, event_id: str = "wamid.1", **more: Any) -> Renumbered:
 
 async def pays(whole: Mathia, who: Address) -> bool:
     told = await whole.hear(who, "pay 5")
-    assert told in ("Done. Paid 5.", REFUSAL.en), told
+    assert told in ("Done. Paid 5.", REFUSED.to("en")), told
     return told == "Done. Paid 5."
 
 
@@ -88,7 +89,7 @@ async def test_a_number_that_changed_pays_nothing_and_talks_on(db: Database, val
         assert await pays(whole, at(WHATSAPP, "254700000001"))
         assert await verbs(db) == [("provider", "identity.renumbered")]
         await whole.hear(OLD, "ongea Kiswahili")
-        assert await whole.hear(OLD, "pay 5") == REFUSAL.sw
+        assert await whole.hear(OLD, "pay 5") == REFUSED.to("sw")
 
 
 async def test_a_code_from_where_the_person_is_signed_in_settles_it(db: Database, valkey_url: str) -> None:
@@ -202,14 +203,14 @@ async def test_whoever_has_the_number_now_is_told_nothing_of_who_had_it(db: Data
             "what is Asha's number?", "what do you know about me?", "export my data", "erase my data", "unlink",
             "my name is Baraka", "remind me in 1 hour to stretch", "forget Asha",
         ):  # fmt: skip
-            assert await whole.hear(OLD, asked) == REFUSAL.en
+            assert await whole.hear(OLD, asked) == REFUSED.to("en")
         assert await db.pool.fetchval("SELECT count(*) FROM contact") == 1
         # Nobody wrote from the new number before, so there is nothing to tell there; but nothing is confirmed, either.
         assert "Name: Amina" not in await whole.hear(NEW, "what do you know about me?")
         assert "Reminder set" in await whole.hear(NEW, "remind me in 1 hour to stretch")
-        assert await whole.hear(NEW, "erase my data") == REFUSAL.en
+        assert await whole.hear(NEW, "erase my data") == REFUSED.to("en")
         assert "Reminder set" in await whole.hear(at(WHATSAPP, "254700000001"), "remind me in 1 hour to stretch")
-        assert await whole.hear(OLD, "talk to a human") != REFUSAL.en
+        assert await whole.hear(OLD, "talk to a human") != REFUSED.to("en")
 
 
 async def shown(whole: Mathia) -> str:
@@ -244,7 +245,7 @@ async def test_what_was_confirmed_before_is_not_done_after(db: Database, valkey_
         await renumber.renumbered(db, changed(OLD.person))
         closing = await run_turn(turn, whole.deps)
         assert closing.reply is not None
-        assert closing.reply.parts == (Text(text=REFUSAL.en),)
+        assert closing.reply.parts == (Text(text=REFUSED.to("en")),)
         assert await db.pool.fetchval("SELECT count(*) FROM erasure") == 0
 
 
@@ -301,3 +302,9 @@ async def test_erasing_the_person_leaves_neither_number_and_whoever_writes_is_so
         assert await db.pool.fetchval("SELECT count(provider_user_id) FROM identity") == 0
         assert await pays(whole, OLD)
         assert await whole.person(OLD) != person
+
+
+def test_only_what_is_here_is_named_as_a_way_out() -> None:
+    told = Frozen({"talk_to_human"}).to("en")
+    assert told.endswith("so I do not do that here yet. You can always ask for a human.")
+    assert "link" not in told
