@@ -4,9 +4,9 @@ A step is taken under the lock of the dispute's row; PostgreSQL refuses one that
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -14,7 +14,7 @@ from core import codes
 from core.errors import Conflict, UserError
 from core.language import Saying
 from ledger.accounts import disputed, held_at, receivable, wallet
-from ledger.disputes import Stage
+from ledger.disputes import Act, Stage
 from ledger.errors import KeyReused, Unknown
 from ledger.instruction_store import PROVIDER, owner_now, payment_to_us, refund, still
 from ledger.journal import Account, Entry, Kind, Posting, check_key, credit, debit
@@ -23,7 +23,12 @@ from ledger.posting import LOCK as LOCK_ACCOUNTS
 from ledger.posting import make, post
 
 LISTED_MAX = 200
+GOOD_FOR = timedelta(days=7)
+"""How long a decision that was proposed can be approved."""
+PROPOSED: Final = "_proposed"
+"""Follows an act in the timeline where it waits for a second person."""
 REASON_CHARS_MAX = 500
+UNDECIDED: Final = (Stage.OPEN, Stage.FROZEN)
 PROVIDERS: Final = "provider"
 """Who opened a dispute that nobody of ours did."""
 
@@ -62,6 +67,10 @@ GONE_OWED = Saying(
 NOT_OURS = Saying(
     "This payment came to the person's own account, so we hold nothing of it to freeze. It can be refunded.",
     "Malipo haya yalifika kwenye akaunti yao wenyewe, kwa hiyo hatuna cha kuzuia. Yanaweza kurudishwa.",
+)
+SECOND = Saying(
+    "You proposed it, so somebody else has to approve it.",
+    "Wewe ndiye uliyependekeza, kwa hiyo mtu mwingine lazima akubali.",
 )
 NO_MORE = Saying("At most {left} of it can still be disputed.", "Kinachoweza kubishaniwa bado ni {left}, si zaidi.")
 
@@ -106,6 +115,13 @@ WHERE id = (SELECT pays FROM payment_instruction WHERE reference = $1) AND state
 """
 """An invoice of which something is disputed, refunded or lost stays marked; one of which all was released is not."""
 STEPS = "SELECT count(*) FROM dispute_event WHERE dispute_id = $1"
+NEWEST = """
+SELECT to_state, actor, at > clock_timestamp() - $2::interval AS good FROM dispute_event
+WHERE dispute_id = $1 ORDER BY id DESC LIMIT 1
+"""
+PROPOSE = """
+INSERT INTO dispute_event (dispute_id, from_state, to_state, amount, actor, reason) VALUES ($1, $2, $3, $4, $5, $6)
+"""
 EVENTS = """
 SELECT at, from_state, to_state, amount, actor, reason FROM dispute_event WHERE dispute_id = $1 ORDER BY id LIMIT $2
 """
@@ -175,15 +191,39 @@ async def open_(connection: Any, asked: Opening) -> Dispute:
     return await _freeze(connection, made, asked.by, "")
 
 
+async def decide(
+    connection: Any, act: Act, reference: str, by: str, reason: str, alone_max: Money
+) -> tuple[Dispute, bool]:
+    """Take a dispute a step on, in the caller's transaction; False beside it where that waits for somebody else.
+
+    What moves more than `alone_max`, or another currency, is proposed by one of the staff and done when another one
+    asks for the same within GOOD_FOR, with nothing in between. Raises UserError where that would be the same person,
+    Conflict where it is not the next step, and Unknown.
+    """
+    of = await _locked(connection, reference)
+    if not may(act, of):
+        raise Conflict(f"The dispute is {of.state}: somebody was faster, or this is not its next step.")
+    moved = of.amount if act is Act.LOSE else of.frozen
+    alone = act is Act.FREEZE or (moved.currency == alone_max.currency and moved <= alone_max)
+    if not alone:
+        newest = await connection.fetchrow(NEWEST, of.id, GOOD_FOR)
+        if newest["to_state"] != act + PROPOSED or not newest["good"]:
+            await connection.execute(PROPOSE, of.id, of.state.value, act + PROPOSED, moved.minor, by, reason)
+            return of, False
+        if newest["actor"] == by:
+            raise UserError(SECOND)
+    return await _DO[act](connection, reference, by, reason), True
+
+
 async def freeze(connection: Any, reference: str, by: str, reason: str) -> Dispute:
     """Freeze what has come since, up to what is disputed. Raises Conflict where the dispute is not open or frozen."""
-    of = await _locked(connection, reference, Stage.OPEN, Stage.FROZEN)
+    of = await _locked(connection, reference, *UNDECIDED)
     return await _freeze(connection, of, by, reason)
 
 
 async def release(connection: Any, reference: str, by: str, reason: str) -> Dispute:
     """Decide for the person: what is frozen is theirs again. Raises Conflict where that is not the next step."""
-    of = await _locked(connection, reference, Stage.OPEN, Stage.FROZEN)
+    of = await _locked(connection, reference, *UNDECIDED)
     await connection.execute(UNMARK, of.payment, of.id)
     if of.frozen.minor:
         owner = await owner_now(connection, of.owner)
@@ -215,7 +255,7 @@ async def lose(connection: Any, reference: str, by: str, reason: str) -> Dispute
     The finding of the comparison with the provider's list is explained by it. Raises Conflict where the provider took
     nothing, or that is not the next step.
     """
-    of = await _locked(connection, reference, Stage.OPEN, Stage.FROZEN)
+    of = await _locked(connection, reference, *UNDECIDED)
     if of.line_id is None:
         raise Conflict("The provider has taken nothing back for this dispute: release it, or refund it.")
     currency = of.amount.currency
@@ -231,6 +271,24 @@ async def lose(connection: Any, reference: str, by: str, reason: str) -> Dispute
     await post(connection, Entry(f"dispute:{of.reference}:lost", Kind.REFUND, tuple(legs), of.reference))
     await connection.execute(EXPLAINED, of.line_id, by, f"dispute {of.reference}: {reason}"[:REASON_CHARS_MAX])
     return await _step(connection, of, Stage.LOST, by, reason, moved=of.amount, owed=owed)
+
+
+_DO: Final[Mapping[Act, Callable[[Any, str, str, str], Awaitable[Dispute]]]] = {
+    Act.FREEZE: freeze, Act.RELEASE: release, Act.REFUND: give_back, Act.LOSE: lose
+}  # fmt: skip
+
+
+def may(act: Act, of: Dispute) -> bool:
+    """Whether that is a next step of this dispute."""
+    match act:
+        case Act.FREEZE:
+            return of.state in UNDECIDED and of.frozen < of.amount
+        case Act.RELEASE:
+            return of.state in UNDECIDED
+        case Act.REFUND:
+            return of.state is Stage.FROZEN and of.line_id is None
+        case Act.LOSE:
+            return of.state in UNDECIDED and of.line_id is not None
 
 
 async def find(connection: Any, reference: str) -> Dispute:

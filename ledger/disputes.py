@@ -25,6 +25,15 @@ class Stage(StrEnum):
     LOST = "lost"
 
 
+class Act(StrEnum):
+    """What may be done about a dispute."""
+
+    FREEZE = "freeze"
+    RELEASE = "release"
+    REFUND = "refund"
+    LOSE = "lose"
+
+
 CLOSED: Final = frozenset({Stage.RELEASED, Stage.REFUNDED, Stage.LOST})
 MOVES: Final[Mapping[Stage, frozenset[Stage]]] = {
     Stage.OPEN: frozenset({Stage.FROZEN, Stage.RELEASED, Stage.LOST}),

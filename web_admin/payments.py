@@ -4,7 +4,7 @@ Whom a payment goes to is sealed and not shown here; what a person decides is re
 """
 
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -92,8 +92,9 @@ def state_of(state: State) -> Mapping[str, str]:
 class Payments:
     """Reads and renders the pages, and does what staff decide."""
 
-    def __init__(self, db: Database, templates: Templates) -> None:
-        self._db, self._templates = db, templates
+    def __init__(self, db: Database, templates: Templates, alone_max: Money) -> None:
+        """`alone_max` is the most that one of the staff gives back, or decides a dispute about, alone."""
+        self._db, self._templates, self._alone_max = db, templates, alone_max
 
     async def page(self, staff: auth.Staff) -> Markup:
         """What needs a person, what does not agree, and the newest payments."""
@@ -164,6 +165,11 @@ class Payments:
         async with self._db.transaction() as session:
             connection = await driver(session)
             amount = await _amount(connection, _text(reference), fields)
+            if amount.currency != self._alone_max.currency or amount > self._alone_max:
+                raise UserError(
+                    f"Above {self._alone_max} two of the staff decide. Open a dispute, which freezes the money, and"
+                    " refund it from there."
+                )
             try:
                 made = await instruction_store.refund(connection, key, _text(reference), amount, staff.actor, note)
             except Unknown as error:
@@ -210,34 +216,38 @@ class Payments:
             events = await dispute_store.events(connection, of)
         currency = of.amount.currency
         steps = [
-            {**row, "shown": stage_of(disputes.Stage(row["to_state"])), "moved": Money(row["amount"], currency)}
+            {**row, "shown": stage_of(row["to_state"]), "moved": Money(row["amount"], currency)}
             for row in map(dict, events)
         ]
-        acts = [act for act, one in ACTS.items() if one.may(of)]
+        acts = [act.value for act in disputes.Act if dispute_store.may(act, of)]
+        proposed = steps[-1] if steps and steps[-1]["to_state"].endswith(dispute_store.PROPOSED) else None
         return self._templates.render(
             "dispute.html", section="payments", staff=staff, stream=None, of=of, shown=stage_of(of.state), steps=steps,
-            acts=acts, missing=of.amount - of.frozen,
+            acts=acts, missing=of.amount - of.frozen, alone_max=self._alone_max, proposed=proposed,
         )  # fmt: skip
 
     async def decide(self, staff: auth.Staff, reference: str, act: str, fields: Mapping[str, str]) -> None:
-        """Take a dispute a step on. Raises UserError, also where somebody was faster, and LookupError."""
+        """Take a dispute a step on, or propose it. Raises UserError, also where somebody was faster, and LookupError."""
         note = _note(fields)
-        if act not in ACTS:
+        if act not in list(disputes.Act):
             raise LookupError
         async with self._db.transaction() as session:
             connection = await driver(session)
             try:
                 before = (await dispute_store.find(connection, _text(reference))).frozen
-                of = await ACTS[act].do(connection, _text(reference), staff.actor, note)
+                of, done = await dispute_store.decide(
+                    connection, disputes.Act(act), _text(reference), staff.actor, note, self._alone_max
+                )
             except Unknown as error:
                 raise LookupError from error
             except Conflict as error:
                 raise UserError(str(error)) from error
-            if (says := dispute_store.told(before, of)) is not None:
+            if done and (says := dispute_store.told(before, of)) is not None:
                 sent = f"dispute:{of.reference}:{of.state}:{of.frozen.minor}"
                 await tell(connection, of.conversation_id, of.language, says, KIND, sent)
             detail = {"frozen": str(of.frozen), "owed": str(of.owed)}
-            await audit.record(session, staff.actor, f"dispute.{act}", f"dispute:{reference}", detail)
+            verb = f"dispute.{act}" if done else f"dispute.{act}{dispute_store.PROPOSED}"
+            await audit.record(session, staff.actor, verb, f"dispute:{reference}", detail)
 
     async def explain(self, staff: auth.Staff, finding: str, fields: Mapping[str, str]) -> None:
         """End a finding with what a person found out. Raises UserError, and LookupError where none is open."""
@@ -252,27 +262,10 @@ class Payments:
             await audit.record(session, staff.actor, "finding.explained", f"finding:{finding}")
 
 
-@dataclass(frozen=True, slots=True)
-class Act:
-    """Something that is decided about a dispute, and in which disputes it may be."""
-
-    do: Callable[[Any, str, str, str], Awaitable[dispute_store.Dispute]]
-    may: Callable[[dispute_store.Dispute], bool]
-
-
-UNDECIDED = (disputes.Stage.OPEN, disputes.Stage.FROZEN)
-ACTS: Final[Mapping[str, Act]] = {
-    "freeze": Act(dispute_store.freeze, lambda of: of.state in UNDECIDED and of.frozen < of.amount),
-    "release": Act(dispute_store.release, lambda of: of.state in UNDECIDED),
-    "refund": Act(dispute_store.give_back, lambda of: of.state is disputes.Stage.FROZEN and of.line_id is None),
-    "lose": Act(dispute_store.lose, lambda of: of.state in UNDECIDED and of.line_id is not None),
-}
-
-
-def stage_of(stage: disputes.Stage) -> Mapping[str, str]:
-    """A dispute's state in words, and how it looks."""
-    tone = "bad" if stage is disputes.Stage.LOST else "good" if stage in disputes.CLOSED else "wait"
-    return {"words": stage.value.capitalize(), "tone": tone}
+def stage_of(stage: str) -> Mapping[str, str]:
+    """A dispute's state, or what was proposed, in words, and how it looks."""
+    tone = "bad" if stage == disputes.Stage.LOST else "good" if stage in disputes.CLOSED else "wait"
+    return {"words": stage.replace("_", " ").capitalize(), "tone": tone}
 
 
 async def _amount(connection: Any, reference: str, fields: Mapping[str, str]) -> Money:

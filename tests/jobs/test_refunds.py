@@ -22,7 +22,7 @@ from ledger import reconcile as books
 from ledger.accounts import disputed, held_at, receivable, wallet
 from ledger.balances import balance
 from ledger.dispute_store import Opening
-from ledger.disputes import CLOSED, MOVES, Stage
+from ledger.disputes import CLOSED, MOVES, Act, Stage
 from ledger.errors import InsufficientFunds, KeyReused, Unknown
 from ledger.instruction_store import Collect, collect, hint, refund, resolve
 from ledger.instructions import Instruction, Method, Payee, State
@@ -456,3 +456,35 @@ async def test_a_dispute_follows_a_person_who_turned_out_to_be_another(desk: Til
     assert made_back.owner == str(kept.person_id)
     assert (await desk.reach(made_back)).state is State.SUCCEEDED
     assert await is_sound(desk)
+
+
+async def test_above_a_limit_two_of_the_staff_decide_the_same(desk: Till) -> None:
+    of = await paid(desk)
+    made = await dispute(desk, of, 400)
+
+    async def decide(act: Act, by: str) -> bool:
+        async with desk.db.hot() as connection:
+            _, done = await dispute_store.decide(connection, act, made.reference, by, "because", kes(399))
+        return done
+
+    assert not await decide(Act.REFUND, "staff:a")
+    with pytest.raises(UserError, match="somebody else"):
+        await decide(Act.REFUND, "staff:a")
+    # Another decision is another proposal, of which the first is no approval; so is one with a freeze in between.
+    assert not await decide(Act.RELEASE, "staff:b")
+    assert not await decide(Act.REFUND, "staff:b")
+    assert not await decide(Act.RELEASE, "staff:b")
+    async with desk.db.hot() as connection:
+        assert (await dispute_store.find(connection, made.reference)).state is Stage.FROZEN
+    for act, why in ((Act.FREEZE, "not its next step"), (Act.LOSE, "not its next step")):
+        with pytest.raises(Conflict, match=why):
+            await decide(act, "staff:a")
+    answers = await asyncio.gather(
+        *(decide(Act.RELEASE, f"staff:{n}") for n in range(8)), return_exceptions=True
+    )  # fmt: skip
+    assert sum(answer is True for answer in answers) == 1
+    assert await desk.purse() == (50_000, 0)
+    small = await dispute(desk, of, 100, "small")
+    async with desk.db.hot() as connection:
+        _, done = await dispute_store.decide(connection, Act.RELEASE, small.reference, BY, "so little", kes(100))
+    assert done

@@ -122,6 +122,31 @@ async def test_staff_give_a_payment_back_and_freeze_and_release_another_part(
     assert (await owner.get("/admin/disputes/NOT-HERE-AT")).status == 404
 
 
+async def test_a_large_refund_is_wanted_by_two_of_the_staff(site: Site, owner: Browser, sandbox: Sandbox) -> None:
+    async with till(site.db, Settings(_env_file=None, sandbox_url=sandbox.url).sandboxed()) as desk:
+        of = await desk.reach(await desk.ask(6_000))
+        page = await owner.get(f"/admin/payments/{of.reference}")
+        [key] = re.findall(r'name="key" value="([^"]+)"', page.text)
+        fields = {"csrf": csrf(page.text), "key": key, "amount": "5001", "note": "not delivered"}
+        answer = await owner.post(f"/admin/payments/{of.reference}/refund", fields)
+        assert (answer.status, "two of the staff decide" in answer.text) == (400, True)
+        where = (await owner.post(f"/admin/payments/{of.reference}/dispute", fields)).headers["Location"]
+        assert (await owner.post(f"{where}/refund", fields)).status == 303
+        page = await owner.get(where)
+        assert "Refund proposed</strong> by staff:owner: not delivered. Somebody else has to approve it" in page.text
+        assert (await owner.post(f"{where}/refund", fields)).status == 400
+        async with site.staff("wanjiru") as second:
+            page = await second.get(where)
+            assert "Choose the same to approve it" in page.text
+            assert (await second.post(f"{where}/refund", {"csrf": csrf(page.text), "note": "yes"})).status == 303
+            assert "Refunding" in (await second.get(where)).text
+    rows = await site.db.pool.fetch("SELECT actor, verb FROM audit WHERE verb ~ '^dispute' ORDER BY id")
+    assert [tuple(row) for row in rows] == [
+        ("staff:owner", "dispute.opened"), ("staff:owner", "dispute.refund_proposed"),
+        ("staff:wanjiru", "dispute.refund"),
+    ]  # fmt: skip
+
+
 async def test_a_fee_is_added_and_never_changed(site: Site, owner: Browser) -> None:
     page = await owner.get("/admin/fees")
     assert "Nothing costs anything yet" in page.text
