@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("core", "connectors", "channels", "jobs", "ledger")
 STAFF = {
     "core/sites.py", "core/origins.py", "core/colours.py", "jobs/definitions.py", "jobs/temporal.py", "ledger/fees.py",
-    "ledger/own_accounts.py", "connectors/intasend/accounts.py",
+    "ledger/adjustments.py", "ledger/own_accounts.py", "connectors/intasend/accounts.py",
 }  # fmt: skip
 """What these say is said to staff on an admin page, or to operators at a terminal."""
 PROGRAMS = {"bad_frame", "unknown_type", "hello", "site", "origin", "identity"}

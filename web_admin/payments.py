@@ -227,7 +227,7 @@ class Payments:
         )  # fmt: skip
 
     async def decide(self, staff: auth.Staff, reference: str, act: str, fields: Mapping[str, str]) -> None:
-        """Take a dispute a step on, or propose it. Raises UserError, also where somebody was faster, and LookupError."""
+        """Take a dispute a step on, or propose it. Raises UserError, also where somebody was faster; LookupError."""
         note = _note(fields)
         if act not in list(disputes.Act):
             raise LookupError
