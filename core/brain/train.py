@@ -28,7 +28,7 @@ DECAY = 2e-6
 SLIPS = 0.4
 """Share of words with a slip in the hasty copy of a line."""
 SLIP_LETTERS_MIN = 4
-FEATURE_LINES_MIN = 3
+FEATURE_LINES_MIN = 4
 """A feature of fewer lines is not learnt: it says more about the line than about the action."""
 DROPOUT = 0.25
 """Share of features left out at each step, so that no single word decides."""

@@ -13,7 +13,7 @@ from core.brain.parse_lines import ACTIONS
 from tests.core.brain.speaking import understood
 
 LINES = Path(__file__).parent / "swahili.tsv"
-RIGHT_MIN = 0.92
+RIGHT_MIN = 0.93
 """The share that must be right. Raise it when the brain gets better."""
 LINES_MIN, NOTHING_MIN, EACH_MIN = 400, 80, 6
 BY_CHANCE_WORDS_MAX = 3
