@@ -7,10 +7,14 @@ from core.actions import ActionContext, ActionResult, Connector, Effect, Params,
 from core.errors import UserError
 from core.language import Saying, spoken
 from core.limits import Use, Whose, when_of
-from core.messages import Card, Fact
+from core.messages import Card, Fact, Text
 
 HEAD = Saying("What you have left", "Kilichobaki")
 LEFT = Saying("{left} of {allowed}, anew {when}", "{left} kati ya {allowed}, kuanza upya {when}")
+MONEY = Saying(
+    "For what may be paid from your account, say “my payment limits”.",
+    "Kujua kinachoweza kulipwa kutoka akaunti yako, andika “vikomo vyangu vya malipo”.",
+)
 UNKNOWN = Saying(
     "I cannot look at your quotas just now. Try again in a few minutes.",
     "Siwezi kuangalia viwango vyako kwa sasa. Jaribu tena baada ya dakika chache.",
@@ -35,7 +39,9 @@ async def check_quotas(ctx: ActionContext, params: CheckQuotas) -> ActionResult:
     data: dict[str, JsonValue] = {
         use.limit.name: {"left": _left(use), "of": use.allowed, "resets_at": use.resets_at.isoformat()} for use in uses
     }
-    return ActionResult.of(Card(title=ctx.say(HEAD), facts=tuple(_fact(use, ctx) for use in uses)), data=data)
+    card = Card(title=ctx.say(HEAD), facts=tuple(_fact(use, ctx) for use in uses))
+    money = (Text(text=ctx.say(MONEY)),) if ctx.offers("check_spending_limits") else ()
+    return ActionResult.of(card, *money, data=data)
 
 
 def _left(use: Use) -> int:

@@ -70,6 +70,12 @@ class Person(Base):
     plan: Mapped[str] = mapped_column(server_default="free", doc="what multiplies their quotas: PLAN_FACTORS")
     muted_until: Mapped[datetime | None] = mapped_column(doc="until when what they write is not answered")
     payments_paused_at: Mapped[datetime | None] = mapped_column(doc="since when they want nothing paid")
+    payment_limit: Mapped[int | None] = mapped_column(
+        CheckConstraint("payment_limit > 0", name="payment_limit"), doc="most cents of one payment"
+    )
+    day_limit: Mapped[int | None] = mapped_column(
+        CheckConstraint("day_limit > 0", name="day_limit"), doc="most cents within a day"
+    )
     reminded_at: Mapped[list[datetime]] = mapped_column(
         ARRAY(DateTime(timezone=True)), server_default="{}", doc="when their reminders of the last hours were sent"
     )

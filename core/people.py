@@ -47,6 +47,7 @@ FULL = Saying(
 TAKEN_OVER = (
     Person.name, Person.name_index, Person.language, Person.language_chosen, Person.timezone, Person.zone_guess,
     Person.zone_asked_at, Person.reminded_at, Person.deferral_told_at, Person.payments_paused_at,
+    Person.payment_limit, Person.day_limit,
 )  # fmt: skip
 """What of a person that is merged the other one gets; reminders of both count together."""
 
@@ -256,7 +257,7 @@ async def merge(session: AsyncSession, kept: UUID, gone: UUID) -> None:
     """Make one person of two, whose rows the caller has locked: everything that `gone` has becomes `kept`'s.
 
     Conversations stay as they are. Name, time zone and chosen language of `kept` stay, and are taken from `gone` where
-    it has none.
+    it has none; of both their spending limits the lower ones stay.
     A table with a `person_id` takes part by itself; one that is unique by it needs a rule here, as contacts have.
     """
     # What they were shown was about another account.
@@ -289,6 +290,8 @@ async def merge(session: AsyncSession, kept: UUID, gone: UUID) -> None:
             reminded_at=func.array_cat(Person.reminded_at, other.reminded_at),
             deferral_told_at=func.greatest(Person.deferral_told_at, other.deferral_told_at),
             payments_paused_at=func.greatest(Person.payments_paused_at, other.payments_paused_at),
+            payment_limit=func.least(Person.payment_limit, other.payment_limit),
+            day_limit=func.least(Person.day_limit, other.day_limit),
         )
     )
     await session.execute(

@@ -51,6 +51,8 @@ from core.sniff import PICTURES
 from core.transcript import escaped, quoted
 from jobs import definitions
 from ledger import balances, instruction_store, invoices
+from ledger.instruction_store import MPESA
+from ledger.money import Money
 
 ROWS_PAGE = 200
 """Rows of one table in memory at a time."""
@@ -391,6 +393,10 @@ async def _person(session: AsyncSession, person: UUID) -> dict[str, Any]:
         "language_chosen": who.language_chosen,
         "timezone": who.timezone,
         "plan": who.plan,
+        "spending_limits": {
+            per: str(Money(cents, MPESA)) if cents is not None else None
+            for per, cents in (("payment", who.payment_limit), ("day", who.day_limit))
+        },
         "known_since": who.created_at,
         "chats": [
             {

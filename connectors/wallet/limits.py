@@ -1,18 +1,22 @@
 """What the person may have paid: not while payments are stopped, and not beyond the limits."""
 
+from typing import Literal
 from uuid import UUID
 
+from pydantic import Field
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from connectors.wallet.amounts import Nothing, in_private
-from core import people
-from core.actions import ActionContext, ActionResult, Effect, action
+from connectors.wallet.amounts import Amount, Nothing, in_private, in_shillings
+from core import audit, people
+from core.actions import ActionContext, ActionResult, Effect, action, ask
 from core.errors import LimitReached, UserError
 from core.language import Saying
+from core.messages import Card, Fact
 from core.models import Person
 from ledger.instruction_store import MPESA
 from ledger.money import Money
+from ledger.spending_limits import Per, SpendingLimits, limits_of, set_limit
 
 PAUSED = Saying(
     "Payments are stopped for everybody just now. Your money is where it was; try again later.",
@@ -23,6 +27,35 @@ TOO_LARGE = Saying(
     " yet.",
     "Kwenye gumzo hulipa {at_most} kwa mara moja, si zaidi. Malipo makubwa yatafanyika kwenye ukurasa wa akaunti yako,"
     " ambao bado haupo.",
+)
+BEYOND = Saying(
+    "At most {at_most} may go out by one payment from your account, so nothing was sent.",
+    "Malipo moja kutoka akaunti yako hayaruhusiwi kuzidi {at_most}, kwa hiyo sikutuma chochote.",
+)
+LIMITS = Saying("What may be paid from your account", "Kinachoweza kulipwa kutoka akaunti yako")
+TITLES = {
+    Per.PAYMENT: Saying("By one payment", "Kwa malipo moja"),
+    Per.DAY: Saying("Within a day", "Ndani ya siku moja"),
+}
+AT_MOST = Saying("at most {at_most}", "kiasi cha juu {at_most}")
+LOWERED = {
+    Per.PAYMENT: Saying(
+        "Done. At most {at_most} goes out by one payment, also of what was shown already.",
+        "Sawa. Malipo moja hayazidi {at_most}, hata yale yaliyokwisha kuonyeshwa.",
+    ),
+    Per.DAY: Saying(
+        "Done. At most {at_most} goes out within a day, also of what was shown already.",
+        "Sawa. Malipo ya siku moja hayazidi {at_most}, hata yale yaliyokwisha kuonyeshwa.",
+    ),
+}
+STAFF = Saying(
+    "Nobody here can have more than {at_most} paid, so that is as far as a limit goes.",
+    "Hakuna hapa anayeweza kulipa zaidi ya {at_most}, kwa hiyo kikomo hakizidi hapo.",
+)
+RAISED = Saying(
+    "That is more than your limit now, which is {now}. A limit is raised with your PIN, and there is no PIN yet; so it"
+    " stays.",
+    "Hiyo inazidi kikomo chako cha sasa, {now}. Kikomo huongezwa kwa PIN yako, na bado hakuna PIN; kwa hiyo kinabaki.",
 )
 YOUR_PAUSE = Saying(
     "You have stopped your payments. Say “resume my payments” when they may go on.",
@@ -36,6 +69,53 @@ GO_ON = Saying("Payments from your account will be possible again.", "Malipo kut
 GOING_ON = Saying(
     "Done. Payments from your account are possible again.", "Sawa. Malipo kutoka akaunti yako yanawezekana."
 )
+
+
+class SetSpendingLimit(Amount):
+    """Which limit, and what it is to be."""
+
+    per: Literal["payment", "day"] = Field(
+        description="What it holds for: payment (each one) or day (all of a day's together)",
+        json_schema_extra=ask("For each payment, or for a whole day?", "Kwa kila malipo, au kwa siku nzima?"),
+    )  # fmt: skip
+
+
+@action(
+    effect=Effect.READ, own=True,
+    examples=("what are my payment limits?", "what's my daily spending limit?", "vikomo vyangu vya malipo ni vipi?"),
+)  # fmt: skip
+async def check_spending_limits(ctx: ActionContext, params: Nothing) -> ActionResult:
+    """Show the most that may be paid from the person's account by one payment and within a day."""
+    in_private(ctx)
+    async with ctx.db.transaction() as session:
+        owner = (await session.execute(select(people.current(ctx.person.id)))).scalar_one()
+        limits = await limits_of(session, owner, ctx.settings)
+    facts = tuple(
+        Fact(label=ctx.say(title), value=ctx.say(AT_MOST, at_most=limits.of(per).said()))
+        for per, title in TITLES.items()
+    )  # fmt: skip
+    data = {per.value: str(limits.of(per).decimal) for per in Per}
+    return ActionResult.of(Card(title=ctx.say(LIMITS), facts=facts), data=data)
+
+
+@action(
+    effect=Effect.WRITE,
+    examples=("set my daily limit to 5,000", "set my payment limit to 1,000", "weka kikomo changu cha siku 5,000"),
+)  # fmt: skip
+async def set_spending_limit(ctx: ActionContext, params: SetSpendingLimit) -> ActionResult:
+    """Lower the most that may be paid from the person's account by one payment, or within a day."""
+    in_private(ctx)
+    per, at_most = Per(params.per), in_shillings(ctx, params.amount, params.currency)
+    async with ctx.db.transaction() as session:
+        owner = await people.hold(session, ctx.person.id)
+        limits = await limits_of(session, owner, ctx.settings)
+        if at_most > limits.staff:
+            raise LimitReached(STAFF.filled(at_most=limits.staff.said()))
+        if at_most > limits.of(per):
+            raise UserError(RAISED.filled(now=limits.of(per).said()))
+        await set_limit(session, owner, per, at_most)
+        await audit.record(session, f"person:{owner}", "limit.lowered", f"person:{owner}", {"per": per.value})
+    return ActionResult(ctx.say(LOWERED[per], at_most=at_most.said()))
 
 
 @action(
@@ -64,13 +144,19 @@ async def resume_payments(ctx: ActionContext, params: Nothing) -> ActionResult:
     return ActionResult(ctx.say(GOING_ON))
 
 
-def allowed(ctx: ActionContext, amount: Money) -> None:
-    """Raises UserError while all payments are stopped, and LimitReached for more than is paid at a time."""
+async def allowed(ctx: ActionContext, session: AsyncSession, owner: UUID, amount: Money) -> SpendingLimits:
+    """The limits that hold; raises UserError while payments are stopped, and LimitReached for too large a payment."""
     if ctx.settings.payments_paused:
         raise UserError(PAUSED)
+    if await session.scalar(select(Person.payments_paused_at).where(Person.id == owner)) is not None:
+        raise UserError(YOUR_PAUSE)
     at_most = Money.of(ctx.settings.payment_max, MPESA)
     if amount > at_most:
         raise LimitReached(TOO_LARGE.filled(at_most=at_most.said()))
+    limits = await limits_of(session, owner, ctx.settings)
+    if limits.payment < amount:
+        raise LimitReached(BEYOND.filled(at_most=limits.payment.said()))
+    return limits
 
 
 async def _set_pause(ctx: ActionContext, *, paused: bool) -> None:
@@ -79,9 +165,3 @@ async def _set_pause(ctx: ActionContext, *, paused: bool) -> None:
         await session.execute(
             update(Person).where(Person.id == owner).values(payments_paused_at=ctx.now if paused else None)
         )
-
-
-async def unless_paused(session: AsyncSession, owner: UUID) -> None:
-    """Raises UserError for somebody who has stopped their payments."""
-    if await session.scalar(select(Person.payments_paused_at).where(Person.id == owner)) is not None:
-        raise UserError(YOUR_PAUSE)

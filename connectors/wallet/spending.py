@@ -8,18 +8,16 @@ transaction that moves the money or keeps it back.
 
 import unicodedata
 from collections.abc import Callable, Sequence
-from datetime import datetime, time
 from functools import partial
 from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from pydantic import Field
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from connectors.wallet.amounts import PHONE_CHARS_MAX, SANDBOX, Amount, in_private, in_shillings, mpesa, own_number
-from connectors.wallet.limits import allowed, unless_paused
+from connectors.wallet.limits import allowed
 from core import confirm, people, renumber
 from core.actions import ActionContext, ActionResult, Effect, Params, Shown, action, ask
 from core.amount_words import in_words
@@ -37,6 +35,7 @@ from ledger.instruction_store import MPESA, PayOut, pay_out
 from ledger.instructions import Payee
 from ledger.journal import Account, Kind
 from ledger.money import Money
+from ledger.spending_limits import midnight
 from ledger.transfers import transfer
 
 WHO = Saying(
@@ -163,8 +162,7 @@ async def show_payment(ctx: ActionContext, params: SendMoney) -> Shown:
             cents=amount.minor, fee_cents=fee.minor, name=visible(named), number=number,
             wallet_of=theirs["person_id"] if theirs is not None else None, account=account,
         )  # fmt: skip
-        await unless_paused(session, owner)
-        return await _prompt(ctx, await driver(session), owner, SEND, payment, UNKNOWN)
+        return await _prompt(ctx, session, owner, SEND, payment, UNKNOWN)
 
 
 async def show_withdrawal(ctx: ActionContext, params: Withdraw) -> Shown:
@@ -183,9 +181,8 @@ async def show_withdrawal(ctx: ActionContext, params: Withdraw) -> Shown:
         payment = Payment(
             cents=amount.minor, fee_cents=fee.minor, name="", number=number, wallet_of=None, account=account
         )
-        await unless_paused(session, owner)
         own = payment.number == (own_number(ctx.sender) or "").removeprefix("+")
-        return await _prompt(ctx, await driver(session), owner, TAKE_OUT, payment, YOURSELF if own else UNKNOWN)
+        return await _prompt(ctx, session, owner, TAKE_OUT, payment, YOURSELF if own else UNKNOWN)
 
 
 @action(
@@ -245,12 +242,12 @@ async def _wallet_of(connection: Any, number: str) -> Any:
 
 
 async def _prompt(
-    ctx: ActionContext, connection: Any, owner: UUID, head: Saying, payment: Payment, nameless: Saying
+    ctx: ActionContext, session: AsyncSession, owner: UUID, head: Saying, payment: Payment, nameless: Saying
 ) -> Shown:
     """The payment in words, all of it made from what is done; raises UserError for what would be refused anyway."""
     amount, fee = Money(payment.cents, MPESA), Money(payment.fee_cents, MPESA)
-    allowed(ctx, amount)
-    have = (await balances.balance(connection, payment.source(str(owner)))).available
+    await allowed(ctx, session, owner, amount)
+    have = (await balances.balance(await driver(session), payment.source(str(owner)))).available
     if amount + fee > have:
         raise UserError(TOO_LITTLE.filled(amount=have.said(), total=(amount + fee).said()))
     name = Saying(payment.name, payment.name) if payment.name else nameless
@@ -283,18 +280,13 @@ async def _fee(connection: Any, kind: Kind, amount: Money, account: str | None) 
 async def _pay(ctx: ActionContext, payment: Payment, name: str) -> ActionResult:
     """Do what was confirmed, once for each confirmation, in one transaction that looks at everything again."""
     amount, fee = Money(payment.cents, MPESA), Money(payment.fee_cents, MPESA)
-    allowed(ctx, amount)
-    # A day is ours, not the person's: whoever travels has no second one.
-    midnight = datetime.combine(
-        ctx.now.astimezone(zone := ZoneInfo(ctx.settings.default_timezone)).date(), time(), zone
-    )
-    allowance = Allowance(Money.of(ctx.settings.payment_day_max, MPESA), midnight)
     key = f"confirmed:{ctx.confirmed}"
     reference = ""
     try:
         async with ctx.db.transaction() as session:
             owner = await people.hold(session, ctx.person.id)
-            await unless_paused(session, owner)
+            limits = await allowed(ctx, session, owner, amount)
+            allowance = Allowance(limits.day, midnight(ctx.now, ctx.settings))
             connection = await driver(session)
             if ctx.confirmed is None or ctx.sender is None:
                 raise UserError(UNCONFIRMED)

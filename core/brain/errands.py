@@ -199,6 +199,16 @@ def top_up(said: Said, now: "datetime", zone: str) -> Slots:
     return {**money(said, zone), **phone(said)}
 
 
+_A_DAY = re.compile(r"\b(?:daily|day|a day|siku)\b")
+_A_PAYMENT = re.compile(r"\b(?:payments?|transactions?|transfers?|malipo|muamala)\b")
+
+
+def spending_limit(said: Said, now: "datetime", zone: str) -> Slots:
+    """Whether for a day or for one payment, and how much."""
+    per = "day" if _A_DAY.search(said.plain) else "payment" if _A_PAYMENT.search(said.plain) else None
+    return {**money(said, zone), **({"per": per} if per is not None else {})}
+
+
 def limit(said: Said, now: "datetime", zone: str) -> Slots:
     """How many of the last ones."""
     found = re.search(
@@ -475,7 +485,8 @@ Reader = Callable[[Said, "datetime", str], Slots]
 READERS: Mapping[str, Reader] = {
     "send_money": send_money, "withdraw": top_up, "top_up": top_up, "create_invoice": create_invoice,
     "check_invoice_status": which_invoice, "void_invoice": which_invoice, "stop_recurring_invoice": which_invoice,
-    "create_payment_link": create_invoice, "list_transactions": limit, "check_availability": check_availability,
+    "create_payment_link": create_invoice, "set_spending_limit": spending_limit,
+    "list_transactions": limit, "check_availability": check_availability,
     "schedule_meeting": schedule_meeting, "send_email": send_email, "send_whatsapp": send_whatsapp,
     "search_info": search_info, "search_gif": search_gif, "find_jobs": search_info,
 }  # fmt: skip

@@ -39,6 +39,15 @@ _SKY = (
 )
 
 
+_SPENT = r"(?:spending|payments?|transfers?)"
+_SPENDING = (
+    rf"(?:(?:daily|day|per[- ]day)(?: {_SPENT})?|(?:per[- ])?(?:payments?|spending|transfer|transaction|sending))"
+)
+_KIKOMO = (
+    r"(?:kikomo|vikomo|kiwango) (?:changu |vyangu )?(?:cha|vya|kwa) (?:siku|kila siku|malipo|kila malipo|matumizi)\b"
+)
+
+
 def _about(action: str, opens: re.Pattern[str], read: Callable[[Said, int], Slots]) -> Rule:
     """A rule of core/brain/people.py, which reads what was said from where the words that opened the gate end."""
     return Rule(action, opens, lambda heard, gate: read(heard.said, gate[1]), people.SOMETHING_ELSE)
@@ -76,6 +85,25 @@ RULES: tuple[Rule, ...] = (
             r"\bremind\b|\b(?:ni|u|wa)?kumbush\w+\b|\bdon't (?:want|need)\b|\bsitaki\b",
             r"\b(?:am|are|was) (?:i|you) (?:talk|speak|chat)ing\b",
         ),
+    ),
+    Rule(
+        "set_spending_limit",
+        opens(
+            rf"^\W*(?:please |can you |could you )?(?:set|change|lower|reduce|decrease|raise|increase|make|put|update)"
+            rf" (?:the |a )?(?:my )?{_SPENDING} limits?\b",
+            rf"^\W*(?:please )?(?:limit|cap) my (?:daily |day's )?{_SPENT}\b",
+            rf"^\W*(?:tafadhali )?(?:weka|badilisha|punguza|ongeza) {_KIKOMO}",
+        ),
+        lambda heard, gate: errands.spending_limit(heard.said, heard.now, heard.zone),
+    ),
+    Rule(
+        "check_spending_limits",
+        opens(
+            rf"^\W*(?:please )?(?:what(?:'s| is| are)|show(?: me)?|tell me|see|check|view|list)? ?(?:my |the )"
+            rf"{_SPENDING} limits?\W*$",
+            rf"^\W*(?:onyesha|nionyeshe|angalia)? ?{_KIKOMO}\W*(?:ni (?:vipi|kiasi gani|ngapi)\W*)?$",
+        ),
+        lambda heard, gate: {},
     ),
     Rule(
         "check_quotas",

@@ -34,6 +34,8 @@ ACTIONS: Final[Mapping[str, Saying]] = {
     "top_up": Saying("add money to your account", "kuongeza pesa kwenye akaunti"),
     "send_money": Saying("send money", "kutuma pesa"),
     "pause_payments": Saying("have your payments stopped", "malipo yako yasimamishwe"),
+    "check_spending_limits": Saying("see what you may spend", "kuona kikomo cha malipo yako"),
+    "set_spending_limit": Saying("limit what you spend", "kuweka kikomo cha malipo yako"),
     "resume_payments": Saying("have your payments go on", "malipo yako yaendelee"),
     "withdraw": Saying("withdraw money", "kutoa pesa"),
     "open_dispute": Saying("dispute a payment", "kupinga malipo"),

@@ -330,7 +330,7 @@ async def test_d11_five_wrong_codes_lock_it_and_are_recorded(bot: Mathia, desk: 
     [
         ({"payments_paused": True}, "Payments are stopped for everybody"),
         ({"payment_max": 100}, "I pay at most KES 100.00"),
-        ({"payment_day_max": 400}, "At most KES 400.00 may be spent"),
+        ({"payment_day_max": 400}, "At most KES 400.00 may go out"),
     ],
 )
 async def test_d12_limits_and_the_stop_are_looked_at_again(
@@ -353,6 +353,51 @@ async def test_d12_somebody_stops_their_payments_at_once_and_lets_them_go_on_by_
     code = code_in(await bot.hear(AMINA, "endeleza malipo yangu"))
     assert await bot.hear(AMINA, code) == "Sawa. Malipo kutoka akaunti yako yanawezekana."
     assert "Sent KES 500.00" in await bot.hear(AMINA, code_in(await bot.hear(AMINA, "send 500 to 0712000002")))
+
+
+async def test_d12_a_limit_that_was_lowered_meanwhile_holds(bot: Mathia, desk: Till) -> None:
+    code = code_in(await bot.hear(AMINA, "send 500 to 0712000002"))
+    assert (await bot.hear(AMINA, "set my payment limit to 400")).startswith("Done. At most KES 400.00 goes out by one")
+    assert (await bot.hear(AMINA, code)).startswith("At most KES 400.00 may go out by one payment")
+    assert "KES 400.00" in await bot.hear(AMINA, "withdraw 401")
+    code = code_in(await bot.hear(AMINA, "send 400 to 0712000002"))
+    assert (await bot.hear(AMINA, "weka kikomo changu cha siku 399")).startswith("Sawa. Malipo ya siku moja hayazidi")
+    assert "KES 399.00" in await bot.hear(AMINA, code)
+    assert await payments(bot) == (0, 0)
+    assert await desk.purse() == (500_000, 0)
+
+
+async def test_a_days_payments_are_held_against_the_persons_own_limit(bot: Mathia, desk: Till) -> None:
+    assert "KES 700.00" in await bot.hear(AMINA, "set my daily limit to 700")
+    assert "Sent KES 500.00" in await bot.hear(AMINA, code_in(await bot.hear(AMINA, "send 500 to 0712000002")))
+    told = await bot.hear(AMINA, code_in(await bot.hear(AMINA, "send 201 to 0712000002")))
+    assert told == "At most KES 700.00 may be spent in this time; KES 200.00 of it is left."
+    assert await payments(bot) == (0, 1)
+
+
+async def test_limits_are_lowered_by_a_message_and_not_raised_by_one(bot: Mathia, desk: Till) -> None:
+    shown = await bot.hear(AMINA, "what are my payment limits?")
+    assert shown.count("at most KES 50,000.00") == 2
+    assert "nobody here" in (await bot.hear(AMINA, "set my daily limit to 50,001")).lower()
+    await bot.hear(AMINA, "set my daily limit to 5,000")
+    assert (await bot.hear(AMINA, "set my daily limit to 5001")).startswith("That is more than your limit now")
+    assert (await bot.hear(AMINA, "set my payment limit to 6k")).startswith("That is more than your limit now")
+    assert "KES 5,000.00" in await bot.hear(AMINA, "vikomo vyangu vya malipo")
+    assert "my payment limits" in await bot.hear(AMINA, "what are my limits?")
+    assert await bot.hear(AMINA, "set my spending limit to 100") == "For each payment, or for a whole day?"
+    assert "KES 100.00 goes out within a day" in await bot.hear(AMINA, "for a day")
+    group = at(TELEGRAM, "70001", "-100500")
+    assert "private" in await bot.hear(group, "set my daily limit to 50")
+
+
+async def test_of_two_persons_who_become_one_the_lower_limits_stay(bot: Mathia, desk: Till) -> None:
+    await bot.hear(AMINA, "set my daily limit to 900")
+    await bot.hear(BARAKA, "set my daily limit to 1000")
+    await bot.hear(BARAKA, "set my payment limit to 300")
+    async with bot.db.transaction() as session:
+        await people.merge(session, kept := await bot.person(AMINA), await bot.person(BARAKA))
+    row = await bot.db.pool.fetchrow("SELECT day_limit, payment_limit FROM person WHERE id = $1", kept)
+    assert tuple(row) == (90_000, 30_000)
 
 
 async def test_d12_balance_is_looked_at_again(bot: Mathia, desk: Till) -> None:

@@ -16,7 +16,7 @@ EVERY_ACTION = (
     "unlink_account", "set_language", "set_timezone", "set_name", "set_email", "confirm_email", "my_profile",
     "save_contact", "list_contacts", "forget_contact", "talk_to_human", "check_quotas", "export_my_data",
     "remember_fact", "list_facts", "change_fact", "forget_fact", "undo",
-    "erase_my_data", "pause_payments", "resume_payments",
+    "erase_my_data", "pause_payments", "resume_payments", "check_spending_limits", "set_spending_limit",
     "create_invoice", "check_invoice_status", "void_invoice", "stop_recurring_invoice",
     "forget_everything",
     "forget_conversation",

@@ -59,6 +59,8 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
     "send_money": ("send 500 to 0712345678", {"amount": "500", "phone_number": "0712345678"}),
     "withdraw": ("withdraw 500", {"amount": "500"}), "pause_payments": ("pause my payments", {}),
     "resume_payments": ("resume my payments", {}),
+    "check_spending_limits": ("my payment limits", {}),
+    "set_spending_limit": ("set my daily limit to 5000", {"per": "day", "amount": "5000"}),
     "create_invoice": (
         "invoice Juma 5000 shillings for the logo",
         {"amount": "5000", "payer_name": "Juma", "description": "logo"},
