@@ -49,6 +49,7 @@ CLIENT_DAY_MAX = 5
 SEND_AT = time(8)
 """When invoices that come round are sent, by the clock of whoever asks."""
 REGION = "KE"
+LAST = "last"
 KIND = "invoice"
 PAST_EVERY_ID = 2**63 - 1
 TWILIO_PREFIX = "whatsapp:"
@@ -257,7 +258,8 @@ class VoidInvoice(Params):
 
     invoice: str = Field(
         max_length=people.CONTACT_NAME_CHARS_MAX, min_length=1,
-        description="Its number, such as INV-2026-00007, or who is to pay", json_schema_extra=ask(WHICH.en, WHICH.sw),
+        description="Its number, such as INV-2026-00007, who is to pay, or last for the newest",
+        json_schema_extra=ask(WHICH.en, WHICH.sw),
     )  # fmt: skip
 
 
@@ -585,7 +587,10 @@ async def _named(connection: Any, owner: UUID, said: str) -> list[Invoice]:
     if (number := NUMBER.search(said.upper())) is not None:
         found = await invoices.by_number(connection, number[0])
         return [found] if found is not None and found.person_id == owner else []
-    return [one for one in await _newest(connection, owner) if _is_called(one.words, said)]
+    newest = await _newest(connection, owner)
+    if said.casefold() == LAST:
+        return list(newest[:1])
+    return [one for one in newest if _is_called(one.words, said)]
 
 
 def _is_called(words: Words | None, said: str) -> bool:

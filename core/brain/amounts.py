@@ -16,6 +16,8 @@ from core.money import DECIMALS
 DIGITS_MAX = 15
 """Longest whole part of an amount; a longer run of digits is no amount."""
 
+NEGATIVE = re.compile(r"\bminus (?:[a-z]{1,4} ?)?\d|(?<![\w+)\d])-(?:[a-z]{3} ?)?\d")
+"""A sum below nothing, which is none that anybody pays."""
 CODES = frozenset(DECIMALS)
 WORD_CODES = listed("ALL AMD ANG ARS BAM BOB COP CUP GEL LAK MAD MOP PEN RON RUB SOS TOP TRY")
 """Codes that are words too: they count only in capitals."""

@@ -114,6 +114,8 @@ def _answer_which(heard: Heard) -> Slots:
 
 
 def _answer_amount(heard: Heard) -> Slots:
+    if amounts.NEGATIVE.search(heard.plain):
+        return {}
     sums = amounts.amounts(heard.plain)
     if not sums:
         return {"amount": "1"} if re.search(r"\b(?:a|an|one) \w+$", heard.plain) and heard.money else {}

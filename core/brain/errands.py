@@ -30,7 +30,9 @@ _CENTS = re.compile(
 
 
 def money(said: Said, zone: str) -> Slots:
-    """The sum that is named, and its currency; of several numbers the one beside a currency."""
+    """The sum that is named, and its currency; of several numbers the one beside a currency. None that is negative."""
+    if amounts.NEGATIVE.search(said.plain):
+        return {}
     plain = _PHONE.sub(lambda match: "\n" * len(match[0]) if _is_number_of_somebody(match[0]) else match[0], said.plain)
     sums = amounts.amounts(plain)
     if not sums:
@@ -129,17 +131,24 @@ def create_invoice(said: Said, now: "datetime", zone: str) -> Slots:
     if mail is not None:
         slots["payer_email"] = mail[0].rstrip(".!?")
     found = re.search(r"\b(?:invoice|bill|charge|ankara (?:ya|kwa))\b (?:(?:for|to|of|over|kwa|ya)\b ?)?", said.plain)
-    name = _name_at(said, found.end()) if found else None
-    name = name or recipient(said)
-    if name:
+    sent = _SENT_TO.search(said.plain)
+    name = (_name_at(said, sent.end()) if sent else None) or (_name_at(said, found.end()) if found else None)
+    billed = _BILLED.search(said.plain)
+    name = (said.words(*billed.span(1)).removesuffix(" minus") if billed else None) or name or recipient(said)
+    if name and name.casefold() not in _NO_PAYER:
         slots["payer_name"] = name
+    if "phone_number" not in slots and (number := _BILLED_NUMBER.search(said.plain)) is not None:
+        slots["phone_number"] = said.words(*number.span(1))
     time = when.find(said.plain, now)
     if time.recurrence is not None:
         slots["recurrence"] = time.recurrence
     elif _MONTHLY.search(said.plain):
         slots["recurrence"] = "monthly"
-    if (on := _ON_DAY.search(said.plain)) is not None and slots.get("recurrence") == "monthly":
-        slots["recurrence"] = f"FREQ=MONTHLY;BYMONTHDAY={on[1]}"
+    if slots.get("recurrence") == "monthly":
+        on, start = _ON_DAY.search(said.plain), _STARTS.search(said.plain)
+        dated = frames.days(said.plain[start.end() : start.end() + DUE_CHARS], now)[0] if start else []
+        if on is not None or dated:
+            slots["recurrence"] = f"FREQ=MONTHLY;BYMONTHDAY={dated[0].day.day if dated else on[1] if on else 1}"
     due = _DUE.search(said.plain)
     if due is not None and due[1]:
         slots["due_date"] = (when.local(now, zone).date() + timedelta(days=int(due[1]))).isoformat()
@@ -148,8 +157,10 @@ def create_invoice(said: Said, now: "datetime", zone: str) -> Slots:
         if dated:
             slots["due_date"] = dated[0].day.isoformat()
     what = _FOR_WHAT.search(said.plain)
-    if what is not None and not amounts.amounts(what[1]):
+    if what is not None and not _SUM.match(what[1]):
         slots["description"] = said.words(*what.span(1)).strip(" .,;!?")
+        if slots.get("payer_name") == slots["description"]:
+            del slots["payer_name"]
     return slots
 
 
@@ -159,12 +170,22 @@ _DUE = re.compile(
     r"\b(?:due(?: date)?(?: is)?(?: on| by)?|payable by|to be paid by|pay(?:able)? before|by|net (\d{1,3})(?: days)?"
     r"|ilipwe(?: kufikia)?|kufikia|mwisho wa kulipa)\b"
 )
+_SENT_TO = re.compile(r"\b(?:(?:ku)?[mw]a?|ni)?tum(?:ia|ie)\b ")
+_BILLED = re.compile(
+    r"^\W*(?:please )?(?:invoice|bill|charge) (?:the |my |our )?((?!of\b|for\b|to\b|over\b|from\b|an?\b|me\b)[^\W\d_]+"
+    r"(?:[ .'&-]{1,2}[^\W\d_]+){0,3}?) (?=(?:kes|kshs?|usd|eur|gbp|ugx|tzs|shs?) ?\d|[$€£]|\d)"
+)
+"""Who stands between the word and the sum: "invoice the school 3000"."""
+_BILLED_NUMBER = re.compile(r"\b(?:invoice|bill|charge) (\+?\d{9,13})\b")
+_NO_PAYER = listed("invoice invoices bill client customer somebody someone mteja ankara")
+_STARTS = re.compile(r"\b(?:start(?:s|ing)?|begin(?:s|ning)?|from|kuanzia)\b(?: on| from)? ")
+_SUM = re.compile(r"(?:kes|kshs?|ksh|usd|eur|gbp|ugx|tzs|shs?|bob|shillings?|elfu|mia)\b")
 _MONTHLY = re.compile(r"\b(?:monthly|every month|each month|per month|kila mwezi)\b")
 _ON_DAY = re.compile(r"\b(?:on|every|each)(?: the)? (\d{1,2})(?:st|nd|rd|th)\b")
 _FOR_WHAT = re.compile(
     r"\b(?:for (?:the |my |a |an )?|ya (?:kazi ya )?)([^\W\d_][^,;\n@]{1,120}?)"
-    r"(?=$|[,;\n]|[.!](?:\s|$)|\b(?: due| by| payable| net \d| every| each| monthly| weekly| yearly| ilipwe"
-    r"| kufikia| kila| kwa| on| to| and send)\b)"
+    r"(?=$|[,;\n]|[.!](?:\s|$)|\b(?: due| by| payable| net \d+| every| each| monthly| weekly| yearly| ilipwe"
+    r"| start(?:s|ing)?| from| kuanzia| kufikia| kila| kwa| on| to| and send)\b)"
 )
 _INVOICE_NUMBER = re.compile(r"\binv-?\d{4}-\d{5}\b")
 _WHOSE_INVOICE = re.compile(
@@ -172,11 +193,32 @@ _WHOSE_INVOICE = re.compile(
 )
 
 
+LAST = "last"
+"""The newest one of all."""
+_FURTHER = frozenset({"payer_email", "phone_number", "due_date", "recurrence"})
+"""What is read of an invoice in the answer to who pays it."""
+
+
+def payer(said: Said) -> Slots:
+    """Who pays, as the answer to that question: a name behind what leads to it, up to the first comma or number."""
+    lead = re.match(
+        r"\W*(?:(?:it's|it is|to|for|kwa|ni|the name is|his name is|her name is|please|the)\b ?)*", said.plain
+    )
+    start = lead.end() if lead else 0
+    found = re.match(r"[^\W\d][^,;\n@\d+]{0,58}", said.plain[start:])
+    if found is None or len(found[0].split()) > NAME_WORDS_MAX + 1:
+        return {}
+    name = said.words(start, start + found.end()).strip(" .!-")
+    return {"payer_name": name} if name else {}
+
+
 def invoiced(said: Said, start: int) -> Slots:
     """Which invoice words from `start` on name: its number, or who is to pay it."""
     number = _INVOICE_NUMBER.search(said.plain)
     if number is not None:
         return {"invoice": said.words(*number.span()).upper()}
+    if re.search(r"\b(?:last|latest|newest|mwisho)\b", said.plain):
+        return {"invoice": LAST}
     lead = re.compile(r"\W*(?:(?:for|to|of|ya|kwa|za|mwezi|month|ya kila mwezi)\b\W*)*").match(said.plain, start)
     name = _name_at(said, lead.end() if lead else start)
     return {"invoice": name} if name else {}
@@ -503,6 +545,8 @@ def answer(action: str, slot: str, said: Said, now: "datetime", zone: str) -> Sl
     if slot == "duration":
         long = periods.duration(said.plain)
         return {**slots, "duration": long.seconds} if long is not None else slots
+    if slot == "payer_name":
+        return {**{name: value for name, value in slots.items() if name in _FURTHER}, **payer(said)}
     if slot == "recipient" and "recipient" not in slots:
         name = recipient(said, answering=True)
         return {**slots, "recipient": name} if name else slots

@@ -148,8 +148,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "void_invoice",
         opens(
-            r"^\W*(?:please )?(?:void|cancel|withdraw|take back|annul|delete) (?:the |my |that |this )?(?:invoice"
-            r"|bill)\b",
+            r"^\W*(?:please )?(?:void|cancel|withdraw|take back|annul|delete) (?:the |my |that |this )?"
+            r"(?:last |latest )?(?:invoice|bill)\b",
             r"^\W*(?:please )?(?:void|cancel|withdraw|annul) inv-?\d{4}-\d{5}\b",
             r"^\W*(?:tafadhali )?(?:futa|batilisha|ghairi|ondoa) (?:ile )?ankara\b",
         ),
@@ -171,7 +171,9 @@ RULES: tuple[Rule, ...] = (
         opens(
             r"^\W*(?:please )?(?:invoice|bill) (?!is\b|was\b|has\b|from\b|status\b|inv\b|number\b|no\b)[^\W\d].*\d",
             r"^\W*(?:please )?(?:create|make|send|raise|issue|prepare|draft|write) (?:an? |a new )?invoice\b.*\d",
+            r"^\W*(?:please )?(?:create|make|send|raise|issue|prepare|draft|write|new) (?:an? |a new )?invoice\W*$",
             r"^\W*(?:tafadhali )?(?:andika|tengeneza|tuma|toa) ankara (?:ya|kwa)\b.*\d",
+            r"\b(?:kum|m)?tum(?:ia|ie) \w+ ankara (?:ya|kwa)\b",
         ),
         lambda heard, gate: errands.create_invoice(heard.said, heard.now, heard.zone),
         unless=opens(

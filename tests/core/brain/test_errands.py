@@ -36,6 +36,17 @@ NOW = when.local(datetime(2026, 11, 24, 10, 15), "Africa/Nairobi")  # noqa: DTZ0
         ("create_invoice", "tengeneza ankara ya 5,000 kwa Achieng ya nembo, ilipwe ijumaa", {
             "amount": "5000", "payer_name": "Achieng", "description": "nembo", "due_date": "2026-11-27"}),
         ("create_invoice", "create an invoice", {}),
+        ("create_invoice", "invoice the school 3000 for books and 2 banners", {
+            "amount": "3000", "payer_name": "school", "description": "books and 2 banners"}),
+        ("create_invoice", "invoice 0722000333 for 2,000 shillings", {
+            "amount": "2000", "currency": "KES", "phone_number": "0722000333"}),
+        ("create_invoice", "nataka kumtumia Achieng ankara ya elfu tano", {"amount": "5000", "payer_name": "Achieng"}),
+        ("create_invoice", "invoice Mary Wanjiku 20k monthly for bookkeeping starting 1 December", {
+            "amount": "20000", "payer_name": "Mary Wanjiku", "description": "bookkeeping",
+            "recurrence": "FREQ=MONTHLY;BYMONTHDAY=1"}),
+        ("create_invoice", "invoice Achieng minus 500", {"payer_name": "Achieng"}),
+        ("create_invoice", "I want to invoice a client", {}),
+        ("void_invoice", "void the last invoice", {}),
         ("check_invoice_status", "has Achieng paid the invoice?", {"invoice": "Achieng"}),
         ("check_invoice_status", "did inv-2026-00007 get paid", {"invoice": "INV-2026-00007"}),
         ("check_invoice_status", "which invoices are overdue", {}),
