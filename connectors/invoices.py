@@ -112,8 +112,10 @@ SENT = Saying(
     "Ankara {number} ya {amount} iko njiani kwa {payer}. Nitakuandikia hapa wakilipa. Anwani yake: {url}",
 )
 MADE = Saying(
-    "Invoice {number} over {amount} is made. Send {payer} its address: {url}\nI write to you here when they pay.",
-    "Ankara {number} ya {amount} imeandikwa. Mtumie {payer} anwani yake: {url}\nNitakuandikia hapa wakilipa.",
+    "Invoice {number} over {amount} is made. Send {payer} its address: {url}\nAs a PDF: {url}/invoice.pdf\n"
+    "I write to you here when they pay.",
+    "Ankara {number} ya {amount} imeandikwa. Mtumie {payer} anwani yake: {url}\nKama PDF: {url}/invoice.pdf\n"
+    "Nitakuandikia hapa wakilipa.",
 )
 WILL_REPEAT = Saying(
     "Done. {payer} is asked for {amount} {often}, first on {day}. Say “stop the recurring invoice” to end it.",

@@ -32,6 +32,7 @@ from web_admin.desk import Desk
 from web_admin.erasing import Erasing
 from web_admin.fees import Fees
 from web_admin.forms import Form
+from web_admin.invoices import Invoices
 from web_admin.live import Live, Streams, TooManyStreams, Update
 from web_admin.moderation import Moderation
 from web_admin.overview import Overview
@@ -73,6 +74,7 @@ TO_ANALYTICS = ("/admin/analytics", "Go to the analytics")
 TO_CORRECTIONS = ("/admin/corrections", "Go to the corrections")
 TO_PAYMENTS = ("/admin/payments", "Go to the payments")
 TO_DISPUTES = ("/admin/disputes", "Go to the disputes")
+TO_INVOICES = ("/admin/invoices", "Go to the invoices")
 TO_BOOKS = ("/admin/books", "Go to the books")
 TO_ADJUSTMENTS = ("/admin/books/adjustments", "Go to the adjustments")
 TO_FEES = ("/admin/fees", "Go to the fees")
@@ -131,6 +133,7 @@ class Admin:
         alone_max = Money.of(settings.adjustment_alone_max, settings.default_currency)
         self._payments = Payments(db, self._templates, alone_max)
         self._books = Books(db, zone, self._templates)
+        self._invoices = Invoices(db, settings, self._templates)
         self._adjustments = Adjustments(db, self._templates, alone_max)
         self._fees = Fees(db, self._templates, zone, _now)
         self._erasing = Erasing(db, self._templates)
@@ -172,6 +175,7 @@ class Admin:
                 web.get("/fees", self._get_fees),
                 web.post("/fees", self._post_fees),
                 *self._books.routes(STAFF),
+                *self._invoices.routes(STAFF),
                 *self._adjustments.routes(STAFF, FORM),
                 web.get("/people", self._get_people),
                 web.get("/people/{id}", self._get_person),
@@ -654,6 +658,8 @@ def _thing_of(request: web.Request) -> str:
         return "dispute"
     if request.path.startswith("/admin/books"):
         return "account, entry or adjustment"
+    if request.path.startswith("/admin/invoices"):
+        return "invoice"
     if request.path.startswith("/admin/corrections"):
         return "correction"
     return "entry" if "/moderation/" in request.path else "conversation"
@@ -671,6 +677,8 @@ def _list_of(request: web.Request) -> tuple[str, str]:
         return TO_DISPUTES
     if request.path.startswith("/admin/books"):
         return TO_ADJUSTMENTS if request.path.startswith("/admin/books/adjustments") else TO_BOOKS
+    if request.path.startswith("/admin/invoices"):
+        return TO_INVOICES
     if request.path.startswith("/admin/corrections"):
         return TO_CORRECTIONS
     return TO_PEOPLE if request.path.startswith("/admin/people") else TO_LIST
@@ -688,6 +696,8 @@ def _way_of(request: web.Request) -> tuple[str, str]:
         return TO_DISPUTES
     if request.path.startswith("/admin/books"):
         return TO_ADJUSTMENTS if request.path.startswith("/admin/books/adjustments") else TO_BOOKS
+    if request.path.startswith("/admin/invoices"):
+        return TO_INVOICES
     if request.path.startswith("/admin/fees"):
         return TO_FEES
     if request.path.startswith("/admin/people"):

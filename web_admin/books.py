@@ -177,9 +177,7 @@ class Books:
         async with self._db.hot() as connection:
             totals = await connection.fetch(TOTALS)
             rows = await connection.fetch(ACCOUNTS, before or NEWEST, kind, currency, owner, PAGE + 1)
-        filters = {
-            name: value for name, value in (("type", kind), ("currency", currency), ("owner", owner)) if value
-        }
+        filters = {name: value for name, value in (("type", kind), ("currency", currency), ("owner", owner)) if value}
         return self._templates.render(
             "books.html", section="payments", staff=staff, stream=None, types=TYPES, filters=filters, before=before,
             totals=[{**row, "posted": Money(int(row["posted"]), row["currency"]),

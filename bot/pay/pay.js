@@ -1,6 +1,8 @@
 "use strict";
 // While somebody is asked to pay: look again when the page would show something else.
 (() => {
+  const SOON_MS = 400;
+  const SLOWER_MS = 150;
   const LOOK_MS = 2500;
   const LOOKS_MAX = 120; // Five minutes; then the link on the page is there.
   const waiting = document.getElementById("waiting");
@@ -14,7 +16,7 @@
     } catch {
       // Away for a moment: the next look tells.
     }
-    setTimeout(look, LOOK_MS);
+    setTimeout(look, Math.min(LOOK_MS, SOON_MS + SLOWER_MS * looks));
   };
-  setTimeout(look, LOOK_MS);
+  setTimeout(look, SOON_MS);
 })();

@@ -1,0 +1,127 @@
+"""Invoices: who asked to be paid how much, what came, by which payments; and the PDF, which is read on the record.
+
+What is written on an invoice is sealed and not shown here but on its PDF.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from aiohttp import hdrs, web
+from markupsafe import Markup
+
+from core import audit
+from core.db import Database, driver
+from core.errors import UserError
+from core.invoice_pdf import drawn
+from core.settings import Settings
+from ledger import invoices
+from ledger.instruction_store import newest_on
+from ledger.invoice_paper import paper_of
+from ledger.invoices import Invoice
+from ledger.money import Money
+from web_admin import auth
+from web_admin.payments import state_of
+from web_admin.rendering import Templates, page
+
+PAGE = 50
+"""Rows on one page."""
+TRIES_SHOWN_MAX = 20
+ID_DIGITS_MAX = 18
+NEWEST: Final = 2**63 - 1
+STATES: Final[Mapping[str, tuple[str, str]]] = {
+    "draft": ("Not sent", "plain"), "sent": ("Sent", "wait"), "part_paid": ("Part paid", "wait"),
+    "overdue": ("Overdue", "bad"), "paid": ("Paid", "good"), "void": ("Void", "plain"),
+    "disputed": ("Disputed", "bad"),
+}  # fmt: skip
+LIST = """
+SELECT id, number, person_id, state, currency, amount, paid, issued_on, due_on FROM invoice
+WHERE id < $1 AND ($2 = '' OR state = $2) ORDER BY id DESC LIMIT $3
+"""
+
+
+class Invoices:
+    """Reads and renders the pages, and has PDFs drawn."""
+
+    def __init__(self, db: Database, settings: Settings, templates: Templates) -> None:
+        self._db, self._settings, self._templates = db, settings, templates
+
+    def routes(self, staff: web.RequestKey[auth.Staff]) -> list[web.RouteDef]:
+        """What is reached below /invoices; `staff` is where a request has who asks."""
+
+        async def listed(request: web.Request) -> web.StreamResponse:
+            return page(await self.listed(request[staff], request.query))
+
+        async def one(request: web.Request) -> web.StreamResponse:
+            return page(await self.one(request[staff], request.match_info["number"]))
+
+        async def pdf(request: web.Request) -> web.StreamResponse:
+            number, data = await self.pdf(request[staff], request.match_info["number"])
+            headers = {hdrs.CONTENT_DISPOSITION: f'inline; filename="{number}.pdf"'}
+            return web.Response(body=data, content_type="application/pdf", headers=headers)
+
+        return [
+            web.get("/invoices", listed),
+            web.get("/invoices/{number}.pdf", pdf),
+            web.get("/invoices/{number}", one),
+        ]
+
+    async def listed(self, staff: auth.Staff, query: Mapping[str, str]) -> Markup:
+        """The invoices, the newest first, all or those in one state. Raises UserError."""
+        state, before = query.get("state", ""), _before(query)
+        if state and state not in STATES:
+            raise UserError(f"An invoice is one of {', '.join(STATES)}.")
+        async with self._db.hot() as connection:
+            rows = await connection.fetch(LIST, before or NEWEST, state, PAGE + 1)
+        return self._templates.render(
+            "invoices.html", section="payments", staff=staff, stream=None, states=STATES, shown=state, before=before,
+            filters={"state": state} if state else {}, older=rows[PAGE - 1]["id"] if len(rows) > PAGE else None,
+            rows=[
+                {**row, "amount": Money(row["amount"], row["currency"]), "paid": Money(row["paid"], row["currency"]),
+                 "said": _said(row["state"])}
+                for row in map(dict, rows[:PAGE])
+            ],
+        )  # fmt: skip
+
+    async def one(self, staff: auth.Staff, number: str) -> Markup:
+        """One invoice: its sums and days, what was paid on it, and the last tries. Raises LookupError."""
+        async with self._db.hot() as connection:
+            of = await _found(connection, number)
+            paid = await invoices.payments(connection, of)
+            tries = await newest_on(connection, of.id, TRIES_SHOWN_MAX)
+        return self._templates.render(
+            "invoice.html", section="payments", staff=staff, stream=None, of=of, said=_said(of.state), paid=paid,
+            tries=[(one, state_of(one.state), reason) for one, reason in tries],
+        )  # fmt: skip
+
+    async def pdf(self, staff: auth.Staff, number: str) -> tuple[str, bytes]:
+        """The PDF, and the number that it is of. Raises LookupError, also where what was written on it is erased."""
+        async with self._db.transaction() as session:
+            of = await _found(await driver(session), number)
+            await audit.record(session, staff.actor, "invoice.read", f"invoice:{of.number}")
+        if of.words is None:
+            raise LookupError
+        sandbox = self._settings.is_sandbox(self._settings.intasend_base_url)
+        language = of.words.language
+        return of.number, await drawn(paper_of(of, self._settings.base_url, language, sandbox=sandbox), language)
+
+
+async def _found(connection: Any, number: str) -> Invoice:
+    found = await invoices.by_number(connection, number) if invoices.NUMBER.fullmatch(number) else None
+    if found is None:
+        raise LookupError
+    return found
+
+
+def _said(state: str) -> Mapping[str, str]:
+    """A state in words, and how it looks."""
+    words, tone = STATES[state]
+    return {"words": words, "tone": tone}
+
+
+def _before(query: Mapping[str, str]) -> int | None:
+    written = query.get("before", "")
+    if not written:
+        return None
+    if not written.isdecimal() or not written.isascii() or len(written) > ID_DIGITS_MAX:
+        raise UserError("That is no page of this list.")
+    return int(written)
