@@ -95,7 +95,7 @@ class Screen:
         self._tell(b"event: typing\ndata: " + json.dumps({"as": app, "person": person}).encode() + b"\n\n")
 
     def prompted(self) -> None:
-        """Say that M-Pesa asks or tells somebody something; what, is asked for (bot/sandbox/intasend.py)."""
+        """Say that M-Pesa asks or tells somebody something; what, is asked for (bot/sandbox/intasend)."""
         self._tell(b"event: mpesa\ndata: {}\n\n")
 
     def waiting(self, app: App, reason: str) -> None:
