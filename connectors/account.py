@@ -16,6 +16,7 @@ from core.language import Plural, Saying
 from core.linking import Outcome
 from core.messages import Address, Text
 from core.models import Person
+from core.money import DECIMALS
 from core.outbox import NewMessage, post
 from core.renumber import Frozen
 
@@ -49,6 +50,17 @@ MOVED = Plural(
         "The {count} reminders set before come at the hours you named, there.",
         "Vikumbusho {count} vilivyowekwa awali vitakuja saa ulizozitaja, za huko.",
     ),
+)
+WHICH_CURRENCY = Saying("Which currency is yours, such as KES or USD?", "Sarafu yako ni ipi, kama KES au USD?")
+NO_CURRENCY = Saying("I do not know a currency called “{code}”.", "Siijui sarafu inayoitwa “{code}”.")
+CURRENCY = Saying("Done. Where you name no currency, I take {code}.", "Sawa. Usipotaja sarafu, nitachukua {code}.")
+CURRENCY_FORGOTTEN = Saying(
+    "Done. I have forgotten that {before} is your currency, and take {code} where you name none.",
+    "Sawa. Nimesahau kwamba sarafu yako ni {before}, na usipotaja nitachukua {code}.",
+)
+NO_OWN_CURRENCY = Saying(
+    "You have not told me a currency of yours. You could say: “my currency is USD”.",
+    "Hujaniambia sarafu yako. Unaweza kusema: “sarafu yangu ni USD”.",
 )
 NAME = Saying("What is your name?", "Jina lako ni nani?")
 
@@ -131,6 +143,15 @@ class SetTimezone(Params):
         description="An IANA time zone such as Africa/Nairobi, or a town or country", min_length=2,
         max_length=zones.NAME_CHARS_MAX,
         json_schema_extra=ask("Which town's time do you live by?", "Unafuata saa za mji gani?"),
+    )  # fmt: skip
+
+
+class SetCurrency(Params):
+    """Which currency is theirs."""
+
+    currency: str = Field(
+        description="ISO 4217 code of the person's own currency, such as KES or USD", min_length=1, max_length=20,
+        json_schema_extra=ask(WHICH_CURRENCY.en, WHICH_CURRENCY.sw),
     )  # fmt: skip
 
 
@@ -233,6 +254,30 @@ async def set_timezone(ctx: ActionContext, params: SetTimezone) -> ActionResult:
     return ActionResult(ctx.say(said), {"zone": zone, "moved": moved})
 
 
+@action(effect=Effect.WRITE, examples=("my currency is USD", "set my currency to euros", "sarafu yangu ni dola"))
+async def set_currency(ctx: ActionContext, params: SetCurrency) -> ActionResult:
+    """Remember which currency the person means where they name none."""
+    code = params.currency.strip().upper()
+    if code not in DECIMALS:
+        unknown = NO_CURRENCY.filled(code=people.one_line(params.currency))
+        raise InvalidSlot("currency", Saying.joined(" ", unknown, WHICH_CURRENCY))
+    await _change(ctx, currency=code)
+    return ActionResult(ctx.say(CURRENCY, code=code), {"currency": code})
+
+
+@action(effect=Effect.WRITE, examples=("forget my currency", "delete my currency", "sahau sarafu yangu"))
+async def forget_currency(ctx: ActionContext, params: Nothing) -> ActionResult:
+    """Forget the person's own currency."""
+    async with ctx.db.transaction() as session:
+        owner = await people.hold(session, ctx.person.id)
+        before = await session.scalar(select(Person.currency).where(Person.id == owner))
+        await session.execute(update(Person).where(Person.id == owner).values(currency=None))
+    if before is None:
+        raise UserError(NO_OWN_CURRENCY)
+    instead = ctx.likely_currency or ctx.settings.default_currency
+    return ActionResult(ctx.say(CURRENCY_FORGOTTEN, before=before, code=instead), {"currency": None})
+
+
 @action(effect=Effect.WRITE, examples=("my name is Amina", "call me Baraka", "jina langu ni Wanjiru"))
 async def set_name(ctx: ActionContext, params: SetName) -> ActionResult:
     """Remember the person's own name."""
@@ -300,7 +345,8 @@ connector = Connector(
     name="account",
     title=Saying("Your account", "Akaunti yako"), private=True,
     actions=(
-        link_account, unlink_account, set_language, set_timezone, set_name, forget_name, set_email,
+        link_account, unlink_account, set_language, set_timezone, set_currency, forget_currency, set_name,
+        forget_name, set_email,
         confirm_email,
     ),
 )  # fmt: skip

@@ -66,7 +66,7 @@ class ConvertCurrency(Params):
         json_schema_extra=ask("From which currency?", "Kutoka sarafu gani?"),
     )  # fmt: skip
     to_currency: Code | None = Field(
-        default=None, description="ISO 4217 code to convert to; the local currency when left out",
+        default=None, description="ISO 4217 code to convert to; the person's own currency when left out",
         json_schema_extra=ask(TO_WHICH.en, TO_WHICH.sw),
     )  # fmt: skip
 
@@ -86,7 +86,7 @@ class Rate:
 async def convert_currency(ctx: ActionContext, params: ConvertCurrency) -> ActionResult:
     """Convert an amount of money from one currency to another, at the day's rate."""
     settings = ctx.settings
-    base, target = params.from_currency, params.to_currency or settings.default_currency
+    base, target = params.from_currency, params.to_currency or ctx.currency
     if base == target:
         why = (SAME if params.to_currency else ALREADY).filled(code=base)
         raise InvalidSlot("to_currency", Saying.joined(" ", why, TO_WHICH))

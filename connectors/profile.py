@@ -44,6 +44,9 @@ CHOSEN = Saying("you chose it", "umeichagua")
 HEARD = Saying("the one you last wrote in", "uliyoandika mara ya mwisho")
 STATED = Saying("you told me", "umeniambia")
 BY_NUMBER = Saying("a guess", "ninakisia")
+BY_COUNTRY = Saying("by your number", "kwa namba yako")
+OF_HERE = Saying("the one used here", "inayotumika hapa")
+TELL_CURRENCY = Saying(": tell me “my currency is …”", ": niambie “sarafu yangu ni …”")
 TELL_ZONE = Saying(": tell me “I live in …”", ": niambie “naishi …”")
 NO_EMAIL = Saying("none confirmed", "hakuna iliyothibitishwa")
 TALKED = Saying("What we talked about here:\n{lines}", "Tulichozungumza hapa:\n{lines}")
@@ -57,11 +60,13 @@ TO_CHANGE = {
     "set_name": Saying("“call me …”", "“niite …”"),
     "set_language": Saying("“speak Swahili”", "“ongea Kiingereza”"),
     "set_timezone": Saying("“I live in …”", "“naishi …”"),
+    "set_currency": Saying("“my currency is …”", "“sarafu yangu ni …”"),
     "set_email": Saying("“my e-mail is …”", "“barua pepe yangu ni …”"),
     "save_contact": Saying("“save Amina's number …”", "“hifadhi namba ya Amina …”"),
 }
 TO_DELETE = {
     "forget_name": Saying("“forget my name”", "“sahau jina langu”"),
+    "forget_currency": Saying("“forget my currency”", "“sahau sarafu yangu”"),
     "forget_contact": Saying("“forget Amina”", "“msahau Amina”"),
     "forget_fact": Saying("“forget my goal”", "“sahau lengo langu”"),
     "cancel_reminder": Saying("“cancel reminder 1”", "“futa kikumbusho 1”"),
@@ -112,7 +117,7 @@ async def my_profile(ctx: ActionContext, params: Nothing) -> ActionResult:
         "name": f"{name} ({named})" if name else ctx.say(NO_NAME),
         "language": f"{LANGUAGES.get(language, language)} ({ctx.say(CHOSEN if person.language_chosen else HEARD)})",
         "zone": f"{ctx.zone.key} ({_zone_from(ctx, stated=person.timezone is not None)})",
-        "currency": ctx.settings.default_currency,
+        "currency": f"{ctx.currency} ({_currency_from(ctx)})",
         "chats": ", ".join(chats),
         "email": ", ".join(addresses.values()) or ctx.say(NO_EMAIL),
         "contacts": f"{len(contacts):,}: {some}" if contacts else "0",
@@ -137,6 +142,13 @@ def _zone_from(ctx: ActionContext, *, stated: bool) -> str:
     if stated:
         return ctx.say(STATED)
     return ctx.say(BY_NUMBER) + (ctx.say(TELL_ZONE) if ctx.offers("set_timezone") else "")
+
+
+def _currency_from(ctx: ActionContext) -> str:
+    if ctx.person.currency is not None:
+        return ctx.say(STATED)
+    where = ctx.say(BY_COUNTRY if ctx.likely_currency else OF_HERE)
+    return where + (ctx.say(TELL_CURRENCY) if ctx.offers("set_currency") else "")
 
 
 def _how(ctx: ActionContext) -> str:

@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, JsonValue, SecretStr
 
+from core import countries
 from core.language import Saying, heard, spoken
 from core.limits import CLASSES, Limits
 from core.media import Fetch, no_files
@@ -74,6 +75,8 @@ class Person:
     plan: str = "free"
     language_chosen: bool = False
     """Whether they said which language to speak; else it is the one they last wrote in."""
+    currency: str | None = None
+    """ISO 4217 code of the currency they said is theirs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,16 @@ class ActionContext:
     def zone(self) -> ZoneInfo:
         """The person's time zone, or the deployment's while nothing tells theirs."""
         return ZoneInfo(self.person.timezone or self.settings.default_timezone)
+
+    @property
+    def currency(self) -> str:
+        """The currency meant where none is said: the person's own, that of their number's country, the deployment's."""
+        return self.person.currency or self.likely_currency or self.settings.default_currency
+
+    @property
+    def likely_currency(self) -> str | None:
+        """The currency of the country that the person's number is from; None where nothing tells."""
+        return countries.CURRENCIES.get(countries.of_phone(self.sender.phone) or "") if self.sender else None
 
     def offers(self, action: str) -> bool:
         """Whether the person can be told of an action of another connector, which may have been removed."""

@@ -2,7 +2,8 @@
 
 Results are sealed, and their keys tell no question: both hold what people asked.
 
-Such actions depend on nothing personal, so a result may serve everybody whose question, language and clock are alike.
+Such actions depend on nothing personal but what is part of the key, so a result may serve everybody whose question,
+language, clock and currency are alike.
 """
 
 import asyncio
@@ -25,7 +26,7 @@ VALUE_BYTES_MAX = 64 * 1024
 """Larger results are not remembered."""
 ANSWER_S = 0.3
 """How long Valkey may take; asking the provider is better than waiting longer."""
-FORMAT = 2
+FORMAT = 3
 """Part of every key; raised when the stored form changes."""
 
 _RESULT = TypeAdapter(ActionResult)
@@ -81,7 +82,7 @@ class ResultCache:
 def question_of(action: Action[Any], params: Params, context: ActionContext) -> bytes:
     """A question: the action, its values, and all that can change the answer besides the world.
 
-    That is the language it is told in, the person's clock (zone and date), and where this deployment asks.
+    That is the language it is told in, the person's clock (zone and date) and currency, and where this deployment asks.
     """
     local = context.now.astimezone(context.zone)
     question = {
@@ -90,6 +91,7 @@ def question_of(action: Action[Any], params: Params, context: ActionContext) -> 
         "params": params.model_dump(mode="json"),
         "language": context.person.language,
         "zone": context.zone.key,
+        "currency": context.currency,
         "date": local.date().isoformat(),
         "deployment": _deployment(context.settings),
     }

@@ -5,6 +5,21 @@ from importlib import resources
 
 import phonenumbers
 
+CURRENCIES = {
+    "KE": "KES", "UG": "UGX", "TZ": "TZS", "RW": "RWF", "BI": "BIF", "ET": "ETB", "SO": "SOS", "SS": "SSP", "SD": "SDG",
+    "CD": "CDF", "NG": "NGN", "GH": "GHS", "ZA": "ZAR", "ZM": "ZMW", "MW": "MWK", "MZ": "MZN", "BW": "BWP", "NA": "NAD",
+    "EG": "EGP", "MA": "MAD", "TN": "TND", "DZ": "DZD", "SN": "XOF", "CI": "XOF", "ML": "XOF", "BF": "XOF", "BJ": "XOF",
+    "TG": "XOF", "NE": "XOF", "CM": "XAF", "GA": "XAF", "US": "USD", "CA": "CAD", "GB": "GBP", "IN": "INR", "PK": "PKR",
+    "BD": "BDT", "AE": "AED", "SA": "SAR", "QA": "QAR", "KW": "KWD", "OM": "OMR", "CN": "CNY", "JP": "JPY", "KR": "KRW",
+    "AU": "AUD", "NZ": "NZD", "BR": "BRL", "MX": "MXN", "CH": "CHF", "SE": "SEK", "NO": "NOK", "DK": "DKK", "PL": "PLN",
+    "CZ": "CZK", "TR": "TRY", "IL": "ILS",
+    **dict.fromkeys(
+        ("AT", "BE", "CY", "DE", "EE", "ES", "FI", "FR", "GR", "HR", "IE", "IT", "LT", "LU", "LV", "MT", "NL", "PT",
+         "SI", "SK"),
+        "EUR",
+    ),
+}  # fmt: skip
+"""What is paid with there; a country that is not listed tells nothing."""
 MONTH_FIRST = frozenset({"US", "CA", "PR", "GU", "VI", "AS", "MP"})
 """Countries where dates in figures begin with the month."""
 

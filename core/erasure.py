@@ -419,7 +419,7 @@ INSERT INTO erasure (person_id, asked_by, channel, account, room, language) VALU
 """
 PSEUDONYM = """
 UPDATE person SET erasure_id = $1, name = NULL, name_index = NULL, language = 'en', language_chosen = false,
-       timezone = NULL, zone_guess = NULL, zone_asked_at = NULL,
+       timezone = NULL, zone_guess = NULL, zone_asked_at = NULL, currency = NULL,
        muted_until = NULL, plan = 'free', reminded_at = '{}', deferral_told_at = NULL,
        payment_limit = NULL, day_limit = NULL
 WHERE id = ANY($2::uuid[])

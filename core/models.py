@@ -67,6 +67,7 @@ class Person(Base):
     timezone: Mapped[str | None] = mapped_column(doc="IANA zone the person stated")
     zone_guess: Mapped[str | None] = mapped_column(doc="IANA zone that their number or browser makes likely")
     zone_asked_at: Mapped[datetime | None] = mapped_column(doc="when they were asked whether that is their clock")
+    currency: Mapped[str | None] = mapped_column(doc="ISO 4217 code of the one they said is theirs")
     plan: Mapped[str] = mapped_column(server_default="free", doc="what multiplies their quotas: PLAN_FACTORS")
     muted_until: Mapped[datetime | None] = mapped_column(doc="until when what they write is not answered")
     payments_paused_at: Mapped[datetime | None] = mapped_column(doc="since when they want nothing paid")

@@ -46,7 +46,7 @@ FULL = Saying(
 
 TAKEN_OVER = (
     Person.name, Person.name_index, Person.language, Person.language_chosen, Person.timezone, Person.zone_guess,
-    Person.zone_asked_at, Person.reminded_at, Person.deferral_told_at, Person.payments_paused_at,
+    Person.zone_asked_at, Person.currency, Person.reminded_at, Person.deferral_told_at, Person.payments_paused_at,
     Person.payment_limit, Person.day_limit,
 )  # fmt: skip
 """What of a person that is merged the other one gets; reminders of both count together."""
@@ -287,6 +287,7 @@ async def merge(session: AsyncSession, kept: UUID, gone: UUID) -> None:
             timezone=func.coalesce(Person.timezone, other.timezone),
             zone_guess=func.coalesce(Person.zone_guess, other.zone_guess),
             zone_asked_at=func.coalesce(Person.zone_asked_at, other.zone_asked_at),
+            currency=func.coalesce(Person.currency, other.currency),
             reminded_at=func.array_cat(Person.reminded_at, other.reminded_at),
             deferral_told_at=func.greatest(Person.deferral_told_at, other.deferral_told_at),
             payments_paused_at=func.greatest(Person.payments_paused_at, other.payments_paused_at),
@@ -318,7 +319,7 @@ async def part(session: AsyncSession, identity: Identity, conversation_id: UUID)
     await end_confirmations(session, identity.person_id)
     shared = (
         Person.language, Person.language_chosen, Person.timezone, Person.zone_guess, Person.zone_asked_at,
-        Person.reminded_at, Person.deferral_told_at,
+        Person.currency, Person.reminded_at, Person.deferral_told_at,
     )  # fmt: skip
     row = (await session.execute(select(*shared).where(Person.id == identity.person_id))).one()
     alone = Person(id=uuid4(), name=identity.display_name, name_index=identity.name_index, **row._mapping)

@@ -611,7 +611,7 @@ READ = f"""
 SELECT t.id, t.attempt, c.channel, c.account, c.room, {COLUMNS}, m.reply_to, m.created_at,
        i.provider_id, i.display_name, p.id AS person_id, p.name, p.language,
        coalesce(p.timezone, p.zone_guess) AS timezone, p.plan, p.muted_until,
-       p.language_chosen
+       p.language_chosen, p.currency
 FROM unnest($1::bigint[]) AS g(id)
 JOIN turn t USING (id)
 JOIN conversation c ON c.id = t.conversation_id
@@ -901,4 +901,12 @@ def _heard(room: str, parts: tuple[Part, ...]) -> tuple[Part, ...]:
 
 
 def _person(row: Any) -> Person:
-    return Person(row["person_id"], row["name"], row["language"], row["timezone"], row["plan"], row["language_chosen"])
+    return Person(
+        row["person_id"],
+        row["name"],
+        row["language"],
+        row["timezone"],
+        row["plan"],
+        row["language_chosen"],
+        row["currency"],
+    )

@@ -392,6 +392,7 @@ async def _person(session: AsyncSession, person: UUID) -> dict[str, Any]:
         "language": who.language,
         "language_chosen": who.language_chosen,
         "timezone": who.timezone,
+        "currency": who.currency,
         "plan": who.plan,
         "spending_limits": {
             per: str(Money(cents, MPESA)) if cents is not None else None

@@ -24,7 +24,7 @@ WRITE_FIRST = Saying(
     "Andika kwanza kwenye gumzo lako, ankara huthibitishwa humo.",
 )
 CALLER = """
-SELECT p.id, p.name, p.language, p.language_chosen, p.plan, coalesce(p.timezone, p.zone_guess) AS timezone,
+SELECT p.id, p.name, p.language, p.language_chosen, p.plan, p.currency, coalesce(p.timezone, p.zone_guess) AS timezone,
        c.id AS conversation_id
 FROM identity i JOIN person p ON p.id = i.person_id
 JOIN conversation c ON (c.channel, c.account, c.room) = (i.channel, i.account, i.provider_id)
@@ -68,7 +68,9 @@ async def create(call: Call) -> Answer:
         if row is None:
             raise Refuse(404, "nobody", WRITE_FIRST)
         name = (await names_of(connection)).open(row["name"])
-    person = Person(row["id"], name, row["language"], row["timezone"], row["plan"], row["language_chosen"])
+    person = Person(
+        row["id"], name, row["language"], row["timezone"], row["plan"], row["language_chosen"], row["currency"]
+    )
     params = services.catalog.validate(action, call.body.model_dump(exclude_none=True))
     if isinstance(params, Problem):
         raise Refuse(422, "bad_body", Saying.joined(": ", params.slot, params.question))

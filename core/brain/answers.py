@@ -147,6 +147,7 @@ ANSWERS: Mapping[str, Callable[[Heard], Slots]] = {
     "city": _answer_city, "date": _answer_date, "time": _answer_time, "content": _answer_content,
     "recurrence": _answer_recurrence, "priority": _answer_priority, "which": _answer_which, "amount": _answer_amount,
     "from_currency": _answer_currency("from_currency"), "to_currency": _answer_currency("to_currency"),
+    "currency": _answer_currency("currency"),
     "name": _answer_words("name"), "zone": _answer_words("zone"), "email": lambda heard: people.email(heard.said, 0),
     "phone": lambda heard: people.contact(heard.said, 0) or _answer_words("phone")(heard),
     "words": lambda heard: facts.words(heard.said), "kind": lambda heard: facts.kind(heard.said),

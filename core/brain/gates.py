@@ -243,6 +243,7 @@ RULES: tuple[Rule, ...] = (
     ),
     _of_oneself("forget_everything", facts.FORGET_ALL, facts.nothing),
     _of_oneself("forget_conversation", facts.FORGET_TALK, facts.nothing),
+    Rule("forget_currency", people.FORGET_CURRENCY, lambda heard, gate: {}, people.SOMETHING_ELSE),
     _of_oneself("forget_name", facts.FORGET_NAME, facts.nothing),
     replace(_of_oneself("save_contact", facts.ROLE, facts.role), allows=lambda heard: bool(facts.role(heard.said))),
     _of_oneself("list_contacts", facts.ROLE_ASKED, facts.role_asked),
@@ -260,6 +261,13 @@ RULES: tuple[Rule, ...] = (
     _about("forget_contact", people.FORGET_CONTACT, people.whom),
     _about("list_contacts", people.LIST_CONTACTS, people.whom),
     _about("set_language", people.LANGUAGE, people.language),
+    Rule(
+        "set_currency", people.CURRENCY,
+        lambda heard, gate: {"currency": heard.money[-1].code} if heard.money else people.rest(
+            "currency", heard.said, gate[1]
+        ),
+        people.SOMETHING_ELSE,
+    ),
     _about("set_timezone", people.ZONE, people.zone),
     _about("export_my_data", people.EXPORT, people.nothing),
     _about("my_profile", people.PROFILE, people.nothing),

@@ -74,6 +74,8 @@ ACTIONS: Final[Mapping[str, Saying]] = {
     "unlink_account": Saying("part your chats", "kutenganisha gumzo zako"),
     "set_language": Saying("choose a language", "kuchagua lugha"),
     "set_timezone": Saying("choose a time zone", "kuchagua saa za eneo"),
+    "set_currency": Saying("choose a currency", "kuchagua sarafu"),
+    "forget_currency": Saying("have your currency forgotten", "nisahau sarafu yako"),
     "set_name": Saying("tell me your name", "kuniambia jina lako"),
     "forget_name": Saying("have your name forgotten", "nisahau jina lako"),
     "set_email": Saying("tell me your e-mail address", "kuniambia barua pepe yako"),

@@ -71,6 +71,16 @@ NAME = _opens(
     r"\bjina langu (?:ni|naitwa)\b(?! (?:nani|nini))",
     _LEAD + r"(?:mimi )?(?:naitwa|ninaitwa|niite)\b",
 )
+CURRENCY = _opens(
+    r"\bmy (?:own |home |local |default |main |usual )?currency (?:is|to|=|should be)\b(?! (?:what|which))",
+    r"\b(?:set|change|switch|update|make) my (?:own |home |local |default |main )?currency\b",
+    r"\bsarafu yangu (?:ni|iwe)\b(?! (?:ipi|gani|nini))",
+    r"\b(?:weka|badilisha|badili) sarafu(?: yangu)?(?: (?:iwe|kuwa|ni))?\b(?! (?:ya|za)\b)",
+)
+FORGET_CURRENCY = _opens(
+    _LEAD + r"(?:forget|delete|remove|clear) my (?:own |home |local |default )?currency\W*$",
+    _LEAD + r"(?:u?sahau|futa|ondoa) sarafu yangu\W*$",
+)
 EMAIL = _opens(
     r"\bmy e-?mail(?: address)? is\b(?! not)",
     r"\b(?:set|use|change|save|update|add) (?:my|an?) e-?mail(?: address)?\b(?! to (?!my\b|\S+@))",
@@ -85,7 +95,9 @@ PROFILE = _opens(
     r"\bwhat (?:do|have) you (?:know|got|stored?|remember) (?:about|on|of) me\b",
     r"\bwho am i\b|\bwhat my (?:name|time ?zone|language|e-?mail(?: address)?) is\b|\b(?:know|remember) my name\b",
     r"\b(?:my|show my|see my|view my) (?:profile|account details|details|settings)\b",
-    r"\bwhat(?:'s| is) my (?:name|time ?zone|language|e-?mail(?: address)?|profile)\b",
+    r"\b(?:what(?:'s| is)|which is) my (?:name|time ?zone|language|(?:own |default )?currency"
+    r"|e-?mail(?: address)?|profile)\b",
+    r"\bsarafu yangu ni (?:ipi|gani)\b",
     r"\b(?:unajua|unafahamu) (?:nini|kitu gani) kunihusu\b|\bunajua nini kuhusu mimi\b|\bunanijua\b",
     r"\b(?:wasifu|taarifa) (?:wangu|zangu)\b|\bmimi ni nani\b|\bjina langu (?:ni )?nani\b",
 )

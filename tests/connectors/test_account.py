@@ -316,3 +316,16 @@ async def test_wrong_code_at_once_from_two_processes_is_one_turn_each(bot: Mathi
     await asyncio.gather(bot.receive((PHONE, code)), bot.receive((PHONE, code)))
     await bot.answer()
     assert await verified(bot) == ["amina@mail.example"]
+
+
+async def test_a_currency_of_ones_own_is_kept_shown_and_forgotten(bot: Mathia) -> None:
+    here = at(WHATSAPP, "whatsapp:+256772123456")
+    assert "UGX (by your number: tell me" in await bot.hear(here, "what do you know about me?")
+    assert await bot.hear(here, "my currency is USD") == "Done. Where you name no currency, I take USD."
+    assert "USD (you told me)" in await bot.hear(here, "what do you know about me?")
+    assert await bot.hear(here, "sarafu yangu ni yuro") == "Sawa. Usipotaja sarafu, nitachukua EUR."
+    assert "“ZZZ”" in await bot.hear(here, "my currency is ZZZ")
+    assert await bot.hear(here, "euros") == "Done. Where you name no currency, I take EUR."
+    forgotten = await bot.hear(here, "forget my currency")
+    assert forgotten == "Done. I have forgotten that EUR is your currency, and take UGX where you name none."
+    assert "You have not told me a currency" in await bot.hear(here, "forget my currency")

@@ -18,6 +18,7 @@ import connectors.currency
 from connectors.currency import ConvertCurrency, convert, convert_currency
 from core.actions import ActionContext
 from core.errors import InvalidSlot, ProviderRefused, ProviderUnavailable
+from core.messages import Address, ChannelName
 from core.money import DECIMALS
 from core.settings import Settings
 from tests.conftest import Sandbox
@@ -58,6 +59,10 @@ async def test_answer_says_amounts_rate_day_and_that_it_is_a_sandbox(context: Ac
 async def test_local_currency_is_meant_when_none_is_named(context: ActionContext) -> None:
     result = await convert_currency.run(context, asked("5", "EUR"))
     assert result.data["to_currency"] == "KES"
+    abroad = replace(context, sender=Address(ChannelName.WHATSAPP, "ours", "+256772123456", "+256772123456"))
+    assert (await convert_currency.run(abroad, asked("5", "EUR"))).data["to_currency"] == "UGX"
+    stated = replace(abroad, person=replace(context.person, currency="USD"))
+    assert (await convert_currency.run(stated, asked("5", "EUR"))).data["to_currency"] == "USD"
 
 
 async def test_one_currency_into_itself_is_asked_about(context: ActionContext) -> None:

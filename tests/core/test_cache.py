@@ -15,7 +15,7 @@ from core.cache import VALUE_BYTES_MAX, ResultCache, question_of
 from core.crypto import RoomKeys
 from core.db import Database
 from core.errors import ProviderUnavailable
-from core.messages import Choices, Text
+from core.messages import Address, ChannelName, Choices, Text
 from core.providers import Providers
 from core.settings import Settings
 
@@ -101,6 +101,8 @@ def test_all_that_can_change_an_answer_is_part_of_the_key(asked: Asked, context:
         context,
         replace(context, person=replace(person, language="sw")),
         replace(context, person=replace(person, timezone="Asia/Tokyo")),
+        replace(context, person=replace(person, currency="USD")),
+        replace(context, sender=Address(ChannelName.WHATSAPP, "ours", "+250788123456", "+250788123456")),
         replace(context, now=NOON + timedelta(days=1)),
         replace(context, settings=SETTINGS.model_copy(update={"sandbox_url": "http://127.0.0.1:1"})),
         replace(context, settings=SETTINGS.model_copy(update={"open_meteo_base_url": "http://127.0.0.1:1"})),

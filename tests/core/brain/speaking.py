@@ -13,7 +13,8 @@ NAIROBI = "Africa/Nairobi"
 NOW = datetime(2026, 11, 24, 10, 15, 30)  # noqa: DTZ001  a wall clock in Nairobi: a Tuesday, a quarter past ten
 EVERY_ACTION = (
     "get_weather", "convert_currency", "set_reminder", "list_reminders", "cancel_reminder", "link_account",
-    "unlink_account", "set_language", "set_timezone", "set_name", "set_email", "confirm_email", "my_profile",
+    "unlink_account", "set_language", "set_timezone", "set_currency", "forget_currency", "set_name",
+    "set_email", "confirm_email", "my_profile",
     "save_contact", "list_contacts", "forget_contact", "talk_to_human", "check_quotas", "export_my_data",
     "remember_fact", "list_facts", "change_fact", "forget_fact", "undo",
     "erase_my_data", "pause_payments", "resume_payments", "check_spending_limits", "set_spending_limit",

@@ -45,6 +45,7 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
     "set_email": ("my e-mail is asha@example.com", {"email": "asha@example.com"}),
     "set_language": ("speak Swahili with me", {"language": "sw"}),
     "set_timezone": ("my time zone is Nairobi", {"zone": "Nairobi"}),
+    "set_currency": ("my currency is USD", {"currency": "USD"}), "forget_currency": ("forget my currency", {}),
     "get_weather": ("weather in Nairobi", {"city": "Nairobi"}),
     "convert_currency": ("100 USD in KES", {"amount": "100", "from_currency": "USD", "to_currency": "KES"}),
     "ask_document": ("what does the contract say about rent", {"question": "rent"}),
