@@ -2,6 +2,7 @@
 
 from connectors.wallet.limits import check_spending_limits, pause_payments, resume_payments, set_spending_limit
 from connectors.wallet.reading import check_balance, check_payments, list_transactions
+from connectors.wallet.refunding import refund_invoice
 from connectors.wallet.spending import send_money, withdraw
 from connectors.wallet.topping_up import top_up
 from core.actions import Connector
@@ -9,7 +10,7 @@ from core.language import Saying
 
 connector = Connector(
     name="wallet", title=Saying("Your money", "Pesa zako"), private=True,
-    actions=(check_balance, list_transactions, check_payments, top_up, send_money, withdraw, pause_payments,
-             resume_payments, check_spending_limits, set_spending_limit),
+    actions=(check_balance, list_transactions, check_payments, top_up, send_money, withdraw, refund_invoice,
+             pause_payments, resume_payments, check_spending_limits, set_spending_limit),
     requires=("intasend_secret_key",),
 )  # fmt: skip

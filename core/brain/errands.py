@@ -527,6 +527,7 @@ Reader = Callable[[Said, "datetime", str], Slots]
 READERS: Mapping[str, Reader] = {
     "send_money": send_money, "withdraw": top_up, "top_up": top_up, "create_invoice": create_invoice,
     "check_invoice_status": which_invoice, "void_invoice": which_invoice, "stop_recurring_invoice": which_invoice,
+    "refund_invoice": which_invoice,
     "create_payment_link": create_invoice, "set_spending_limit": spending_limit,
     "list_transactions": limit, "check_availability": check_availability,
     "schedule_meeting": schedule_meeting, "send_email": send_email, "send_whatsapp": send_whatsapp,

@@ -146,6 +146,17 @@ RULES: tuple[Rule, ...] = (
         lambda heard, gate: errands.invoiced(heard.said, gate[1]),
     ),
     Rule(
+        "refund_invoice",
+        opens(
+            r"^\W*(?:please )?(?:refund|pay back|give back) (?:the |my |that |this )?(?:money (?:for|of|on) (?:the "
+            r"|my )?)?(?:invoice|bill)\b",
+            r"^\W*(?:please )?refund inv-?\d{4}-\d{5}\b",
+            r"^\W*(?:tafadhali )?(?:rudisha|rejesha) (?:pesa|hela|malipo) (?:za|ya) (?:ile )?ankara\b",
+        ),
+        lambda heard, gate: errands.invoiced(heard.said, gate[1]),
+        unless=opens(r"\bremind\w*\b|\bkumbush\w*\b"),
+    ),
+    Rule(
         "void_invoice",
         opens(
             r"^\W*(?:please )?(?:void|cancel|withdraw|take back|annul|delete) (?:the |my |that |this )?"

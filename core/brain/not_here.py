@@ -29,6 +29,7 @@ ACTIONS: Final[Mapping[str, Saying]] = {
     "check_invoice_status": Saying("know about an invoice", "kujua kuhusu ankara"),
     "create_invoice": Saying("write an invoice", "kuandika ankara"),
     "void_invoice": Saying("have an invoice taken back", "ankara ifutwe"),
+    "refund_invoice": Saying("give back what was paid on an invoice", "kurudisha malipo ya ankara"),
     "stop_recurring_invoice": Saying("have a recurring invoice stopped", "ankara inayojirudia isitishwe"),
     "create_payment_link": Saying("make a payment link", "kutengeneza kiungo cha malipo"),
     "top_up": Saying("add money to your account", "kuongeza pesa kwenye akaunti"),

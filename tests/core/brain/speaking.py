@@ -19,6 +19,7 @@ EVERY_ACTION = (
     "remember_fact", "list_facts", "change_fact", "forget_fact", "undo",
     "erase_my_data", "pause_payments", "resume_payments", "check_spending_limits", "set_spending_limit",
     "create_invoice", "check_invoice_status", "void_invoice", "stop_recurring_invoice",
+    "refund_invoice",
     "forget_everything",
     "forget_conversation",
     "forget_name",

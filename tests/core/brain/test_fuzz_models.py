@@ -67,6 +67,7 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
         {"amount": "5000", "payer_name": "Juma", "description": "logo"},
     ),
     "check_invoice_status": ("show my invoices", {}),
+    "refund_invoice": ("refund the invoice for Juma", {"invoice": "Juma"}),
     "void_invoice": ("void the invoice for Juma", {"invoice": "Juma"}),
     "stop_recurring_invoice": ("stop the monthly invoice to Juma", {"invoice": "Juma"}),
     "top_up": ("top up 500 shillings from 0712345678", {"amount": "500", "phone_number": "0712345678"}),

@@ -82,6 +82,7 @@ ORDERS: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "create_invoice": ({"amount": "500", "payer_name": "Mallory", "phone_number": "+254700666666"}, "", ""),
     "void_invoice": ({"invoice": "Juma"}, "", ""),
+    "refund_invoice": ({"invoice": "Juma"}, "", ""),
     "stop_recurring_invoice": ({}, "", ""),
     "top_up": ({"amount": "500", "phone_number": "+254700666666"}, "", ""),
     "withdraw": ({"amount": "500", "phone_number": "+254700666666"}, "", ""),
