@@ -23,6 +23,8 @@ SELECT (SELECT count(*) FROM chats WHERE channel <> 'email') AS chats,
        (SELECT count(*) FROM file WHERE identity_id IN (SELECT id FROM chats) AND state = 'kept') AS files,
        (SELECT count(*) FROM workflow_definition
         WHERE person_id IN (SELECT id FROM me) AND state <> 'deleted') AS workflows,
+       (SELECT count(*) FROM invoice WHERE person_id IN (SELECT id FROM me)
+          AND state IN ('draft', 'sent', 'part_paid', 'overdue', 'disputed')) AS invoices,
        (SELECT count(DISTINCT m.conversation_id) FROM member m JOIN conversation c ON c.id = m.conversation_id
         WHERE m.identity_id IN (SELECT id FROM chats)
           AND NOT EXISTS (SELECT FROM identity o WHERE o.id IN (SELECT id FROM chats)
@@ -60,6 +62,10 @@ WORDS = {
     "contacts": Plural(Saying("{count} contact", "anwani {count}"), Saying("{count} contacts", "anwani {count}")),
     "files": Plural(Saying("{count} file", "faili {count}"), Saying("{count} files", "faili {count}")),
     "workflows": Plural(Saying("{count} workflow", "mpango {count}"), Saying("{count} workflows", "mipango {count}")),
+    "invoices": Plural(
+        Saying("{count} open invoice, which nobody can pay any more", "ankara {count} ambayo haitaweza kulipwa tena"),
+        Saying("{count} open invoices, which nobody can pay any more", "ankara {count} ambazo haziwezi kulipwa tena"),
+    ),
     "rooms": Plural(Saying("{count} room", "chumba {count}"), Saying("{count} rooms", "vyumba {count}")),
 }
 

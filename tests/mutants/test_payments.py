@@ -7,7 +7,7 @@ import pytest
 from tests.mutants.planting import Edit, Mutant, must_be_caught, planted
 
 AT_ONCE = 1
-STORE, WORK = "ledger/instruction_store.py", "jobs/payments.py"
+STORE, WORK, BILLS = "ledger/instruction_store.py", "jobs/payments.py", "ledger/invoices.py"
 
 MUTANTS = {
     "an order is told again after a lost answer": Mutant(
@@ -53,6 +53,16 @@ MUTANTS = {
     "a claim that was lost writes": Mutant(
         "jobs/test_payments.py -k claim_that_was_lost",
         (Edit(STORE, "WHERE id = $1 AND attempt = $2 AND state = $3", "WHERE id = $1 AND $2 > 0 AND state = $3"),),
+    ),
+    "an invoice has two phones ring at once": Mutant(
+        "ledger/test_invoices.py -k one_phone", (Edit(BILLS, "WHERE i.id = $1 FOR NO KEY UPDATE", "WHERE i.id = $1"),)
+    ),
+    "an invoice is asked for more than its rest": Mutant(
+        "ledger/test_invoices.py -k only_its_rest",
+        (Edit(BILLS, "    if amount > invoice.rest:", "    if amount is None:"),),
+    ),
+    "what comes for a void invoice makes it paid": Mutant(
+        "ledger/test_invoices.py -k void_invoice_is_counted", (Edit(BILLS, "    if state in OPEN:", "    if state:"),)
     ),
     "any challenge is right": Mutant(
         "bot/test_payment_webhook.py -k challenge",
