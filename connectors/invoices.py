@@ -27,9 +27,11 @@ from core.models import Contact
 from core.money import DECIMALS
 from core.outbox import NewMessage, post
 from core.settings import Settings
-from ledger import invoices
+from ledger import invoices, own_accounts
+from ledger.fees import fee_for
 from ledger.invoice_paper import pay_url
 from ledger.invoices import NUMBER, OPEN, Invoice, Places, Series, Words
+from ledger.journal import Kind
 from ledger.money import BadAmount, Money
 
 AMOUNT_CHARS_MAX = 40
@@ -103,6 +105,9 @@ PROMPT = Saying(
 FOR = Saying("\nFor: {description}", "\nYa: {description}")
 DUE = Saying("\nDue: {day}", "\nIlipwe kufikia: {day}")
 REPEATS = Saying("\nRepeats: {often}, first on {day}", "\nHurudiwa: {often}, ya kwanza {day}")
+FEE = Saying(
+    "\nFee, taken off what is paid, as it is today: {fee}", "\nAda, hukatwa kwenye malipo, kama ilivyo leo: {fee}"
+)
 EACH_DUE = Saying("\nEach is due after {days} days", "\nKila moja ilipwe baada ya siku {days}")
 BY_MAIL = Saying("{address} (e-mail)", "{address} (barua pepe)")
 TO_NOBODY = Saying("nobody; you get its address to pass on", "hakuna; utapewa anwani yake uitume mwenyewe")
@@ -300,13 +305,15 @@ async def show_invoice(ctx: ActionContext, params: CreateInvoice) -> Shown:
         mailbox = await mailboxes.name_of(connection, email) if email else ""
         if await connection.fetchval(OWN_ADDRESS, owner, mailbox, _rooms(phone)):
             raise InvalidSlot("payer_name", SELF)
+        ours = await own_accounts.account_of(connection, owner) is None
+        fee = await fee_for(connection, Kind.INVOICE_PAYMENT, amount) if ours else Money(0, currency)
     invoice = NewInvoice(
         minor=amount.minor, currency=currency, issuer=issuer, payer=payer, description=description,
         email=email if ctx.settings.smtp_host else None,
         phone=phone if _accounts(ctx.settings) else None, language=ctx.person.language, issued_on=today,
         due_on=params.due_date, rrule=rrule, first_on=first_on,
     )  # fmt: skip
-    text = _prompt(ctx, invoice)
+    text = _prompt(ctx, invoice) + (ctx.say(FEE, fee=fee.said()) if fee.minor else "")
     if len(text) > PROMPT_CHARS_MAX:
         raise InvalidSlot("description", LONG)
     return Shown(text, invoice)

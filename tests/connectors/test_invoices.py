@@ -16,7 +16,8 @@ from core.messages import Address, ChannelName
 from core.settings import Settings
 from core.storage import Storage
 from jobs.invoices import Hands, attend, renew
-from ledger import invoices
+from ledger import fees, invoices
+from ledger.journal import Kind
 from ledger.money import Money
 from tests.conftest import Sandbox
 from tests.connectors.test_spending import code_in
@@ -91,6 +92,14 @@ async def office(db: Database, valkey_url: str, sandbox: Sandbox, tmp_path: Path
         made.hands = Hands(db, bot.wakes, files, "https://pay.example", "Africa/Nairobi", clock=made.now)
         await bot.hear(ASHA, "my name is Asha")
         yield made
+
+
+async def test_what_the_fee_is_today_is_shown_with_an_invoice(office: Office) -> None:
+    assert "Fee" not in await office.bot.hear(ASHA, PLACED)
+    async with office.bot.db.hot() as connection:
+        schedule = fees.read(Kind.INVOICE_PAYMENT, "KES", "* 0 1.5")
+        await fees.add(connection, schedule, datetime.now(UTC), "staff:owner")
+    assert "Fee, taken off what is paid, as it is today: KES 75.00" in await office.bot.hear(ASHA, PLACED)
 
 
 async def test_it_is_shown_by_code_and_sent_as_it_was_shown(office: Office) -> None:
