@@ -15,6 +15,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final, Literal, cast
 
+from core.errors import MathiaError
 from core.language import Saying, day
 
 TEMPLATE = Path(__file__).with_name("invoice.typ")
@@ -226,6 +227,19 @@ def _code(url: str) -> str:
     out = io.BytesIO()
     segno.make(url, error="m", micro=False).save(out, kind="svg", border=0, xmldecl=False, dark="#17211d")
     return out.getvalue().decode()
+
+
+def logo_at(path: str) -> bytes | None:
+    """The logo in a file, None for no path; raises MathiaError for one that cannot be printed."""
+    if not path:
+        return None
+    try:
+        with Path(path).open("rb") as file:
+            logo = file.read(LOGO_BYTES_MAX + 1)
+        _logo(logo)
+    except (OSError, ValueError) as error:
+        raise MathiaError(f"INVOICE_LOGO cannot be printed on invoices: {error}") from error
+    return logo
 
 
 def _logo(logo: bytes) -> str:

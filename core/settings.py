@@ -183,6 +183,9 @@ class Settings(BaseSettings):
     adjustment_alone_max: int = Field(default=5_000, ge=0, le=10_000_000)
     payments_paused: bool = False
 
+    # A PNG or JPEG file that is printed at the head of every invoice.
+    invoice_logo: str = ""
+
     # How people are served where they have not said otherwise.
     default_timezone: str = "Africa/Nairobi"
     default_currency: str = "KES"

@@ -107,6 +107,7 @@ class Hands:
     base_url: str
     zone: str
     sandbox: bool = False
+    logo: bytes | None = None
     clock: Clock = utc_now
 
 
@@ -245,7 +246,7 @@ async def _kept(hands: Hands, invoice: Invoice, room: UUID, data: bytes) -> Stor
 
 def _paper(hands: Hands, invoice: Invoice) -> Paper:
     """What is on the PDF, in the language its words are in."""
-    return paper_of(invoice, hands.base_url, _written(invoice).language, sandbox=hands.sandbox)
+    return paper_of(invoice, hands.base_url, _written(invoice).language, logo=hands.logo, sandbox=hands.sandbox)
 
 
 def _written(invoice: Invoice) -> Words:

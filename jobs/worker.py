@@ -14,6 +14,7 @@ from connectors.intasend.client import IntaSend
 from core.db import Database
 from core.egress import Egress
 from core.files import Files
+from core.invoice_pdf import logo_at
 from core.log import configure
 from core.media import from_files
 from core.messages import ChannelName
@@ -78,7 +79,8 @@ async def run_worker(settings: Settings, db: Database, wakes: Wakes, channels: C
         payments.PAY_S_MAX,
     )  # fmt: skip
     bills = invoices.Hands(
-        db, wakes, files, settings.base_url, settings.default_timezone, settings.is_sandbox(settings.intasend_base_url)
+        db, wakes, files, settings.base_url, settings.default_timezone, settings.is_sandbox(settings.intasend_base_url),
+        logo_at(settings.invoice_logo),
     )  # fmt: skip
     attend = actor("attend_invoice", partial(invoices.attend, bills), invoices.INVOICE_S_MAX)
     renew = actor("renew_invoice", partial(invoices.renew, bills))

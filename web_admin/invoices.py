@@ -12,7 +12,7 @@ from markupsafe import Markup
 from core import audit
 from core.db import Database, driver
 from core.errors import UserError
-from core.invoice_pdf import drawn
+from core.invoice_pdf import drawn, logo_at
 from core.settings import Settings
 from ledger import invoices
 from ledger.instruction_store import newest_on
@@ -44,6 +44,7 @@ class Invoices:
 
     def __init__(self, db: Database, settings: Settings, templates: Templates) -> None:
         self._db, self._settings, self._templates = db, settings, templates
+        self._logo = logo_at(settings.invoice_logo)
 
     def routes(self, staff: web.RequestKey[auth.Staff]) -> list[web.RouteDef]:
         """What is reached below /invoices; `staff` is where a request has who asks."""
@@ -102,7 +103,8 @@ class Invoices:
             raise LookupError
         sandbox = self._settings.is_sandbox(self._settings.intasend_base_url)
         language = of.words.language
-        return of.number, await drawn(paper_of(of, self._settings.base_url, language, sandbox=sandbox), language)
+        paper = paper_of(of, self._settings.base_url, language, logo=self._logo, sandbox=sandbox)
+        return of.number, await drawn(paper, language)
 
 
 async def _found(connection: Any, number: str) -> Invoice:

@@ -25,7 +25,7 @@ from bot.pay import words
 from core import people
 from core.db import Database, driver, is_away
 from core.errors import Erased, StoreUnavailable, UserError
-from core.invoice_pdf import drawn
+from core.invoice_pdf import drawn, logo_at
 from core.language import Language, Saying, day, spoken
 from core.limits import (
     PAY_INVOICE,
@@ -144,6 +144,7 @@ class PayPage:
         self._limits = limits
         self._zone = ZoneInfo(settings.default_timezone)
         self._sandbox = settings.is_sandbox(settings.intasend_base_url)
+        self._logo = logo_at(settings.invoice_logo)
         self._style = StaticFile.of(TOKENS.read_bytes() + (HERE / "pay.css").read_bytes(), ".css")
         self._script = StaticFile.of((HERE / "pay.js").read_bytes(), ".js")
         self._environment = Environment(
@@ -192,7 +193,8 @@ class PayPage:
         except _Refused as refused:
             return self._refusal(request, refused)
         language = _language(request, invoice)
-        pdf = await drawn(paper_of(invoice, self._settings.base_url, language, sandbox=self._sandbox), language)
+        paper = paper_of(invoice, self._settings.base_url, language, logo=self._logo, sandbox=self._sandbox)
+        pdf = await drawn(paper, language)
         headers = HEADERS | {hdrs.CONTENT_DISPOSITION: f'inline; filename="{invoice.number}.pdf"'}
         return web.Response(body=pdf, content_type="application/pdf", headers=headers)
 
@@ -325,7 +327,7 @@ class PayPage:
             state=state.to(language),
             tone=tone,
             note=note.to(language) if note else None,
-            rest=max(invoice.rest, invoice.rest - invoice.rest).shown(language),
+            rest=_due(invoice).shown(language) if invoice.state != "void" else None,
             panel=panel,
             mark=_mark(invoice, tries) if waits else None,
             by_mpesa=by_mpesa,
@@ -379,6 +381,11 @@ def _forms(by_mpesa: Money | None, by_card: Money | None) -> list[dict[str, Any]
     if by_card is not None:
         forms.append({"method": Method.CHECKOUT, "path": "card", "most": by_card})
     return forms
+
+
+def _due(invoice: Invoice) -> Money:
+    """What is still to be paid; nothing where too much was."""
+    return max(invoice.rest, Money(0, invoice.amount.currency))
 
 
 def _note(invoice: Invoice) -> Saying | None:

@@ -208,6 +208,7 @@ async def test_each_state_has_its_own_words(shop: Shop, state: str, paid: int, s
     assert status == 200
     assert said in page
     assert ("<form" in page) is forms
+    assert ("Amount due" in page) is (state != "void")
     assert (await shop.now()).state == state
     if not forms:
         status, page = await shop.post(phone="0712345678")

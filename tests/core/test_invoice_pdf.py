@@ -4,6 +4,7 @@ import asyncio
 import io
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 from typing import Any, cast
 
 import pypdf
@@ -11,7 +12,8 @@ import pytest
 from PIL import Image
 
 from core import invoice_pdf
-from core.invoice_pdf import Paper, Party, State, drawn, render
+from core.errors import MathiaError
+from core.invoice_pdf import Paper, Party, State, drawn, logo_at, render
 from core.language import heard
 
 URL = "https://pay.example.com/pay/Jm0v2c9Qm8sV3b1fU0oZ7gkq2Y8c1p5eAbCdEfGhIjK"
@@ -166,6 +168,21 @@ def test_a_logo_is_on_it() -> None:
     Image.new("RGB", (300, 100), "#0b6b4f").save(out, "PNG")
     assert len(list(read(render(replace(PAPER, logo=out.getvalue()), "en")).pages[0].images)) == 1
     assert not list(read(render(PAPER, "en")).pages[0].images)
+
+
+def test_a_logo_is_read_from_a_file_or_refused_with_a_reason(tmp_path: Path) -> None:
+    picture = tmp_path / "logo.jpg"
+    Image.new("RGB", (30, 10), "#0b6b4f").save(picture, "JPEG")
+    logo = logo_at(str(picture))
+    assert len(list(read(render(replace(PAPER, logo=logo), "en")).pages[0].images)) == 1
+    assert logo_at("") is None
+    wide = tmp_path / "wide.png"
+    Image.new("1", (invoice_pdf.LOGO_SIDE_MAX + 1, 1)).save(wide, "PNG")
+    other = tmp_path / "other.png"
+    other.write_text("<svg/>")
+    for path, why in ((wide, "pixels"), (other, "PNG or a JPEG"), (tmp_path / "none.png", "No such file")):
+        with pytest.raises(MathiaError, match=f"INVOICE_LOGO cannot be printed on invoices: .*{why}"):
+            logo_at(str(path))
 
 
 def test_a_long_description_goes_on_to_a_second_page_that_is_numbered() -> None:
