@@ -13,10 +13,10 @@ from markupsafe import Markup
 
 from core import audit
 from core.db import Database, driver
-from core.errors import Conflict, UserError
+from core.errors import Conflict, Erased, UserError
 from core.notices import tell
 from ledger import dispute_store, disputes, instruction_store, matching_store
-from ledger.errors import Unknown
+from ledger.errors import KeyReused, Unknown
 from ledger.instructions import DONE, State
 from ledger.money import Money
 from web_admin import auth
@@ -49,6 +49,11 @@ KINDS: Final[Mapping[str, str]] = {
     "currency": "Another currency", "fee": "Another fee", "late": "Long after we booked it", "reversed": "Taken back",
     "duplicate": "A second time",
 }  # fmt: skip
+SENT_BEFORE = "This form was sent before with something else in it. Load the page again."
+GONE = (
+    "The person it came to has been erased, so nothing can be paid in their name. Give it back in the provider's"
+    " dashboard, and book it by hand."
+)
 ENDED = {"succeeded": True, "failed": False}
 
 
@@ -174,6 +179,10 @@ class Payments:
                 made = await instruction_store.refund(connection, key, _text(reference), amount, staff.actor, note)
             except Unknown as error:
                 raise LookupError from error
+            except Erased as error:
+                raise UserError(GONE) from error
+            except KeyReused as error:
+                raise UserError(SENT_BEFORE) from error
             detail = {"amount": str(amount), "refund": made.reference}
             await audit.record(session, staff.actor, "payment.refunded", f"payment:{reference}", detail)
 
@@ -189,6 +198,8 @@ class Payments:
                 )  # fmt: skip
             except Unknown as error:
                 raise LookupError from error
+            except KeyReused as error:
+                raise UserError(SENT_BEFORE) from error
             if (says := dispute_store.told(None, made)) is not None:
                 sent = f"dispute:{made.reference}:opened"
                 await tell(connection, made.conversation_id, made.language, says, KIND, sent)
@@ -242,6 +253,8 @@ class Payments:
                 raise LookupError from error
             except Conflict as error:
                 raise UserError(str(error)) from error
+            except Erased as error:
+                raise UserError(GONE) from error
             if done and (says := dispute_store.told(before, of)) is not None:
                 sent = f"dispute:{of.reference}:{of.state}:{of.frozen.minor}"
                 await tell(connection, of.conversation_id, of.language, says, KIND, sent)

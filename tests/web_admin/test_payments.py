@@ -4,7 +4,9 @@ import re
 
 import pytest
 
+from core import erasure
 from core.settings import Settings
+from jobs.wallets import move_unclaimed
 from ledger.instructions import State
 from ledger.matching import Difference, Finding
 from ledger.matching_store import begin, report
@@ -97,6 +99,7 @@ async def test_staff_give_a_payment_back_and_freeze_and_release_another_part(
         for _ in range(2):
             assert (await owner.post(refund, fields)).status == 303
         assert await desk.purse() == (50_000, 20_000)
+        assert "was sent before" in (await owner.post(refund, fields | {"amount": "100"})).text
         [made] = re.findall(r'href="/admin/payments/([A-Z0-9-]{12})"', (await owner.get(refund[:-7])).text)
         assert f'href="/admin/payments/{of.reference}"' in (await owner.get(f"/admin/payments/{made}")).text
         sent = [await owner.post(dispute, fields | {"amount": "250"}) for _ in range(2)]
@@ -145,6 +148,29 @@ async def test_a_large_refund_is_wanted_by_two_of_the_staff(site: Site, owner: B
         ("staff:owner", "dispute.opened"), ("staff:owner", "dispute.refund_proposed"),
         ("staff:wanjiru", "dispute.refund"),
     ]  # fmt: skip
+
+
+async def test_of_a_payment_to_somebody_who_was_erased_nothing_is_given_back_here(
+    site: Site, owner: Browser, sandbox: Sandbox
+) -> None:
+    async with till(site.db, Settings(_env_file=None, sandbox_url=sandbox.url).sandboxed()) as desk:
+        of, other = [await desk.reach(await desk.ask(amount)) for amount in (500, 300)]
+        page = await owner.get(f"/admin/payments/{of.reference}")
+        [key] = re.findall(r'name="key" value="([^"]+)"', page.text)
+        fields = {"csrf": csrf(page.text), "key": key, "amount": "300", "note": "x"}
+        where = (await owner.post(f"/admin/payments/{other.reference}/dispute", fields)).headers["Location"]
+        await erasure.begin(site.db, desk.who.person_id, asked_by="staff:owner", last_word_to=None)
+        for path in (f"/admin/payments/{of.reference}/refund", f"{where}/refund"):
+            answer = await owner.post(path, fields)
+            assert (answer.status, "has been erased" in answer.text) == (400, True)
+        assert (await owner.get(where)).status == 200
+        assert (await owner.post(f"{where}/release", fields)).status == 303
+        while await move_unclaimed(site.db):
+            pass
+        assert "was sent before" in (await owner.post(f"/admin/payments/{of.reference}/dispute", fields)).text
+        made = await owner.post(f"/admin/payments/{of.reference}/dispute", fields | {"key": "another"})
+        assert "No wallet goes below zero" in (await owner.get(made.headers["Location"])).text
+        assert await site.db.pool.fetchval("SELECT posted FROM account WHERE key = 'unclaimed:KES'") == 80_000
 
 
 async def test_a_fee_is_added_and_never_changed(site: Site, owner: Browser) -> None:
