@@ -132,6 +132,7 @@ PAID_SO_FAR = Saying("{paid} of {amount} paid, {rest} left.", "{paid} kati ya {a
 PAID_OVER = Saying(
     "{paid} paid of {amount}, which is {over} too much.", "{paid} zimelipwa kati ya {amount}, {over} zaidi."
 )
+GIVEN_BACK = Saying("{back} of that were given back.", "{back} kati ya hizo zimerudishwa.")
 DUE_ON = Saying("Due {day}.", "Ilipwe kufikia {day}.")
 ADDRESS = Saying("Its address: {url}", "Anwani yake: {url}")
 NONE_OPEN = Saying("You have no open invoices.", "Huna ankara ambazo hazijalipwa.")
@@ -279,7 +280,7 @@ class Taken(Params):
 async def show_invoice(ctx: ActionContext, params: CreateInvoice) -> Shown:
     """What would be sent, and to whom; raises InvalidSlot and UserError where that is not certain."""
     _in_private(ctx)
-    currency = params.currency or ctx.settings.default_currency
+    currency = params.currency or ctx.currency
     if currency not in DECIMALS:
         raise InvalidSlot("currency", NO_CURRENCY.filled(code=currency))
     try:
@@ -357,11 +358,12 @@ async def check_invoice_status(ctx: ActionContext, params: WhichInvoice) -> Acti
             series = await invoices.series_of(connection, owner, SERIES_MAX)
             return _listed(ctx, found, series, OPEN_ONES)
         found = await _named(connection, owner, params.invoice)
+        back = await invoices.given_back(connection, found[0]) if len(found) == 1 else None
     if not found:
         raise UserError(UNKNOWN)
-    if len(found) > 1:
+    if back is None:
         return _listed(ctx, found, (), THEIRS.filled(payer=people.one_line(params.invoice)))
-    return ActionResult(_stands(ctx, found[0]), _as_data(found))
+    return ActionResult(_stands(ctx, found[0], back), _as_data(found))
 
 
 async def show_void(ctx: ActionContext, params: VoidInvoice) -> Shown:
@@ -634,14 +636,17 @@ def _listed(ctx: ActionContext, found: Sequence[Invoice], series: Sequence[Serie
     return ActionResult.of(table, *below, data=_as_data(found))
 
 
-def _stands(ctx: ActionContext, invoice: Invoice) -> str:
+def _stands(ctx: ActionContext, invoice: Invoice, back: Money) -> str:
     """How one invoice stands, with its address while it can be paid."""
     paid, amount, rest = invoice.paid.said(), invoice.amount.said(), invoice.rest
     lines = [ctx.say(STANDS, number=invoice.number, payer=_payer(invoice), state=STATES[invoice.state])]
-    if rest.minor < 0:
-        lines.append(ctx.say(PAID_OVER, paid=paid, amount=amount, over=(-rest).said()))
+    over = invoice.paid - back - invoice.amount
+    if over.minor > 0:
+        lines.append(ctx.say(PAID_OVER, paid=paid, amount=amount, over=over.said()))
     else:
-        lines.append(ctx.say(PAID_SO_FAR, paid=paid, amount=amount, rest=rest.said()))
+        lines.append(ctx.say(PAID_SO_FAR, paid=paid, amount=amount, rest=max(rest, rest - rest).said()))
+    if back.minor:
+        lines.append(ctx.say(GIVEN_BACK, back=back.said()))
     if invoice.takes_payment:
         if invoice.due_on is not None:
             lines.append(ctx.say(DUE_ON, day=day(invoice.due_on, 0)))

@@ -6,7 +6,7 @@ one impossible. The PDF goes along where it can be drawn and kept in time; its p
 """
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from typing import Any, Final
 from uuid import UUID, uuid5
@@ -27,7 +27,7 @@ from core.window import is_open
 from jobs.sweeps import Clock, Waiting, utc_now
 from ledger import invoices
 from ledger.invoice_paper import paper_of, pay_url
-from ledger.invoices import Invoice, Series, Words
+from ledger.invoices import Invoice, Places, Series, Words
 
 log = structlog.get_logger()
 
@@ -92,6 +92,7 @@ CHANNELS: Final = {"email": Saying("e-mail", "barua pepe"), "whatsapp": Saying("
 PLACE = """
 SELECT coalesce(p.timezone, p.zone_guess) AS zone, p.language FROM person p WHERE p.id = $1
 """
+THERE = "SELECT id FROM conversation WHERE id = ANY($1::uuid[]) AND erasure_id IS NULL"
 LAST_INBOUND = """
 SELECT created_at FROM message WHERE conversation_id = $1 AND direction = 'in' ORDER BY seq DESC LIMIT 1
 """
@@ -140,6 +141,7 @@ async def _attend(hands: Hands, connection: Any, invoice_id: int, attempt: int, 
     """What is to be done of it, as it is now under its lock, in the caller's transaction."""
     now = hands.clock()
     invoice = await invoices.lock(connection, invoice_id)
+    invoice = replace(invoice, to=await _still_there(connection, invoice.to))
     place = await connection.fetchrow(PLACE, invoice.person_id)
     zone, language = place["zone"] or hands.zone, place["language"]
     today = now.astimezone(ZoneInfo(zone)).date()
@@ -162,6 +164,13 @@ async def _attend(hands: Hands, connection: Any, invoice_id: int, attempt: int, 
         await invoices.mark_overdue(connection, invoice_id)
     await post(connection, messages)
     log.info("invoice.attended", invoice_id=invoice_id, messages=len(messages), reminded=reminds)
+
+
+async def _still_there(connection: Any, to: Places) -> Places:
+    """Those of a client's places that have not been closed by erasing them."""
+    rows = await connection.fetch(THERE, [room for room in (to.mail, to.whatsapp) if room is not None])
+    there = {row["id"] for row in rows}
+    return Places(to.mail if to.mail in there else None, to.whatsapp if to.whatsapp in there else None)
 
 
 async def _sending(

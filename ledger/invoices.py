@@ -118,6 +118,11 @@ PAID = """
 UPDATE invoice SET paid = $2, state = $3, due_at = CASE WHEN $3 <> 'paid' THEN due_at END WHERE id = $1
 """
 MOVE = "UPDATE invoice SET state = $2, due_at = CASE WHEN $2 <> 'void' THEN due_at END WHERE id = $1"
+GIVEN_BACK = """
+SELECT coalesce(sum(r.amount), 0)::bigint
+FROM payment_instruction p JOIN payment_instruction r ON r.refunds = p.id AND r.refunds IS NOT NULL
+WHERE p.pays = $1 AND r.state = 'succeeded'
+"""
 ASKED = """
 SELECT EXISTS (
     SELECT FROM payment_instruction
@@ -287,6 +292,11 @@ async def payments(connection: Any, invoice: Invoice) -> Sequence[InvoicePayment
     """What was paid on an invoice, in the order it came."""
     rows = await connection.fetch(PAYMENTS, invoice.id)
     return [InvoicePayment(row["key"], Money(row["amount"], invoice.amount.currency), row["at"]) for row in rows]
+
+
+async def given_back(connection: Any, invoice: Invoice) -> Money:
+    """What of all that was paid on an invoice has gone back to whoever paid it; `paid` counts it still."""
+    return Money(await connection.fetchval(GIVEN_BACK, invoice.id), invoice.amount.currency)
 
 
 async def expect(connection: Any, invoice_id: int, amount: Money, *, is_push: bool) -> Invoice:

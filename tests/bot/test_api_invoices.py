@@ -76,21 +76,23 @@ async def test_it_is_sent_by_the_code_typed_in_the_chat(api: Api) -> None:
     assert await api.wired.db.pool.fetchval("SELECT count(*) FROM invoice") == 1
 
 
-@pytest.mark.parametrize(
-    "change",
-    [{"amount": 5000}, {"amount": "-5"}, {"amount": "1e3"}, {"amount": "0"}, {"amount": "5.001"}, {"amount": ""},
-     {"currency": "XXX"}, {"currency": "kes"}, {"payer_name": "  "}, {"payer_name": None},
-     {"payer_email": "no address"},
-     {"phone_number": "12"}, {"due_date": "2020-01-01"}, {"due_date": "soon"},
-     {"due_date": "2099-01-01"}, {"recurrence": "FREQ=MINUTELY"},
-     {"recurrence": "often"}, {"person_id": "1"}, {"description": "see www.evil.example"}, {"description": "x" * 501},
-     {"payer_name": "\u0000"}],
-)  # fmt: skip
-async def test_bad_input_is_refused_and_changes_nothing(api: Api, change: dict[str, Any]) -> None:
+BAD: list[dict[str, Any]] = [
+    {"amount": 5000}, {"amount": "-5"}, {"amount": "1e3"}, {"amount": "0"}, {"amount": "5.001"}, {"amount": ""},
+    {"currency": "XXX"}, {"currency": "kes"}, {"payer_name": "  "}, {"payer_name": None},
+    {"payer_email": "no address"},
+    {"phone_number": "12"}, {"due_date": "2020-01-01"}, {"due_date": "soon"},
+    {"due_date": "2099-01-01"}, {"recurrence": "FREQ=MINUTELY"},
+    {"recurrence": "often"}, {"person_id": "1"}, {"description": "see www.evil.example"}, {"description": "x" * 501},
+    {"payer_name": "\u0000"}
+]  # fmt: skip
+
+
+async def test_bad_input_is_refused_and_changes_nothing(api: Api) -> None:
     asha = await api.guest()
     await says(asha, "my name is Asha")
-    status, told = await asha.call("POST", PATH, {**RENT, **change})
-    assert (status, told["error"]["code"]) == (422, "bad_body"), told
+    for change in BAD:
+        status, told = await asha.call("POST", PATH, {**RENT, **change})
+        assert (status, told["error"]["code"]) == (422, "bad_body"), (change, told)
     assert await api.wired.db.pool.fetchval("SELECT count(*) FROM confirmation") == 0
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from core import erasure
+from core import erasure, mailboxes
 from core.db import Database
 from core.files import Files
 from core.messages import Address, ChannelName
@@ -144,24 +144,25 @@ async def test_a_contact_is_enough_and_nobody_is_too(office: Office) -> None:
     assert await office.sent(ChannelName.EMAIL) == []
 
 
-@pytest.mark.parametrize(
-    ("said", "answer"),
-    [
-        (f"{LOGO} due yesterday", "Name a day that is not over"),
-        ("invoice Achieng KES 0 for the logo", "amount"),
-        ("invoice Achieng 10.005 KES for the logo", "KES"),
-        ("invoice Achieng 5000 for www.evil.example", "no web addresses"),
-        ("invoice Achieng KES 5,000 for the logo, +254712000001", "your own address"),
-        ("invoice Achieng KES 5,000 for the logo, 12", "Please check"),
-        ("invoice Achieng 5000 every day", "by week, month or year"),
-        ("void invoice INV-2026-00009", "no such invoice"),
-        ("status of INV-2020-00001", "no such invoice"),
-        ("stop my recurring invoice", "None of your invoices"),
-        ("show my invoices", "You have no open invoices."),
-    ],
+BAD = (
+    (f"{LOGO} due yesterday", "Name a day that is not over"),
+    ("invoice Achieng KES 0 for the logo", "amount"),
+    ("invoice Achieng 10.005 KES for the logo", "KES"),
+    ("invoice Achieng 5000 for www.evil.example", "no web addresses"),
+    ("invoice Achieng KES 5,000 for the logo, +254712000001", "your own address"),
+    ("invoice Achieng KES 5,000 for the logo, 12", "Please check"),
+    ("invoice Achieng 5000 every day", "by week, month or year"),
+    ("void invoice INV-2026-00009", "no such invoice"),
+    ("status of INV-2020-00001", "no such invoice"),
+    ("stop my recurring invoice", "None of your invoices"),
+    ("show my invoices", "You have no open invoices."),
 )
-async def test_bad_input_is_asked_about_and_makes_nothing(office: Office, said: str, answer: str) -> None:
-    assert answer.casefold() in (await office.bot.hear(ASHA, said)).casefold()
+
+
+async def test_bad_input_is_asked_about_and_makes_nothing(office: Office) -> None:
+    for said, answer in BAD:
+        assert answer.casefold() in (await office.bot.hear(ASHA, said)).casefold(), said
+        await office.bot.hear(ASHA, "cancel")
     assert await office.bot.db.pool.fetchval("SELECT count(*) FROM invoice") == 0
 
 
@@ -256,6 +257,39 @@ async def test_a_client_gets_no_more_than_a_few_messages_a_day(office: Office) -
     assert await office.bot.db.pool.fetchval("SELECT count(*) FROM invoice") == 5
     numbers = await office.bot.db.pool.fetch("SELECT number FROM invoice ORDER BY id")
     assert [row["number"][-5:] for row in numbers] == [f"0000{n}" for n in range(1, 6)]
+
+
+async def test_a_client_who_was_erased_is_not_said_to_have_been_reminded(office: Office) -> None:
+    client = Address(WHATSAPP, office.bot.deps.settings.twilio_whatsapp_from, BARAKA.person, BARAKA.person)
+    await office.bot.hear(client, "hello")
+    due = (datetime.now(UTC) + timedelta(days=2)).date()
+    await office.order(f"invoice Baraka KES 900 for lunch, +254712000002, due on {due:%-d %B %Y}")
+    await office.work()
+    assert (await office.invoice()).to.whatsapp is not None
+    await erasure.begin(office.bot.db, await office.bot.person(client), asked_by="staff:owner", last_word_to=None)
+    office.later = timedelta(days=4)
+    await office.work()
+    assert "I know no way to remind them, so that is for you to do: https://" in (await office.bot.told(ASHA))[-1]
+
+
+async def test_what_is_paid_over_is_told_as_such(office: Office) -> None:
+    await office.order(PLACED)
+    made = await office.invoice()
+    async with office.bot.db.hot() as connection:
+        await invoices.pay(connection, made.id, "p1", Money(500_000, "KES"))
+        await invoices.pay(connection, made.id, "p2", Money(100_000, "KES"))
+    stands = await office.bot.hear(ASHA, f"status of {made.number}")
+    assert "paid.\nKES 6,000.00 paid of KES 5,000.00, which is KES 1,000.00 too much." in stands
+
+
+async def test_nobody_invoices_their_own_mailbox(office: Office) -> None:
+    async with office.bot.db.hot() as connection:
+        await connection.execute(
+            "INSERT INTO identity (id, person_id, channel, account, provider_id) VALUES (gen_random_uuid(), $1,"
+            " 'email', 'bot@mathia.example', $2)",
+            await office.bot.person(ASHA), await mailboxes.keep(connection, "asha@example.com"),
+        )  # fmt: skip
+    assert "your own address" in await office.bot.hear(ASHA, f"{LOGO}, Asha@example.com")
 
 
 async def test_in_swahili_too(office: Office) -> None:

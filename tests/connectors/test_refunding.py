@@ -83,6 +83,7 @@ async def test_all_that_was_paid_on_an_invoice_goes_back_as_it_was_shown(bot: Ma
     assert await desk.purse() == (0, 0)
     assert "were given back to whoever had paid them" in (await bot.told(AMINA))[-1]
     assert "can be given back: nobody paid" in await bot.hear(AMINA, f"refund invoice {made.number}")
+    assert "KES 700.00 of that were given back." in await bot.hear(AMINA, f"status of {made.number}")
 
 
 async def test_an_invoice_is_named_by_who_paid_and_asked_for_where_that_is_not_certain(bot: Mathia, desk: Till) -> None:

@@ -94,6 +94,7 @@ STATEMENTS = {
     "invoices.LOCK": invoices.LOCK,
     "invoices.PAYMENTS": invoices.PAYMENTS,
     "invoices.ASKED": invoices.ASKED,
+    "invoices.GIVEN_BACK": invoices.GIVEN_BACK,
     "invoices.CLAIMABLE": invoices.CLAIMABLE,
     "invoices.CLAIM": invoices.CLAIM,
     "invoices.SERIES_CLAIMABLE": invoices.SERIES_CLAIMABLE,

@@ -235,6 +235,6 @@ async def test_they_are_listed_newest_first_by_pages(db: Database) -> None:
 
 def test_they_follow_whoever_is_merged_in_every_process_that_answers() -> None:
     """In a process of its own: the tables are known here anyhow, because tests ask for them."""
-    asked = "import bot.wiring; from core.people import owned; print(*(table.name for table in owned()))"
+    asked = "import connectors; from core.people import owned; print(*(table.name for table in owned()))"
     told = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True, timeout=60)
     assert {"invoice", "payment_instruction"} <= set(told.stdout.split())
