@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from bot import api, pay, runners, webhooks
+from bot import account, api, pay, runners, webhooks
 from bot.health import health
 from bot.sandbox import phone
 from bot.wiring import Services, services
@@ -54,6 +54,7 @@ def make_app(wired: Services) -> web.Application:
     app.add_routes(wired.web.routes())
     app.add_routes(api.routes(wired))
     app.add_routes(webhooks.routes(wired))
+    app.add_routes(account.routes(wired))
     app.add_routes(pay.routes(wired))
     app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)])
     actions = [action.name for action in wired.catalog.offered]

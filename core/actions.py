@@ -156,6 +156,8 @@ class Shown:
 
     text: str
     params: Params
+    by_pin: bool = False
+    """Whether it is confirmed on the account page, by the person's PIN, and not by a code in the chat."""
 
 
 @dataclass(frozen=True, slots=True)

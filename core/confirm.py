@@ -49,6 +49,12 @@ HOW: Final = {
     "en": "To go on, type this code here within 10 minutes: {code}\nTo leave everything as it is, say “cancel”.",
     "sw": "Kuendelea, andika nambari hii hapa ndani ya dakika 10: {code}\nKuacha kila kitu kilivyo, sema “ghairi”.",
 }
+HOW_BY_PIN: Final = {
+    "en": "This is confirmed with your PIN, on your account page, within 10 minutes. The link opens once: {link}\n"
+    "To leave everything as it is, say “cancel”.",
+    "sw": "Hili huthibitishwa kwa PIN yako, kwenye ukurasa wa akaunti yako, ndani ya dakika 10. Kiungo hufunguka mara"
+    " moja: {link}\nKuacha kila kitu kilivyo, sema “ghairi”.",
+}
 PRIVATE: Final = {
     "en": "Let us do that in private: write to me directly, not in a group.",
     "sw": "Tufanye hilo faraghani: niandikie moja kwa moja, si kwenye kikundi.",
@@ -68,6 +74,10 @@ WITH used AS (
 SELECT EXISTS (SELECT FROM used) OR EXISTS (
     SELECT FROM confirmation WHERE id = $1 AND action = $3 AND person_id = $4 AND state = 'used' AND used_key = $2
 )
+"""
+WAITS_FOR_PIN = """
+SELECT id, action, params, shown, conversation_id, expires_at FROM confirmation
+WHERE identity_id = $1 AND state = 'pending' AND by_pin AND expires_at > $2
 """
 END = "UPDATE confirmation SET state = 'cancelled', ended_at = clock_timestamp() WHERE id = $1 AND state = 'pending'"
 
@@ -112,6 +122,17 @@ class Answered:
     params: bytes = b""
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What waits for a PIN on the account page: the action, its parameters as JSON, and what was shown of it."""
+
+    id: UUID
+    action: str
+    params: bytes
+    shown: str
+    expires_at: datetime
+
+
 def typed(text: str) -> str | None:
     """The code that is the whole of a message, or "no"; None for anything else. Pure."""
     bare = text.strip()
@@ -121,9 +142,13 @@ def typed(text: str) -> str | None:
 
 
 async def ask(
-    session: AsyncSession, sender: Address, conversation_id: UUID, action: str, params: bytes, now: datetime
-) -> str:
-    """Keep what is to be confirmed, which ends what was before; the code to show with it. Raises LimitReached."""
+    session: AsyncSession, sender: Address, conversation_id: UUID, action: str, params: bytes, now: datetime,
+    *, by_pin: str | None = None,
+) -> str:  # fmt: skip
+    """Keep what is to be confirmed, which ends what was before; the code to show with it. Raises LimitReached.
+
+    What is given as `by_pin` is shown on the account page and confirmed there: then no code does.
+    """
     identity = await find_identity(session, sender)
     person = await _person(session, identity)
     shown = select(func.count()).where(
@@ -132,7 +157,7 @@ async def ask(
     if (await session.scalar(shown) or 0) >= SHOWN_MAX:
         raise LimitReached(OFTEN)
     await people.end_confirmations(session, person)
-    code = f"{secrets.randbelow(10**CODE_DIGITS):0{CODE_DIGITS}}"
+    code = f"{secrets.randbelow(10**CODE_DIGITS):0{CODE_DIGITS}}" if by_pin is None else secrets.token_urlsafe()
     made = uuid4()
     connection = await driver(session)
     key = await connection.keys.of(connection, conversation_id)
@@ -140,7 +165,8 @@ async def ask(
         Confirmation(
             id=made, person_id=person, identity_id=identity, conversation_id=conversation_id, action=action,
             params=key.seal(_as_params(made, action), params), code_hash=_hash(made, code), created_at=now,
-            expires_at=now + LIFE,
+            expires_at=now + LIFE, by_pin=by_pin is not None,
+            shown=key.seal(_as_shown(made), by_pin.encode()) if by_pin is not None else None,
         )
     )  # fmt: skip
     await session.flush()
@@ -171,6 +197,8 @@ async def answer(
     if said == "no":
         waiting.state, waiting.ended_at = "cancelled", now
         return Answered(Outcome.CANCELLED, waiting.id)
+    if waiting.by_pin:
+        return await _over(session, identity, said, now)
     if hmac.compare_digest(waiting.code_hash, _hash(waiting.id, said)):
         if waiting.action not in leave:
             await use(await driver(session), waiting.id, key, waiting.action, waiting.person_id, now)
@@ -192,6 +220,30 @@ async def use(connection: Any, id_: UUID, key: str, action: str, person_id: UUID
     """
     used: bool = await connection.fetchval(USE, id_, key, action, person_id, now)
     return used
+
+
+async def waits_for_pin(session: AsyncSession, identity: UUID, now: datetime) -> Waiting | None:
+    """What an identity was shown to confirm on the account page, while it can be."""
+    connection = await driver(session)
+    row = await connection.fetchrow(WAITS_FOR_PIN, identity, now)
+    if row is None:
+        return None
+    params, shown = await connection.keys.opened(
+        connection,
+        [
+            (row["conversation_id"], _as_params(row["id"], row["action"]), row["params"]),
+            (row["conversation_id"], _as_shown(row["id"]), row["shown"]),
+        ],
+    )
+    if params is None or shown is None:
+        return None
+    return Waiting(row["id"], row["action"], params, shown.decode(), row["expires_at"])
+
+
+async def is_by_pin(connection: Any, id_: UUID) -> bool:
+    """Whether a confirmation is one of the account page."""
+    by_pin: bool = await connection.fetchval("SELECT by_pin FROM confirmation WHERE id = $1", id_) or False
+    return by_pin
 
 
 async def end(connection: Any, id_: UUID) -> None:
@@ -236,6 +288,11 @@ async def _person(session: AsyncSession, identity: UUID) -> UUID:
 def _as_params(id_: UUID, action: str) -> bytes:
     """What the parameters are sealed as: this confirmation's, of this action."""
     return b"confirmation\0" + id_.bytes + action.encode()
+
+
+def _as_shown(id_: UUID) -> bytes:
+    """What the words of a confirmation are sealed as."""
+    return b"confirmation shown\0" + id_.bytes
 
 
 def _hash(salt: UUID, code: str) -> bytes:

@@ -280,6 +280,9 @@ TABLES: Final[Mapping[str, Fate]] = {
     "email_code": Fate("removed", (_removed("email_code", "id", f"id FROM email_code WHERE person_id IN {PEOPLE}"),)),
     "link_code": Fate("removed", (_removed("link_code", "id", f"id FROM link_code WHERE identity_id IN {THEM}"),)),
     "link_try": Fate("removed", (_removed("link_try", "key", f"key FROM link_try WHERE identity_id IN {THEM}"),)),
+    "account_link": Fate(
+        "removed", (_removed("account_link", "id", f"id FROM account_link WHERE person_id IN {PEOPLE}"),)
+    ),
     "confirmation": Fate(
         "removed", (_removed("confirmation", "id", f"id FROM confirmation WHERE person_id IN {PEOPLE}"),)
     ),
@@ -421,7 +424,8 @@ PSEUDONYM = """
 UPDATE person SET erasure_id = $1, name = NULL, name_index = NULL, language = 'en', language_chosen = false,
        timezone = NULL, zone_guess = NULL, zone_asked_at = NULL, currency = NULL,
        muted_until = NULL, plan = 'free', reminded_at = '{}', deferral_told_at = NULL,
-       payment_limit = NULL, day_limit = NULL
+       payment_limit = NULL, day_limit = NULL,
+       pin_hash = NULL, pin_set_at = NULL, pin_tries = 0, pin_locked_until = NULL, pin_reset_at = NULL
 WHERE id = ANY($2::uuid[])
 """
 STOP_REMINDERS = "UPDATE reminder SET state = 'cancelled' WHERE person_id = ANY($1::uuid[]) AND state = 'active'"

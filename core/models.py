@@ -77,6 +77,11 @@ class Person(Base):
     day_limit: Mapped[int | None] = mapped_column(
         CheckConstraint("day_limit > 0", name="day_limit"), doc="most cents within a day"
     )
+    pin_hash: Mapped[bytes | None] = mapped_column(doc="a salt and scrypt's hash of their PIN: core/pin.py")
+    pin_set_at: Mapped[datetime | None]
+    pin_tries: Mapped[int] = mapped_column(SmallInteger, server_default="0", doc="wrong ones since the last right one")
+    pin_locked_until: Mapped[datetime | None]
+    pin_reset_at: Mapped[datetime | None] = mapped_column(doc="when one who forgot it can choose another")
     reminded_at: Mapped[list[datetime]] = mapped_column(
         ARRAY(DateTime(timezone=True)), server_default="{}", doc="when their reminders of the last hours were sent"
     )
@@ -865,12 +870,36 @@ class Confirmation(Base):
     expires_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
     used_key: Mapped[str | None] = mapped_column(unique=True, doc="idempotency key of the message that confirmed it")
+    by_pin: Mapped[bool] = mapped_column(
+        server_default=text("false"), doc="whether it is confirmed on the account page, by the PIN alone"
+    )
+    shown: Mapped[bytes | None] = mapped_column(doc="what the page shows of it, sealed")
     __table_args__ = (
         CheckConstraint("state IN ('pending', 'used', 'cancelled', 'superseded', 'locked')", name="state"),
         CheckConstraint("(state = 'pending') = (ended_at IS NULL)", name="ended_at_some_time"),
         CheckConstraint("(state = 'used') = (used_key IS NOT NULL)", name="used_by_somebody"),
+        CheckConstraint("by_pin = (shown IS NOT NULL)", name="shown_where_by_pin"),
         Index("uq_confirmation_pending", "person_id", unique=True, postgresql_where=text("state = 'pending'")),
         Index("ix_confirmation_identity_id", "identity_id", "created_at"),
+    )
+
+
+class AccountLink(Base):
+    """A link to a person's account page, which opens once, and the browser that opened it: core/account_links.py."""
+
+    __tablename__ = "account_link"
+    id: Mapped[int] = mapped_column(GeneratedId(always=False), primary_key=True)
+    person_id: Mapped[UUID] = mapped_column(ForeignKey("person.id"))
+    identity_id: Mapped[UUID] = mapped_column(ForeignKey("identity.id"), doc="who was given it")
+    conversation_id: Mapped[UUID] = mapped_column(ForeignKey("conversation.id"), doc="where")
+    token_hash: Mapped[bytes] = mapped_column(unique=True, doc="SHA-256")
+    session_hash: Mapped[bytes | None] = mapped_column(unique=True, doc="SHA-256 of what the browser is known by")
+    created_at: Mapped[datetime]
+    opened_at: Mapped[datetime | None]
+    expires_at: Mapped[datetime]
+    __table_args__ = (
+        CheckConstraint("(opened_at IS NULL) = (session_hash IS NULL)", name="opened_by_a_browser"),
+        Index("ix_account_link_person_id", "person_id", "created_at"),
     )
 
 

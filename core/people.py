@@ -20,7 +20,7 @@ from core.crypto import RoomKey, opened_with
 from core.db import driver
 from core.errors import Conflict, Erased, InvalidSlot, LimitReached
 from core.language import Saying
-from core.models import Base, Confirmation, Contact, Credential, Identity, Person, PersonKey, TokenUse
+from core.models import AccountLink, Base, Confirmation, Contact, Credential, Identity, Person, PersonKey, TokenUse
 
 CONTACTS_MAX = 1_000
 """Contacts of one person."""
@@ -47,7 +47,8 @@ FULL = Saying(
 TAKEN_OVER = (
     Person.name, Person.name_index, Person.language, Person.language_chosen, Person.timezone, Person.zone_guess,
     Person.zone_asked_at, Person.currency, Person.reminded_at, Person.deferral_told_at, Person.payments_paused_at,
-    Person.payment_limit, Person.day_limit,
+    Person.payment_limit, Person.day_limit, Person.pin_hash, Person.pin_set_at, Person.pin_tries,
+    Person.pin_locked_until, Person.pin_reset_at,
 )  # fmt: skip
 """What of a person that is merged the other one gets; reminders of both count together."""
 
@@ -257,7 +258,8 @@ async def merge(session: AsyncSession, kept: UUID, gone: UUID) -> None:
     """Make one person of two, whose rows the caller has locked: everything that `gone` has becomes `kept`'s.
 
     Conversations stay as they are. Name, time zone and chosen language of `kept` stay, and are taken from `gone` where
-    it has none; of both their spending limits the lower ones stay.
+    it has none; the PIN, too; of both their spending limits the lower ones
+    stay.
     A table with a `person_id` takes part by itself; one that is unique by it needs a rule here, as contacts have.
     """
     # What they were shown was about another account.
@@ -270,6 +272,9 @@ async def merge(session: AsyncSession, kept: UUID, gone: UUID) -> None:
             await session.execute(delete(table).where(table.c.person_id == gone))
         elif table is TokenUse.__table__:
             await _merge_token_use(session, kept, gone)
+        elif table is AccountLink.__table__:
+            # What it opened was another account.
+            await session.execute(delete(table).where(table.c.person_id.in_([kept, gone])))
         elif table is not PersonKey.__table__:
             await session.execute(update(table).where(table.c.person_id == gone).values(person_id=kept))
     connection = await driver(session)
@@ -293,6 +298,10 @@ async def merge(session: AsyncSession, kept: UUID, gone: UUID) -> None:
             payments_paused_at=func.greatest(Person.payments_paused_at, other.payments_paused_at),
             payment_limit=func.least(Person.payment_limit, other.payment_limit),
             day_limit=func.least(Person.day_limit, other.day_limit),
+            **{
+                name: case((Person.pin_hash.is_not(None), getattr(Person, name)), else_=getattr(other, name))
+                for name in ("pin_hash", "pin_set_at", "pin_tries", "pin_locked_until", "pin_reset_at")
+            },
         )
     )
     await session.execute(

@@ -16,7 +16,7 @@ import orjson
 import structlog
 from pydantic import JsonValue
 
-from core import confirm, crashpoint, moderation, opt_out, people, receipts, renumber, voice
+from core import account_links, confirm, crashpoint, moderation, opt_out, people, receipts, renumber, voice
 from core.actions import Action, ActionContext, ActionResult, Effect, Params, Person, Shown
 from core.brain import sound
 from core.brain.hands import NO_ANSWER, Allowance, Hands
@@ -500,10 +500,19 @@ async def _show(turn: Turn, key: str, action: Action[Any], params: Params, deps:
         shown = Shown(shown, params)
     async with deps.db.transaction() as session:
         json = shown.params.model_dump_json().encode()
-        code = await confirm.ask(session, turn.address, turn.conversation_id, action.name, json, context.now)
+        code = await confirm.ask(
+            session, turn.address, turn.conversation_id, action.name, json, context.now,
+            by_pin=shown.text if shown.by_pin else None,
+        )  # fmt: skip
+        link = (
+            await account_links.new_link(session, turn.address, turn.conversation_id, context.now)
+            if shown.by_pin
+            else ""
+        )
         # It may have changed hands while that was made up.
         await renumber.check(await driver(session), action, turn.person, turn.address, offered=deps.catalog.names)
-    return f"{shown.text}\n\n{confirm.HOW[spoken(turn.person.language)].format(code=code)}"
+    how = (confirm.HOW_BY_PIN if link else confirm.HOW)[spoken(turn.person.language)]
+    return f"{shown.text}\n\n{how.format(code=code, link=f'{deps.settings.base_url}{link}')}"
 
 
 def _context(turn: Turn, key: str, deps: TurnDeps, confirmed: UUID | None = None) -> ActionContext:

@@ -97,6 +97,7 @@ TABLES: Final[Mapping[str, str]] = {
     "email_code": "person.json: the addresses; codes are secrets that have ended within minutes",
     "link_code": "secrets that have ended within minutes",
     "link_try": "counts of wrong codes",
+    "account_link": "secrets that have ended within minutes",
     "confirmation": "secrets that have ended within minutes, and what they were for, which receipts.json has once done",
     "erasure": "of those who have been erased, and can ask for no archive",
     "erased_address": "of those who have been erased, and can ask for no archive",
@@ -394,6 +395,7 @@ async def _person(session: AsyncSession, person: UUID) -> dict[str, Any]:
         "timezone": who.timezone,
         "currency": who.currency,
         "plan": who.plan,
+        "pin_set_at": who.pin_set_at,
         "spending_limits": {
             per: str(Money(cents, MPESA)) if cents is not None else None
             for per, cents in (("payment", who.payment_limit), ("day", who.day_limit))

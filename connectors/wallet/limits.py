@@ -1,6 +1,6 @@
 """What the person may have paid: not while payments are stopped, and not beyond the limits."""
 
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from pydantic import Field
@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from connectors.wallet.amounts import Amount, Nothing, in_private, in_shillings
-from core import audit, people
+from core import audit, confirm, people
 from core.actions import ActionContext, ActionResult, Effect, action, ask
 from core.errors import LimitReached, UserError
 from core.language import Saying
@@ -22,11 +22,9 @@ PAUSED = Saying(
     "Payments are stopped for everybody just now. Your money is where it was; try again later.",
     "Malipo yamesimamishwa kwa kila mtu kwa sasa. Pesa zako ziko pale pale; jaribu tena baadaye.",
 )
-TOO_LARGE = Saying(
-    "I pay at most {at_most} at a time in a chat. Larger payments will be made on your account page, which is not there"
-    " yet.",
-    "Kwenye gumzo hulipa {at_most} kwa mara moja, si zaidi. Malipo makubwa yatafanyika kwenye ukurasa wa akaunti yako,"
-    " ambao bado haupo.",
+BY_PIN = Saying(
+    "More than {at_most} at a time is confirmed with your PIN now, so nothing was sent. Ask for it again.",
+    "Zaidi ya {at_most} kwa mara moja sasa huthibitishwa kwa PIN yako, kwa hiyo sikutuma chochote. Omba tena.",
 )
 BEYOND = Saying(
     "At most {at_most} may go out by one payment from your account, so nothing was sent.",
@@ -53,9 +51,10 @@ STAFF = Saying(
     "Hakuna hapa anayeweza kulipa zaidi ya {at_most}, kwa hiyo kikomo hakizidi hapo.",
 )
 RAISED = Saying(
-    "That is more than your limit now, which is {now}. A limit is raised with your PIN, and there is no PIN yet; so it"
-    " stays.",
-    "Hiyo inazidi kikomo chako cha sasa, {now}. Kikomo huongezwa kwa PIN yako, na bado hakuna PIN; kwa hiyo kinabaki.",
+    "That is more than your limit now, which is {now}. A limit is raised with your PIN, on your account page: say “my"
+    " account page” for a link to it.",
+    "Hiyo inazidi kikomo chako cha sasa, {now}. Kikomo huongezwa kwa PIN yako, kwenye ukurasa wa akaunti yako: andika"
+    " “ukurasa wa akaunti yangu” upate kiungo chake.",
 )
 YOUR_PAUSE = Saying(
     "You have stopped your payments. Say “resume my payments” when they may go on.",
@@ -145,18 +144,26 @@ async def resume_payments(ctx: ActionContext, params: Nothing) -> ActionResult:
 
 
 async def allowed(ctx: ActionContext, session: AsyncSession, owner: UUID, amount: Money) -> SpendingLimits:
-    """The limits that hold; raises UserError while payments are stopped, and LimitReached for too large a payment."""
+    """The limits that hold; raises UserError while payments are stopped, and LimitReached for what is beyond them."""
     if ctx.settings.payments_paused:
         raise UserError(PAUSED)
     if await session.scalar(select(Person.payments_paused_at).where(Person.id == owner)) is not None:
         raise UserError(YOUR_PAUSE)
-    at_most = Money.of(ctx.settings.payment_max, MPESA)
-    if amount > at_most:
-        raise LimitReached(TOO_LARGE.filled(at_most=at_most.said()))
     limits = await limits_of(session, owner, ctx.settings)
     if limits.payment < amount:
         raise LimitReached(BEYOND.filled(at_most=limits.payment.said()))
     return limits
+
+
+def needs_pin(ctx: ActionContext, amount: Money) -> bool:
+    """Whether so much is confirmed by the person's PIN, and not by a code."""
+    return amount > Money.of(ctx.settings.payment_max, MPESA)
+
+
+async def unless_unproven(ctx: ActionContext, connection: Any, amount: Money) -> None:
+    """Raises UserError for what is confirmed by the person's PIN now, and was to be by a code when it was shown."""
+    if needs_pin(ctx, amount) and (ctx.confirmed is None or not await confirm.is_by_pin(connection, ctx.confirmed)):
+        raise UserError(BY_PIN.filled(at_most=Money.of(ctx.settings.payment_max, MPESA).said()))
 
 
 async def _set_pause(ctx: ActionContext, *, paused: bool) -> None:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy import select
 
 from connectors.wallet.amounts import SANDBOX, in_private
-from connectors.wallet.limits import allowed
+from connectors.wallet.limits import allowed, needs_pin, unless_unproven
 from core import confirm, people, renumber
 from core.actions import ActionContext, ActionResult, Effect, Params, Shown, action, ask
 from core.amount_words import in_words
@@ -116,7 +116,7 @@ async def show_refund(ctx: ActionContext, params: RefundInvoice) -> Shown:
     words = Saying(in_words(total.minor, "en"), in_words(total.minor, "sw"))
     fee = Money(0, MPESA).said()
     text = ctx.say(PROMPT, number=invoice.number, amount=total.said(), words=words, fee=fee)
-    return Shown(text, Refunding(number=invoice.number, parts=parts))
+    return Shown(text, Refunding(number=invoice.number, parts=parts), by_pin=needs_pin(ctx, total))
 
 
 @action(
@@ -137,6 +137,7 @@ async def refund_invoice(ctx: ActionContext, params: Refunding) -> ActionResult:
             used = await confirm.use(connection, ctx.confirmed, ctx.idempotency_key, "refund_invoice", owner, ctx.now)
             if not used:
                 raise UserError(UNCONFIRMED)
+            await unless_unproven(ctx, connection, total)
             if await renumber.is_frozen(connection, ctx.sender):
                 raise renumber.Frozen(ctx.offered)
             invoice = await invoices.by_number(connection, params.number)

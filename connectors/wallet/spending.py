@@ -17,7 +17,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from connectors.wallet.amounts import PHONE_CHARS_MAX, SANDBOX, Amount, in_private, in_shillings, mpesa, own_number
-from connectors.wallet.limits import allowed
+from connectors.wallet.limits import allowed, needs_pin, unless_unproven
 from core import confirm, people, renumber
 from core.actions import ActionContext, ActionResult, Effect, Params, Shown, action, ask
 from core.amount_words import in_words
@@ -261,7 +261,7 @@ async def _prompt(
     )  # fmt: skip
     if len(text) > PROMPT_CHARS_MAX:
         raise InvalidSlot("recipient", LONG_NAME)
-    return Shown(text, payment)
+    return Shown(text, payment, by_pin=needs_pin(ctx, amount))
 
 
 async def _own_account(connection: Any, owner: UUID, amount: Money) -> str | None:
@@ -293,6 +293,7 @@ async def _pay(ctx: ActionContext, payment: Payment, name: str) -> ActionResult:
             # What moves below and the confirmation's end are one transaction: neither is ever without the other.
             if not await confirm.use(connection, ctx.confirmed, ctx.idempotency_key, name, owner, ctx.now):
                 raise UserError(UNCONFIRMED)
+            await unless_unproven(ctx, connection, amount)
             if await renumber.is_frozen(connection, ctx.sender):
                 raise renumber.Frozen(ctx.offered)
             if payment.account not in (None, await own_accounts.account_of(connection, owner)):

@@ -87,6 +87,28 @@ RULES: tuple[Rule, ...] = (
         ),
     ),
     Rule(
+        "cancel_pin_reset",
+        opens(
+            r"^\W*(?:please )?(?:cancel|stop|call off) (?:the |my |that )?pin (?:reset|change)\W*$",
+            r"^\W*(?:please )?keep my (?:old )?pin\W*$",
+            r"^\W*(?:tafadhali )?(?:ghairi|sitisha|futa) (?:kuweka )?pin mpya\W*$",
+        ),
+        lambda heard, gate: {},
+    ),
+    Rule(
+        "open_account_page",
+        opens(
+            r"^\W*(?:please )?(?:(?:open|show|give|send)(?: me)? )?(?:the |a link to )?(?:my )?account page\W*$",
+            r"^\W*(?:please |how (?:do|can) i |i want to |i'd like to |can i )?(?:set|change|reset|choose|create"
+            r"|make)(?: up)? (?:my |a |the )?(?:new )?(?:account |payment )?pin\W*$",
+            r"^\W*i(?:'ve| have)? (?:forgot|forgotten|lost) my (?:account |payment )?pin\W*$",
+            r"^\W*(?:tafadhali )?(?:fungua |nipe |nionyeshe )?(?:kiungo cha )?ukurasa wa akaunti yangu\W*$",
+            r"^\W*(?:tafadhali |nataka )?(?:ku)?(?:weka|badilisha|badili) pin yangu(?: mpya)?\W*$",
+            r"^\W*nimesahau pin yangu\W*$",
+        ),
+        lambda heard, gate: {},
+    ),
+    Rule(
         "set_spending_limit",
         opens(
             rf"^\W*(?:please |can you |could you )?(?:set|change|lower|reduce|decrease|raise|increase|make|put|update)"

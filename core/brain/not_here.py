@@ -37,6 +37,8 @@ ACTIONS: Final[Mapping[str, Saying]] = {
     "pause_payments": Saying("have your payments stopped", "malipo yako yasimamishwe"),
     "check_spending_limits": Saying("see what you may spend", "kuona kikomo cha malipo yako"),
     "set_spending_limit": Saying("limit what you spend", "kuweka kikomo cha malipo yako"),
+    "open_account_page": Saying("open your account page", "kufungua ukurasa wa akaunti yako"),
+    "cancel_pin_reset": Saying("keep your PIN", "PIN yako ibaki"),
     "resume_payments": Saying("have your payments go on", "malipo yako yaendelee"),
     "withdraw": Saying("withdraw money", "kutoa pesa"),
     "open_dispute": Saying("dispute a payment", "kupinga malipo"),

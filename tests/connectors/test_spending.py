@@ -301,9 +301,9 @@ async def test_d9_a_yes_pays_nothing(bot: Mathia, desk: Till, word: str) -> None
 async def test_d9_large_payments_are_not_made_in_a_chat(bot: Mathia, desk: Till) -> None:
     await desk.fund(50_000)
     told = await bot.hear(AMINA, "send KES 20,001 to Jane")
-    assert told.startswith("I pay at most KES 20,000.00 at a time in a chat.")
-    assert "account page" in told
-    assert await bot.db.pool.fetchval("SELECT count(*) FROM confirmation") == 0
+    assert "This is confirmed with your PIN, on your account page" in told
+    assert re.search(r"\b[0-9]{5}\b", told) is None
+    assert await payments(bot) == (0, 0)
 
 
 async def test_d10_not_by_voice_nor_with_the_request_itself(bot: Mathia, desk: Till) -> None:
@@ -329,7 +329,7 @@ async def test_d11_five_wrong_codes_lock_it_and_are_recorded(bot: Mathia, desk: 
     ("change", "told"),
     [
         ({"payments_paused": True}, "Payments are stopped for everybody"),
-        ({"payment_max": 100}, "I pay at most KES 100.00"),
+        ({"payment_max": 100}, "More than KES 100.00 at a time is confirmed with your PIN"),
         ({"payment_day_max": 400}, "At most KES 400.00 may go out"),
     ],
 )

@@ -18,6 +18,7 @@ EVERY_ACTION = (
     "save_contact", "list_contacts", "forget_contact", "talk_to_human", "check_quotas", "export_my_data",
     "remember_fact", "list_facts", "change_fact", "forget_fact", "undo",
     "erase_my_data", "pause_payments", "resume_payments", "check_spending_limits", "set_spending_limit",
+    "open_account_page", "cancel_pin_reset",
     "create_invoice", "check_invoice_status", "void_invoice", "stop_recurring_invoice",
     "refund_invoice",
     "forget_everything",

@@ -60,6 +60,7 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
     "send_money": ("send 500 to 0712345678", {"amount": "500", "phone_number": "0712345678"}),
     "withdraw": ("withdraw 500", {"amount": "500"}), "pause_payments": ("pause my payments", {}),
     "resume_payments": ("resume my payments", {}),
+    "open_account_page": ("change my PIN", {}), "cancel_pin_reset": ("cancel the PIN reset", {}),
     "check_spending_limits": ("my payment limits", {}),
     "set_spending_limit": ("set my daily limit to 5000", {"per": "day", "amount": "5000"}),
     "create_invoice": (
