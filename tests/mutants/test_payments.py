@@ -7,6 +7,7 @@ import pytest
 from tests.mutants.planting import Edit, Mutant, must_be_caught, planted
 
 AT_ONCE = 1
+PAGE = "bot/pay/page.py"
 STORE, WORK, BILLS = "ledger/instruction_store.py", "jobs/payments.py", "ledger/invoices.py"
 
 MUTANTS = {
@@ -63,6 +64,22 @@ MUTANTS = {
     ),
     "what comes for a void invoice makes it paid": Mutant(
         "ledger/test_invoices.py -k void_invoice_is_counted", (Edit(BILLS, "    if state in OPEN:", "    if state:"),)
+    ),
+    "a form of any page asks a phone": Mutant(
+        "bot/test_pay_page.py -k another_page",
+        (Edit(PAGE, "if not is_ours(request, self._settings.base_url):", "if request is None:"),),
+    ),
+    "a stranger's phone rings without end": Mutant(
+        "bot/test_pay_page.py -k strangers_phone",
+        (Edit(PAGE, "await self._count(request, [PAY_PHONE, PAY_PHONE_DAY], phone, call)", "assert phone"),),
+    ),
+    "a form sent twice asks twice": Mutant(
+        "bot/test_pay_page.py -k same_form",
+        (Edit("ledger/invoice_paying.py", ':{method}:{key}"', ":{method}:{key}{__import__('time').time()}\""),),
+    ),
+    "a name on an invoice is mark-up": Mutant(
+        "core/test_invoice_pdf.py -k mark_up",
+        (Edit("core/invoice.typ", "weight: 600, it.payer.name)", 'weight: 600, eval(it.payer.name, mode: "markup"))'),),
     ),
     "any challenge is right": Mutant(
         "bot/test_payment_webhook.py -k challenge",
