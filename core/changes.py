@@ -3,10 +3,14 @@
 A change is applied in one transaction under its conversation's row lock. Of several the provider's order counts, not
 the order of arrival: the newest edit stands, a deletion is final. The words a change brings are kept nowhere but in the
 message itself, so that deleting it takes them all away.
+
+Whoever edits what was answered a moment ago is answered anew, where nothing was done for it and nothing was said since;
+else they are told that the answer stands.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
 
@@ -15,7 +19,9 @@ import structlog
 from core import fetching, summary
 from core.db import Database
 from core.files import GONE, files_of
-from core.messages import Address, ChannelName, Part
+from core.language import Saying
+from core.messages import Address, ChannelName, Part, Text, text_of
+from core.outbox import NewMessage, post
 from core.receipts import CALLS_MAX, call_key
 from core.sealed import COLUMNS, by_identity, opened_parts, seal
 
@@ -27,6 +33,16 @@ EMOJI_MAX = 16
 """How many reactions of one person under one message are kept."""
 BEGUN_MAX = 3
 """A turn that was begun this often is answered as it is, so that editing without end cannot exhaust its attempts."""
+EDITED_WITHIN = timedelta(minutes=15)
+"""So long after the answer an edit is more than a correction of the record."""
+ANSWER_SHOWN_CHARS = 120
+"""How much of the answer that stands is told."""
+STANDS = Saying(
+    "You changed that after I had answered: “{answer}” That stands. Send it as a new message to have it done as it says"
+    " now.",
+    "Umebadilisha hilo baada ya mimi kujibu: “{answer}” Hilo linabaki. Litume kama ujumbe mpya ili lifanyike"
+    " lilivyo sasa.",
+)
 REACTIONS = ("👍", "❤️", "😂", "😮", "😢", "🙏")
 """What may be put under any message of the web; besides these, what somebody put there."""
 CALLING_MAX = 100
@@ -120,6 +136,28 @@ WHERE id = $1 AND state = 'open' AND attempt < $2
 """Whoever is answering the turn is fenced off, and it is claimed anew; unless an action of it has begun already, whose
 result the person must be told."""
 
+
+ANSWERED = """
+SELECT c.mode, p.language,
+       EXISTS (SELECT FROM message l
+               WHERE l.conversation_id = m.conversation_id AND l.seq > m.seq AND l.direction = 'in') AS is_past,
+       EXISTS (SELECT FROM receipt r WHERE r.key = ANY($3::text[])) AS was_done,
+       (SELECT count(*) FROM change h WHERE h.message_id = m.id AND h.kind = 'edit' AND h.state = 'applied') AS edits
+FROM message m
+JOIN turn t ON t.id = m.turn_id
+JOIN conversation c ON c.id = m.conversation_id
+JOIN identity i ON i.id = m.identity_id
+JOIN person p ON p.id = i.person_id
+WHERE m.id = $1 AND t.state = 'done' AND t.closed_at > clock_timestamp() - $2::interval
+"""
+ITS_ANSWER = f"""
+SELECT {COLUMNS} FROM message m
+WHERE m.conversation_id = $1 AND m.seq > $2 AND m.turn_id = $3 AND m.direction = 'out' ORDER BY m.seq LIMIT 1
+"""
+ASK_ANEW = """
+WITH fresh AS (INSERT INTO turn (conversation_id, first_seq) VALUES ($2, $3) RETURNING id)
+UPDATE message m SET turn_id = fresh.id FROM fresh WHERE m.id = $1
+"""
 
 MOVE = """
 UPDATE conversation SET room = $4
@@ -230,6 +268,7 @@ async def _carry_out(connection: Any, change: Change, message: Any, identity_id:
         case "reaction":
             return await _react(connection, change, message["id"], identity_id)
         case "edit":
+            [before] = await opened_parts(connection.keys, connection, [message])
             await _let_go_of_files(connection, message, change.parts)
             await fetching.note(connection, [(message["conversation_id"], message["seq"], change.parts)])
             key = await connection.keys.of_locked(connection, message["conversation_id"])
@@ -254,7 +293,28 @@ async def _carry_out(connection: Any, change: Change, message: Any, identity_id:
         call_key(message["turn_id"], number, step) for number in range(1, CALLING_MAX + 1) for step in range(CALLS_MAX)
     ]
     await connection.execute(ANSWER_AGAIN, message["turn_id"], BEGUN_MAX, begun)
+    if change.kind == "edit" and text_of(before or ()) != text_of(change.parts):
+        await _answer_edited(connection, message, begun)
     return "applied"
+
+
+async def _answer_edited(connection: Any, message: Any, begun: Sequence[str]) -> None:
+    """Have a message that was answered lately answered anew, or say that what it led to stands."""
+    answered = await connection.fetchrow(ANSWERED, message["id"], EDITED_WITHIN, begun)
+    if answered is None or answered["mode"] != "bot":
+        return
+    if not (answered["is_past"] or answered["was_done"]) and answered["edits"] < BEGUN_MAX:
+        await connection.execute(ASK_ANEW, message["id"], message["conversation_id"], message["seq"])
+        return
+    found = await connection.fetch(ITS_ANSWER, message["conversation_id"], message["seq"], message["turn_id"])
+    [told] = await opened_parts(connection.keys, connection, found) if found else [None]
+    line = text_of(told or ()).partition("\n")[0].strip()
+    if not line:
+        return
+    answer = line if len(line) <= ANSWER_SHOWN_CHARS else f"{line[: ANSWER_SHOWN_CHARS - 1]}…"
+    text = STANDS.filled(answer=answer).to(answered["language"])
+    notice = NewMessage(message["conversation_id"], (Text(text=text),), "notice", f"edited:{message['id']}")
+    await post(connection, [notice])
 
 
 async def _let_go_of_files(connection: Any, message: Any, left: tuple[Part, ...]) -> None:

@@ -28,17 +28,15 @@ from core.group_commit import ANSWER_S, GroupCommit
 from core.messages import Address, ChannelName, InboundMessage
 from core.metrics import INBOUND
 from core.names import names_of
+from core.sealed import EPOCHS_MAX, TOUCHED
 from core.wake import Name, Wakes
 
 log = structlog.get_logger()
 
-WOKEN_BY_CHANGES: tuple[Name, ...] = ("turn", "message")
+WOKEN_BY_CHANGES: tuple[Name, ...] = ("turn", "message", "outbox")
 
 PLACES_MAX = 50_000
 """How many places a process remembers; each is good for the epoch of its conversation that it was found in."""
-
-TOUCHED = "CASE WHEN c.last_at < clock_timestamp() - interval '10 s' THEN clock_timestamp() ELSE c.last_at END"
-"""When a conversation was last written in, ten seconds coarse: an unchanged value spares its index."""
 
 WAITING = """waiting AS (
     INSERT INTO turn (conversation_id, first_seq, state)
@@ -144,9 +142,6 @@ ERASED = "SELECT name, max(at) AS at FROM erased_address WHERE name = ANY($1::te
 ERASED_PURPOSE = b"erased addresses"
 
 LANGUAGES = ("en", "sw")
-
-EPOCHS_MAX = 4
-"""How often messages are sealed anew because their rooms' keys changed meanwhile."""
 
 Event = tuple[str, str, str]
 """Channel, account, event id."""

@@ -21,9 +21,8 @@ from core.crypto import RoomKeys
 from core.db import Database, is_away
 from core.errors import StoreUnavailable
 from core.group_commit import GroupCommit
-from core.inbox import EPOCHS_MAX, TOUCHED
 from core.messages import Address, ChannelName, OutboundMessage, Part, TemplateUse
-from core.sealed import COLUMNS, as_template, by_author, opened_parts, seal
+from core.sealed import COLUMNS, EPOCHS_MAX, TOUCHED, as_template, by_author, opened_parts, seal
 from core.window import LAST_WORD, WINDOW, WINDOWED, Standing
 
 STALE_AFTER = {"reply": timedelta(hours=6), "reminder": timedelta(hours=24), LAST_WORD: timedelta(minutes=10)}

@@ -17,6 +17,11 @@ from core.messages import PARTS, Part
 COLUMNS = "m.conversation_id, m.sealed, m.event_id, m.dedup_key, m.identity_id, m.author"
 """What of a message `m` has to be read for `opened`."""
 
+EPOCHS_MAX = 4
+"""How often messages are sealed anew because their rooms' keys changed meanwhile."""
+TOUCHED = "CASE WHEN c.last_at < clock_timestamp() - interval '10 s' THEN clock_timestamp() ELSE c.last_at END"
+"""When a conversation `c` was last written in, ten seconds coarse: an unchanged value spares its index."""
+
 BOT = b"bot"
 NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 

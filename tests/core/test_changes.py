@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pytest
 
 from bot.wiring import connect_valkey
-from core.changes import Change, Changed, Kind, Moved, Reach, apply
+from core.changes import EDITED_WITHIN, STANDS, Change, Changed, Kind, Moved, Reach, apply
 from core.conversations import history
 from core.db import Database
 from core.dialog import DialogState
@@ -18,7 +18,7 @@ from core.dialog_store import DialogStore
 from core.inbox import Inbox
 from core.limits import Limits
 from core.messages import Address, ChannelName, Reply, Text
-from core.turn import Closing, Turns, run_turn
+from core.turn import Closing, Turn, Turns, run_turn
 from core.wake import Wakes
 from tests.factories import ACCOUNT, say
 from tests.said import messages
@@ -252,10 +252,64 @@ async def test_an_edit_before_the_answer_changes_what_is_answered(db: Database, 
     [second] = await turns.claim(10)
     assert second.text == "weather in Kisumu"
     assert await turns.close(Closing(second, Reply.of("new"), DialogState()))
-    # Answered: from now on an edit changes the record alone.
+
+
+async def answered(inbox: Inbox, turns: Turns, text: str, event_id: str = "e1") -> Turn:
+    await inbox.receive([say(text, event_id=event_id)])
+    [turn] = await turns.claim(10)
+    assert await turns.close(Closing(turn, Reply.of(f"Answer to {text}.\nAnd more."), DialogState()))
+    return turn
+
+
+async def outgoing(db: Database) -> list[str]:
+    return [
+        "\n".join(part["text"] for part in row["parts"])
+        for row in await messages(db, "WHERE m.direction = 'out' ORDER BY m.seq")
+    ]
+
+
+async def test_an_edit_of_what_was_answered_and_did_nothing_is_answered_anew(
+    db: Database, inbox: Inbox, turns: Turns
+) -> None:
+    first = await answered(inbox, turns, "weather in Lamu")
+    assert (await inbox.change(change("edit", text="weather in Lamu", at=1))).state == "applied"
+    assert await turns.claim(10) == [], "the words are the same"
+    for number, city in enumerate(("Kisumu", "Nakuru", "Meru"), 2):
+        assert (await inbox.change(change("edit", text=f"weather in {city}", at=number))).state == "applied"
+        for turn in await turns.claim(10):
+            assert (turn.text, turn.id > first.id) == (f"weather in {city}", True)
+            assert await turns.close(Closing(turn, Reply.of(f"Sun in {city}."), DialogState()))
+    told = await outgoing(db)
+    assert told[:3] == ["Answer to weather in Lamu.\nAnd more.", "Sun in Kisumu.", "Sun in Nakuru."]
+    assert told[3:] == [STANDS.filled(answer="Sun in Nakuru.").en], "who edits without end is told so once"
+
+
+@pytest.mark.parametrize("how", ["done", "past"])
+async def test_an_edit_of_what_was_done_or_is_past_is_told_that_it_stands(
+    db: Database, inbox: Inbox, turns: Turns, how: str
+) -> None:
+    turn = await answered(inbox, turns, "remind me at 5")
+    if how == "past":
+        await answered(inbox, turns, "thanks", "e2")
+    else:
+        await db.pool.execute(
+            "INSERT INTO receipt (key, person_id, conversation_id, action, params)"
+            " VALUES ($1, $2, $3, 'set_reminder', $4)",
+            f"turn:{turn.id}:1", turn.person.id, turn.conversation_id, b"",
+        )  # fmt: skip
+    for at in (1, 2):
+        assert (await inbox.change(change("edit", text=f"remind me at 6:0{at}", at=at))).state == "applied"
+    assert await turns.claim(10) == []
+    assert (await outgoing(db))[-1] == STANDS.filled(answer="Answer to remind me at 5.").en
+    assert (await outgoing(db)).count(STANDS.filled(answer="Answer to remind me at 5.").en) == 1
+
+
+async def test_an_edit_long_after_the_answer_changes_the_record_alone(db: Database, inbox: Inbox, turns: Turns) -> None:
+    await answered(inbox, turns, "weather in Lamu")
+    await db.pool.execute("UPDATE turn SET closed_at = closed_at - $1::interval", EDITED_WITHIN)
     assert (await inbox.change(change("edit", text="weather in Mombasa", at=2))).state == "applied"
     assert await turns.claim(10) == []
-    assert await db.pool.fetchval("SELECT count(*) FROM outbox") == 1
+    assert len(await outgoing(db)) == 1
 
 
 async def test_an_answer_whose_action_has_begun_is_kept(db: Database, inbox: Inbox, turns: Turns) -> None:

@@ -176,13 +176,13 @@ async def test_what_has_no_key_is_a_tombstone_everywhere_and_never_an_error(one:
     async with one.db.hot() as connection:
         assert await one.db.keys.destroy(connection, conversation) == 1
 
-    assert await one.said(conversation) == ["(deleted)"] * 4
+    assert await one.said(conversation) == ["(deleted)"] * 5
     assert await one.said(bystander) == ["somebody else"]
     [(*_, edited)] = await changed(one.db, conversation, since=0)
     assert shown(edited) == "(deleted)"
     async with one.db.transaction() as session:
         thread = await queries.thread(session, conversation, None)
-        assert [message.parts for message in thread] == [()] * 4
+        assert [message.parts for message in thread] == [()] * 5
         assert all(message.deleted_at for message in thread)
         [aside] = await queries.asides(session, conversation, None, None)
         assert aside.text == queries.ERASED
