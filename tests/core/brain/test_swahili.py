@@ -1,40 +1,44 @@
 """How well the brain reads what people in Kenya and Tanzania write, on messages that it was never taught.
 
-`swahili.tsv` holds one message a line: the action that a sensible assistant would take (others that are as good after a
-bar), how it is written, and its words. The brain is taught by other lines: to copy these, or to tune a rule until one
-of them passes, is to measure nothing.
+A set holds one message a line: the action that a sensible assistant would take (others that are as good after a bar),
+how it is written, and its words. The brain is taught by other lines: to copy these, or to tune a rule until one of them
+passes, is to measure nothing.
 """
 
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from core.brain import train
 from core.brain.parse_lines import ACTIONS
 from tests.core.brain.speaking import understood
 
-LINES = Path(__file__).parent / "swahili.tsv"
-RIGHT_MIN = 0.93
-"""The share that must be right. Raise it when the brain gets better."""
-LINES_MIN, NOTHING_MIN, EACH_MIN = 400, 80, 6
+HERE = Path(__file__).parent
+SETS = {"swahili.tsv": 0.93, "swahili_blind.tsv": 0.9}
+"""The share of each that must be right. Raise it when the brain gets better. Thresholds were set by the counts of the
+first; nothing was by the second, which was written once that was done, so that its share is the honest one."""
+LINES_MIN, NOTHING_MIN, EACH_MIN = 300, 60, 2
 BY_CHANCE_WORDS_MAX = 3
 """A message this short, a greeting say, may be among the taught ones."""
 NOTHING = ("none", "smalltalk", "help")
 VARIETIES = frozenset({"sanifu", "sheng", "mixed", "typo"})
 
 
-def messages() -> list[tuple[tuple[str, ...], str, str]]:
-    """The labels (the first is the best), the variety and the text of every message."""
-    rows = (line.split("\t") for line in LINES.read_text(encoding="utf-8").splitlines()[1:])
+def messages(name: str = "swahili.tsv") -> list[tuple[tuple[str, ...], str, str]]:
+    """The labels (the first is the best), the variety and the text of every message of a set."""
+    rows = (line.split("\t") for line in (HERE / name).read_text(encoding="utf-8").splitlines()[1:])
     return [(tuple(labels.split("|")), variety, text) for labels, variety, text in rows]
 
 
-def test_the_brain_reads_unseen_swahili() -> None:
-    heard = [(labels, variety, understood(text, actions=ACTIONS).action) for labels, variety, text in messages()]
+@pytest.mark.parametrize(("name", "least"), SETS.items())
+def test_the_brain_reads_unseen_swahili(name: str, least: float) -> None:
+    heard = [(labels, variety, understood(text, actions=ACTIONS).action) for labels, variety, text in messages(name)]
     wrong = [(labels[0], variety, action) for labels, variety, action in heard if action not in labels]
     share = 1 - len(wrong) / len(heard)
     worst = "\n".join(f"{n:4} {meant} → {action}" for (meant, action), n in mistakes(wrong).most_common(20))
     varieties = ", ".join(f"{n} {name}" for name, n in Counter(variety for _, variety, _ in wrong).most_common())
-    assert share >= RIGHT_MIN, f"{share:.1%} of {len(heard)} are right; wrong are {varieties}; the most:\n{worst}"
+    assert share >= least, f"{share:.1%} of {len(heard)} are right; wrong are {varieties}; the most:\n{worst}"
 
 
 def mistakes(wrong: list[tuple[str, str, str]]) -> Counter[tuple[str, str]]:
@@ -42,8 +46,9 @@ def mistakes(wrong: list[tuple[str, str, str]]) -> Counter[tuple[str, str]]:
     return Counter((meant, action) for meant, _, action in wrong)
 
 
-def test_the_set_is_whole_and_taught_to_nobody() -> None:
-    rows = messages()
+@pytest.mark.parametrize("name", SETS)
+def test_the_set_is_whole_and_taught_to_nobody(name: str) -> None:
+    rows = messages(name)
     counts = Counter(labels[0] for labels, _, _ in rows)
     assert len(rows) >= LINES_MIN
     assert sum(counts[name] for name in NOTHING) >= NOTHING_MIN
