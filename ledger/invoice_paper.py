@@ -16,8 +16,13 @@ def pay_url(base_url: str, token: str) -> str:
     return f"{base_url}/pay/{token}"
 
 
-def paper_of(invoice: Invoice, base_url: str, language: str, *, logo: bytes | None = None, sandbox: bool) -> Paper:
-    """What is printed of an invoice. Raises Unknown for one whose words are erased."""
+def paper_of(
+    invoice: Invoice, base_url: str, language: str, *, logo: bytes | None = None, sandbox: bool, public: bool = False
+) -> Paper:
+    """What is printed of an invoice; how its client is reached is not, where the paper is `public`.
+
+    Raises Unknown for one whose words are erased.
+    """
     words = invoice.words
     if words is None or invoice.token is None:
         raise Unknown("There is nothing left of this invoice to be printed.")
@@ -27,7 +32,7 @@ def paper_of(invoice: Invoice, base_url: str, language: str, *, logo: bytes | No
         number=invoice.number,
         state=cast("State", invoice.state),
         issuer=Party(words.issuer),
-        payer=Party(words.payer, tuple(one for one in (words.email, words.phone) if one)),
+        payer=Party(words.payer, () if public else tuple(one for one in (words.email, words.phone) if one)),
         description=words.description or NOTHING_SAID.to(language),
         amount=invoice.amount.shown(language),
         paid=invoice.paid.shown(language),

@@ -193,7 +193,9 @@ class PayPage:
         except _Refused as refused:
             return self._refusal(request, refused)
         language = _language(request, invoice)
-        paper = paper_of(invoice, self._settings.base_url, language, logo=self._logo, sandbox=self._sandbox)
+        paper = paper_of(
+            invoice, self._settings.base_url, language, logo=self._logo, sandbox=self._sandbox, public=True
+        )
         pdf = await drawn(paper, language)
         headers = HEADERS | {hdrs.CONTENT_DISPOSITION: f'inline; filename="{invoice.number}.pdf"'}
         return web.Response(body=pdf, content_type="application/pdf", headers=headers)
@@ -273,15 +275,19 @@ class PayPage:
         raise _Refused(404, words.NOT_THERE, words.NOT_THERE_LONG)
 
     async def _back(self, request: web.Request, invoice: Invoice) -> str | None:
-        """The card page that a browser says to come from; the provider is then asked about it soon."""
+        """The card page that a browser says to come from; the provider is then asked about it soon. Raises _Refused."""
         session = request.query.get("checkout_id", "")
         if SESSION.fullmatch(session) is None:
             return None
-        async with self._db.hot() as connection:
-            for of, _ in await newest_on(connection, invoice.id, paying.TRIES_SHOWN_MAX):
-                if of.session == session:
-                    await look_soon(connection, of)
-                    return session
+        try:
+            async with self._db.hot() as connection:
+                for of, _ in await newest_on(connection, invoice.id, paying.TRIES_SHOWN_MAX):
+                    if of.session == session:
+                        await look_soon(connection, of)
+                        return session
+        except Exception as error:
+            self._unless_away(error)
+            raise
         return None
 
     async def _count(self, request: web.Request, limits: Sequence[Limit], whose: str, call: str | None = None) -> None:
@@ -424,8 +430,9 @@ def _panel(tries: Sequence[Try], back: str | None) -> Panel | None:
         reason = words.REASONS.get(last.reason, words.NO_REASON[last.method])
         return Panel(words.NOT_PAID, words.FAILED.filled(amount=amount, reason=reason), "red")
     if last.method is Method.PUSH and last.is_fresh:
-        text = words.ON_PHONE.filled(end=last.phone_end or "…", amount=amount)
-        return Panel(words.LOOK_AT_PHONE, text, "amber", waits=True)
+        is_sent = last.state not in (State.READY, State.INITIATING)
+        title, text = (words.LOOK_AT_PHONE, words.ON_PHONE) if is_sent else (words.SENDING, words.SENDING_LONG)
+        return Panel(title, text.filled(end=last.phone_end or "…", amount=amount), "amber", waits=True)
     if back is not None and last.session == back:
         return Panel(words.CHECKING, words.CHECKING_LONG.filled(amount=amount), "amber", waits=True)
     if last.page_url is not None:

@@ -77,6 +77,11 @@ ON_PHONE = Saying(
     "M-Pesa asks the phone ending in {end} to pay {amount}. Type the PIN there; this page goes on by itself.",
     "M-Pesa inaomba simu inayoishia {end} ilipe {amount}. Weka PIN huko; ukurasa huu utaendelea wenyewe.",
 )
+SENDING = Saying("The request is on its way", "Ombi liko njiani")
+SENDING_LONG = Saying(
+    "M-Pesa will ask the phone ending in {end} to pay {amount}. Have it at hand; this page goes on by itself.",
+    "M-Pesa itaomba simu inayoishia {end} ilipe {amount}. Uwe nayo mkononi; ukurasa huu utaendelea wenyewe.",
+)
 LOOK_AT_PHONE = Saying("Look at your phone", "Tazama simu yako")
 PAGE_MADE = Saying("The card page is being made", "Ukurasa wa kadi unaandaliwa")
 PAGE_MADE_LONG = Saying("It takes a few seconds.", "Itachukua sekunde chache.")

@@ -1,5 +1,6 @@
 """The pay page over real HTTP: what each state says, who is asked for how much, and that it pesters nobody."""
 
+import io
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,6 +10,7 @@ from typing import Any
 
 import aiohttp
 import asyncpg
+import pypdf
 import pytest
 from aiohttp import web
 from redis.asyncio import Redis
@@ -222,7 +224,9 @@ async def test_the_pdf_is_there_in_both_languages(shop: Shop) -> None:
         async with shop.session.get(f"{shop.path}/invoice.pdf?lang={language}") as answer:
             assert (answer.status, answer.content_type) == (200, "application/pdf")
             assert answer.headers["Content-Disposition"] == f'inline; filename="{shop.invoice.number}.pdf"'
-            assert (await answer.read()).startswith(b"%PDF-")
+            said = pypdf.PdfReader(io.BytesIO(await answer.read())).pages[0].extract_text()
+        assert WORDS.issuer in said
+        assert ("Achieng & Sons" in said, "a@example.com" in said, "712000009" in said) == (True, False, False)
 
 
 # Paying by M-Pesa.
@@ -232,7 +236,7 @@ async def test_a_payer_has_their_phone_asked_and_the_page_says_when_it_is_paid(s
     status, where = await shop.post(phone="0708 374 149")
     assert (status, where) == (303, shop.path + "#panel")
     _, page = await shop.get()
-    assert "the phone ending in 149 to pay KES 4,500.00" in page
+    assert "M-Pesa will ask the phone ending in 149 to pay KES 4,500.00" in page
     assert "<form" not in page
     assert '<meta http-equiv="refresh"' in page
     mark = (re.search(r'data-mark="(\w+)"', page) or "")[1]
@@ -263,6 +267,14 @@ async def test_a_part_can_be_paid_and_then_the_rest(shop: Shop) -> None:
     assert (await shop.post(phone=PAYS, amount="3500"))[0] == 303
     await shop.till.reach((await shop.asked())[1], {State.COMPLETE})
     assert (await shop.now()).state == "paid"
+
+
+async def test_whoever_waits_is_told_once_their_phone_is_asked(shop: Shop) -> None:
+    await shop.post(phone="0712345678")
+    [of] = await shop.asked()
+    await shop.till.reach(of, {State.PENDING})
+    _, page = await shop.get()
+    assert "M-Pesa asks the phone ending in 678 to pay KES 4,500.00. Type the PIN there" in page
 
 
 async def test_a_refused_request_is_told_and_can_be_tried_again(shop: Shop) -> None:
