@@ -110,6 +110,7 @@ FEE = Saying(
 )
 EACH_DUE = Saying("\nEach is due after {days} days", "\nKila moja ilipwe baada ya siku {days}")
 BY_MAIL = Saying("{address} (e-mail)", "{address} (barua pepe)")
+CANNOT = Saying("\nThis installation cannot send it to {places}.", "\nMfumo huu hauwezi kuituma kwa {places}.")
 TO_NOBODY = Saying("nobody; you get its address to pass on", "hakuna; utapewa anwani yake uitume mwenyewe")
 UNCONFIRMED = Saying("That was not confirmed, so nothing was sent.", "Hilo halikuthibitishwa, kwa hiyo sikutuma.")
 SENT = Saying(
@@ -310,8 +311,7 @@ async def show_invoice(ctx: ActionContext, params: CreateInvoice) -> Shown:
         fee = await fee_for(connection, Kind.INVOICE_PAYMENT, amount) if ours else Money(0, currency)
     invoice = NewInvoice(
         minor=amount.minor, currency=currency, issuer=issuer, payer=payer, description=description,
-        email=email if ctx.settings.smtp_host else None,
-        phone=phone if _accounts(ctx.settings) else None, language=ctx.person.language, issued_on=today,
+        email=email, phone=phone, language=ctx.person.language, issued_on=today,
         due_on=params.due_date, rrule=rrule, first_on=first_on,
     )  # fmt: skip
     text = _prompt(ctx, invoice) + (ctx.say(FEE, fee=fee.said()) if fee.minor else "")
@@ -489,10 +489,13 @@ async def _reached(
 
 def _prompt(ctx: ActionContext, invoice: NewInvoice) -> str:
     """The invoice in words, all of it made from what is done."""
-    places = [BY_MAIL.filled(address=invoice.email)] if invoice.email else []
+    cannot: list[Saying] = []
+    places: list[Saying] = []
+    if invoice.email:
+        (places if ctx.settings.smtp_host else cannot).append(BY_MAIL.filled(address=invoice.email))
     if invoice.phone:
         number = f"{invoice.phone} (WhatsApp)"
-        places.append(Saying(number, number))
+        (places if _accounts(ctx.settings) else cannot).append(Saying(number, number))
     more = [FOR.filled(description=invoice.description)] if invoice.description else []
     if invoice.rrule is not None and invoice.first_on is not None:
         often = recurrence.describe(invoice.rrule, datetime.combine(invoice.first_on, SEND_AT), ctx.zone.key)
@@ -501,6 +504,8 @@ def _prompt(ctx: ActionContext, invoice: NewInvoice) -> str:
             more.append(EACH_DUE.filled(days=(invoice.due_on - invoice.first_on).days))
     elif invoice.due_on is not None:
         more.append(DUE.filled(day=day(invoice.due_on, 0)))
+    if cannot:
+        more.append(CANNOT.filled(places=Saying.joined(", ", *cannot)))
     return ctx.say(
         PROMPT, issuer=invoice.issuer, payer=invoice.payer, amount=invoice.money.said(),
         places=Saying.joined(", ", *places) if places else TO_NOBODY,

@@ -1,6 +1,6 @@
 """Invoices: what somebody asks another to pay, numbered without gaps in each year, and what was paid against them.
 
-Which states follow which, and what each says about the sum paid, PostgreSQL sees to (alembic 0048). Money comes to an
+Which states follow which, and what each says about the sum paid, PostgreSQL sees to (docs/adr/0018). Money comes to an
 invoice only by a payment instruction that belongs to it (`ledger.instruction_store.collect` with `pays`), and reaches
 the issuer's wallet as INVOICE_PAYMENT when the provider, asked by us, says that it has it. What comes is always
 counted, also too much, or on an invoice that is void by then: it is in the wallet, and the invoice says so.
