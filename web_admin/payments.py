@@ -38,6 +38,8 @@ SELECT finished_at, lines, matched FROM reconciliation_run WHERE finished_at IS 
 EVENTS = """
 SELECT at, from_state, to_state, actor, reason, detail FROM payment_event WHERE instruction_id = $1 ORDER BY id
 """
+REFUNDED_BEFORE = "SELECT EXISTS (SELECT FROM payment_instruction WHERE key = $1)"
+DISPUTED_BEFORE = "SELECT EXISTS (SELECT FROM dispute WHERE key = $1)"
 ORIGINAL = """
 SELECT b.reference FROM payment_instruction i JOIN payment_instruction b ON b.id = i.refunds WHERE i.id = $1
 """
@@ -175,6 +177,7 @@ class Payments:
                     f"Above {self._alone_max} two of the staff decide. Open a dispute, which freezes the money, and"
                     " refund it from there."
                 )
+            again = await connection.fetchval(REFUNDED_BEFORE, key)
             try:
                 made = await instruction_store.refund(connection, key, _text(reference), amount, staff.actor, note)
             except Unknown as error:
@@ -183,6 +186,8 @@ class Payments:
                 raise UserError(GONE) from error
             except KeyReused as error:
                 raise UserError(SENT_BEFORE) from error
+            if again:
+                return
             detail = {"amount": str(amount), "refund": made.reference}
             await audit.record(session, staff.actor, "payment.refunded", f"payment:{reference}", detail)
 
@@ -192,6 +197,7 @@ class Payments:
         async with self._db.transaction() as session:
             connection = await driver(session)
             amount = await _amount(connection, _text(reference), fields)
+            again = await connection.fetchval(DISPUTED_BEFORE, key)
             try:
                 made = await dispute_store.open_(
                     connection, dispute_store.Opening(key, _text(reference), amount, staff.actor, note)
@@ -200,6 +206,8 @@ class Payments:
                 raise LookupError from error
             except KeyReused as error:
                 raise UserError(SENT_BEFORE) from error
+            if again:
+                return made.reference
             if (says := dispute_store.told(None, made)) is not None:
                 sent = f"dispute:{made.reference}:opened"
                 await tell(connection, made.conversation_id, made.language, says, KIND, sent)

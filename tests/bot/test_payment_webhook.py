@@ -11,7 +11,9 @@ from pydantic import SecretStr
 from bot.webhooks import EVENT_BYTES_MAX
 from core.db import Database
 from core.settings import Settings
+from ledger.instruction_store import refund
 from ledger.instructions import Instruction, State
+from ledger.money import Money
 from tests.bot.test_webhooks import Site, serving
 from tests.conftest import Sandbox
 from tests.jobs.till import Till, till
@@ -111,6 +113,25 @@ async def test_what_is_not_about_a_payment_of_ours_is_answered_and_not_kept(
     assert (await site.post(PATH, event(made, **changes)))[0] == 200
     assert await hints(desk) == 0
     assert not await is_due(desk)
+
+
+async def test_an_event_of_a_refund_has_the_provider_asked(desk: Till, site: Site) -> None:
+    paid = await desk.reach(await desk.ask())
+    async with desk.db.hot() as connection:
+        made = await refund(connection, "r", paid.reference, Money(5_200, "KES"), "staff:owner", "twice")
+    known = await desk.reach(made, {State.SUBMITTED, State.SUCCEEDED})
+    told: dict[str, Any] = {
+        "chargeback_id": known.tracking_id,
+        "status": "COMPLETED",
+        "updated_at": "later",
+        "invoice": {},
+    }
+    for challenge, status, kept in (("wrong", 403, 0), (CHALLENGE, 200, 1), (CHALLENGE, 200, 1)):
+        answer = await site.post(PATH, json.dumps(told | {"challenge": challenge}).encode())
+        assert answer[0] == status
+        count = await desk.db.pool.fetchval("SELECT count(*) FROM payment_hint WHERE instruction_id = $1", made.id)
+        assert count == kept
+    assert (await site.post(PATH, json.dumps(told).encode()))[0] == 403
 
 
 async def test_strange_values_in_an_event_of_ours_do_no_harm(desk: Till, site: Site) -> None:

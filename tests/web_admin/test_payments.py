@@ -121,7 +121,7 @@ async def test_staff_give_a_payment_back_and_freeze_and_release_another_part(
             " your wallet again.",
         ]
     rows = await site.db.pool.fetch("SELECT verb FROM audit WHERE verb ~ '^(payment|dispute)' ORDER BY id")
-    assert [row["verb"] for row in rows] == [*["payment.refunded"] * 2, *["dispute.opened"] * 2, "dispute.release"]
+    assert [row["verb"] for row in rows] == ["payment.refunded", "dispute.opened", "dispute.release"]
     assert (await owner.get("/admin/disputes/NOT-HERE-AT")).status == 404
 
 
