@@ -142,9 +142,9 @@ def _takes_back(intent: Intent, before: Intent | Reply, piece: str) -> bool:
     return same and intent.by == "change" and corrects(piece)
 
 
-def _says(action: Action[Any]) -> tuple[int, int]:
-    """How much there is to say to an action: what it needs first, and then what it can be told besides."""
-    return len(action.required), len(action.slots)
+def _says(action: Action[Any]) -> tuple[bool, int, int]:
+    """How well an action stands for its connector: moving money, then by what it needs, then by what it can be told."""
+    return action.effect is Effect.SPEND, len(action.required), len(action.slots)
 
 
 def _told_name(turn: Asked) -> str | None:
