@@ -16,7 +16,7 @@ from core.errors import UserError
 from core.language import Saying
 from ledger.instruction_store import MPESA, Collect, collect, newest_on
 from ledger.instructions import DONE, Instruction, Method, Payee, State
-from ledger.invoices import PUSH_WITHIN, Invoice
+from ledger.invoices import PUSH_WITHIN, Invoice, expect
 from ledger.journal import Kind
 from ledger.money import Money
 
@@ -111,6 +111,8 @@ async def make_page(connection: Any, invoice: Invoice, owner: UUID, key: str, am
         raise UserError(NO_CARD)
     if amount < least:
         raise UserError(CARD_TOO_LITTLE.filled(least=least.said()))
+    # Locked from here on: of two browsers at once the second finds the page that the first has made.
+    await expect(connection, invoice.id, amount, is_push=False)
     for one in await newest_tries(connection, invoice):
         if one.method is Method.CHECKOUT and one.is_under_way and one.amount == amount:
             return

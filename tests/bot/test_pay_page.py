@@ -1,5 +1,6 @@
 """The pay page over real HTTP: what each state says, who is asked for how much, and that it pesters nobody."""
 
+import asyncio
 import io
 import re
 from collections.abc import AsyncIterator
@@ -306,6 +307,14 @@ async def test_the_same_form_sent_twice_asks_once(shop: Shop) -> None:
     status, page = await shop.post(phone=PAYS)
     assert status == 422
     assert "is on a phone just now" in page
+    assert len(await shop.asked()) == 1
+
+
+@pytest.mark.parametrize("to", ["mpesa", "card"])
+async def test_of_many_browsers_at_once_one_asks(shop: Shop, to: str) -> None:
+    posts = [shop.post(to, None, f"{number:022}", phone=f"07123456{number:02}") for number in range(8)]
+    statuses = sorted([status for status, _ in await asyncio.gather(*posts)])
+    assert statuses == ([303] + [422] * 7 if to == "mpesa" else [303] * 8)
     assert len(await shop.asked()) == 1
 
 
