@@ -17,6 +17,7 @@ from core.errors import InvalidSlot, ProviderUnavailable, Unusable
 from core.language import Saying, month
 from core.money import DECIMALS
 from core.providers import Provider, Refused
+from core.settings import Settings
 
 UNKNOWN = Saying(
     "I do not know a currency called {code}; its code has three letters, such as KES or USD.",
@@ -195,4 +196,10 @@ async def ask_exchangerate(provider: Provider, key: str, base: str, target: str)
     return Rate(answer.conversion_rate, datetime.fromtimestamp(answer.time_last_update_unix, UTC).date())
 
 
-connector = Connector(name="currency", title=Saying("Currency", "Sarafu"), actions=(convert_currency,))
+def asked_at(settings: Settings) -> str:
+    """Whose rates they are."""
+    keyed = settings.exchangerate_api_key.get_secret_value()
+    return settings.exchangerate_base_url if keyed else settings.frankfurter_base_url
+
+
+connector = Connector(name="currency", title=Saying("Currency", "Sarafu"), actions=(convert_currency,), asks=asked_at)

@@ -18,6 +18,7 @@ from core.errors import InvalidSlot, ProviderUnavailable
 from core.language import Saying, day, weekday_short
 from core.messages import Table
 from core.providers import Provider
+from core.settings import Settings
 
 OPEN_METEO_DAYS = 16
 OPENWEATHER_DAYS = 5
@@ -459,4 +460,10 @@ def sky_of_openweather(code: int) -> Sky:
     return kinds.get(code // 100, Sky.OVERCAST)
 
 
-connector = Connector(name="weather", title=Saying("Weather", "Hali ya hewa"), actions=(get_weather,))
+def asked_at(settings: Settings) -> str:
+    """Whose forecast it is."""
+    keyed = settings.openweather_api_key.get_secret_value()
+    return settings.openweather_base_url if keyed else settings.open_meteo_base_url
+
+
+connector = Connector(name="weather", title=Saying("Weather", "Hali ya hewa"), actions=(get_weather,), asks=asked_at)

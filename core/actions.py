@@ -284,5 +284,7 @@ class Connector:
     actions: tuple[Action[Any], ...]
     requires: tuple[str, ...] = ()
     """Settings that must not be empty; any one missing turns the connector off, and help says so."""
+    asks: "Callable[[Settings], str] | None" = None
+    """The address of the third party that its answers come from; None for what is done here."""
     private: bool = False
     """Whether it is about what is told to one person alone: help does not name it where others read along."""

@@ -94,6 +94,12 @@ class Providers:
             self._known[key] = Provider(name, client, self._clock, self._backoff_s, self._deadline_s)
         return self._known[key]
 
+    def is_away(self, base_url: str) -> bool:
+        """Whether whoever is asked at that address has failed so often that nobody is asked there just now."""
+        at = base_url.rstrip("/")
+        now = self._clock()
+        return any(one.breaker.wait_s(now) > 0 for (_, url), one in self._known.items() if url == at)
+
     async def close(self) -> None:
         """Close every connection."""
         for provider in self._known.values():

@@ -16,7 +16,7 @@ import orjson
 import structlog
 from pydantic import JsonValue
 
-from core import account_links, confirm, crashpoint, moderation, opt_out, people, receipts, renumber, voice
+from core import account_links, confirm, crashpoint, moderation, opt_out, people, receipts, renumber, standing, voice
 from core.actions import Action, ActionContext, ActionResult, Effect, Params, Person, Shown
 from core.brain import sound
 from core.brain.hands import NO_ANSWER, Allowance, Hands
@@ -35,7 +35,7 @@ from core.language import Saying, heard, spoken
 from core.limits import CLASSES, MESSAGES, UPLOADS, Limits, Verdict, Whose, day_key, refusal, span_of
 from core.media import Fetch, no_files
 from core.mentions import is_shared, without_name
-from core.messages import Address, ChannelName, Drafter, InboundMessage, Media, Part, Reply
+from core.messages import Address, ChannelName, Drafter, InboundMessage, Media, Part, Reply, Text
 from core.models import Receipt
 from core.names import names_of
 from core.outbox import COUNTED, WRITE
@@ -425,6 +425,11 @@ async def _take(turn: Turn, key: str, step: Intent | Reply, deps: TurnDeps) -> A
     """Take one step: say something, ask for what is missing, show what would be done, or run the action."""
     if isinstance(step, Reply):
         state = turn.state.finish() if isinstance(step, Dropped) else turn.state
+        if isinstance(step, Told) and step.why == "help":
+            language = spoken(turn.person.language)
+            more = await standing.lines(deps.db, deps.catalog, deps.providers, deps.settings, turn.address, language)
+            if more:
+                step = replace(step, parts=(step.parts[0], Text(text=more), *step.parts[1:]))
         return Answer(step, state, _why_said(step))
     state = turn.state.merge(step)
     action = deps.catalog[step.action]

@@ -14,5 +14,5 @@ connector = Connector(
     actions=(check_balance, list_transactions, check_payments, top_up, send_money, withdraw, refund_invoice,
              pause_payments, resume_payments, check_spending_limits, set_spending_limit, open_account_page,
              cancel_pin_reset),
-    requires=("intasend_secret_key",),
+    requires=("intasend_secret_key",), asks=lambda settings: settings.intasend_base_url,
 )  # fmt: skip

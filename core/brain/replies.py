@@ -92,6 +92,7 @@ _DID_YOU_MEAN = {
     "sw": "Sina uhakika unachotaka. Je, ulimaanisha kitu kama hiki?",
 }
 _LEAVE = {"en": "Or say “cancel” to leave it.", "sw": "Au sema “ghairi” kuliacha."}
+_WAITING = Saying("Just now I have asked you: {question} {leave}", "Kwa sasa nimekuuliza: {question} {leave}")
 _NO_WORDS = {
     "en": "I have it, and I cannot tell from that alone what you need. Please write it to me.",
     "sw": "Nimeipata, ila siwezi kujua unachohitaji kutokana na hiyo pekee. Tafadhali niandikie.",
@@ -203,8 +204,10 @@ def dropped(language: str) -> Dropped:
     return Dropped(Reply.of(_DROPPED[language]).parts)
 
 
-def help_text(language: str, lines: str, offered: Sequence[Action[Any]]) -> Told:
-    """What can be done; `lines` is the catalog's own list."""
+def help_text(language: str, lines: str, offered: Sequence[Action[Any]], question: str | None = None) -> Told:
+    """What can be done, `lines` being the catalog's own list, and the open question with the way out of it."""
+    if question is not None:
+        lines = f"{lines}\n{_WAITING.filled(question=question, leave=_LEAVE[language]).to(language)}"
     return _told("help", lines, examples(offered, language))
 
 

@@ -113,7 +113,8 @@ class RuleBrain:
         language, shown = spoken(turn.person.language), self._offer.shown_to(turn)
         match intent.action:
             case "help":
-                return replies.help_text(language, self._catalog.help_text(language, shown), shown)
+                question = replies.open_question(language, offered, turn.state)
+                return replies.help_text(language, self._catalog.help_text(language, shown), shown, question)
             case "smalltalk":
                 question = replies.open_question(language, offered, turn.state)
                 return replies.small_talk(turn.text, language, shown, question, _told_name(turn))
