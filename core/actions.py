@@ -158,6 +158,8 @@ class Shown:
     params: Params
     by_pin: bool = False
     """Whether it is confirmed on the account page, by the person's PIN, and not by a code in the chat."""
+    by_button: bool = False
+    """Whether so little is at stake that a button below it, which has its code, is enough."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,8 @@ SHOWN_MAX = 10
 """Confirmations shown to one identity within SHOWN_WITHIN, so that guessing gets fifty tries an hour in 100,000."""
 SHOWN_WITHIN = timedelta(hours=1)
 
-CODE = re.compile(rf"[0-9]{{{CODE_DIGITS}}}")
+BUTTONS: Final = {"en": "Yes", "sw": "Ndiyo"}
+BUTTON = re.compile(rf"(?:(?:{'|'.join(BUTTONS.values())}) · )?([0-9]{{{CODE_DIGITS}}})")
 NO = re.compile(r"(?:cancel|no|stop|don't|acha|hapana|ghairi|sitisha)[.!]?", re.IGNORECASE)
 
 OFTEN: Final = Saying(
@@ -134,10 +135,10 @@ class Waiting:
 
 
 def typed(text: str) -> str | None:
-    """The code that is the whole of a message, or "no"; None for anything else. Pure."""
+    """The code that is the whole of a message or is in the button that was pressed, or "no"; else None. Pure."""
     bare = text.strip()
-    if CODE.fullmatch(bare):
-        return bare
+    if (found := BUTTON.fullmatch(bare)) is not None:
+        return found[1]
     return "no" if NO.fullmatch(bare) else None
 
 
@@ -249,6 +250,11 @@ async def is_by_pin(connection: Any, id_: UUID) -> bool:
 async def end(connection: Any, id_: UUID) -> None:
     """End a confirmation that was right and came to nothing: what it was for is asked for again."""
     await connection.execute(END, id_)
+
+
+def button(code: str, language: str) -> str:
+    """What confirms something small when it is pressed: it has the code, and so does it for one confirmation alone."""
+    return f"{BUTTONS[spoken(language)]} · {code}"
 
 
 def say(outcome: Outcome, language: str) -> str:

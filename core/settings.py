@@ -176,7 +176,9 @@ class Settings(BaseSettings):
     # Addresses that others give us are fetched from in the open internet only. host:port, comma separated, for trying.
     egress_allow: str = ""
 
-    # What a person may have paid in the chat, in whole KES: by one payment, and within a day; and a stop for all.
+    # What a person may have paid, in whole KES: by a button, by a code in the chat (above it by their PIN), and within
+    # a day; and a stop for all.
+    payment_small_max: int = Field(default=500, ge=0, le=1_000_000)
     payment_max: int = Field(default=20_000, ge=0, le=1_000_000)
     payment_day_max: int = Field(default=50_000, ge=0, le=10_000_000)
     # What one of the staff may book by hand alone, in whole units of the default currency; above it a second approves.

@@ -18,7 +18,7 @@ from pydantic import JsonValue
 
 from core import account_links, confirm, crashpoint, moderation, opt_out, people, receipts, renumber, standing, voice
 from core.actions import Action, ActionContext, ActionResult, Effect, Params, Person, Shown
-from core.brain import sound
+from core.brain import picks, sound
 from core.brain.hands import NO_ANSWER, Allowance, Hands
 from core.brain.recall import is_foreign
 from core.brain.replies import Dropped, Told
@@ -35,7 +35,7 @@ from core.language import Saying, heard, spoken
 from core.limits import CLASSES, MESSAGES, UPLOADS, Limits, Verdict, Whose, day_key, refusal, span_of
 from core.media import Fetch, no_files
 from core.mentions import is_shared, without_name
-from core.messages import Address, ChannelName, Drafter, InboundMessage, Media, Part, Reply, Text
+from core.messages import Address, ChannelName, Drafter, InboundMessage, Media, Part, Reply, Text, text_of
 from core.models import Receipt
 from core.names import names_of
 from core.outbox import COUNTED, WRITE
@@ -345,13 +345,16 @@ async def _ask_models(
             found = await people.contacts(session, turn.person.id)
         return [Known(one.name, one.phone, one.email) for one in found]
 
+    async def show_one(n: int, action: Action[Any], params: Params) -> str:
+        return text_of((await _show(turn, call_key(turn.id, number, PLAN_MAX + n), action, params, deps)).parts[:1])
+
     hands = Hands(
         deps.catalog, spoken(turn.person.language), turn.address.is_private, tainted=False, written=turn.text,
         known=known,
         run_one=lambda n, action, params: run_action(
             turn, call_key(turn.id, number, PLAN_MAX + n), action, params, deps
         ),
-        show_one=lambda n, action, params: _show(turn, call_key(turn.id, number, PLAN_MAX + n), action, params, deps),
+        show_one=show_one,
         allowance=allowance, first=first,
     )  # fmt: skip
     drafter = deps.drafts.get(turn.address.channel) if turn.address.is_private else None
@@ -445,8 +448,8 @@ async def _take(turn: Turn, key: str, step: Intent | Reply, deps: TurnDeps) -> A
         return _ask(state, params.slot, params.question.to(turn.person.language), turn, understood)
     try:
         if action.shows is not None:
-            text = await _show(turn, key, action, params, deps)
-            return Answer(Reply.of(text), state.finish(), understood | {"answer": "confirm"}, waits=True)
+            shown = await _show(turn, key, action, params, deps)
+            return Answer(shown, state.finish(), understood | {"answer": "confirm"}, waits=True)
         result = await run_action(turn, key, action, params, deps)
     except InvalidSlot as problem:
         return _ask(state, problem.slot, problem.to(turn.person.language), turn, understood)
@@ -463,7 +466,9 @@ async def _take(turn: Turn, key: str, step: Intent | Reply, deps: TurnDeps) -> A
 def _answers_by_code(turn: Turn) -> str | None:
     """A code, or a no, that was typed in private; nobody confirms by speaking or passing on, or where others are."""
     typed = not any(voice.spoken(message) or message.is_forwarded for message in turn.messages)
-    return confirm.typed(turn.text) if turn.address.is_private and typed else None
+    # Where there are no buttons they are numbered, and the number of one is as good.
+    text = picks.picked(turn.text, turn.state.shown) or turn.text
+    return confirm.typed(text) if turn.address.is_private and typed else None
 
 
 async def _confirm(said: str, turn: Turn, number: int, deps: TurnDeps) -> Answer | None:
@@ -494,8 +499,8 @@ async def _confirm(said: str, turn: Turn, number: int, deps: TurnDeps) -> Answer
     return await carry_out(turn, number, turn.state.then, deps, begun=done)
 
 
-async def _show(turn: Turn, key: str, action: Action[Any], params: Params, deps: TurnDeps) -> str:
-    """What the action would do, and the code that lets it; raises UserError where others are in the room."""
+async def _show(turn: Turn, key: str, action: Action[Any], params: Params, deps: TurnDeps) -> Reply:
+    """What the action would do, and its code or button; raises UserError where others are in the room."""
     if not turn.address.is_private:
         raise UserError(confirm.PRIVATE[spoken(turn.person.language)])
     await renumber.check(deps.db.pool, action, turn.person, turn.address, offered=deps.catalog.names)
@@ -517,7 +522,8 @@ async def _show(turn: Turn, key: str, action: Action[Any], params: Params, deps:
         # It may have changed hands while that was made up.
         await renumber.check(await driver(session), action, turn.person, turn.address, offered=deps.catalog.names)
     how = (confirm.HOW_BY_PIN if link else confirm.HOW)[spoken(turn.person.language)]
-    return f"{shown.text}\n\n{how.format(code=code, link=f'{deps.settings.base_url}{link}')}"
+    text = f"{shown.text}\n\n{how.format(code=code, link=f'{deps.settings.base_url}{link}')}"
+    return Reply.of(text, (confirm.button(code, turn.person.language),) if shown.by_button else ())
 
 
 def _context(turn: Turn, key: str, deps: TurnDeps, confirmed: UUID | None = None) -> ActionContext:

@@ -160,6 +160,11 @@ def needs_pin(ctx: ActionContext, amount: Money) -> bool:
     return amount > Money.of(ctx.settings.payment_max, MPESA)
 
 
+def is_small(ctx: ActionContext, amount: Money) -> bool:
+    """Whether so little is confirmed by a button, too."""
+    return amount <= Money.of(ctx.settings.payment_small_max, MPESA) and not needs_pin(ctx, amount)
+
+
 async def unless_unproven(ctx: ActionContext, connection: Any, amount: Money) -> None:
     """Raises UserError for what is confirmed by the person's PIN now, and was to be by a code when it was shown."""
     if needs_pin(ctx, amount) and (ctx.confirmed is None or not await confirm.is_by_pin(connection, ctx.confirmed)):

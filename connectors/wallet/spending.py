@@ -17,7 +17,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from connectors.wallet.amounts import PHONE_CHARS_MAX, SANDBOX, Amount, in_private, in_shillings, mpesa, own_number
-from connectors.wallet.limits import allowed, needs_pin, unless_unproven
+from connectors.wallet.limits import allowed, is_small, needs_pin, unless_unproven
 from core import confirm, people, renumber
 from core.actions import ActionContext, ActionResult, Effect, Params, Shown, action, ask
 from core.amount_words import in_words
@@ -261,7 +261,7 @@ async def _prompt(
     )  # fmt: skip
     if len(text) > PROMPT_CHARS_MAX:
         raise InvalidSlot("recipient", LONG_NAME)
-    return Shown(text, payment, by_pin=needs_pin(ctx, amount))
+    return Shown(text, payment, by_pin=needs_pin(ctx, amount), by_button=is_small(ctx, amount))
 
 
 async def _own_account(connection: Any, owner: UUID, amount: Money) -> str | None:

@@ -33,6 +33,7 @@ from tests.conftest import Sandbox
 from tests.connectors.test_wallet import over
 from tests.core.speaking import TELEGRAM, WEB, WHATSAPP, Mathia, at, mathia
 from tests.jobs.till import PAYS, SAYS_NO, Till, till
+from tests.said import messages
 from tests.skills import needs
 
 pytestmark = needs("wallet", "contacts")
@@ -62,6 +63,15 @@ async def desk(db: Database, sandbox: Sandbox, bot: Mathia) -> AsyncIterator[Til
 def code_in(prompt: str) -> str:
     [code] = re.findall(r"^.*10 minutes: ([0-9]{5})$|^.*dakika 10: ([0-9]{5})$", prompt, re.MULTILINE)
     return "".join(code)
+
+
+async def buttons(bot: Mathia) -> tuple[str, ...]:
+    """What the newest message to Amina has to press."""
+    rest = (
+        "JOIN conversation c ON c.id = m.conversation_id WHERE m.direction = 'out' AND c.room = $1 ORDER BY m.seq DESC"
+    )
+    newest = (await messages(bot.db, f"{rest} LIMIT 1", AMINA.room))[0]
+    return next((tuple(part["options"]) for part in newest["parts"] if part["kind"] == "choices"), ())
 
 
 async def payments(bot: Mathia) -> tuple[int, int]:
@@ -296,6 +306,21 @@ async def test_d9_a_yes_pays_nothing(bot: Mathia, desk: Till, word: str) -> None
     await bot.hear(AMINA, ASK)
     await bot.hear(AMINA, word)
     assert await payments(bot) == (0, 0)
+
+
+async def test_d9_a_button_is_enough_for_something_small_and_only_the_one_below_it(bot: Mathia, desk: Till) -> None:
+    first = code_in(await bot.hear(AMINA, "send 500 to 0712000002"))
+    assert await buttons(bot) == (f"Yes · {first}",)
+    second = code_in(await bot.hear(AMINA, "send 400 to 0712000002"))
+    if first != second:
+        assert await bot.hear(AMINA, f"Yes · {first}") == "That code is no longer good. Ask for it again for a new one."
+    assert "Sent KES 400.00" in await bot.hear(AMINA, f"Yes · {second}")
+    await bot.hear(AMINA, "send 300 to 0712000002")
+    assert "Sent KES 300.00" in await bot.hear(AMINA, "1")  # Where buttons are numbered.
+    await bot.hear(AMINA, "send 501 to 0712000002")
+    assert await buttons(bot) == ()
+    await bot.hear(AMINA, "1")
+    assert await payments(bot) == (0, 2)
 
 
 async def test_d9_large_payments_are_not_made_in_a_chat(bot: Mathia, desk: Till) -> None:
