@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from connectors.wallet.amounts import Amount, Nothing, in_private, in_shillings
 from core import audit, confirm, people
 from core.actions import ActionContext, ActionResult, Effect, action, ask
-from core.errors import LimitReached, UserError
+from core.errors import InvalidSlot, LimitReached, UserError
 from core.language import Saying
 from core.messages import Card, Fact
 from core.models import Person
@@ -35,6 +35,7 @@ TITLES = {
     Per.PAYMENT: Saying("By one payment", "Kwa malipo moja"),
     Per.DAY: Saying("Within a day", "Ndani ya siku moja"),
 }
+WHICH = Saying("For each payment, or for a whole day?", "Kwa kila malipo, au kwa siku nzima?")
 AT_MOST = Saying("at most {at_most}", "kiasi cha juu {at_most}")
 LOWERED = {
     Per.PAYMENT: Saying(
@@ -73,9 +74,10 @@ GOING_ON = Saying(
 class SetSpendingLimit(Amount):
     """Which limit, and what it is to be."""
 
-    per: Literal["payment", "day"] = Field(
+    per: Literal["payment", "day"] | None = Field(
+        default=None,
         description="What it holds for: payment (each one) or day (all of a day's together)",
-        json_schema_extra=ask("For each payment, or for a whole day?", "Kwa kila malipo, au kwa siku nzima?"),
+        json_schema_extra=ask(WHICH.en, WHICH.sw),
     )  # fmt: skip
 
 
@@ -104,6 +106,8 @@ async def check_spending_limits(ctx: ActionContext, params: Nothing) -> ActionRe
 async def set_spending_limit(ctx: ActionContext, params: SetSpendingLimit) -> ActionResult:
     """Lower the most that may be paid from the person's account by one payment, or within a day."""
     in_private(ctx)
+    if params.per is None:
+        raise InvalidSlot("per", WHICH)
     per, at_most = Per(params.per), in_shillings(ctx, params.amount, params.currency)
     async with ctx.db.transaction() as session:
         owner = await people.hold(session, ctx.person.id)
