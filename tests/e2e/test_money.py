@@ -173,8 +173,10 @@ async def test_money_comes_is_sent_is_asked_for_by_an_invoice_and_is_paid(deploy
         await phone.hear(r"Achieng paid KES 2,000\.00 on invoice INV-\d{4}-00001\. KES 3,000\.00 are still to be paid")
 
         # And the rest by card, at the provider's.
-        office = await tab(1280, 900)
-        await office.goto(url[0])
+        async with phone.page.context.expect_page() as opened:
+            await phone.page.locator(f"#chat a[href='{url[0]}']").click()
+        office = await opened.value
+        office.on("console", lambda message: said.append(message.text))
         await office.get_by_role("button", name="Pay by card").click()
         await office.get_by_role("link", name="Go to the card page").click()
         await office.get_by_label("Card number").fill("4242 4242 4242 4242")

@@ -132,9 +132,10 @@ class Collections(Telling):
             "kind": "paid", "invoice_id": invoice.id, "api_ref": invoice.api_ref, "value": str(invoice.value),
             "currency": invoice.currency, "charges": str(charges), "account": invoice.account, "receipt": receipt,
         })  # fmt: skip
-        words = f"{receipt} confirmed. {shown_sum(invoice.currency, invoice.value)} paid to {MERCHANT}."
-        self._answered.append({"text": words, "phone": invoice.account, "at": datetime.now(UTC).isoformat()})
-        self._screen.prompted()
+        if invoice.provider == "M-PESA":  # It tells its own people, by their phone.
+            words = f"{receipt} confirmed. {shown_sum(invoice.currency, invoice.value)} paid to {MERCHANT}."
+            self._answered.append({"text": words, "phone": invoice.account, "at": datetime.now(UTC).isoformat()})
+            self._screen.prompted()
         self._tell_invoice(invoice)
 
     def _status(self, call: Call, asked: JsonObject, mine: str) -> Answer:

@@ -103,6 +103,18 @@ function bubble(message) {
   return box;
 }
 
+// Text with its web addresses as links.
+function linked(words) {
+  return words.split(/(https?:\/\/[^\s<>"]+[^\s<>".,;:!?)])/).map((piece, at) => {
+    if (at % 2 === 0) return piece;
+    const link = make("a", "", piece);
+    link.href = piece;
+    link.target = "_blank";
+    link.rel = "noopener";
+    return link;
+  });
+}
+
 const TAGS = { bold: "b", italic: "i", underline: "u", strikethrough: "s", code: "code", pre: "pre" };
 
 // Telegram's entities: offsets count UTF-16 units, as strings do here. Those that overlap an earlier one are not drawn.
@@ -111,10 +123,10 @@ function formatted(words, entities) {
   let at = 0;
   for (const { type, offset, length } of entities) {
     if (offset < at || !TAGS[type]) continue;
-    box.append(words.slice(at, offset), make(TAGS[type], "", words.slice(offset, offset + length)));
+    box.append(...linked(words.slice(at, offset)), make(TAGS[type], "", words.slice(offset, offset + length)));
     at = offset + length;
   }
-  box.append(words.slice(at));
+  box.append(...linked(words.slice(at)));
   return box;
 }
 
@@ -122,7 +134,7 @@ function formatted(words, entities) {
 function marked(words) {
   const box = make("span");
   words.split(/(```[\s\S]+?```|(?<!\w)\*[^\s*](?:[^*\n]*[^\s*])?\*(?!\w))/).forEach((piece, at) => {
-    if (at % 2 === 0) box.append(piece);
+    if (at % 2 === 0) box.append(...linked(piece));
     else if (piece.startsWith("```")) box.append(make("pre", "", piece.slice(3, -3)));
     else box.append(make("b", "", piece.slice(1, -1)));
   });
