@@ -106,7 +106,7 @@ API_ANONYMOUS = Limit(
     by_plan=False,
 )  # fmt: skip
 PAY_VIEWS = Limit(
-    "pay_views", 120, "minute", "address", {"en": "Pay page views", "sw": "Kutazama ukurasa wa malipo"},
+    "pay_views", 300, "minute", "address", {"en": "Pay page views", "sw": "Kutazama ukurasa wa malipo"},
     {"en": "This page was opened more than {count} times within a minute. Try again {when}.",
      "sw": "Ukurasa huu umefunguliwa zaidi ya mara {count} kwa dakika moja. Jaribu tena {when}."},
     by_plan=False,

@@ -179,8 +179,9 @@ class PayPage:
     async def get_state(self, request: web.Request) -> web.Response:
         """A mark that is another one as soon as the page would show something else."""
         try:
-            await self._count(request, [PAY_VIEWS], address_of(request))
             invoice, tries = await self._found(request)
+            # By the invoice: a whole network of phones that wait may share one address.
+            await self._count(request, [PAY_VIEWS], f"invoice:{invoice.id}")
         except _Refused as refused:
             return web.json_response({"mark": None}, status=refused.status, headers=HEADERS)
         return web.json_response({"mark": _mark(invoice, tries)}, headers=HEADERS)
