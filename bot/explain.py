@@ -36,6 +36,7 @@ from core.turn import speaking
 HERE = Address(ChannelName.WEB, "default", "explain", "explain")
 NOBODY = UUID(int=0)
 LABEL_WIDTH = 12
+PASSED_ON = "(what the step before answered)"
 VALUE_CHARS = 160
 """How much of a value is shown in the terminal; --json has all of it."""
 
@@ -187,6 +188,8 @@ def next_move(thought: Intent | Reply, asked: Question, catalog: Catalog) -> tup
         why, action = (thought.why, thought.action) if isinstance(thought, Told) else ("chat", None)
         state = asked.state.finish() if isinstance(thought, Dropped) else asked.state
         return Move(why, action, says=text_of(thought.parts), choices=choices), state
+    if thought.refers is not None:
+        thought = replace(thought, slots={**thought.slots, thought.refers: PASSED_ON})
     state, wanted = asked.state.merge(thought), catalog[thought.action]
     params = catalog.validate(wanted, state.slots)
     state = state.without(wanted.secrets)

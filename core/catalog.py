@@ -106,6 +106,11 @@ class Catalog:
             return Problem(slot, _question(action, slot, wrong[slot]))
         return params
 
+    def chars_max(self, action: Action[Any], slot: str) -> int | None:
+        """How many characters a slot of words holds at most; None where there is no limit."""
+        told = action.params.model_fields[slot].metadata
+        return next((most for one in told if (most := getattr(one, "max_length", None)) is not None), None)
+
     def help_text(self, language: str, offered: Sequence[Action[Any]] | None = None) -> str:
         """What can be done now, a line for each connector with something to say to it; in a language."""
         examples: dict[str, str] = {}

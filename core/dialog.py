@@ -35,6 +35,8 @@ class Intent:
     guessed: bool = False
     by: By = field(default="", compare=False)
     """What said so, for whoever asks why."""
+    refers: str | None = None
+    """The slot that takes the answer of the step before, in a plan: "find flights and e-mail them to Asha"."""
 
 
 @dataclass(frozen=True, slots=True)

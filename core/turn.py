@@ -70,6 +70,10 @@ STOPPED = Saying(
     "Niliishia hapo, na mengine uliyoomba sikuyafanya.",
 )
 
+NOTHING_TO_PASS_ON = Saying(
+    "So I have nothing to pass on, and left out what was to be done with it.",
+    "Kwa hiyo sina cha kupitisha, na sikufanya lililokusudiwa nacho.",
+)
 
 FORWARDED = Saying(
     "That was written by somebody else. Tell me in your own words what you would like.",
@@ -398,6 +402,11 @@ async def carry_out(
     while left and not (done and (done[-1].waits or done[-1].failed)):
         state = done[-1].state if done else turn.state
         key = call_key(turn.id, number, len(done))
+        step = _passed_on(left[0], done[-1] if done else None, deps)
+        if step is None:
+            done.append(_nothing_to_pass_on(replace(turn, state=state), left.pop(0)))
+            break
+        left[0] = step
         done.append(await _take(replace(turn, state=state), key, left.pop(0), deps))
     last = done[-1]
     told = [one.reply for one in done]
@@ -422,6 +431,26 @@ async def carry_out(
         is_question=last.is_question and len(done) == 1,
         waits=last.waits,
     )
+
+
+def _passed_on(step: Intent | Reply, before: Answer | None, deps: TurnDeps) -> Intent | Reply | None:
+    """The step with what the one before it answered, word for word, where it is about that; None where that is
+    nothing."""
+    if not isinstance(step, Intent) or step.refers is None:
+        return step
+    if before is None or before.understood.get("answer") != "ran":
+        return None
+    most = deps.catalog.chars_max(deps.catalog[step.action], step.refers)
+    words = text_of(before.reply.parts).strip()
+    if most is not None and len(words) > most:
+        words = f"{words[: most - 1].rstrip()}…"
+    return replace(step, slots={**step.slots, step.refers: words}, refers=None) if words else None
+
+
+def _nothing_to_pass_on(turn: Turn, step: Intent | Reply) -> Answer:
+    action = step.action if isinstance(step, Intent) else "none"
+    told = Reply.of(NOTHING_TO_PASS_ON.to(turn.person.language))
+    return Answer(told, turn.state, {"action": action, "answer": "refused"}, failed=True)
 
 
 async def _take(turn: Turn, key: str, step: Intent | Reply, deps: TurnDeps) -> Answer:

@@ -36,8 +36,24 @@ _RATHER = re.compile(
 )
 """The end of what is then taken back: "the weather in Nairobi, no"."""
 REMINDER = "set_reminder"
+PASSED_ON = {
+    "send_email": "text", "send_whatsapp": "message", "create_note": "text", "post_social": "text",
+    REMINDER: "content", "remember_fact": "words",
+}  # fmt: skip
+"""The slot of each action that can hold what was answered before it."""
+_IT = r"(?:(?:all of )?(?:it|that|this|them|those|these)|hiyo|hizo|hilo|hayo|hicho|hivyo|hivi|hii|hizi|haya|hili|hiki)"
+_ONLY_IT = re.compile(rf"\W*(?:(?:about|of|kuhusu)\b )?{_IT}\W*", re.IGNORECASE)
+_PASSES_IT = re.compile(
+    rf"\b(?:e-?mail|mail|send|forward|text|whatsapp|message|post|share|tweet|save|note|jot|write|tuma|tumia|mtumie"
+    rf"|nitumie|andika|hifadhi|chapisha)\b(?: (?!to\b|kwa\b)\w+)? {_IT}\b|\b(?:i|zi|ya|vi|ki|li)(?:tum(?:e|ie)"
+    rf"|andike)\b",
+    re.IGNORECASE,
+)
 SURE_MIN = 0.95
 """A guess less likely than this is no request by itself."""
+
+PASSES_MIN = 0.67
+"""The same for what plainly passes on what came before it: "and mail them to Asha"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +93,8 @@ def pieces(text: str, reader: Reader) -> list[str]:
         if not _asks(before):
             continue
         piece = text[joint.end() : following.start() if following else None].strip()
-        if _apart(before, joint.lastgroup == "firm", reader.alone(text[joint.end() :].strip())):
+        rest = text[joint.end() :].strip()
+        if _apart(before, joint.lastgroup == "firm", reader.alone(rest), rest):
             lead = ""
         elif before.action == REMINDER and (again := _reminds_again(left, before, piece, reader)):
             lead = again
@@ -104,6 +121,20 @@ def shared(steps: Sequence[Intent | Reply]) -> list[Intent | Reply]:
     return found
 
 
+def passed_on(intent: Intent, piece: str) -> Intent:
+    """The request of a piece behind another one, which may mean its answer: "and e-mail them to my accountant"."""
+    slot = PASSED_ON.get(intent.action)
+    if slot is None:
+        return intent
+    words = intent.slots.get(slot)
+    means_it = isinstance(words, str) and _ONLY_IT.fullmatch(words) is not None
+    if not means_it and (intent.action == REMINDER or _PASSES_IT.search(piece) is None):
+        return intent
+    kept = {name: value for name, value in intent.slots.items() if name != slot}
+    guessed = intent.guessed and intent.confidence < PASSES_MIN
+    return replace(intent, slots=kept, guessed=guessed, refers=slot)
+
+
 def _names_more(joint: re.Match[str], piece: str) -> bool:
     """Whether what follows can be one more place or sum; behind a comma stands the country, too."""
     if places.TAIL.match(f"{joint[0]}{piece}".lower()):
@@ -126,9 +157,10 @@ def _reminds_again(left: str, before: Intent, piece: str, reader: Reader) -> str
     return lead if clock_before and whole else ""
 
 
-def _apart(before: Intent, firm: bool, after: Intent) -> bool:
+def _apart(before: Intent, firm: bool, after: Intent, piece: str) -> bool:
     """Whether what stands behind a joint is a request of its own, and what stands before it is whole."""
-    if not _asks(after) or (before.action in _TAKES_ALL and not firm):
+    passes = after.action in PASSED_ON and _PASSES_IT.match(piece) and after.confidence >= PASSES_MIN
+    if not (_asks(after) or passes) or (before.action in _TAKES_ALL and not firm):
         return False
     return after.action != before.action or _differs(before, after)
 
