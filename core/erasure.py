@@ -371,6 +371,7 @@ TABLES: Final[Mapping[str, Fate]] = {
     "staff_session": Fate("of nobody"),
     "adjustment": Fate("of nobody: accounts, amounts and why, by staff"),
     "fee_schedule": Fate("of nobody"),
+    "payment_switch": Fate("of nobody"),
     "account": Fate("kept, as books have to be: its owner is an opaque key that nothing else knows any more"),
     "journal_entry": Fate("kept, as books have to be: no word of anybody's is in it"),
     "posting": Fate("kept, as books have to be"),

@@ -113,6 +113,7 @@ TABLES: Final[Mapping[str, str]] = {
     "staff_session": "staff's",
     "adjustment": "staff's",
     "fee_schedule": "the owner's",
+    "payment_switch": "the owner's",
     "template": "the owner's",
     "moderation_batch": "nobody's",
     "room_key": "nobody's",

@@ -132,6 +132,19 @@ class Hold(Base):
     )
 
 
+class PaymentSwitch(Base):
+    """The one row that says whether payments are stopped for everybody: ledger/payment_switch.py."""
+
+    __tablename__ = "payment_switch"
+    is_there: Mapped[bool] = mapped_column(primary_key=True, server_default=text("true"))
+    stopped_at: Mapped[datetime | None]
+    stopped_by: Mapped[str | None] = mapped_column(doc="who of the staff")
+    __table_args__ = (
+        CheckConstraint("is_there", name="one"),
+        CheckConstraint("(stopped_at IS NULL) = (stopped_by IS NULL)", name="stopped_by_one"),
+    )
+
+
 class FeeSchedule(Base):
     """What a kind of movement costs from a time on (ledger/fees.py); never changed, a newer one takes its place."""
 

@@ -164,6 +164,7 @@ class Admin:
                 web.post("/moderation/flags/{id}/dismiss", self._post_dismiss),
                 web.post("/moderation/mutes/{id}/lift", self._post_lift),
                 web.get("/payments", self._get_payments),
+                web.post("/payments/switch", self._post_switch),
                 web.get("/payments/{reference}", self._get_payment),
                 web.post("/payments/{reference}/resolve", self._post_resolve),
                 web.post("/payments/findings/{id}/explain", self._post_explain),
@@ -476,6 +477,10 @@ class Admin:
 
     async def _get_payment(self, request: web.Request) -> web.StreamResponse:
         return page(await self._payments.one(request[STAFF], request.match_info["reference"]), 200)
+
+    async def _post_switch(self, request: web.Request) -> web.StreamResponse:
+        await self._payments.switch(request[STAFF], request[FORM].fields)
+        raise web.HTTPSeeOther("/admin/payments")
 
     async def _post_resolve(self, request: web.Request) -> web.StreamResponse:
         await self._payments.resolve(request[STAFF], request.match_info["reference"], request[FORM].fields)

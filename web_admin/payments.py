@@ -6,7 +6,7 @@ Whom a payment goes to is sealed and not shown here; what a person decides is re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from markupsafe import Markup
@@ -15,7 +15,7 @@ from core import audit
 from core.db import Database, driver
 from core.errors import Conflict, Erased, UserError
 from core.notices import tell
-from ledger import dispute_store, disputes, instruction_store, matching_store
+from ledger import dispute_store, disputes, instruction_store, matching_store, payment_switch
 from ledger.errors import KeyReused, Unknown
 from ledger.instructions import DONE, State
 from ledger.money import Money
@@ -114,6 +114,7 @@ class Payments:
             findings = [_open(row) for row in await matching_store.open_findings(connection, SHOWN_MAX)]
             left = await matching_store.unexplained(connection)
             run = await connection.fetchrow(LAST_RUN)
+            stop = await payment_switch.stop_of(connection)
             recent = [
                 Row(row["reference"], row["direction"], row["method"], Money(row["amount"], row["currency"]),
                     State(row["state"]), row["created_at"])
@@ -121,7 +122,7 @@ class Payments:
             ]  # fmt: skip
         return self._templates.render(
             "payments.html", section="payments", staff=staff, review=review, findings=findings,
-            left=[str(one) for one in left.values()], run=run, recent=recent, stream=None,
+            left=[str(one) for one in left.values()], run=run, recent=recent, stop=stop, stream=None,
         )  # fmt: skip
 
     async def one(self, staff: auth.Staff, reference: str) -> Markup:
@@ -150,6 +151,19 @@ class Payments:
             left=left, original=original, refunds=refunds, disputes=[(one, stage_of(one.state)) for one in about],
             key=secrets.token_urlsafe(KEY_BYTES),
         )  # fmt: skip
+
+    async def switch(self, staff: auth.Staff, fields: Mapping[str, str]) -> None:
+        """Stop payments for everybody, or let them go on. Raises UserError."""
+        note, to = _note(fields), fields.get("to", "")
+        if to not in ("stop", "go"):
+            raise UserError("Say whether payments are to stop or to go on.")
+        async with self._db.transaction() as session:
+            done = await payment_switch.switch(
+                await driver(session), staff.actor, datetime.now(UTC), stopped=to == "stop"
+            )
+            if done:
+                verb = "payments.stopped" if to == "stop" else "payments.let_go_on"
+                await audit.record(session, staff.actor, verb, "payment_switch", {"note": note})
 
     async def resolve(self, staff: auth.Staff, reference: str, fields: Mapping[str, str]) -> None:
         """Book how a payment ended, as a person found out. Raises UserError, and LookupError where it needs none."""

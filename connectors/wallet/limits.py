@@ -10,10 +10,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from connectors.wallet.amounts import Amount, Nothing, in_private, in_shillings
 from core import audit, confirm, people
 from core.actions import ActionContext, ActionResult, Effect, action, ask
+from core.db import driver
 from core.errors import InvalidSlot, LimitReached, UserError
 from core.language import Saying
 from core.messages import Card, Fact
 from core.models import Person
+from ledger import payment_switch
 from ledger.instruction_store import MPESA
 from ledger.money import Money
 from ledger.spending_limits import Per, SpendingLimits, limits_of, set_limit
@@ -149,7 +151,7 @@ async def resume_payments(ctx: ActionContext, params: Nothing) -> ActionResult:
 
 async def allowed(ctx: ActionContext, session: AsyncSession, owner: UUID, amount: Money) -> SpendingLimits:
     """The limits that hold; raises UserError while payments are stopped, and LimitReached for what is beyond them."""
-    if ctx.settings.payments_paused:
+    if ctx.settings.payments_paused or await payment_switch.is_stopped(await driver(session)):
         raise UserError(PAUSED)
     if await session.scalar(select(Person.payments_paused_at).where(Person.id == owner)) is not None:
         raise UserError(YOUR_PAUSE)

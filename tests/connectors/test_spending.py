@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
+import asyncpg
 import pytest
 
 from bot.sandbox.accounts import INTASEND_OTHER_PUBLISHABLE_KEY, INTASEND_OTHER_SECRET_KEY
@@ -21,7 +22,7 @@ from core.messages import InboundMessage, Voice, text_of
 from core.renumber import Renumbered
 from core.settings import Settings
 from core.turn import run_turn
-from ledger import fees, holds, own_accounts
+from ledger import fees, holds, own_accounts, payment_switch
 from ledger.accounts import fee_income, wallet
 from ledger.balances import balance
 from ledger.errors import SpendingLimit
@@ -367,6 +368,40 @@ async def test_d12_limits_and_the_stop_are_looked_at_again(
     assert (await stricter.hear(AMINA, code)).startswith(told)
     assert await payments(bot) == (0, 0)
     assert await desk.purse() == (500_000, 0)
+
+
+async def test_d12_the_switch_of_staff_holds_for_what_was_confirmed_and_waits_for_who_is_paying(
+    bot: Mathia, desk: Till
+) -> None:
+    code = code_in(await bot.hear(AMINA, "send 500 to 0712000002"))
+    now = datetime.now(UTC)
+    async with bot.db.hot() as paying:
+        assert not await payment_switch.is_stopped(paying)
+        async with bot.db.hot() as staff:
+            await staff.execute("SET LOCAL lock_timeout = '50ms'")
+            with pytest.raises(asyncpg.LockNotAvailableError):
+                await payment_switch.switch(staff, "staff:owner", now, stopped=True)
+    async with bot.db.hot() as staff:
+        assert await payment_switch.switch(staff, "staff:owner", now, stopped=True)
+        assert not await payment_switch.switch(staff, "staff:other", now, stopped=True)
+    assert (await bot.hear(AMINA, code)).startswith("Payments are stopped for everybody")
+    assert (await bot.hear(AMINA, "withdraw 200")).startswith("Payments are stopped for everybody")
+    assert await payments(bot) == (0, 0)
+    async with bot.db.hot() as staff:
+        assert await payment_switch.switch(staff, "staff:owner", now, stopped=False)
+    assert "Sent KES 500.00" in await bot.hear(AMINA, code_in(await bot.hear(AMINA, "send 500 to 0712000002")))
+
+
+async def test_a_phone_that_is_not_the_persons_own_rings_a_few_times_only(bot: Mathia, desk: Till) -> None:
+    asked = [await bot.hear(AMINA, f"top up {100 + n} bob from +{PAYS}") for n in range(5)]
+    assert asked[0].startswith(f"I have sent the request for KES 100.00 to +{PAYS}. Whoever has that phone")
+    assert asked[4].startswith("This phone has been asked 4 times within an hour.")
+    assert (await bot.hear(BARAKA, f"top up 100 bob from +{PAYS}")).startswith("This phone has been asked 4 times")
+    assert "to your phone, +254712000001" in await bot.hear(AMINA, "top up 100 bob")
+    pushed = await bot.db.pool.fetchval(
+        "SELECT count(*) FROM payment_instruction WHERE direction = 'in' AND key LIKE 'chat:%'"
+    )
+    assert pushed == 5
 
 
 async def test_d12_somebody_stops_their_payments_at_once_and_lets_them_go_on_by_a_code(bot: Mathia, desk: Till) -> None:

@@ -80,6 +80,24 @@ async def test_staff_say_how_a_payment_ended_and_what_a_difference_was(
     assert [tuple(row) for row in rows] == [("staff:owner", "payment.resolved"), ("staff:owner", "finding.explained")]
 
 
+async def test_staff_stop_payments_for_everybody_and_let_them_go_on(site: Site, owner: Browser) -> None:
+    page = await owner.get("/admin/payments")
+    token = csrf(page.text)
+    for wrong in ({"to": "stop", "note": " "}, {"to": "maybe", "note": "x"}):
+        assert (await owner.post("/admin/payments/switch", {"csrf": token} | wrong)).status == 400
+    assert (await owner.post("/admin/payments/switch", {"csrf": "x", "to": "stop", "note": "x"})).status == 403
+    for _ in range(2):
+        sent = {"csrf": token, "to": "stop", "note": "the provider is down"}
+        assert (await owner.post("/admin/payments/switch", sent)).status == 303
+    page = await owner.get("/admin/payments")
+    assert "Payments are stopped" in page.text
+    assert "staff:owner" in page.text
+    assert (await owner.post("/admin/payments/switch", {"csrf": token, "to": "go", "note": "it is back"})).status == 303
+    assert "Payments go on" in (await owner.get("/admin/payments")).text
+    rows = await site.db.pool.fetch("SELECT verb FROM audit WHERE verb ~ '^payments' ORDER BY id")
+    assert [row["verb"] for row in rows] == ["payments.stopped", "payments.let_go_on"]
+
+
 async def test_staff_give_a_payment_back_and_freeze_and_release_another_part(
     site: Site, owner: Browser, sandbox: Sandbox
 ) -> None:
