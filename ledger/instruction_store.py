@@ -30,7 +30,7 @@ from ledger.posting import post
 
 PROVIDER = "intasend"
 PHONE = re.compile(r"254[17][0-9]{8}")
-ASKED_AGAIN_S = 5.0
+ASKED_AGAIN_S = 5
 HINTS_MAX = 50
 """Webhooks that are kept of one instruction."""
 NAME_CHARS_MAX = 80

@@ -277,7 +277,7 @@ def kept(said: Said, start: int) -> Slots:
 
 
 _NO_CONTACT = re.compile(
-    r"\b(?:number|namba|nambari|simu|phone|contact|note|event|money|pesa|my|the|a|an|bob|ksh|kes|usd|ya|za|cha)\b"
+    r"\b(?:number|namba|nambari|simu|phone|contacts?|e-?mail|mail|address|barua|anwani|line|digits|note|event|money|pesa|my|the|a|an|bob|ksh|kes|usd|ya|za|cha)\b"
 )
 """What is saved under such words is read by other rules, or is no contact."""
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from core.money import DECIMALS
+
 WORDS = Path(__file__).with_name("words.txt")
 COMMON_LINES_MIN = 6
 """A word of so many lines is what a slip may have meant."""
@@ -29,11 +31,11 @@ BONES_MIN, SLIP_LETTERS_MIN = 3, 6
 LETTERS_MAX = 24
 NO_SLIPS = frozenset(
     {
-        "bing", "bother", "hostel", "kgl", "king", "kumlipa", "massage", "naiweza", "natoka", "nimtumie", "pln",
-        "rubles", "tunatoka", "unatoka", "waiter", "wanatoka",
+        "bing", "bother", "hostel", "king", "kumlipa", "massage", "naiweza", "natoka", "nimtumie", "rubles", "tunatoka",
+        "unatoka", "waiter", "wanatoka", "kgl", *(code.lower() for code in DECIMALS),
     }
 )  # fmt: skip
-"""Words that stand one slip away from a common one and are no slips."""
+"""Words that stand one slip away from a common one and are no slips; codes of airports and currencies are none."""
 _VOWELS = str.maketrans("", "", "aeiou")
 _TWICE = re.compile(r"(.)\1+")
 _WORD = re.compile(r"[a-z]+")
