@@ -190,9 +190,7 @@ def next_move(thought: Intent | Reply, asked: Question, catalog: Catalog) -> tup
         return Move(why, action, says=text_of(thought.parts), choices=choices), state
     if thought.refers is not None:
         thought = replace(thought, slots={**thought.slots, thought.refers: PASSED_ON})
-    state, wanted = asked.state.merge(thought), catalog[thought.action]
-    params = catalog.validate(wanted, state.slots)
-    state = state.without(wanted.secrets)
+    wanted, state, params = catalog.taken_up(thought, asked.state)
     if isinstance(params, Problem):
         question = params.question.to(asked.person.language)
         return Move("ask", wanted.name, slot=params.slot, says=question), state.ask(params.slot)

@@ -11,6 +11,7 @@ from pydantic import JsonValue, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
 from core.actions import Action, Connector, Effect, Params
+from core.dialog import DialogState, Intent
 from core.errors import Unusable
 from core.language import Saying
 from core.settings import Settings
@@ -105,6 +106,13 @@ class Catalog:
             slot = next(slot for slot in action.slots if slot in wrong)
             return Problem(slot, _question(action, slot, wrong[slot]))
         return params
+
+    def taken_up(self, intent: Intent, state: DialogState) -> tuple[Action[Any], DialogState, Params | Problem]:
+        """An intent in its dialog: the action, the state that is then in the middle of it, without what is kept
+        nowhere, and its parameters or what has to be asked first."""
+        action, merged = self[intent.action], state.merge(intent)
+        params = self.validate(action, merged.slots)
+        return action, merged.without(action.secrets) if action.secrets else merged, params
 
     def chars_max(self, action: Action[Any], slot: str) -> int | None:
         """How many characters a slot of words holds at most; None where there is no limit."""

@@ -463,16 +463,13 @@ async def _take(turn: Turn, key: str, step: Intent | Reply, deps: TurnDeps) -> A
             if more:
                 step = replace(step, parts=(step.parts[0], Text(text=more), *step.parts[1:]))
         return Answer(step, state, _why_said(step))
-    state = turn.state.merge(step)
-    action = deps.catalog[step.action]
+    action, state, params = deps.catalog.taken_up(step, turn.state)
     understood: dict[str, JsonValue] = {
         "action": step.action,
         "slots": {slot: value for slot, value in step.slots.items() if slot not in action.secrets},
         "confidence": step.confidence,
         **({"guessed": True} if step.guessed else {}),
     }
-    params = deps.catalog.validate(action, state.slots)
-    state = state.without(action.secrets) if action.secrets else state
     if isinstance(params, Problem):
         return _ask(state, params.slot, params.question.to(turn.person.language), turn, understood)
     try:
