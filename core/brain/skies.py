@@ -27,6 +27,7 @@ _NO_PLACE = frozenset(MONTHS) - {"may", "mar"} | listed(
     "spring month year years "
     "what's how's it's check see bad good nice really yesterday hello hi hey thank kindly home work "
     "everything too make sure also else anything something helping help all "
+    "remember remind note save send mail email text forward keep write share post "
     "sunrise sunset dawn dusk beginning starting then again ago last past previous weekend weekends was were did "
     "no nope sorry wait actually rather hapana samahani jana juzi iliyopita uliopita zilizopita wiki mwezi mwaka siku "
     "condition conditions find particularly balance"

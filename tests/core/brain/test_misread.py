@@ -92,6 +92,7 @@ def test_a_no_that_takes_nothing_back_stays() -> None:
         ("did it rain in Nairobi last night?", {"city": "Nairobi", "date": "2026-11-23"}),
         ("hali ya hewa Nairobi wiki iliyopita", {"city": "Nairobi", "date": "2026-11-16"}),
         ("what was the weather in Nairobi yesterday", {"city": "Nairobi", "date": "2026-11-23"}),
+        ("weather in Nairobi tomorrow and remember that", {"city": "Nairobi", "date": "2026-11-25"}),
         ("convert 500", {"amount": "500"}),
         ("badilisha 500 tafadhali", {"amount": "500"}),
     ],
