@@ -116,6 +116,43 @@ MUTANTS = {
         "jobs/test_own_accounts.py -k webhook",
         (Edit(STORE, "WHERE account IS NULL AND id = coalesce(", "WHERE id = coalesce("),),
     ),
+    "a limit holds for the prompt alone": Mutant(
+        "connectors/test_spending_model.py",
+        (
+            Edit(
+                "connectors/wallet/limits.py", "if limits.payment < amount:",
+                "if not ctx.confirmed and limits.payment < amount:",
+            ),
+        ),
+    ),
+    "a code confirms what wants a PIN": Mutant(
+        "connectors/test_spending.py -k limits_and_the_stop",
+        (Edit("connectors/wallet/spending.py", "            await unless_unproven(ctx, connection, amount)\n", ""),),
+    ),
+    "a wrong PIN pays": Mutant(
+        "bot/test_account_page.py -k word_for_word",
+        (Edit("core/pin.py", "if hmac.compare_digest(await", "if hmac and not hmac.compare_digest(await"),),
+    ),
+    "guesses at once are not counted": Mutant(
+        "bot/test_account_page.py -k guessing",
+        (Edit("core/pin.py", "AND (pin_locked_until IS NULL OR pin_locked_until <= $2)\n", "\n"),),
+    ),
+    "a reset takes effect at once": Mutant(
+        "bot/test_account_page.py -k forgot",
+        (Edit("core/pin.py", "RESET_AFTER = timedelta(hours=24)", "RESET_AFTER = timedelta()"),),
+    ),
+    "the switch lets who is paying go on": Mutant(
+        "connectors/test_spending.py -k switch",
+        (Edit("ledger/payment_switch.py", " FOR SHARE", ""),),
+    ),
+    "a link opens twice": Mutant(
+        "bot/test_account_page.py -k opens_once",
+        (
+            Edit(
+                "core/account_links.py", "opened_at IS NULL AND expires_at > $2 RETURNING", "expires_at > $2 RETURNING"
+            ),
+        ),
+    ),
 }  # fmt: skip
 
 
