@@ -339,7 +339,9 @@ class AccountPage:
     async def _visit(self, request: web.Request) -> Visit:
         async with self._open() as connection:
             visit = await account_links.visit(connection, request.cookies.get(self._cookie, ""), datetime.now(UTC))
-        if visit is None:
+            # Whoever has the number now may be somebody else.
+            frozen = visit is not None and await renumber.is_frozen(connection, visit.address)
+        if visit is None or frozen:
             raise _Refused(404, words.OVER, words.OVER_LONG)
         return visit
 

@@ -13,16 +13,17 @@ from redis.asyncio import Redis
 
 from bot import account
 from bot.app import _add_headers
-from core import people, pin
+from core import people, pin, renumber
 from core.catalog import Catalog
 from core.db import Database
 from core.limits import Limits
 from core.pin import Tried
 from core.providers import Providers
+from core.renumber import Renumbered
 from core.settings import Settings
 from tests.conftest import Sandbox
 from tests.connectors.test_spending import AMINA, BARAKA, payments
-from tests.core.speaking import Mathia, mathia
+from tests.core.speaking import WHATSAPP, Mathia, mathia
 from tests.jobs.till import PAYS, Till, till
 from tests.skills import needs
 
@@ -260,6 +261,14 @@ def test_trivial_pins_are_known(guessed: str) -> None:
     assert pin.is_trivial(guessed)
     assert pin.is_trivial("294716", "+254712294716")
     assert not pin.is_trivial(PIN, "+254712000001")
+
+
+async def test_the_page_is_closed_while_the_number_may_be_somebody_elses(phone: Phone) -> None:
+    await phone.open(await phone.bot.hear(AMINA, "my account page"))
+    await renumber.renumbered(phone.bot.db, Renumbered(WHATSAPP, "ours", (AMINA.person,), "wamid.1", "number"))
+    assert (await phone.choose())[0] == 404
+    assert LINK.search(await phone.bot.hear(AMINA, "my account page")) is None
+    assert await phone.bot.db.pool.fetchval("SELECT count(*) FROM person WHERE pin_hash IS NOT NULL") == 0
 
 
 async def test_whoever_becomes_another_person_loses_the_page_and_keeps_a_pin(phone: Phone) -> None:
