@@ -66,7 +66,7 @@ async def test_a_request_that_is_declined_on_the_phone_is_told_and_adds_nothing(
     assert "How much?" in await bot.hear(VISITOR, "top up my wallet")
     assert await bot.hear(VISITOR, "300") == "Which M-Pesa number should I ask?"
     assert "is not an M-Pesa number" in await bot.hear(VISITOR, "+254 20 212 3456")
-    assert f"KES 300.00 to your phone, +{SAYS_NO}" in await bot.hear(VISITOR, f"+{SAYS_NO}")
+    assert f"KES 300.00 to +{SAYS_NO}" in await bot.hear(VISITOR, f"+{SAYS_NO}")
     await over(desk)
     assert "were not paid" in (await bot.told(VISITOR))[-1]
     assert await bot.hear(VISITOR, "check my balance") == "You have KES 0.00."
