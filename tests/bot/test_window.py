@@ -231,10 +231,19 @@ async def test_a_reminder_outside_the_window_goes_by_template(stage: Stage) -> N
     assert (kept["template"]["name"], kept["held_seq"]) == ("reminder", None)
     # The words in it are kept sealed, and read again when its outcome has to be asked after.
     assert "Asha" not in str(dict(kept))
-    await stage.db.pool.execute(
-        "UPDATE outbox SET state = 'unknown', done_at = NULL, not_before = now() - interval '1 s' WHERE id = $1", number
-    )
-    [asked] = await Outbox(stage.db, lease_s=30).claim_in_doubt(WHATSAPP, 10)
+    claimed: list[Any] = []
+
+    async def in_doubt() -> bool:
+        # The runner asks after what is in doubt, too, and may be faster; it settles it again then.
+        await stage.db.pool.execute(
+            "UPDATE outbox SET state = 'unknown', done_at = NULL, not_before = now() - interval '1 s' WHERE id = $1",
+            number,
+        )
+        claimed[:] = await Outbox(stage.db, lease_s=30).claim_in_doubt(WHATSAPP, 10)
+        return bool(claimed)
+
+    await until(in_doubt, 15, "a claim of what is in doubt")
+    [asked] = claimed
     assert asked.message.template is not None
     assert asked.message.template.variables == {"1": "call Asha"}
     assert asked.message.template.text == reminder["body"]
