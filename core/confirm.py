@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -25,7 +25,7 @@ from core.db import driver
 from core.errors import LimitReached
 from core.language import Saying, spoken
 from core.linking import find_identity
-from core.messages import Address
+from core.messages import Address, Choices, Part
 from core.models import Confirmation
 
 log = structlog.get_logger()
@@ -140,6 +140,12 @@ def typed(text: str) -> str | None:
     if (found := BUTTON.fullmatch(bare)) is not None:
         return found[1]
     return "no" if NO.fullmatch(bare) else None
+
+
+def of_button(parts: Sequence[Part]) -> str | None:
+    """The code in the button of a prompt that we sent; None for what has none. Pure."""
+    options = (option for part in parts if isinstance(part, Choices) for option in part.options)
+    return next((found[1] for option in options if " · " in option and (found := BUTTON.fullmatch(option))), None)
 
 
 async def ask(

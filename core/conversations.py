@@ -4,6 +4,7 @@ Only reads; the inbox and the outbox write.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ DEPTH_MAX = 200
 """How many answers to answers a thread is followed."""
 THREAD_MAX = 1_000
 """How many messages of one thread are read."""
+SEQ = re.compile(r"[0-9]{1,18}")
 READ_TIMEOUT_S = 4.0
 """A read that takes longer is given up: somebody is waiting for it."""
 
@@ -44,6 +46,15 @@ SELECT {MESSAGE} FROM message m WHERE m.conversation_id = $1 AND m.seq < $2 ORDE
 REPLIES = f"""
 SELECT {MESSAGE} FROM message m
 WHERE m.conversation_id = $1 AND m.reply_to = $2::bigint::text AND m.seq > $3 ORDER BY m.seq LIMIT $4
+"""
+
+OURS = f"""
+SELECT {COLUMNS} FROM outbox o JOIN message m ON m.id = o.id
+WHERE o.provider_message_id = $2 AND o.conversation_id = $1 AND m.deleted_at IS NULL ORDER BY m.seq DESC LIMIT 1
+"""
+OURS_BY_NUMBER = f"""
+SELECT {COLUMNS} FROM message m
+WHERE m.conversation_id = $1 AND m.seq = $2::text::bigint AND m.direction = 'out' AND m.deleted_at IS NULL
 """
 
 ROOT = """
@@ -193,6 +204,16 @@ async def changed(
         rows = await connection.fetch(CHANGES, conversation_id, since, min(limit, HISTORY_PAGE))
         messages = await _stored(db, connection, rows)
     return [(row["number"], row["kind"], message) for row, message in zip(rows, messages, strict=True)]
+
+
+async def ours(db: Database, conversation_id: UUID, reply_to: str, channel: ChannelName) -> tuple[Part, ...] | None:
+    """What we said in the message that somebody's answer quotes; None where it is not ours, or not there any more."""
+    find = OURS_BY_NUMBER if channel is ChannelName.WEB else OURS
+    if find is OURS_BY_NUMBER and not SEQ.fullmatch(reply_to):
+        return None
+    async with db.hot() as connection:
+        rows = await connection.fetch(find, conversation_id, reply_to)
+        return (await opened_parts(db.keys, connection, rows))[0] if rows else None
 
 
 async def _stored(db: Database, connection: Any, rows: Sequence[Any]) -> list[StoredMessage]:

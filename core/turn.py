@@ -16,7 +16,19 @@ import orjson
 import structlog
 from pydantic import JsonValue
 
-from core import account_links, confirm, crashpoint, moderation, opt_out, people, receipts, renumber, standing, voice
+from core import (
+    account_links,
+    confirm,
+    conversations,
+    crashpoint,
+    moderation,
+    opt_out,
+    people,
+    receipts,
+    renumber,
+    standing,
+    voice,
+)
 from core.actions import Action, ActionContext, ActionResult, Effect, Params, Person, Shown
 from core.brain import picks, sound
 from core.brain.hands import NO_ANSWER, Allowance, Hands
@@ -281,7 +293,8 @@ async def answer(turn: Turn, number: int, deps: TurnDeps, allowance: Allowance |
         if not verdict.passed:
             problem = _refusal(turn, verdict, deps.settings)
             return Answer(_told(problem, turn), turn.state, {"action": "none"} | _why_not(problem))
-    if (said := _answers_by_code(turn)) is not None and (done := await _confirm(said, turn, number, deps)) is not None:
+    said = await _answers_by_code(turn, deps)
+    if said is not None and (done := await _confirm(said, turn, number, deps)) is not None:
         return done
     thought = await deps.brain.think(turn, deps.catalog.offered)
     try:
@@ -489,12 +502,20 @@ async def _take(turn: Turn, key: str, step: Intent | Reply, deps: TurnDeps) -> A
     return Answer(Reply(result.said), state.finish().suggest(result.offers), understood | {"answer": "ran"})
 
 
-def _answers_by_code(turn: Turn) -> str | None:
-    """A code, or a no, that was typed in private; nobody confirms by speaking or passing on, or where others are."""
-    typed = not any(voice.spoken(message) or message.is_forwarded for message in turn.messages)
+async def _answers_by_code(turn: Turn, deps: TurnDeps) -> str | None:
+    """A code, or a no, that was typed in private; nobody confirms by speaking or passing on, or where others are.
+
+    A yes that quotes something small presses the button that is below it.
+    """
+    if not turn.address.is_private or any(voice.spoken(message) or message.is_forwarded for message in turn.messages):
+        return None
     # Where there are no buttons they are numbered, and the number of one is as good.
-    text = picks.picked(turn.text, turn.state.shown) or turn.text
-    return confirm.typed(text) if turn.address.is_private and typed else None
+    typed = confirm.typed(picks.picked(turn.text, turn.state.shown) or turn.text)
+    quoted = turn.messages[0].reply_to if len(turn.messages) == 1 else None
+    if typed is not None or quoted is None or not picks.agrees(turn.text):
+        return typed
+    parts = await conversations.ours(deps.db, turn.conversation_id, quoted, turn.address.channel)
+    return confirm.of_button(parts or ())
 
 
 async def _confirm(said: str, turn: Turn, number: int, deps: TurnDeps) -> Answer | None:

@@ -18,7 +18,7 @@ from core.amount_words import in_words
 from core.brain.honest import ASKS_FOR_CODE
 from core.db import Database
 from core.errors import InvalidSlot
-from core.messages import InboundMessage, Voice, text_of
+from core.messages import InboundMessage, Text, Voice, text_of
 from core.renumber import Renumbered
 from core.settings import Settings
 from core.turn import run_turn
@@ -322,6 +322,31 @@ async def test_d9_a_button_is_enough_for_something_small_and_only_the_one_below_
     assert await buttons(bot) == ()
     await bot.hear(AMINA, "1")
     assert await payments(bot) == (0, 2)
+
+
+async def test_d9_a_yes_is_enough_where_it_quotes_something_small(bot: Mathia, desk: Till) -> None:
+    async def quoting(text: str) -> None:
+        """Amina's yes to a message of ours, under the id that WhatsApp gave it."""
+        sent = await bot.db.pool.fetchval(
+            "UPDATE outbox SET provider_message_id = 'wamid.' || id, state = 'sent', done_at = now()"
+            " WHERE id = (SELECT max(id) FROM outbox) RETURNING provider_message_id"
+        )
+        told = InboundMessage(AMINA, uuid4().hex, (Text(text=text),), datetime.now(UTC), None, reply_to=sent)
+        await bot.inbox.receive([told])
+        await bot.answer()
+
+    await bot.hear(AMINA, "send 500 to 0712000002")
+    await bot.hear(AMINA, "yes")
+    assert await payments(bot) == (0, 0)
+    await bot.hear(AMINA, "send 500 to 0712000002")
+    await quoting("no, wait")
+    assert await payments(bot) == (0, 0)
+    await bot.hear(AMINA, "send 500 to 0712000002")
+    await quoting("ndio")
+    assert await payments(bot) == (0, 1)
+    await bot.hear(AMINA, "send 501 to 0712000002")
+    await quoting("yes")
+    assert await payments(bot) == (0, 1)
 
 
 async def test_d9_large_payments_are_not_made_in_a_chat(bot: Mathia, desk: Till) -> None:

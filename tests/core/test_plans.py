@@ -52,6 +52,8 @@ STATEMENTS = {
     "conversations.LAST_SEQS": conversations.LAST_SEQS,
     "conversations.BEFORE": conversations.BEFORE,
     "conversations.REPLIES": conversations.REPLIES,
+    "conversations.OURS": conversations.OURS,
+    "conversations.OURS_BY_NUMBER": conversations.OURS_BY_NUMBER,
     "conversations.THREAD": conversations.THREAD,
     "rooms.SPEAKER": rooms.SPEAKER,
     "rooms.ROSTERS": rooms.ROSTERS,
