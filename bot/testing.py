@@ -21,7 +21,7 @@ OURS = (
 """Settings of a real deployment that may be around: no test may reach its data."""
 
 
-ASIDE = (("channels", "core", "crash"), ("e2e", "golden", "jobs", "web_admin"))
+ASIDE = (("channels", "core", "crash", "ledger"), ("e2e", "golden", "jobs", "web_admin"))
 """Folders of tests that take about as long together as all that are not named here."""
 
 

@@ -20,7 +20,7 @@ from ledger.journal import Account, AccountType, Entry, Kind, Posting, credit, d
 from ledger.money import Money
 from ledger.posting import Ledger, Posted
 
-EXAMPLES = int(os.environ.get("MATHIA_LEDGER_EXAMPLES", "150"))
+EXAMPLES = int(os.environ.get("MATHIA_LEDGER_EXAMPLES", "300"))
 REPEATS = "MATHIA_LEDGER_EXAMPLES" not in os.environ
 """Whether every run tries the same; one that is asked for more tries others, and takes its time to shrink them."""
 STEPS = 40
