@@ -1,6 +1,5 @@
 """Corrections of the books by hand: what was proposed, by whom, and who else approves it."""
 
-import secrets
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,19 +9,15 @@ from markupsafe import Markup
 from core import audit
 from core.db import Database, driver
 from core.errors import Conflict, UserError
-from core.money import DECIMALS
 from ledger import adjustments
 from ledger.adjustments import REASON_CHARS_MAX, Adjustment, Proposal
 from ledger.errors import Unknown
 from ledger.journal import KEY_CHARS_MAX
 from ledger.money import Money
 from web_admin import auth
-from web_admin.forms import Form
+from web_admin.forms import Form, currency_of, is_number, key_of, line_of, new_key, row_id
 from web_admin.rendering import Templates, page
 
-KEY_BYTES = 12
-FORM_KEY_CHARS_MAX = 40
-ID_DIGITS_MAX = 18
 STATES: Mapping[str, Mapping[str, str]] = {
     "proposed": {"words": "Too old", "tone": "plain"}, "posted": {"words": "Booked", "tone": "good"},
     "refused": {"words": "Refused", "tone": "plain"},
@@ -62,12 +57,12 @@ class Adjustments:
         return self._templates.render(
             "adjustments.html", section="payments", staff=staff, stream=None, waiting=waiting,
             over=[(one, STATES[one.state]) for one in over], alone_max=self._alone_max,
-            key=secrets.token_urlsafe(KEY_BYTES),
+            key=new_key(),
         )  # fmt: skip
 
     async def propose(self, staff: auth.Staff, fields: Mapping[str, str]) -> None:
         """Propose a correction, which is booked at once where one is enough. Raises UserError."""
-        what, key = _read(fields), f"adjustment:{staff.actor}:{_key(fields)}"
+        what, key = _read(fields), f"adjustment:{staff.actor}:{key_of(fields)}"
         async with self._db.transaction() as session:
             try:
                 made = await adjustments.propose(await driver(session), key, what, staff.actor, self._alone_max)
@@ -78,12 +73,11 @@ class Adjustments:
 
     async def decide(self, staff: auth.Staff, number: str, act: str) -> None:
         """Approve or refuse what was proposed. Raises UserError, also where somebody was faster, and LookupError."""
-        if not (number.isascii() and number.isdigit() and len(number) <= ID_DIGITS_MAX):
-            raise LookupError
+        id_ = row_id(number)
         do = adjustments.approve if act == "approve" else adjustments.refuse
         async with self._db.transaction() as session:
             try:
-                made = await do(await driver(session), int(number), staff.actor)
+                made = await do(await driver(session), id_, staff.actor)
             except Unknown as error:
                 raise LookupError from error
             except Conflict as error:
@@ -97,26 +91,14 @@ def _detail(made: Adjustment) -> Mapping[str, Any]:
 
 def _read(fields: Mapping[str, str]) -> Proposal:
     """What a form proposes. Raises UserError."""
-    reason = " ".join(fields.get("reason", "").split())
-    if not 1 <= len(reason) <= REASON_CHARS_MAX or not reason.isprintable():
-        raise UserError(f"Write why, in 1 to {REASON_CHARS_MAX} characters.")
+    reason = line_of(fields, "reason", "Write why", REASON_CHARS_MAX)
     entry = fields.get("entry", "").strip()
     if entry:
-        if not (entry.isascii() and entry.isdigit() and len(entry) <= ID_DIGITS_MAX):
+        if not is_number(entry):
             raise UserError("An entry is named by its number.")
         return Proposal(reason, reverses=int(entry))
     taken, given = (fields.get(name, "").strip()[: KEY_CHARS_MAX + 1] for name in ("debit", "credit"))
     if not all(key.isprintable() for key in (taken, given)):
         raise UserError("An account is named as the list of accounts names it.")
-    currency = fields.get("currency", "").strip().upper()
-    if currency not in DECIMALS:
-        raise UserError(f"There is no currency “{currency[:10]}”; write its code, such as KES.")
+    currency = currency_of(fields)
     return Proposal(reason, None, taken, given, Money.parse(fields.get("amount", ""), currency))
-
-
-def _key(fields: Mapping[str, str]) -> str:
-    """What was sent with the page and makes a form that is sent twice one. Raises UserError."""
-    key = fields.get("key", "")
-    if not 1 <= len(key) <= FORM_KEY_CHARS_MAX or not key.isascii() or not key.isprintable():
-        raise UserError("Load the page again, and send its form.")
-    return key

@@ -31,7 +31,7 @@ from web_admin.corrections import Corrections, meanings
 from web_admin.desk import Desk
 from web_admin.erasing import Erasing
 from web_admin.fees import Fees
-from web_admin.forms import Form
+from web_admin.forms import Form, uuid_of
 from web_admin.invoices import Invoices
 from web_admin.live import Live, Streams, TooManyStreams, Update
 from web_admin.moderation import Moderation
@@ -440,17 +440,17 @@ class Admin:
         return await self._live.serve(request, request[STAFF], _Following(self._conversations, self._desk, place))
 
     async def _post_handoff(self, request: web.Request) -> web.StreamResponse:
-        conversation = _id_of(request)
+        conversation = uuid_of(request.match_info["id"])
         await self._desk.hand(request[STAFF], conversation, request[FORM].fields)
         raise web.HTTPSeeOther(f"/admin/conversations/{conversation}")
 
     async def _post_message(self, request: web.Request) -> web.StreamResponse:
-        conversation = _id_of(request)
+        conversation = uuid_of(request.match_info["id"])
         await self._desk.write(request[STAFF], conversation, request[FORM])
         raise web.HTTPSeeOther(f"/admin/conversations/{conversation}")
 
     async def _post_settled(self, request: web.Request) -> web.StreamResponse:
-        conversation = _id_of(request)
+        conversation = uuid_of(request.match_info["id"])
         await self._desk.settle(request[STAFF], conversation)
         raise web.HTTPSeeOther(f"/admin/conversations/{conversation}")
 
@@ -521,41 +521,41 @@ class Admin:
         return page(await self._people.list_page(request[STAFF], PeopleQuery.parse(request.query)), 200)
 
     async def _get_person(self, request: web.Request) -> web.StreamResponse:
-        found = await self._people.page(request[STAFF], _id_of(request))
+        found = await self._people.page(request[STAFF], uuid_of(request.match_info["id"]))
         if isinstance(found, UUID):
             raise web.HTTPSeeOther(f"/admin/people/{found}")
         return page(found, 200)
 
     async def _post_plan(self, request: web.Request) -> web.StreamResponse:
-        person = _id_of(request)
+        person = uuid_of(request.match_info["id"])
         await self._people.set_plan(request[STAFF], person, (request[FORM].fields).get("plan", ""))
         raise web.HTTPSeeOther(f"/admin/people/{person}")
 
     async def _post_unmute(self, request: web.Request) -> web.StreamResponse:
-        person = _id_of(request)
+        person = uuid_of(request.match_info["id"])
         await self._people.unmute(request[STAFF], person)
         raise web.HTTPSeeOther(f"/admin/people/{person}")
 
     async def _post_person_settled(self, request: web.Request) -> web.StreamResponse:
-        person = _id_of(request)
+        person = uuid_of(request.match_info["id"])
         await self._people.settle(request[STAFF], person, (request[FORM].fields).get("chat", ""))
         raise web.HTTPSeeOther(f"/admin/people/{person}")
 
     async def _post_own_account(self, request: web.Request) -> web.StreamResponse:
-        person = _id_of(request)
+        person = uuid_of(request.match_info["id"])
         await self._own_accounts.give(request[STAFF], person, request[FORM].fields)
         raise web.HTTPSeeOther(f"/admin/people/{person}")
 
     async def _post_forget_own_account(self, request: web.Request) -> web.StreamResponse:
-        person = _id_of(request)
+        person = uuid_of(request.match_info["id"])
         await self._own_accounts.forget(request[STAFF], person)
         raise web.HTTPSeeOther(f"/admin/people/{person}")
 
     async def _get_erase(self, request: web.Request) -> web.StreamResponse:
-        return page(await self._erasing.page(request[STAFF], _id_of(request)), 200)
+        return page(await self._erasing.page(request[STAFF], uuid_of(request.match_info["id"])), 200)
 
     async def _post_erase(self, request: web.Request) -> web.StreamResponse:
-        person = _id_of(request)
+        person = uuid_of(request.match_info["id"])
         fields = request[FORM].fields
         await self._erasing.erase(request[STAFF], person, fields.get("code", ""), fields.get("reason", ""))
         raise web.HTTPSeeOther(f"/admin/people/{person}/erase")
@@ -633,14 +633,6 @@ class _Following:
             with suppress(LookupError):
                 await self.desk.watch(staff, self.place.conversation)
         return await self.conversations.look(staff, seen, self.place)
-
-
-def _id_of(request: web.Request) -> UUID:
-    """The conversation or person that an address names; raises LookupError."""
-    try:
-        return UUID(request.match_info["id"])
-    except ValueError as error:
-        raise LookupError from error
 
 
 def _back_to_turn(request: web.Request) -> str:

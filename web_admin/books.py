@@ -5,7 +5,6 @@ Whose an account is, is told by an opaque key that leads to the person's page; n
 
 import csv
 import io
-import secrets
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
@@ -23,14 +22,12 @@ from ledger import export
 from ledger.journal import KEY_CHARS_MAX, AccountType, Kind
 from ledger.money import Money
 from web_admin import auth
+from web_admin.forms import day_of, new_key, row_id
+from web_admin.paging import NEWEST, PAGE, before_of, paged
 from web_admin.rendering import Templates, page
 
-KEY_BYTES = 12
-PAGE = 50
-"""Rows on one page."""
 CSV_LINES_MAX = 100_000
 """Lines of one account's statement as CSV; more are asked for in shorter spans."""
-ID_DIGITS_MAX = 18
 HOLD_STATES: Final = ("open", "posted", "voided", "expired")
 HOLD_TONES: Final[Mapping[str, str]] = {"open": "wait", "posted": "good", "voided": "plain", "expired": "plain"}
 KINDS: Final[Mapping[str, str]] = {kind.value: kind.value.replace("_", " ").capitalize() for kind in Kind}
@@ -99,7 +96,6 @@ ORDER BY h.id DESC LIMIT $2
 """  # noqa: S608  Its parts are constants of ours.
     for state in HOLD_STATES
 }
-NEWEST: Final = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +108,7 @@ class Span:
     @classmethod
     def parse(cls, query: Mapping[str, str]) -> Self:
         """Read an address' query. Raises UserError."""
-        first, last = _day(query.get("from", "")), _day(query.get("to", ""))
+        first, last = day_of(query, "from"), day_of(query, "to")
         if first and last and last < first:
             raise UserError("The last day is before the first. Choose them the other way round.")
         return cls(first, last)
@@ -173,16 +169,16 @@ class Books:
             raise UserError(f"There is no type of that name. Choose one of {', '.join(AccountType)}.")
         if currency and currency not in DECIMALS:
             raise UserError("A currency is written as its code, such as KES.")
-        before = _before(query)
+        before = before_of(query)
         async with self._db.hot() as connection:
             totals = await connection.fetch(TOTALS)
-            rows = await connection.fetch(ACCOUNTS, before or NEWEST, kind, currency, owner, PAGE + 1)
+            rows, older = paged(await connection.fetch(ACCOUNTS, before or NEWEST, kind, currency, owner, PAGE + 1))
         filters = {name: value for name, value in (("type", kind), ("currency", currency), ("owner", owner)) if value}
         return self._templates.render(
             "books.html", section="payments", staff=staff, stream=None, types=TYPES, filters=filters, before=before,
             totals=[{**row, "posted": Money(int(row["posted"]), row["currency"]),
                      "held": Money(int(row["held"]), row["currency"])} for row in map(dict, totals)],
-            rows=[_account(row) for row in rows[:PAGE]], older=rows[PAGE - 1]["id"] if len(rows) > PAGE else None,
+            rows=[_account(row) for row in rows], older=older,
         )  # fmt: skip
 
     async def statement(self, staff: auth.Staff, account: str, query: Mapping[str, str]) -> Markup:
@@ -190,16 +186,15 @@ class Books:
 
         Raises UserError, and LookupError where there is no such account.
         """
-        span, before = Span.parse(query), _before(query)
+        span, before = Span.parse(query), before_of(query)
         async with self._db.hot() as connection:
             of, low, high, opening, closing = await self._span(connection, account, span)
             top = min(high, before - 1) if before else high
-            rows = await connection.fetch(LINES, of["id"], low, top, PAGE + 1)
+            lines, older = paged(await connection.fetch(LINES, of["id"], low, top, PAGE + 1), by="account_seq")
         return self._templates.render(
             "statement.html", section="payments", staff=staff, stream=None, of=_account(of), span=span, before=before,
             opening=opening, closing=closing, kinds=KINDS,
-            lines=[_line(row, of["currency"]) for row in rows[:PAGE]],
-            older=rows[PAGE - 1]["account_seq"] if len(rows) > PAGE else None,
+            lines=[_line(row, of["currency"]) for row in lines], older=older,
         )  # fmt: skip
 
     async def statement_csv(self, staff: auth.Staff, account: str, query: Mapping[str, str]) -> tuple[str, str]:
@@ -226,7 +221,7 @@ class Books:
 
     async def _span(self, connection: Any, account: str, span: Span) -> tuple[Any, int, int, Money, Money]:
         """The account, the numbers of its last postings before and within the days, and its balance after each."""
-        of = await connection.fetchrow(ACCOUNT, _id(account))
+        of = await connection.fetchrow(ACCOUNT, row_id(account))
         if of is None:
             raise LookupError
         low, high = 0, of["seq"]
@@ -239,24 +234,24 @@ class Books:
 
     async def journal(self, staff: auth.Staff, query: Mapping[str, str]) -> Markup:
         """Entries, the newest first, each with its legs. Raises UserError."""
-        kind, before = query.get("kind", ""), _before(query)
+        kind, before = query.get("kind", ""), before_of(query)
         if kind and kind not in KINDS:
             raise UserError(f"There is no kind of that name. Choose one of {', '.join(KINDS)}.")
         async with self._db.hot() as connection:
-            rows = await connection.fetch(JOURNAL, before or NEWEST, kind, PAGE + 1)
+            rows, older = paged(await connection.fetch(JOURNAL, before or NEWEST, kind, PAGE + 1))
         return self._templates.render(
             "journal.html", section="payments", staff=staff, stream=None, kinds=KINDS, before=before,
-            filters={"kind": kind} if kind else {}, older=rows[PAGE - 1]["id"] if len(rows) > PAGE else None,
+            filters={"kind": kind} if kind else {}, older=older,
             rows=[
                 {**row, "legs": [(id_, key, Money(minor, currency)) for id_, key, currency, minor in row["legs"]]}
-                for row in map(dict, rows[:PAGE])
+                for row in map(dict, rows)
             ],
         )  # fmt: skip
 
     async def entry(self, staff: auth.Staff, entry: str) -> Markup:
         """One entry and all its legs. Raises LookupError."""
         async with self._db.hot() as connection:
-            of = await connection.fetchrow(ENTRY, _id(entry))
+            of = await connection.fetchrow(ENTRY, row_id(entry))
             if of is None:
                 raise LookupError
             legs = [
@@ -267,23 +262,23 @@ class Books:
             ]  # fmt: skip
         return self._templates.render(
             "entry.html", section="payments", staff=staff, stream=None, of=of, legs=legs, kinds=KINDS,
-            key=secrets.token_urlsafe(KEY_BYTES),
+            key=new_key(),
         )  # fmt: skip
 
     async def holds(self, staff: auth.Staff, query: Mapping[str, str]) -> Markup:
         """What is kept back, or was: the newest first. Raises UserError."""
-        shown, before = query.get("state", "open"), _before(query)
+        shown, before = query.get("state", "open"), before_of(query)
         if shown not in HOLD_STATES:
             raise UserError(f"A hold is one of {', '.join(HOLD_STATES)}.")
         async with self._db.hot() as connection:
-            rows = await connection.fetch(HOLDS[shown], before or NEWEST, PAGE + 1)
+            rows, older = paged(await connection.fetch(HOLDS[shown], before or NEWEST, PAGE + 1))
         return self._templates.render(
             "holds.html", section="payments", staff=staff, stream=None, states=HOLD_STATES, shown=shown, before=before,
-            older=rows[PAGE - 1]["id"] if len(rows) > PAGE else None,
+            older=older,
             rows=[
                 {**row, "amount": Money(row["amount"], row["currency"]),
                  "said": {"words": row["state"].capitalize(), "tone": HOLD_TONES[row["state"]]}}
-                for row in map(dict, rows[:PAGE])
+                for row in map(dict, rows)
             ],
         )  # fmt: skip
 
@@ -316,32 +311,6 @@ def _account(row: Any) -> dict[str, Any]:
 
 def _line(row: Any, currency: str) -> dict[str, Any]:
     return {**dict(row), "amount": Money(row["amount"], currency), "after": Money(row["balance_after"], currency)}
-
-
-def _day(written: str) -> date | None:
-    try:
-        day = date.fromisoformat(written) if written else None
-        # A day has an end in every zone, and so has no calendar's first or last one.
-        if day:
-            _ = day - timedelta(days=2), day + timedelta(days=2)
-    except (ValueError, OverflowError) as error:
-        raise UserError("A day is written 2026-11-24. Choose it again.") from error
-    return day
-
-
-def _id(written: str) -> int:
-    """The number that an address names. Raises LookupError."""
-    if not (written.isascii() and written.isdigit() and len(written) <= ID_DIGITS_MAX):
-        raise LookupError
-    return int(written)
-
-
-def _before(query: Mapping[str, str]) -> int | None:
-    """Where in a list a page begins. Raises UserError."""
-    try:
-        return _id(query["before"]) if query.get("before") else None
-    except LookupError as error:
-        raise UserError("The place that this address names is not whole. Open the list from its start.") from error
 
 
 def _text(query: Mapping[str, str], name: str) -> str:

@@ -19,12 +19,11 @@ from core.messages import ChannelName
 from core.renumber import room_frozen_since
 from core.window import WINDOW, WINDOWED, is_open
 from web_admin import auth, queries, words
+from web_admin.forms import is_number, uuid_of
 from web_admin.live import SignedOut, Update
 from web_admin.queries import THREAD_PAGE, Heading, ListQuery, Page, Reach, Shares
 from web_admin.rendering import Templates, link
 from web_admin.thread import blocks
-
-SEQ_DIGITS_MAX = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +38,9 @@ class Place:
     def parse(cls, query: Mapping[str, str], conversation: str | None = None) -> Self:
         """Read an address; raises UserError for a query that means nothing, LookupError for an id that is none."""
         upto = query.get("upto", "")
-        if upto and not (upto.isascii() and upto.isdigit() and len(upto) <= SEQ_DIGITS_MAX):
+        if upto and not is_number(upto):
             raise UserError("The message that this address names is not a number. Open the conversation from the list.")
-        return cls(ListQuery.parse(query), _id(conversation), int(upto) if upto else None)
-
-
-def _id(raw: str | None) -> UUID | None:
-    if raw is None:
-        return None
-    try:
-        return UUID(raw)
-    except ValueError as error:
-        raise LookupError from error
+        return cls(ListQuery.parse(query), uuid_of(conversation) if conversation else None, int(upto) if upto else None)
 
 
 class Conversations:

@@ -25,13 +25,13 @@ from core.mentions import is_shared, without_name
 from core.messages import PARTS, Card, Table, text_of
 from core.models import Conversation, Correction
 from web_admin import auth, called
+from web_admin.forms import row_id
 from web_admin.rendering import Templates
 
 SHOWN_MAX = 50
 """Candidates on the page, the oldest first: what is decided makes room."""
 LINES_MAX = 2_000
 """Lines that are accepted; more are not taken until some were given out and dismissed."""
-ID_DIGITS_MAX = 18
 NOBODY_KNOWS = ""
 """What the form says where staff do not know what was meant."""
 
@@ -96,7 +96,7 @@ class Corrections:
         meant = self._meant(fields)
         async with self._db.transaction() as session:
             row = (
-                await session.execute(OF_TURN, {"turn": _number(turn), "seq": _number(fields.get("seq", ""))})
+                await session.execute(OF_TURN, {"turn": row_id(turn), "seq": row_id(fields.get("seq", ""))})
             ).one_or_none()
             if row is None:
                 raise LookupError
@@ -107,7 +107,7 @@ class Corrections:
             was = str(understood.get("guess") or understood.get("action") or "none")
             values = {"meant": meant, "marked_by": staff.name}
             marked = insert(Correction).values(
-                conversation_id=row.conversation_id, seq=row.seq, turn_id=_number(turn), person_id=row.person_id,
+                conversation_id=row.conversation_id, seq=row.seq, turn_id=row_id(turn), person_id=row.person_id,
                 understood=was, **values,
             )  # fmt: skip
             open_again = {"state": "open", "line": None, "decided_by": None, "decided_at": None}
@@ -116,7 +116,7 @@ class Corrections:
                     index_elements=[Correction.conversation_id, Correction.seq], set_=values | open_again
                 ).returning(Correction.id)
             )
-            detail = {"turn": _number(turn), "correction": number, "meant": meant}
+            detail = {"turn": row_id(turn), "correction": number, "meant": meant}
             subject = f"conversation:{row.conversation_id}"
             await audit.record(session, staff.actor, "message.marked_wrong", subject, detail)
 
@@ -125,11 +125,11 @@ class Corrections:
         async with self._db.transaction() as session:
             gone = await session.execute(
                 delete(Correction)
-                .where(Correction.turn_id == _number(turn), Correction.seq == _number(fields.get("seq", "")))
+                .where(Correction.turn_id == row_id(turn), Correction.seq == row_id(fields.get("seq", "")))
                 .returning(Correction.id, Correction.conversation_id)
             )
             for row in gone:
-                detail = {"turn": _number(turn), "correction": row.id}
+                detail = {"turn": row_id(turn), "correction": row.id}
                 subject = f"conversation:{row.conversation_id}"
                 await audit.record(session, staff.actor, "message.unmarked", subject, detail)
 
@@ -168,7 +168,7 @@ class Corrections:
 
         Raises LookupError for none of this number, UserError for a line that cannot be taught.
         """
-        number, act = _number(raw), fields.get("act", "")
+        number, act = row_id(raw), fields.get("act", "")
         async with self._db.transaction() as session:
             found = await session.scalar(select(Correction).where(Correction.id == number))
             if found is None:
@@ -282,9 +282,3 @@ def _words(json: bytes, room: str) -> str:
     """What a message asks for in words, as the brain read it."""
     parts = tuple(part for part in PARTS.validate_json(json) if not isinstance(part, Card | Table))
     return text_of(without_name(parts) if is_shared(room) else parts)
-
-
-def _number(raw: str) -> int:
-    if not (raw.isascii() and raw.isdigit() and len(raw) <= ID_DIGITS_MAX):
-        raise LookupError
-    return int(raw)

@@ -28,7 +28,7 @@ from core.settings import Settings
 from core.sniff import sniff
 from core.wake import Wakes
 from web_admin import auth
-from web_admin.forms import Attached, Form
+from web_admin.forms import Attached, Form, is_number
 from web_admin.rendering import Templates
 
 TEXT_CHARS_MAX = 4_000
@@ -167,7 +167,7 @@ class Desk:
     async def change_canned(self, staff: auth.Staff, form: Mapping[str, str]) -> None:
         """Add, change or delete one; raises UserError."""
         number = form.get("id", "")
-        if number and not (number.isascii() and number.isdigit() and len(number) <= 18):
+        if number and not is_number(number):
             raise UserError("That reply is gone. Choose another from the list.")
         async with self._db.transaction() as session:
             if form.get("act") == "delete":

@@ -9,11 +9,11 @@ from markupsafe import Markup
 from core import audit
 from core.db import Database, driver
 from core.errors import UserError
-from core.money import DECIMALS
 from ledger import fees
 from ledger.journal import Kind
 from ledger.money import Money
 from web_admin import auth
+from web_admin.forms import currency_of
 from web_admin.rendering import Templates
 
 TEXT_CHARS_MAX = 4_000
@@ -46,11 +46,8 @@ class Fees:
             kind = Kind(fields.get("kind", ""))
         except ValueError:
             raise UserError("Say what is to cost something.") from None
-        currency = fields.get("currency", "").strip().upper()
-        if currency not in DECIMALS:
-            raise UserError(f"There is no currency “{currency[:10]}”; write its code, such as KES.")
         schedule = fees.read(
-            kind, currency, fields.get("tiers", ""), fields.get("at_least", ""), fields.get("at_most", "")
+            kind, currency_of(fields), fields.get("tiers", ""), fields.get("at_least", ""), fields.get("at_most", "")
         )
         now = self._now().astimezone(self._zone)
         try:

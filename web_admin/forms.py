@@ -1,12 +1,16 @@
-"""The forms that staff send: fields with words, and one that may have a file beside them."""
+"""The forms that staff send, with words and maybe a file, and what is read from them and from addresses."""
 
 import asyncio
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import date, timedelta
+from uuid import UUID
 
 from aiohttp import BodyPartReader, hdrs, web
 
 from core.errors import UserError
+from core.money import DECIMALS
 from core.sniff import FILE_BYTES_MAX
 
 FORM_BYTES_MAX = 65_536
@@ -20,6 +24,10 @@ SILENCE_S = 20.0
 """How long it may say nothing."""
 CHUNK_BYTES = 256 * 1024
 NAME_CHARS_MAX = 1_024
+NUMBER_DIGITS_MAX = 18
+"""Fewer than a bigint has."""
+KEY_BYTES = 12
+KEY_CHARS_MAX = 40
 
 _places = asyncio.Semaphore(FILES_AT_ONCE)
 
@@ -64,6 +72,68 @@ async def words(request: web.Request) -> dict[str, str]:
     except ValueError:
         return {}
     return {name: value for name, value in list(fields.items())[:FIELDS_MAX] if isinstance(value, str)}
+
+
+def is_number(written: str) -> bool:
+    """Whether this is a number as an address or a form names a row, short enough for PostgreSQL."""
+    return written.isascii() and written.isdigit() and len(written) <= NUMBER_DIGITS_MAX
+
+
+def row_id(written: str) -> int:
+    """The number of a row. Raises LookupError for what is none."""
+    if not is_number(written):
+        raise LookupError
+    return int(written)
+
+
+def uuid_of(written: str) -> UUID:
+    """The id of a row that has a long one. Raises LookupError for what is none."""
+    try:
+        return UUID(written)
+    except ValueError as error:
+        raise LookupError from error
+
+
+def day_of(query: Mapping[str, str], name: str) -> date | None:
+    """The day that an address names; None where it names none. Raises UserError."""
+    written = query.get(name, "")
+    try:
+        day = date.fromisoformat(written) if written else None
+        # A day has an end in every zone, and so has no calendar's first or last one.
+        if day:
+            _ = day - timedelta(days=2), day + timedelta(days=2)
+    except (ValueError, OverflowError) as error:
+        raise UserError("A day is written 2026-11-24. Choose it again.") from error
+    return day
+
+
+def new_key() -> str:
+    """What a form carries, so that it does one thing however often it is sent."""
+    return secrets.token_urlsafe(KEY_BYTES)
+
+
+def key_of(fields: Mapping[str, str]) -> str:
+    """The key that a form was given by `new_key`. Raises UserError."""
+    key = fields.get("key", "")
+    if not 1 <= len(key) <= KEY_CHARS_MAX or not key.isascii() or not key.isprintable():
+        raise UserError("Load the page again, and send its form.")
+    return key
+
+
+def line_of(fields: Mapping[str, str], name: str, ask: str, chars_max: int) -> str:
+    """A line that has to be there, its white space made even; `ask` is how it is asked for. Raises UserError."""
+    line = " ".join(fields.get(name, "").split())
+    if not 1 <= len(line) <= chars_max or not line.isprintable():
+        raise UserError(f"{ask}, in 1 to {chars_max} characters.")
+    return line
+
+
+def currency_of(fields: Mapping[str, str]) -> str:
+    """The code of the currency that was typed. Raises UserError."""
+    currency = fields.get("currency", "").strip().upper()
+    if currency not in DECIMALS:
+        raise UserError(f"There is no currency “{currency[:10]}”; write its code, such as KES.")
+    return currency
 
 
 def _check_length(request: web.Request, bytes_max: int) -> None:

@@ -20,14 +20,11 @@ from ledger.invoice_paper import paper_of
 from ledger.invoices import Invoice
 from ledger.money import Money
 from web_admin import auth
+from web_admin.paging import NEWEST, PAGE, before_of, paged
 from web_admin.payments import state_of
 from web_admin.rendering import Templates, page
 
-PAGE = 50
-"""Rows on one page."""
 TRIES_SHOWN_MAX = 20
-ID_DIGITS_MAX = 18
-NEWEST: Final = 2**63 - 1
 STATES: Final[Mapping[str, tuple[str, str]]] = {
     "draft": ("Not sent", "plain"), "sent": ("Sent", "wait"), "part_paid": ("Part paid", "wait"),
     "overdue": ("Overdue", "bad"), "paid": ("Paid", "good"), "void": ("Void", "plain"),
@@ -68,18 +65,18 @@ class Invoices:
 
     async def listed(self, staff: auth.Staff, query: Mapping[str, str]) -> Markup:
         """The invoices, the newest first, all or those in one state. Raises UserError."""
-        state, before = query.get("state", ""), _before(query)
+        state, before = query.get("state", ""), before_of(query)
         if state and state not in STATES:
             raise UserError(f"An invoice is one of {', '.join(STATES)}.")
         async with self._db.hot() as connection:
-            rows = await connection.fetch(LIST, before or NEWEST, state, PAGE + 1)
+            rows, older = paged(await connection.fetch(LIST, before or NEWEST, state, PAGE + 1))
         return self._templates.render(
             "invoices.html", section="payments", staff=staff, stream=None, states=STATES, shown=state, before=before,
-            filters={"state": state} if state else {}, older=rows[PAGE - 1]["id"] if len(rows) > PAGE else None,
+            filters={"state": state} if state else {}, older=older,
             rows=[
                 {**row, "amount": Money(row["amount"], row["currency"]), "paid": Money(row["paid"], row["currency"]),
                  "said": _said(row["state"])}
-                for row in map(dict, rows[:PAGE])
+                for row in map(dict, rows)
             ],
         )  # fmt: skip
 
@@ -118,12 +115,3 @@ def _said(state: str) -> Mapping[str, str]:
     """A state in words, and how it looks."""
     words, tone = STATES[state]
     return {"words": words, "tone": tone}
-
-
-def _before(query: Mapping[str, str]) -> int | None:
-    written = query.get("before", "")
-    if not written:
-        return None
-    if not written.isdecimal() or not written.isascii() or len(written) > ID_DIGITS_MAX:
-        raise UserError("That is no page of this list.")
-    return int(written)

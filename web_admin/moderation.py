@@ -15,10 +15,10 @@ from core import audit
 from core.db import Database
 from core.models import ModerationFlag, Mute, Person
 from web_admin import auth, called
+from web_admin.forms import row_id
 from web_admin.rendering import Templates
 
 SHOWN_MAX = 100
-ID_DIGITS_MAX = 18
 
 FLAGGED = text("""
 SELECT f.message_id, f.labels, f.judge, f.score, f.flagged_at, m.conversation_id, m.seq, m.channel,
@@ -103,7 +103,7 @@ class Moderation:
         async with self._db.transaction() as session:
             dismissed = await session.scalars(
                 update(ModerationFlag)
-                .where(ModerationFlag.message_id == _id(message_id), ModerationFlag.dismissed_at.is_(None))
+                .where(ModerationFlag.message_id == row_id(message_id), ModerationFlag.dismissed_at.is_(None))
                 .values(dismissed_at=func.now())
                 .returning(ModerationFlag.label)
             )
@@ -111,13 +111,13 @@ class Moderation:
             if labels:
                 subject = f"message:{message_id}"
                 await audit.record(session, staff.actor, "moderation.flag_dismissed", subject, {"labels": [*labels]})
-            elif not await session.scalar(select(func.count()).where(ModerationFlag.message_id == _id(message_id))):
+            elif not await session.scalar(select(func.count()).where(ModerationFlag.message_id == row_id(message_id))):
                 raise LookupError
 
     async def lift(self, staff: auth.Staff, mute_id: str) -> None:
         """End a mute before its time. Raises LookupError where there is none of this number."""
         async with self._db.transaction() as session:
-            mute = await session.get(Mute, _id(mute_id))
+            mute = await session.get(Mute, row_id(mute_id))
             if mute is None:
                 raise LookupError
             # Their row is held as judging holds it, so that a new mute is not taken for this one.
@@ -136,9 +136,3 @@ class Moderation:
             await audit.record(
                 session, staff.actor, "moderation.mute_lifted", f"person:{mute.person_id}", {"mute": mute.id}
             )
-
-
-def _id(raw: str) -> int:
-    if not (raw.isascii() and raw.isdigit() and len(raw) <= ID_DIGITS_MAX):
-        raise LookupError
-    return int(raw)

@@ -3,7 +3,6 @@
 Whom a payment goes to is sealed and not shown here; what a person decides is recorded.
 """
 
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,14 +19,13 @@ from ledger.errors import KeyReused, Unknown
 from ledger.instructions import DONE, State
 from ledger.money import Money
 from web_admin import auth
+from web_admin.forms import key_of, line_of, new_key, row_id
 from web_admin.rendering import Templates
 
 SHOWN_MAX = 100
 KIND = "payment"
 NOTE_CHARS_MAX = 500
-ID_DIGITS_MAX = 18
-KEY_BYTES = 12
-KEY_CHARS_MAX = 40
+REFERENCE_CHARS_MAX = 18
 RECENT = """
 SELECT reference, direction, method, currency, amount, state, created_at FROM payment_instruction
 ORDER BY id DESC LIMIT $1
@@ -149,7 +147,7 @@ class Payments:
         return self._templates.render(
             "payment.html", section="payments", staff=staff, of=of, shown=state_of(of.state), steps=steps, stream=None,
             left=left, original=original, refunds=refunds, disputes=[(one, stage_of(one.state)) for one in about],
-            key=secrets.token_urlsafe(KEY_BYTES),
+            key=new_key(),
         )  # fmt: skip
 
     async def switch(self, staff: auth.Staff, fields: Mapping[str, str]) -> None:
@@ -182,7 +180,7 @@ class Payments:
 
     async def refund(self, staff: auth.Staff, reference: str, fields: Mapping[str, str]) -> None:
         """Have a payment to us given back, or some of it; sent twice, a form is one refund. Raises UserError."""
-        note, key = _note(fields), f"refund:{staff.actor}:{_key(fields)}"
+        note, key = _note(fields), f"refund:{staff.actor}:{key_of(fields)}"
         async with self._db.transaction() as session:
             connection = await driver(session)
             amount = await _amount(connection, _text(reference), fields)
@@ -207,7 +205,7 @@ class Payments:
 
     async def dispute(self, staff: auth.Staff, reference: str, fields: Mapping[str, str]) -> str:
         """Open a dispute of a payment to us, which freezes what is there; its reference. Raises UserError."""
-        note, key = _note(fields), f"dispute:{staff.actor}:{_key(fields)}"
+        note, key = _note(fields), f"dispute:{staff.actor}:{key_of(fields)}"
         async with self._db.transaction() as session:
             connection = await driver(session)
             amount = await _amount(connection, _text(reference), fields)
@@ -286,15 +284,13 @@ class Payments:
 
     async def explain(self, staff: auth.Staff, finding: str, fields: Mapping[str, str]) -> None:
         """End a finding with what a person found out. Raises UserError, and LookupError where none is open."""
-        if not (finding.isascii() and finding.isdigit() and len(finding) <= ID_DIGITS_MAX):
-            raise LookupError
-        note = _note(fields)
+        number, note = row_id(finding), _note(fields)
         async with self._db.transaction() as session:
             try:
-                await matching_store.explain(await driver(session), int(finding), staff.actor, note)
+                await matching_store.explain(await driver(session), number, staff.actor, note)
             except Conflict as error:
                 raise LookupError from error
-            await audit.record(session, staff.actor, "finding.explained", f"finding:{finding}")
+            await audit.record(session, staff.actor, "finding.explained", f"finding:{number}")
 
 
 def stage_of(stage: str) -> Mapping[str, str]:
@@ -311,14 +307,6 @@ async def _amount(connection: Any, reference: str, fields: Mapping[str, str]) ->
     return Money.parse(fields.get("amount", ""), of.amount.currency)
 
 
-def _key(fields: Mapping[str, str]) -> str:
-    """What was sent with the page and makes a form that is sent twice one. Raises UserError."""
-    key = fields.get("key", "")
-    if not 1 <= len(key) <= KEY_CHARS_MAX or not key.isascii() or not key.isprintable():
-        raise UserError("Load the page again, and send its form.")
-    return key
-
-
 def _open(row: Any) -> Open:
     unexplained = None if row["unexplained"] is None else Money(row["unexplained"], row["currency"])
     return Open(
@@ -327,15 +315,12 @@ def _open(row: Any) -> Open:
 
 
 def _note(fields: Mapping[str, str]) -> str:
-    note = " ".join(fields.get("note", "").split())
-    if not 1 <= len(note) <= NOTE_CHARS_MAX or not note.isprintable():
-        raise UserError(f"Write how you know, in 1 to {NOTE_CHARS_MAX} characters.")
-    return note
+    return line_of(fields, "note", "Write how you know", NOTE_CHARS_MAX)
 
 
 def _text(reference: str) -> str:
     """A reference that the database can be asked for. Raises LookupError."""
-    if not reference.isprintable() or len(reference) > ID_DIGITS_MAX:
+    if not reference.isprintable() or len(reference) > REFERENCE_CHARS_MAX:
         raise LookupError
     return reference
 

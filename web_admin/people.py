@@ -26,6 +26,7 @@ from core.names import names_of
 from core.settings import Settings
 from web_admin import auth, called, words
 from web_admin.called import Sought
+from web_admin.forms import uuid_of
 from web_admin.moderation import Moderation
 from web_admin.own_accounts import OwnAccounts
 from web_admin.queries import SEARCH_CHARS_MAX, Cursor
@@ -232,10 +233,7 @@ class People:
 
     async def settle(self, staff: auth.Staff, person_id: UUID, chat: str) -> None:
         """Say who writes from a number of this person that changed hands; raises LookupError for no chat of theirs."""
-        try:
-            identity_id = UUID(chat)
-        except ValueError:
-            raise LookupError from None
+        identity_id = uuid_of(chat)
         async with self._db.transaction() as session:
             identity = await session.get(Identity, identity_id)
             if identity is None or identity.person_id != person_id:

@@ -23,13 +23,14 @@ from core.messages import PARTS, ChannelName, Part
 from core.receipts import CALLS_MAX, call_key
 from core.turn import MESSAGES_MAX
 from web_admin import auth, called, words
+from web_admin.forms import day_of, row_id
+from web_admin.paging import before_of
 from web_admin.rendering import Templates
 
 LIST_PAGE = 50
 """Turns on one page."""
 CONVERSATION_MESSAGES_MAX = 5_000
 """How far back the turns of one conversation are listed."""
-ID_DIGITS_MAX = 18
 ACTION = re.compile(r"[a-z_]{1,64}")
 PARSERS = ("rules", "claude", "compatible")
 SHOWN = ("", "fallback", "unanswered", "marked")
@@ -93,8 +94,8 @@ class TurnsQuery:
     @classmethod
     def parse(cls, query: Mapping[str, str]) -> Self:
         """Read an address' query; raises UserError with a sentence for values that mean nothing."""
-        channel, action, day = query.get("channel", ""), query.get("action", ""), query.get("day", "")
-        parser, show, before = query.get("parser", ""), query.get("show", ""), query.get("before", "")
+        channel, action = query.get("channel", ""), query.get("action", "")
+        parser, show = query.get("parser", ""), query.get("show", "")
         if channel and channel not in set(ChannelName):
             raise UserError(f"There is no channel of that name. Choose one of {', '.join(ChannelName)}.")
         if action and not ACTION.fullmatch(action):
@@ -103,27 +104,13 @@ class TurnsQuery:
             raise UserError(f"There is no parser of that name. Choose one of {', '.join(PARSERS)}.")
         if show not in SHOWN:
             raise UserError("The list shows everything, or show=fallback, show=unanswered, or show=marked.")
-        try:
-            chosen = date.fromisoformat(day) if day else None
-            # A day has an end in every zone, and so has no calendar's last one.
-            (chosen or date.min) + timedelta(days=2)
-        except (ValueError, OverflowError) as error:
-            raise UserError("A day is written 2026-11-24. Choose it again.") from error
+        day = day_of(query, "day")
         try:
             conversation = UUID(query["conversation"]) if query.get("conversation") else None
         except ValueError as error:
             raise UserError("There is no such conversation. Open it from the list of conversations.") from error
-        if before and not _is_id(before):
-            raise UserError("The place in the list that this address names is not whole. Open the list from its start.")
-        return cls(
-            ChannelName(channel) if channel else None,
-            chosen,
-            action,
-            parser,
-            show,
-            conversation,
-            int(before) if before else None,
-        )
+        before = before_of(query)
+        return cls(ChannelName(channel) if channel else None, day, action, parser, show, conversation, before)
 
     @property
     def filters(self) -> dict[str, str]:
@@ -257,7 +244,7 @@ class TurnPages:
         Raises LookupError for a turn that is not there.
         """
         async with self._db.transaction() as session:
-            turn = await one(session, _id(raw), with_words=with_words)
+            turn = await one(session, row_id(raw), with_words=with_words)
             if with_words:
                 subject = f"conversation:{turn.conversation_id}"
                 await audit.record(session, staff.actor, "turn.opened", subject, {"turn": turn.id})
@@ -403,13 +390,3 @@ def steps_of(meaning: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     then = meaning.get("then")
     behind = [one for one in then if isinstance(one, Mapping)] if isinstance(then, list) else []
     return [meaning, *({"answer": meaning.get("answer")} | dict(one) for one in behind)]
-
-
-def _is_id(raw: str) -> bool:
-    return raw.isascii() and raw.isdigit() and len(raw) <= ID_DIGITS_MAX
-
-
-def _id(raw: str) -> int:
-    if not _is_id(raw):
-        raise LookupError
-    return int(raw)
