@@ -19,7 +19,7 @@ LOCK_KEY = 724_001
 """Advisory lock that makes concurrent migrations queue instead of collide."""
 LOCK_WAIT = "60s"
 
-for name in ("models", "instruction_models", "invoice_models"):
+for name in ("models", "instruction_models", "invoice_models", "mandate_models"):
     importlib.import_module(f"ledger.{name}")
 for found in pkgutil.iter_modules(connectors.__path__, "connectors."):
     if found.ispkg and importlib.util.find_spec(f"{found.name}.models"):

@@ -25,7 +25,7 @@ from core.db import driver
 from core.errors import LimitReached
 from core.language import Saying, spoken
 from core.linking import find_identity
-from core.messages import Address, Choices, Part
+from core.messages import Address, ChannelName, Choices, Part
 from core.models import Confirmation
 
 log = structlog.get_logger()
@@ -80,6 +80,11 @@ WAITS_FOR_PIN = """
 SELECT id, action, params, shown, conversation_id, expires_at FROM confirmation
 WHERE identity_id = $1 AND state = 'pending' AND by_pin AND expires_at > $2
 """
+GIVEN = """
+SELECT c.id, c.action, c.params, c.conversation_id, c.person_id, i.channel, i.account, i.provider_id
+FROM confirmation c JOIN identity i ON i.id = c.identity_id AND i.person_id = c.person_id
+WHERE c.id = $1 AND c.state = 'used'
+"""
 END = "UPDATE confirmation SET state = 'cancelled', ended_at = clock_timestamp() WHERE id = $1 AND state = 'pending'"
 
 
@@ -132,6 +137,16 @@ class Waiting:
     params: bytes
     shown: str
     expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A used confirmation: its parameters as JSON, by whom, from where, and the private chat that showed it."""
+
+    params: bytes
+    person_id: UUID
+    sender: Address
+    conversation_id: UUID
 
 
 def typed(text: str) -> str | None:
@@ -251,6 +266,20 @@ async def is_by_pin(connection: Any, id_: UUID) -> bool:
     """Whether a confirmation is one of the account page."""
     by_pin: bool = await connection.fetchval("SELECT by_pin FROM confirmation WHERE id = $1", id_) or False
     return by_pin
+
+
+async def given(connection: Any, id_: UUID) -> Given | None:
+    """A used confirmation; None where its room's key is gone, or whoever gave it is another person's by now."""
+    row = await connection.fetchrow(GIVEN, id_)
+    if row is None:
+        return None
+    what = row["conversation_id"], _as_params(row["id"], row["action"]), row["params"]
+    [params] = await connection.keys.opened(connection, [what])
+    if params is None:
+        return None
+    # It is shown in one-to-one rooms alone, which are called as whoever is in them.
+    sender = Address(ChannelName(row["channel"]), row["account"], row["provider_id"], row["provider_id"])
+    return Given(params, row["person_id"], sender, row["conversation_id"])
 
 
 async def end(connection: Any, id_: UUID) -> None:

@@ -57,6 +57,7 @@ SHARED = f"""(SELECT m.conversation_id FROM member m JOIN conversation c ON c.id
               WHERE m.identity_id IN {THEM} AND c.erasure_id IS NULL)"""
 THEIR_TURNS = f"""(SELECT m.turn_id FROM message m
                    WHERE m.conversation_id IN {SHARED} AND m.identity_id IN {THEM} AND m.turn_id IS NOT NULL)"""
+FLOWS = f"(SELECT id FROM workflow_definition WHERE person_id IN {PEOPLE})"
 RUNS = f"""(SELECT r.workflow_id FROM workflow_run r JOIN workflow_definition d ON d.id = r.definition_id
             WHERE d.person_id IN {PEOPLE})"""
 MAILED = f"""(SELECT 'invitation:' || id FROM room_invitation WHERE identity_id IN {THEM}
@@ -282,6 +283,19 @@ TABLES: Final[Mapping[str, Fate]] = {
     "link_try": Fate("removed", (_removed("link_try", "key", f"key FROM link_try WHERE identity_id IN {THEM}"),)),
     "account_link": Fate(
         "removed", (_removed("account_link", "id", f"id FROM account_link WHERE person_id IN {PEOPLE}"),)
+    ),
+    "mandate_use": Fate(
+        "removed; what was paid is in the books",
+        (
+            _removed(
+                "mandate_use", "key",
+                f"u.key FROM mandate_use u JOIN mandate m ON m.id = u.mandate_id WHERE m.definition_id IN {FLOWS}",
+            ),
+        ),
+    ),
+    "mandate": Fate(
+        "ended at once, with its workflow; removed",
+        (_removed("mandate", "id", f"id FROM mandate WHERE definition_id IN {FLOWS}"),),
     ),
     "confirmation": Fate(
         "removed", (_removed("confirmation", "id", f"id FROM confirmation WHERE person_id IN {PEOPLE}"),)

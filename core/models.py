@@ -1148,6 +1148,7 @@ class WorkflowDefinition(Base):
     cron: Mapped[str | None]
     timezone: Mapped[str | None]
     state: Mapped[str] = mapped_column(server_default="active")
+    version: Mapped[int] = mapped_column(Integer, server_default="1", doc="counts its changes; a trigger moves it")
     scheduled: Mapped[bool] = mapped_column(server_default=text("false"), doc="whether Temporal has the schedule")
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     __table_args__ = (CheckConstraint("state IN ('active', 'paused', 'deleted')", name="state"),)
@@ -1163,6 +1164,7 @@ class WorkflowRun(Base):
     workflow_id: Mapped[str] = mapped_column(primary_key=True)
     definition_id: Mapped[UUID] = mapped_column(ForeignKey("workflow_definition.id"), index=True)
     state: Mapped[str] = mapped_column(server_default="requested")
+    version: Mapped[int | None] = mapped_column(Integer, doc="of the definition, whose steps it began with")
     trigger: Mapped[bytes | None] = mapped_column(doc="its variables, as JSON, sealed")
     waiting_for: Mapped[str | None] = mapped_column(doc="the approval step it waits for")
     outcome: Mapped[bytes | None] = mapped_column(doc="how it ended, as JSON, sealed")

@@ -48,7 +48,7 @@ FOR SHARE OF d
 """
 """A definition that is read here stays as it is until what follows from it is written."""
 
-DEFINITION = "SELECT id, conversation_id, name, spec, state FROM workflow_definition WHERE id = $1"
+DEFINITION = "SELECT id, conversation_id, name, spec, state, version FROM workflow_definition WHERE id = $1"
 
 START_STEP = """
 INSERT INTO workflow_step AS s (workflow_id, step_id, state) VALUES ($1, $2, 'started')
@@ -107,9 +107,10 @@ class Activities:
                     key.seal(as_workflow("trigger", workflow_id), orjson.dumps(at)),
                 )
             run = await connection.fetchrow(
-                "UPDATE workflow_run SET state = 'running' WHERE workflow_id = $1 AND finished_at IS NULL"
+                "UPDATE workflow_run SET state = 'running', version = $2 WHERE workflow_id = $1 AND finished_at IS NULL"
                 " RETURNING trigger",
                 workflow_id,
+                definition["version"],
             )
             if run is None:
                 return Begun(why="it has ended already")

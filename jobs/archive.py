@@ -18,7 +18,7 @@ import orjson
 from sqlalchemy import Text, cast, func, literal, select, tuple_, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core import conversations, facts, mailboxes, people, receipts, summary
+from core import confirm, conversations, facts, mailboxes, people, receipts, summary
 from core.conversations import StoredMessage
 from core.db import Database, driver
 from core.files import FileGone, Files, StoredFile
@@ -50,7 +50,7 @@ from core.sealed import as_workflow
 from core.sniff import PICTURES
 from core.transcript import escaped, quoted
 from jobs import definitions
-from ledger import balances, instruction_store, invoices
+from ledger import balances, instruction_store, invoices, mandates
 from ledger.instruction_store import MPESA
 from ledger.money import Money
 
@@ -90,6 +90,8 @@ TABLES: Final[Mapping[str, str]] = {
     "workflow_definition": "workflows.json",
     "workflow_run": "workflow_runs.json",
     "workflow_step": "workflow_runs.json",
+    "mandate": "mandates.json",
+    "mandate_use": "mandates.json",
     "moderation_flag": "moderation.json",
     "mute": "moderation.json",
     "data_export": "archives such as this one",
@@ -161,6 +163,7 @@ conversations/       what was said: as .md to read and .json to work with. From 
 files/               the files of your chats; each name begins as the id by which a conversation names it
 reminders.json       your reminders, past ones too
 workflows.json       your workflows; workflow_runs.json has their runs
+mandates.json        what they may pay by themselves, until when, and what they paid, newest first
 wallet.json          what came into your accounts and left them, newest first
 payments.json        what you had sent or asked for, whom, and how it ended, newest first
 invoices.json        the invoices you made, for whom and what, and what was paid on each, newest first
@@ -180,6 +183,7 @@ conversations/       yaliyosemwa: .md ya kusoma na .json ya kompyuta. Kwenye vyu
 files/               faili za gumzo zako; jina huanza kama kitambulisho chake kwenye mazungumzo
 reminders.json       vikumbusho vyako, hata vya zamani
 workflows.json       taratibu zako; workflow_runs.json ina utendaji wake
+mandates.json        zinachoruhusiwa kulipa zenyewe, hadi lini, na zilicholipa, mapya kwanza
 wallet.json          yaliyoingia na kutoka kwenye akaunti zako, mapya kwanza
 payments.json        malipo uliyotuma au kuomba, kwa nani, na yalivyoisha, mapya kwanza
 invoices.json        ankara ulizoandika, za nani na za nini, na kilicholipwa kwa kila moja, mpya kwanza
@@ -231,6 +235,8 @@ async def archive(
     async for chunk in packer.member("receipts.json", _listed(_receipts(db, person))):
         yield chunk
     async for chunk in packer.member("workflow_runs.json", _listed(_runs(db, person))):
+        yield chunk
+    async for chunk in packer.member("mandates.json", _listed(_mandates(db, person))):
         yield chunk
     async for chunk in packer.member("wallet.json", _listed(_wallet(db, person))):
         yield chunk
@@ -595,6 +601,34 @@ async def _payments(db: Database, person: UUID) -> AsyncIterator[dict[str, Any]]
                 "to_or_from": None if one.payee is None else f"{one.payee.name} +{one.payee.account}".strip(),
             }
         if len(page) < ROWS_PAGE:
+            return
+        before = page[-1].id
+
+
+async def _mandates(db: Database, person: UUID) -> AsyncIterator[dict[str, Any]]:
+    before = PAST_EVERY_ID
+    while True:
+        async with db.hot() as connection:
+            page = await mandates.of_person(connection, person, before, mandates.LISTED_MAX)
+            paid = [await mandates.uses(connection, one.id) for one in page]
+            given = [await confirm.given(connection, one.confirmation_id) for one in page]
+        for one, uses, what in zip(page, paid, given, strict=True):
+            terms = one.terms
+            yield (
+                {"workflow": str(one.definition_id), "until": terms.until}
+                | _columns(one, "created_at", "ended_at")
+                | {
+                    "each": str(terms.each),
+                    "per_day": str(terms.day),
+                    "total": str(terms.total),
+                    "confirmed": None if what is None else orjson.loads(what.params),
+                    "uses": [
+                        {"at": at, "run": run, "amount": str(Money(minor, terms.total.currency))}
+                        for at, run, minor in uses
+                    ],
+                }
+            )
+        if len(page) < mandates.LISTED_MAX:
             return
         before = page[-1].id
 

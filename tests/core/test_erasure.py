@@ -10,6 +10,7 @@ import pytest
 
 import ledger.instruction_models
 import ledger.invoice_models
+import ledger.mandate_models
 import ledger.models  # noqa: F401  its tables are among those that are accounted for
 from core import erasure, linking, rooms
 from core.changes import Change

@@ -19,6 +19,7 @@ import pytest
 
 import ledger.instruction_models
 import ledger.invoice_models
+import ledger.mandate_models
 import ledger.models  # noqa: F401
 from core import exports, people, rooms
 from core.catalog import Catalog
