@@ -6,7 +6,7 @@ have the word, and the word. Only what patterns look at is put right; values are
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -28,17 +28,22 @@ LEAD = 4
 """By what factor one candidate must be more common than the next."""
 BONES_MIN, SLIP_LETTERS_MIN = 3, 6
 """Consonants a word must have to be known without its vowels; letters, to be known with one letter wrong."""
+SOUNDED_LETTERS_MIN = 5
+"""Letters a word must have to be known by its sound; shorter ones are codes and names."""
 LETTERS_MAX = 24
 NO_SLIPS = frozenset(
     {
-        "bing", "bother", "hostel", "king", "kumlipa", "massage", "naiweza", "natoka", "nimtumie", "rubles", "tunatoka",
-        "unatoka", "waiter", "wanatoka", "kgl", *(code.lower() for code in DECIMALS),
+        "analia", "bbc", "bing", "bother", "hostel", "hosteli", "jamaa", "jikoni", "kasi", "king", "kuunga", "kumlipa",
+        "lang", "maktaba", "massage", "mto", "mtambo", "naiweza", "natoka", "nimtafutie", "nimtumie", "nipange",
+        "rubles", "sanaa", "tunatoka", "unatoka", "waiter", "wanatoka", "kgl", *(code.lower() for code in DECIMALS),
     }
 )  # fmt: skip
 """Words that stand one slip away from a common one and are no slips; codes of airports and currencies are none."""
 _VOWELS = str.maketrans("", "", "aeiou")
 _TWICE = re.compile(r"(.)\1+")
 _WORD = re.compile(r"[a-z]+")
+_ENDS = frozenset("aeiou")
+_C = re.compile(r"c(?!h)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,25 +77,39 @@ class Spelling:
     def right(self, word: str) -> str:
         """The word itself, or what it can only have meant; lower case, letters only."""
         used = self.counts.get(word, 0)
-        plain = word[:-1].replace("x", "s") + word[-1:]
-        if plain != word and self.counts.get(plain, 0) > used:
-            return plain
-        if used >= COMMON_LINES_MIN or word in NO_SLIPS or len(word) > LETTERS_MAX or not word.isascii():
+        if len(word) > LETTERS_MAX or not word.isascii():
             return word
+        plain = word[:-1].replace("x", "s") + word[-1:]
+        if plain != word and self.counts.get(plain, 0) > max(used, COMMON_LINES_MIN - 1):
+            return plain
+        if used >= COMMON_LINES_MIN or word in NO_SLIPS:
+            meant = None if used >= HABITUAL_LINES_MIN or word in NO_SLIPS else self._shortened(word)
+            return meant if meant is not None and self.counts[meant] >= SLIP_LEAD * used else word
         if word.endswith("s") and word[:-1] in self.known:
             return word
-        meant = self._fuller(plain) or self._near(plain)
-        # A slip is among the lines, too, where people make it often.
-        return meant if meant is not None and self.counts[meant] >= SLIP_LEAD * used else word
+        for one in (plain, *_sounded(plain)):
+            if one != plain and self.counts.get(one, 0) >= max(COMMON_LINES_MIN, SLIP_LEAD * used):
+                return one
+            meant = self._fuller(one) or (self._near(one) if one == plain else None)
+            # A slip is among the lines, too, where people make it often.
+            if meant is not None and self.counts[meant] >= SLIP_LEAD * used:
+                return meant
+        return plain if self.counts.get(plain, 0) > used else word
+
+    def _shortened(self, word: str) -> str | None:
+        """The common word that some write without its vowels so often that the lines have it: "kwny"."""
+        return self._fuller(word) if bones(word) == _TWICE.sub(r"\1", word) else None
 
     def _fuller(self, word: str) -> str | None:
         """The common word of which vowels were left out, or letters doubled: "nkumbshe", "pleaaase"."""
         bare = bones(word)
-        if len(bare) < BONES_MIN:
+        if len(bare) < BONES_MIN and not (len(bare) == BONES_MIN - 1 and len(word) >= BONES_MIN and word[-1] in _ENDS):
             return None
         single = _TWICE.sub(r"\1", word)
         # "hbr" leaves out every vowel; who writes some of them leaves out few.
         most, least = (len(word), HABITUAL_LINES_MIN) if single == bare else (FEW, COMMON_LINES_MIN)
+        if len(bare) < BONES_MIN:
+            most, least = 1, HABITUAL_LINES_MIN
         found = [
             one
             for one in self.bones.get(bare, ())
@@ -137,6 +156,13 @@ def spelling() -> Spelling:
 def bones(word: str) -> str:
     """A word's consonants, none twice in a row."""
     return _TWICE.sub(r"\1", word.translate(_VOWELS))
+
+
+def _sounded(word: str) -> Iterator[str]:
+    """What a c may stand for, which Swahili has none of but in ch: "jumamoc", "nafac", "cjui"."""
+    if len(word) >= SOUNDED_LETTERS_MIN and _C.search(word):
+        yield _C.sub("si", word)
+        yield _C.sub("s", word)
 
 
 def _within(short: str, long: str) -> bool:

@@ -55,6 +55,21 @@ SPELLING = {
     "jmosi": "jumamosi", "jpili": "jumapili", "hbr": "habari", "hbari": "habari", "kw": "kwa", "yk": "yako",
     "yng": "yangu", "kla": "kila", "vp": "vipi", "cjui": "sijui", "ctaki": "sitaki", "cna": "sina", "nko": "niko",
     "ntk": "nataka", "tk": "taka", "bdo": "bado", "msda": "msaada", "smh": "samahani", "pesaa": "pesa",
+    "smhn": "samahani", "asb": "asubuhi", "asbh": "asubuhi", "asub": "asubuhi", "ucku": "usiku", "uck": "usiku",
+    "uckn": "usiku", "mchn": "mchana", "jion": "jioni", "dak": "dakika", "trh": "tarehe",
+    "jtatu": "jumatatu", "jnne": "jumanne", "jtano": "jumatano", "alhmc": "alhamisi", "ijmaa": "ijumaa",
+    "jumamoc": "jumamosi", "cku": "siku", "bac": "basi", "kwny": "kwenye", "kny": "kwenye", "bda": "baada",
+    "akaunt": "akaunti", "akunti": "akaunti",
+    "wasap": "whatsapp", "watsap": "whatsapp", "whatsap": "whatsapp", "wsap": "whatsapp", "watsapp": "whatsapp",
+    "whtsap": "whatsapp", "wasapp": "whatsapp", "emal": "email", "imeil": "email",
+    "wng": "wangu", "zng": "zangu", "zngu": "zangu", "lng": "langu", "chng": "changu", "hyo": "hiyo", "hlo": "hilo",
+    "hpo": "hapo", "hiz": "hizi", "npo": "nipo", "nna": "nina", "ngp": "ngapi", "ngap": "ngapi", "gn": "gani",
+    "wp": "wapi", "nn": "nini", "ln": "lini", "mpk": "mpaka", "kbs": "kabisa", "sn": "sana", "asnt": "asante",
+    "mpnz": "mpenzi", "vby": "vibaya", "kdg": "kidogo", "psa": "pesa", "tfdhali": "tafadhali", "nmba": "namba",
+    "nmbr": "namba", "msj": "ujumbe", "mesej": "ujumbe", "ankra": "ankara", "shngp": "shilingi ngapi",
+    "shngap": "shilingi ngapi", "sangap": "saa ngapi", "sangapi": "saa ngapi", "thx": "thanks", "tnx": "thanks",
+    "abt": "about", "frm": "from", "mtng": "meeting", "acct": "account", "msg": "message", "msgs": "messages",
+    "kcho": "kesho", "kxho": "kesho", "tafdhali": "tafadhali", "tafadhari": "tafadhali",
 }  # fmt: skip
 """Chat spelling and slips that patterns need not know."""
 
@@ -215,7 +230,9 @@ def _folded(written: str) -> list[tuple[str, int, int]]:
                 out.append((text, start, tokens[index + used - 1][2]))
                 index += used
                 continue
-            if word in SPELLING and not (index + 1 < count and tokens[index + 1][0] == "."):  # u. s. d.
+            if word == "saa" and index + 1 < count and tokens[index + 1][0].isdigit():
+                word = "saa "  # saa3
+            elif word in SPELLING and not (index + 1 < count and tokens[index + 1][0] == "."):  # u. s. d.
                 word = SPELLING[word]
             elif len(word) >= SLIP_MIN and not (index + 1 < count and tokens[index + 1][0] in "'@.-_"):
                 word = words.right(word)

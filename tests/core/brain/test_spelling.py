@@ -20,6 +20,9 @@ from core.brain.words import said
         ("reciept", "receipt"),
         ("pleaaase", "please"),
         ("walet", "wallet"),
+        ("nikumbxhe kwny nafac hyo", "nikumbushe kwenye nafasi hiyo"),
+        ("psa za mawacliano", "pesa za mawasiliano"),
+        ("saa3 asbh", "saa 3 asubuhi"),
     ],
 )
 def test_a_slip_is_the_word_it_can_only_be(written: str, right: str) -> None:
@@ -32,6 +35,7 @@ def test_a_slip_is_the_word_it_can_only_be(written: str, right: str) -> None:
         "mwangi otieno asha njoroge achieng",
         "planet looked booked nearly yearly billion kwacha relax grandpa stormy mount",
         "natoka tunatoka",
+        "bbc calgary analia mto jamaa kasi maktaba sanaa dkk cfa",
         "thursdays and mondays",
         "kong png jpy hnd cpt",
         "2pm 2nd day2 v2 a2",
