@@ -14,6 +14,19 @@ from bot.servers.supervisor import Program, ServerFailed, Supervisor, bare_envir
 
 NAMESPACE = "mathia"
 ANSWER_LIMIT = timedelta(seconds=2)
+DYNAMIC = {
+    "worker.historyScannerEnabled": "false",
+    "worker.taskQueueScannerEnabled": "false",
+    "system.enableParentClosePolicyWorker": "false",
+    "matching.numTaskqueueReadPartitions": "1",
+    "matching.numTaskqueueWritePartitions": "1",
+    "history.timerProcessorSchedulerWorkerCount": "32",
+    "history.transferProcessorSchedulerWorkerCount": "32",
+    "history.visibilityProcessorSchedulerWorkerCount": "32",
+    "history.archivalProcessorSchedulerWorkerCount": "32",
+}
+"""What suits one server with one SQLite file: else it sweeps up after a cluster, spreads each task queue over four
+partitions, and has 512 workers wait for every kind of task."""
 IMPORTING = threading.Lock()
 """Held while a thread imports Temporal's client: two threads that import one package at once may see half of it."""
 
@@ -70,6 +83,7 @@ async def start_temporal(folder: DataFolder, supervisor: Supervisor, *, durable:
         "--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=NORMAL",
     )  # fmt: skip
     ui = f"http://127.0.0.1:{ui_port}" if durable else None
+    dynamic = [word for name, value in DYNAMIC.items() for word in ("--dynamic-config-value", f"{name}={value}")]
 
     def on(port: int) -> Program:
         return Program(
@@ -77,7 +91,7 @@ async def start_temporal(folder: DataFolder, supervisor: Supervisor, *, durable:
             [
                 program, "server", "start-dev", "--ip", "127.0.0.1", "--port", str(port),
                 "--namespace", NAMESPACE, "--search-attribute", "MathiaUser=Keyword", "--log-level", "warn",
-                *(keep if durable else ("--headless",)),
+                *dynamic, *(keep if durable else ("--headless",)),
             ],
             healthy=Temporal(port, ui).answers,
             # It writes a configuration below HOME, wherever it is told not to.
