@@ -27,7 +27,7 @@ from core.metrics import OPEN_TURNS, SENDING, SENDS, TURN_SECONDS, TURNS
 from core.outbox import ASK_AFTER_S, RETRY_S_MAX, Delivery, Outbox, Outcome
 from core.settings import Settings
 from core.turn import APOLOGY, ATTEMPTS_MAX, TURN_S_MAX, Closing, Turn, TurnDeps, Turns, run_turn, speaking
-from core.wake import Wakes
+from core.wake import Wakes, spread
 from core.window import WINDOWED, FreeText, Hold, Refuse, UseTemplate
 
 log = structlog.get_logger()
@@ -327,7 +327,7 @@ class DeliveryRunner:
                 log.warning("outbox.store_away")
             except Exception as error:
                 await _away_or_raise(error, "delivery.doubt")
-            await asyncio.sleep(SWEEP_S)
+            await asyncio.sleep(spread(SWEEP_S))
 
     async def _ask(self, channel: Channel, delivery: Delivery) -> Outcome:
         """What the provider says of a message we are unsure of; only a late "no" lets it be sent again."""
@@ -367,7 +367,7 @@ async def watch_handoffs(handoffs: Handoffs) -> None:
             await handoffs.look()
         except Exception as error:
             await _away_or_raise(error, "handoffs")
-        await asyncio.sleep(SWEEP_S)
+        await asyncio.sleep(spread(SWEEP_S))
 
 
 def _piecewise(channel: Channel, delivery: Delivery, outcome: Outcome) -> Outcome:

@@ -5,6 +5,7 @@ import asyncio
 import structlog
 
 from core.db import Database
+from core.wake import spread
 from jobs.sweeps import Outage
 from ledger import holds
 
@@ -27,4 +28,4 @@ async def sweep_holds(db: Database) -> None:
             await outage.wait(error)
             continue
         if expired < holds.EXPIRE_MAX:
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(spread(LOOK_S))

@@ -24,7 +24,7 @@ from core.messages import TEXT_CHARS_MAX, Text
 from core.outbox import NewMessage, post
 from core.recurrence import next_after
 from core.reminders import as_reminder
-from core.wake import Name, Wakes
+from core.wake import Name, Wakes, spread
 from jobs.broker import HandOut
 
 log = structlog.get_logger()
@@ -234,7 +234,7 @@ async def sweep_refused(db: Database, hand_out: HandOut, *, clock: Callable[[], 
         except Exception as error:
             await outage.wait(error)
             continue
-        await asyncio.sleep(FOLLOW_LOOK_S)
+        await asyncio.sleep(spread(FOLLOW_LOOK_S))
 
 
 async def sweep_waiting(
