@@ -1,4 +1,7 @@
-"""WhatsApp by Twilio: signatures, form webhooks in, messages out over the Messages API, delivery statuses."""
+"""WhatsApp by Twilio: signatures, form webhooks in, messages out over the Messages API, delivery statuses.
+
+Twilio's client is loaded when the first message is sent: it brings another HTTP client, some 6 MiB, along.
+"""
 
 import asyncio
 import base64
@@ -8,8 +11,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
-from typing import Any
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
 import aiohttp
@@ -17,9 +20,6 @@ import orjson
 import structlog
 from twilio.base import values
 from twilio.base.exceptions import TwilioException
-from twilio.http.async_http_client import AsyncTwilioHttpClient
-from twilio.http.response import Response
-from twilio.rest import Client
 from yarl import query_to_pairs
 
 from channels.base import NotSent, OptedOut, OutcomeUnknown, OutsideWindow, Undeliverable, Unknowable
@@ -32,6 +32,10 @@ from core.messages import Address, ChannelName, InboundMessage, Location, Media,
 from core.renumber import Seen
 from core.settings import Settings
 from core.sniff import FILE_BYTES_MAX
+
+if TYPE_CHECKING:
+    from twilio.http.response import Response
+    from twilio.rest import Client
 
 log = structlog.get_logger()
 
@@ -271,10 +275,7 @@ class TwilioChannel:
         """`files` are those it sends; `timeout_s` is how long Twilio has to answer, connecting included."""
         self.account = settings.twilio_whatsapp_from
         self._http = _Http(settings.twilio_base_url, timeout_s)
-        # A message costs 45 us inside this client and 350 us inside aiohttp: nothing to gain by going round it.
-        self._client = Client(
-            settings.twilio_account_sid, settings.twilio_auth_token.get_secret_value(), http_client=self._http
-        )
+        self._settings = settings
         self._media_url = f"{settings.twilio_base_url.rstrip('/')}/2010-04-01/Accounts/{settings.twilio_account_sid}/"
         secret = f"{settings.twilio_account_sid}:{settings.twilio_auth_token.get_secret_value()}"
         self._basic = "Basic " + base64.b64encode(secret.encode()).decode()
@@ -285,6 +286,14 @@ class TwilioChannel:
         self._outgoing = Outgoing(files, reached)
         if files is not None and not reached:
             log.warning("twilio.files_only_named", reason="PUBLIC_URL is not set, so Twilio cannot fetch what we send.")
+
+    @cached_property
+    def _client(self) -> "Client":
+        # A message costs 45 us inside this client and 350 us inside aiohttp: nothing to gain by going round it.
+        from twilio.rest import Client
+
+        account, token = self._settings.twilio_account_sid, self._settings.twilio_auth_token.get_secret_value()
+        return Client(account, token, http_client=self._http)
 
     async def fetch(self, account: str, ref: str, egress: Egress) -> Fetched:
         """The file at a MediaUrl; Twilio gets our password, and wherever it leads does not."""
@@ -384,15 +393,16 @@ def _reference(message: OutboundMessage, count: int) -> str:
     return f"{message.outbox_id}{which}"
 
 
-class _Http(AsyncTwilioHttpClient):  # type: ignore[misc]  # twilio has no type information
-    """Twilio's HTTP client on one session with our time-outs, speaking to `base_url`, failing with a channel's errors.
+class _Http:
+    """What Twilio's client asks by: one session with our time-outs, speaking to `base_url`, a channel's errors.
 
     Nothing is retried in here: whether a message may be sent again is the outbox's decision alone. The original warns
     with the aiohttp we use, has no connect time-out, and logs recipients.
     """
 
+    is_async = True
+
     def __init__(self, base_url: str, timeout_s: float) -> None:
-        super().__init__(pool_connections=False)
         self._base_url = base_url.rstrip("/")
         self._timeout = aiohttp.ClientTimeout(total=timeout_s, connect=timeout_s / 3)
         self._session: aiohttp.ClientSession | None = None
@@ -407,8 +417,10 @@ class _Http(AsyncTwilioHttpClient):  # type: ignore[misc]  # twilio has no type 
         auth: tuple[str, str] | None = None,
         timeout: float | None = None,
         allow_redirects: bool = False,
-    ) -> Response:
+    ) -> "Response":
         """One request; a Response with a JSON object in it, or NotSent, OutcomeUnknown, Undeliverable."""
+        from twilio.http.response import Response
+
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 timeout=self._timeout,
