@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from aiohttp import web
 from markupsafe import Markup
 
 from core import audit
@@ -15,8 +14,8 @@ from ledger.errors import Unknown
 from ledger.journal import KEY_CHARS_MAX
 from ledger.money import Money
 from web_admin import auth
-from web_admin.forms import Form, currency_of, is_number, key_of, line_of, new_key, row_id
-from web_admin.rendering import Templates, page
+from web_admin.forms import currency_of, is_number, key_of, line_of, new_key, row_id
+from web_admin.rendering import Templates
 
 STATES: Mapping[str, Mapping[str, str]] = {
     "proposed": {"words": "Too old", "tone": "plain"}, "posted": {"words": "Booked", "tone": "good"},
@@ -30,32 +29,12 @@ class Adjustments:
     def __init__(self, db: Database, templates: Templates, alone_max: Money) -> None:
         self._db, self._templates, self._alone_max = db, templates, alone_max
 
-    def routes(self, staff: web.RequestKey[auth.Staff], form: web.RequestKey[Form]) -> list[web.RouteDef]:
-        """What is reached below /books/adjustments; the keys are where a request has who asks, and what they sent."""
-
-        async def shown(request: web.Request) -> web.StreamResponse:
-            return page(await self.page(request[staff]))
-
-        async def proposed(request: web.Request) -> web.StreamResponse:
-            await self.propose(request[staff], request[form].fields)
-            raise web.HTTPSeeOther("/admin/books/adjustments")
-
-        async def decided(request: web.Request) -> web.StreamResponse:
-            await self.decide(request[staff], request.match_info["id"], request.match_info["act"])
-            raise web.HTTPSeeOther("/admin/books/adjustments")
-
-        return [
-            web.get("/books/adjustments", shown),
-            web.post("/books/adjustments", proposed),
-            web.post("/books/adjustments/{id}/{act:approve|refuse}", decided),
-        ]
-
     async def page(self, staff: auth.Staff) -> Markup:
         """What waits for somebody, what is over, and the form that proposes more."""
         async with self._db.hot() as connection:
             waiting, over = await adjustments.waiting(connection), await adjustments.over(connection)
         return self._templates.render(
-            "adjustments.html", section="payments", staff=staff, stream=None, waiting=waiting,
+            "adjustments.html", section="payments", staff=staff, waiting=waiting,
             over=[(one, STATES[one.state]) for one in over], alone_max=self._alone_max,
             key=new_key(),
         )  # fmt: skip

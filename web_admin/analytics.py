@@ -206,7 +206,6 @@ class Analytics:
             fallback_chart=self._chart("Requests per day for which nothing was done", by_day, _fallbacks),
             actions=_actions(whole)[:ACTIONS_SHOWN],
             answers=[(state, whole.answers(answer)) for answer, state in words.ANSWERS.items()],
-            stream=None,
         )
 
     def _chart(self, title: str, by_day: Mapping[date, Counted], value: Callable[[Counted], int]) -> Markup:

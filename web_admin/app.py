@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 import structlog
 from aiohttp import hdrs, web
+from markupsafe import Markup
 
 from core.db import Database
 from core.errors import StoreUnavailable, UserError
@@ -41,6 +42,7 @@ from web_admin.payments import Payments
 from web_admin.people import People, PeopleQuery
 from web_admin.queries import is_busy
 from web_admin.rendering import StaticFile, Templates, page, read_static, static_response
+from web_admin.sections import section_of
 from web_admin.turns import TurnPages, TurnsQuery
 from web_admin.widget import Widget
 
@@ -66,22 +68,12 @@ HEADERS = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
     "X-Robots-Tag": "noindex",
 }
-BACK = ("/admin/", "Go to the overview")
-TO_LIST = ("/admin/conversations", "Go to the conversations")
-TO_PEOPLE = ("/admin/people", "Go to the people")
-TO_TURNS = ("/admin/turns", "Go to the turns")
-TO_ANALYTICS = ("/admin/analytics", "Go to the analytics")
-TO_CORRECTIONS = ("/admin/corrections", "Go to the corrections")
-TO_PAYMENTS = ("/admin/payments", "Go to the payments")
-TO_DISPUTES = ("/admin/disputes", "Go to the disputes")
-TO_INVOICES = ("/admin/invoices", "Go to the invoices")
-TO_BOOKS = ("/admin/books", "Go to the books")
-TO_ADJUSTMENTS = ("/admin/books/adjustments", "Go to the adjustments")
-TO_FEES = ("/admin/fees", "Go to the fees")
-TO_REPLIES = ("/admin/replies", "Go to the canned replies")
-TO_WIDGET = ("/admin/widget", "Go to the widget")
-
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Given = Callable[[web.Request], object]
+CONVERSATION = "/admin/conversations/{id}"
+PAYMENT = "/admin/payments/{reference}"
+DISPUTE = "/admin/disputes/{reference}"
+PERSON = "/admin/people/{id}"
 
 
 def make_admin(
@@ -131,16 +123,16 @@ class Admin:
         self._conversations = Conversations(db, zone, self._templates, _now)
         self._moderation = Moderation(db, self._templates, _now)
         alone_max = Money.of(settings.adjustment_alone_max, settings.default_currency)
-        self._payments = Payments(db, self._templates, alone_max)
-        self._books = Books(db, zone, self._templates)
+        payments = Payments(db, self._templates, alone_max)
+        self._books = books = Books(db, zone, self._templates)
         self._invoices = Invoices(db, settings, self._templates)
-        self._adjustments = Adjustments(db, self._templates, alone_max)
-        self._fees = Fees(db, self._templates, zone, _now)
-        self._erasing = Erasing(db, self._templates)
-        self._own_accounts = OwnAccounts(db, settings, check_keys)
-        self._people = People(db, settings, limits, self._moderation, self._own_accounts, self._templates, _now)
+        adjustments = Adjustments(db, self._templates, alone_max)
+        fees = Fees(db, self._templates, zone, _now)
+        erasing = Erasing(db, self._templates)
+        own_accounts = OwnAccounts(db, settings, check_keys)
+        self._people = People(db, settings, limits, self._moderation, own_accounts, self._templates, _now)
         self._turns = TurnPages(db, zone, self._templates, meant)
-        self._analytics = Analytics(db, zone, self._templates, _now)
+        analytics = Analytics(db, zone, self._templates, _now)
         self._corrections = Corrections(db, self._templates, meant)
         self._widget = Widget(db, settings, self._templates, _now)
         self.app = web.Application(middlewares=[self._answer])
@@ -155,46 +147,65 @@ class Admin:
                 web.get("/conversations/live", self._follow_conversations),
                 web.get("/conversations/{id}", self._get_conversations),
                 web.get("/conversations/{id}/live", self._follow_conversations),
-                web.post("/conversations/{id}/handoff", self._post_handoff),
-                web.post("/conversations/{id}/messages", self._post_message),
-                web.post("/conversations/{id}/renumbering", self._post_settled),
-                web.get("/replies", self._get_replies),
-                web.post("/replies", self._post_reply),
-                web.get("/moderation", self._get_moderation),
-                web.post("/moderation/flags/{id}/dismiss", self._post_dismiss),
-                web.post("/moderation/mutes/{id}/lift", self._post_lift),
-                web.get("/payments", self._get_payments),
-                web.post("/payments/switch", self._post_switch),
-                web.get("/payments/{reference}", self._get_payment),
-                web.post("/payments/{reference}/resolve", self._post_resolve),
-                web.post("/payments/findings/{id}/explain", self._post_explain),
-                web.post("/payments/{reference}/refund", self._post_refund),
-                web.post("/payments/{reference}/dispute", self._post_dispute),
-                web.get("/disputes", self._get_disputes),
-                web.get("/disputes/{reference}", self._get_dispute),
-                web.post("/disputes/{reference}/{act}", self._post_decision_of_dispute),
-                web.get("/fees", self._get_fees),
-                web.post("/fees", self._post_fees),
-                *self._books.routes(STAFF),
+                web.post("/conversations/{id}/handoff", _does(self._desk.hand, _id, _fields, to=CONVERSATION)),
+                web.post("/conversations/{id}/messages", _does(self._desk.write, _id, _form, to=CONVERSATION)),
+                web.post("/conversations/{id}/renumbering", _does(self._desk.settle, _id, to=CONVERSATION)),
+                web.get("/replies", _shows(self._desk.canned_page, _asked("edit"))),
+                web.post("/replies", _does(self._desk.change_canned, _fields)),
+                web.get("/moderation", _shows(self._moderation.page)),
+                web.post("/moderation/flags/{id}/dismiss", _does(self._moderation.dismiss, _number)),
+                web.post("/moderation/mutes/{id}/lift", _does(self._moderation.lift, _number)),
+                web.get("/payments", _shows(payments.page)),
+                web.post("/payments/switch", _does(payments.switch, _fields)),
+                web.get("/payments/{reference}", _shows(payments.one, _reference)),
+                web.post("/payments/{reference}/resolve", _does(payments.resolve, _reference, _fields)),
+                web.post("/payments/findings/{id}/explain", _does(payments.explain, _number, _fields)),
+                web.post("/payments/{reference}/refund", _does(payments.refund, _reference, _fields, to=PAYMENT)),
+                web.post(
+                    "/payments/{reference}/dispute",
+                    _does(payments.dispute, _reference, _fields, to="/admin/disputes/{made}"),
+                ),
+                web.get("/disputes", _shows(payments.disputes)),
+                web.get("/disputes/{reference}", _shows(payments.one_dispute, _reference)),
+                web.post(
+                    "/disputes/{reference}/{act}",
+                    _does(payments.decide, _reference, _named("act"), _fields, to=DISPUTE),
+                ),
+                web.get("/fees", _shows(fees.page)),
+                web.post("/fees", _does(fees.add, _fields)),
                 *self._invoices.routes(STAFF),
-                *self._adjustments.routes(STAFF, FORM),
-                web.get("/people", self._get_people),
+                web.get("/books", _shows(books.accounts, _query)),
+                web.get("/books/accounts/{id}", _shows(books.statement, _number, _query)),
+                web.get("/books/accounts/{id}/statement.csv", _saves(books.statement_csv, _number, _query)),
+                web.get("/books/journal", _shows(books.journal, _query)),
+                web.get("/books/entries/{id}", _shows(books.entry, _number)),
+                web.get("/books/holds", _shows(books.holds, _query)),
+                web.get("/books/journal.{form:[a-z]+}", self._get_journal),
+                web.get("/books/adjustments", _shows(adjustments.page)),
+                web.post("/books/adjustments", _does(adjustments.propose, _fields)),
+                web.post(
+                    "/books/adjustments/{id}/{act:approve|refuse}", _does(adjustments.decide, _number, _named("act"))
+                ),
+                web.get("/people", _shows(self._people.list_page, _parsed(PeopleQuery.parse))),
                 web.get("/people/{id}", self._get_person),
-                web.post("/people/{id}/plan", self._post_plan),
-                web.post("/people/{id}/unmute", self._post_unmute),
-                web.post("/people/{id}/renumbering", self._post_person_settled),
-                web.post("/people/{id}/own-account", self._post_own_account),
-                web.post("/people/{id}/own-account/forget", self._post_forget_own_account),
-                web.get("/people/{id}/erase", self._get_erase),
-                web.post("/people/{id}/erase", self._post_erase),
-                web.get("/analytics", self._get_analytics),
-                web.get("/turns", self._get_turns),
+                web.post("/people/{id}/plan", _does(self._people.set_plan, _id, _field("plan"), to=PERSON)),
+                web.post("/people/{id}/unmute", _does(self._people.unmute, _id, to=PERSON)),
+                web.post("/people/{id}/renumbering", _does(self._people.settle, _id, _field("chat"), to=PERSON)),
+                web.post("/people/{id}/own-account", _does(own_accounts.give, _id, _fields, to=PERSON)),
+                web.post("/people/{id}/own-account/forget", _does(own_accounts.forget, _id, to=PERSON)),
+                web.get("/people/{id}/erase", _shows(erasing.page, _id)),
+                web.post(
+                    "/people/{id}/erase",
+                    _does(erasing.erase, _id, _field("code"), _field("reason"), to=f"{PERSON}/erase"),
+                ),
+                web.get("/analytics", _shows(analytics.page, _parsed(AnalyticsQuery.parse))),
+                web.get("/turns", _shows(self._turns.list_page, _parsed(TurnsQuery.parse))),
                 web.get("/turns/{id}", self._get_turn),
                 web.post("/turns/{id}/mark", self._post_mark),
                 web.post("/turns/{id}/unmark", self._post_unmark),
-                web.get("/corrections", self._get_corrections),
-                web.get("/corrections/{action}.txt", self._get_lines),
-                web.post("/corrections/{id}", self._post_decision),
+                web.get("/corrections", _shows(self._corrections.page)),
+                web.get("/corrections/{action}.txt", _saves(self._corrections.lines, _named("action"))),
+                web.post("/corrections/{id}", _does(self._corrections.decide, _number, _fields)),
                 web.get("/widget", self._get_widget),
                 web.post("/widget", self._post_widget),
                 web.get("/sign-in", self._get_sign_in),
@@ -212,16 +223,16 @@ class Admin:
             return await self._admit(request, handler)
         except UserError as error:
             title = "That cannot be shown" if request.method == hdrs.METH_GET else "Nothing was done"
-            return self._problem(request, 400, title, str(error), _way_of(request))
+            return self._problem(request, 400, title, str(error))
         except NotYours as error:
-            return self._problem(request, 409, "Somebody was faster", str(error), _way_of(request))
+            return self._problem(request, 409, "Somebody was faster", str(error))
         except LookupError:
             return self._problem(
                 request,
                 404,
-                f"There is no such {_thing_of(request)}",
+                f"There is no such {section_of(request.path).thing}",
                 "It may have been erased, or the address is not whole.",
-                _list_of(request),
+                section_of(request.path).way,
             )
         except TooManyStreams:
             return self._problem(
@@ -246,7 +257,6 @@ class Admin:
                 403,
                 "Not from here",
                 "This was sent by another site, so nothing was done. Use Mathia's own pages.",
-                BACK,
             )
         if request.path.startswith(OPEN_PATHS):
             return await handler(request)
@@ -264,7 +274,6 @@ class Admin:
                     403,
                     "This form is too old",
                     "Nothing was done. Load the page again and repeat what you did.",
-                    BACK,
                 )
             request[FORM] = form
         request[STAFF] = staff
@@ -291,13 +300,14 @@ class Admin:
                 f"A form here has at most {forms.FORM_BYTES_MAX // 1024} KB, and a file {FILE_BYTES_MAX // 2**20} MB.",
             ),
         }.get(error.status, ("That did not work", "The request could not be understood."))
-        response = self._problem(request, error.status, title, reason, BACK)
+        response = self._problem(request, error.status, title, reason)
         if hdrs.ALLOW in error.headers:
             response.headers[hdrs.ALLOW] = error.headers[hdrs.ALLOW]
         return response
 
     def _failed(self, request: web.Request, error: Exception) -> web.Response:
-        again = (request.rel_url.raw_path_qs if request.method == hdrs.METH_GET else "/admin/", "Try again")
+        is_read = request.method == hdrs.METH_GET
+        again = (request.rel_url.raw_path_qs, "Try again") if is_read else _way_back(request)
         if isinstance(error, StoreUnavailable) or is_busy(error):
             log.warning("admin.database_away", path=request.path)
             return self._problem(
@@ -324,13 +334,14 @@ class Admin:
         status: int,
         title: str,
         reason: str,
-        way: tuple[str, str],
+        way: tuple[str, str] | None = None,
         reference: str | None = None,
     ) -> web.Response:
-        """A page that says what happened and what to do; for htmx, the same as a fragment."""
+        """A page that says what happened and where to go, `way` or back; for htmx, the same as a fragment."""
         name = "fragment.html" if "HX-Request" in request.headers else "problem.html"
+        href, way_said = way or _way_back(request)
         return page(
-            self._templates.render(name, title=title, reason=reason, way_href=way[0], way=way[1], reference=reference),
+            self._templates.render(name, title=title, reason=reason, way_href=href, way=way_said, reference=reference),
             status,
         )
 
@@ -439,132 +450,14 @@ class Admin:
             raise LookupError
         return await self._live.serve(request, request[STAFF], _Following(self._conversations, self._desk, place))
 
-    async def _post_handoff(self, request: web.Request) -> web.StreamResponse:
-        conversation = uuid_of(request.match_info["id"])
-        await self._desk.hand(request[STAFF], conversation, request[FORM].fields)
-        raise web.HTTPSeeOther(f"/admin/conversations/{conversation}")
-
-    async def _post_message(self, request: web.Request) -> web.StreamResponse:
-        conversation = uuid_of(request.match_info["id"])
-        await self._desk.write(request[STAFF], conversation, request[FORM])
-        raise web.HTTPSeeOther(f"/admin/conversations/{conversation}")
-
-    async def _post_settled(self, request: web.Request) -> web.StreamResponse:
-        conversation = uuid_of(request.match_info["id"])
-        await self._desk.settle(request[STAFF], conversation)
-        raise web.HTTPSeeOther(f"/admin/conversations/{conversation}")
-
-    async def _get_replies(self, request: web.Request) -> web.StreamResponse:
-        return page(await self._desk.canned_page(request[STAFF], request.query.get("edit")), 200)
-
-    async def _post_reply(self, request: web.Request) -> web.StreamResponse:
-        await self._desk.change_canned(request[STAFF], request[FORM].fields)
-        raise web.HTTPSeeOther("/admin/replies")
-
-    async def _get_moderation(self, request: web.Request) -> web.StreamResponse:
-        return page(await self._moderation.page(request[STAFF]), 200)
-
-    async def _post_dismiss(self, request: web.Request) -> web.StreamResponse:
-        await self._moderation.dismiss(request[STAFF], request.match_info["id"])
-        raise web.HTTPSeeOther("/admin/moderation")
-
-    async def _post_lift(self, request: web.Request) -> web.StreamResponse:
-        await self._moderation.lift(request[STAFF], request.match_info["id"])
-        raise web.HTTPSeeOther("/admin/moderation")
-
-    async def _get_payments(self, request: web.Request) -> web.StreamResponse:
-        return page(await self._payments.page(request[STAFF]), 200)
-
-    async def _get_payment(self, request: web.Request) -> web.StreamResponse:
-        return page(await self._payments.one(request[STAFF], request.match_info["reference"]), 200)
-
-    async def _post_switch(self, request: web.Request) -> web.StreamResponse:
-        await self._payments.switch(request[STAFF], request[FORM].fields)
-        raise web.HTTPSeeOther("/admin/payments")
-
-    async def _post_resolve(self, request: web.Request) -> web.StreamResponse:
-        await self._payments.resolve(request[STAFF], request.match_info["reference"], request[FORM].fields)
-        raise web.HTTPSeeOther("/admin/payments")
-
-    async def _post_explain(self, request: web.Request) -> web.StreamResponse:
-        await self._payments.explain(request[STAFF], request.match_info["id"], request[FORM].fields)
-        raise web.HTTPSeeOther("/admin/payments")
-
-    async def _post_refund(self, request: web.Request) -> web.StreamResponse:
-        reference = request.match_info["reference"]
-        await self._payments.refund(request[STAFF], reference, request[FORM].fields)
-        raise web.HTTPSeeOther(f"/admin/payments/{reference}")
-
-    async def _post_dispute(self, request: web.Request) -> web.StreamResponse:
-        made = await self._payments.dispute(request[STAFF], request.match_info["reference"], request[FORM].fields)
-        raise web.HTTPSeeOther(f"/admin/disputes/{made}")
-
-    async def _get_disputes(self, request: web.Request) -> web.StreamResponse:
-        return page(await self._payments.disputes(request[STAFF]), 200)
-
-    async def _get_dispute(self, request: web.Request) -> web.StreamResponse:
-        return page(await self._payments.one_dispute(request[STAFF], request.match_info["reference"]), 200)
-
-    async def _post_decision_of_dispute(self, request: web.Request) -> web.StreamResponse:
-        reference, act = request.match_info["reference"], request.match_info["act"]
-        await self._payments.decide(request[STAFF], reference, act, request[FORM].fields)
-        raise web.HTTPSeeOther(f"/admin/disputes/{reference}")
-
-    async def _get_fees(self, request: web.Request) -> web.StreamResponse:
-        return page(await self._fees.page(request[STAFF]), 200)
-
-    async def _post_fees(self, request: web.Request) -> web.StreamResponse:
-        await self._fees.add(request[STAFF], request[FORM].fields)
-        raise web.HTTPSeeOther("/admin/fees")
-
-    async def _get_people(self, request: web.Request) -> web.StreamResponse:
-        return page(await self._people.list_page(request[STAFF], PeopleQuery.parse(request.query)), 200)
-
     async def _get_person(self, request: web.Request) -> web.StreamResponse:
         found = await self._people.page(request[STAFF], uuid_of(request.match_info["id"]))
         if isinstance(found, UUID):
             raise web.HTTPSeeOther(f"/admin/people/{found}")
         return page(found, 200)
 
-    async def _post_plan(self, request: web.Request) -> web.StreamResponse:
-        person = uuid_of(request.match_info["id"])
-        await self._people.set_plan(request[STAFF], person, (request[FORM].fields).get("plan", ""))
-        raise web.HTTPSeeOther(f"/admin/people/{person}")
-
-    async def _post_unmute(self, request: web.Request) -> web.StreamResponse:
-        person = uuid_of(request.match_info["id"])
-        await self._people.unmute(request[STAFF], person)
-        raise web.HTTPSeeOther(f"/admin/people/{person}")
-
-    async def _post_person_settled(self, request: web.Request) -> web.StreamResponse:
-        person = uuid_of(request.match_info["id"])
-        await self._people.settle(request[STAFF], person, (request[FORM].fields).get("chat", ""))
-        raise web.HTTPSeeOther(f"/admin/people/{person}")
-
-    async def _post_own_account(self, request: web.Request) -> web.StreamResponse:
-        person = uuid_of(request.match_info["id"])
-        await self._own_accounts.give(request[STAFF], person, request[FORM].fields)
-        raise web.HTTPSeeOther(f"/admin/people/{person}")
-
-    async def _post_forget_own_account(self, request: web.Request) -> web.StreamResponse:
-        person = uuid_of(request.match_info["id"])
-        await self._own_accounts.forget(request[STAFF], person)
-        raise web.HTTPSeeOther(f"/admin/people/{person}")
-
-    async def _get_erase(self, request: web.Request) -> web.StreamResponse:
-        return page(await self._erasing.page(request[STAFF], uuid_of(request.match_info["id"])), 200)
-
-    async def _post_erase(self, request: web.Request) -> web.StreamResponse:
-        person = uuid_of(request.match_info["id"])
-        fields = request[FORM].fields
-        await self._erasing.erase(request[STAFF], person, fields.get("code", ""), fields.get("reason", ""))
-        raise web.HTTPSeeOther(f"/admin/people/{person}/erase")
-
-    async def _get_analytics(self, request: web.Request) -> web.StreamResponse:
-        return page(await self._analytics.page(request[STAFF], AnalyticsQuery.parse(request.query)), 200)
-
-    async def _get_turns(self, request: web.Request) -> web.StreamResponse:
-        return page(await self._turns.list_page(request[STAFF], TurnsQuery.parse(request.query)), 200)
+    async def _get_journal(self, request: web.Request) -> web.StreamResponse:
+        return await self._books.written(request, request[STAFF], request.match_info["form"])
 
     async def _get_turn(self, request: web.Request) -> web.StreamResponse:
         with_words = request.query.get("words") == "1"
@@ -577,19 +470,6 @@ class Admin:
     async def _post_unmark(self, request: web.Request) -> web.StreamResponse:
         await self._corrections.unmark(request[STAFF], request.match_info["id"], request[FORM].fields)
         raise web.HTTPSeeOther(_back_to_turn(request))
-
-    async def _get_corrections(self, request: web.Request) -> web.StreamResponse:
-        return page(await self._corrections.page(request[STAFF]), 200)
-
-    async def _get_lines(self, request: web.Request) -> web.StreamResponse:
-        action = request.match_info["action"]
-        lines = await self._corrections.lines(request[STAFF], action)
-        headers = {hdrs.CONTENT_DISPOSITION: f'attachment; filename="{action}.txt"'}
-        return web.Response(text=lines, content_type="text/plain", charset="utf-8", headers=headers)
-
-    async def _post_decision(self, request: web.Request) -> web.StreamResponse:
-        await self._corrections.decide(request[STAFF], request.match_info["id"], request[FORM].fields)
-        raise web.HTTPSeeOther("/admin/corrections")
 
     async def _get_widget(self, request: web.Request) -> web.StreamResponse:
         return page(await self._widget.page(request[STAFF], request.query.get("site"), request.host), 200)
@@ -641,73 +521,83 @@ def _back_to_turn(request: web.Request) -> str:
     return f"/admin/turns/{request.match_info['id']}{shown}"
 
 
-def _thing_of(request: web.Request) -> str:
-    """What an address names, in a word."""
-    if request.path == "/admin/widget":
-        return "site"
-    if request.path.startswith("/admin/people"):
-        return "person"
-    if request.path.startswith("/admin/turns"):
-        return "turn"
-    if request.path.startswith("/admin/payments"):
-        return "payment or finding"
-    if request.path.startswith("/admin/disputes"):
-        return "dispute"
-    if request.path.startswith("/admin/books"):
-        return "account, entry or adjustment"
-    if request.path.startswith("/admin/invoices"):
-        return "invoice"
-    if request.path.startswith("/admin/corrections"):
-        return "correction"
-    return "entry" if "/moderation/" in request.path else "conversation"
+def _way_back(request: web.Request) -> tuple[str, str]:
+    """Where to go after something could not be done: to the section, or the conversation that a form was sent from."""
+    section = section_of(request.path)
+    if request.method == hdrs.METH_POST and section.icon == "conversations" and "id" in request.match_info:
+        return f"{section.path}/{request.match_info['id']}", "Go back to the conversation"
+    return section.way
 
 
-def _list_of(request: web.Request) -> tuple[str, str]:
-    """Where what an address names would be found."""
-    if request.path == "/admin/widget":
-        return TO_WIDGET
-    if request.path.startswith("/admin/turns"):
-        return TO_TURNS
-    if request.path.startswith("/admin/payments"):
-        return TO_PAYMENTS
-    if request.path.startswith("/admin/disputes"):
-        return TO_DISPUTES
-    if request.path.startswith("/admin/books"):
-        return TO_ADJUSTMENTS if request.path.startswith("/admin/books/adjustments") else TO_BOOKS
-    if request.path.startswith("/admin/invoices"):
-        return TO_INVOICES
-    if request.path.startswith("/admin/corrections"):
-        return TO_CORRECTIONS
-    return TO_PEOPLE if request.path.startswith("/admin/people") else TO_LIST
+# What stands behind a route: a page that is shown, a file that is saved, a form that does something. Each is given who
+# asks, and then what `given` reads from the request.
 
 
-def _way_of(request: web.Request) -> tuple[str, str]:
-    """Where to go after something could not be done."""
-    if request.path.startswith("/admin/replies"):
-        return TO_REPLIES
-    if request.path.startswith("/admin/widget"):
-        return TO_WIDGET
-    if request.path.startswith("/admin/payments"):
-        return TO_PAYMENTS
-    if request.path.startswith("/admin/disputes"):
-        return TO_DISPUTES
-    if request.path.startswith("/admin/books"):
-        return TO_ADJUSTMENTS if request.path.startswith("/admin/books/adjustments") else TO_BOOKS
-    if request.path.startswith("/admin/invoices"):
-        return TO_INVOICES
-    if request.path.startswith("/admin/fees"):
-        return TO_FEES
-    if request.path.startswith("/admin/people"):
-        return TO_PEOPLE
-    if request.path.startswith("/admin/corrections"):
-        return TO_CORRECTIONS
-    if request.path.startswith("/admin/turns"):
-        return TO_TURNS
-    if request.path.startswith("/admin/analytics"):
-        return TO_ANALYTICS
-    if request.method == hdrs.METH_POST and "id" in request.match_info:
-        return (f"/admin/conversations/{request.match_info['id']}", "Go back to the conversation")
-    return TO_LIST
+def _shows(render: Callable[..., Awaitable[Markup]], *given: Given) -> Handler:
+    async def get(request: web.Request) -> web.StreamResponse:
+        return page(await render(request[STAFF], *(one(request) for one in given)))
+
+    return get
+
+
+def _saves(write: Callable[..., Awaitable[tuple[str, str]]], *given: Given) -> Handler:
+    """A file that is made of text: its name, and what is in it."""
+
+    async def get(request: web.Request) -> web.StreamResponse:
+        name, text = await write(request[STAFF], *(one(request) for one in given))
+        headers = {hdrs.CONTENT_DISPOSITION: f'attachment; filename="{name}"'}
+        kind = "text/csv" if name.endswith(".csv") else "text/plain"
+        return web.Response(text=text, content_type=kind, charset="utf-8", headers=headers)
+
+    return get
+
+
+def _does(act: Callable[..., Awaitable[object]], *given: Given, to: str = "") -> Handler:
+    """A form; then its section is shown, or `to`, in which names of the route stand for themselves and `made` for
+    what came of it.
+    """
+
+    async def post(request: web.Request) -> web.StreamResponse:
+        made = await act(request[STAFF], *(one(request) for one in given))
+        raise web.HTTPSeeOther(to.format(made=made, **request.match_info) or section_of(request.path).path)
+
+    return post
+
+
+def _named(name: str) -> Given:
+    """What stands in an address at this name."""
+    return lambda request: request.match_info[name]
+
+
+_number, _reference = _named("id"), _named("reference")
+
+
+def _id(request: web.Request) -> UUID:
+    return uuid_of(request.match_info["id"])
+
+
+def _query(request: web.Request) -> Mapping[str, str]:
+    return request.query
+
+
+def _asked(name: str) -> Given:
+    return lambda request: request.query.get(name)
+
+
+def _parsed(parse: Callable[[Mapping[str, str]], object]) -> Given:
+    return lambda request: parse(request.query)
+
+
+def _form(request: web.Request) -> Form:
+    return request[FORM]
+
+
+def _fields(request: web.Request) -> Mapping[str, str]:
+    return request[FORM].fields
+
+
+def _field(name: str) -> Given:
+    return lambda request: request[FORM].fields.get(name, "")
 
 
 def _now() -> datetime:

@@ -24,7 +24,7 @@ from ledger.money import Money
 from web_admin import auth
 from web_admin.forms import day_of, new_key, row_id
 from web_admin.paging import NEWEST, PAGE, before_of, paged
-from web_admin.rendering import Templates, page
+from web_admin.rendering import Templates
 
 CSV_LINES_MAX = 100_000
 """Lines of one account's statement as CSV; more are asked for in shorter spans."""
@@ -126,42 +126,6 @@ class Books:
     def __init__(self, db: Database, zone: ZoneInfo, templates: Templates) -> None:
         self._db, self._zone, self._templates = db, zone, templates
 
-    def routes(self, staff: web.RequestKey[auth.Staff]) -> list[web.RouteDef]:
-        """What is reached below /books; `staff` is where a request has who asks."""
-
-        async def accounts(request: web.Request) -> web.StreamResponse:
-            return page(await self.accounts(request[staff], request.query))
-
-        async def statement(request: web.Request) -> web.StreamResponse:
-            return page(await self.statement(request[staff], request.match_info["id"], request.query))
-
-        async def statement_csv(request: web.Request) -> web.StreamResponse:
-            name, text = await self.statement_csv(request[staff], request.match_info["id"], request.query)
-            headers = {hdrs.CONTENT_DISPOSITION: f'attachment; filename="{name}"'}
-            return web.Response(text=text, content_type="text/csv", charset="utf-8", headers=headers)
-
-        async def journal(request: web.Request) -> web.StreamResponse:
-            return page(await self.journal(request[staff], request.query))
-
-        async def entry(request: web.Request) -> web.StreamResponse:
-            return page(await self.entry(request[staff], request.match_info["id"]))
-
-        async def holds(request: web.Request) -> web.StreamResponse:
-            return page(await self.holds(request[staff], request.query))
-
-        async def written(request: web.Request) -> web.StreamResponse:
-            return await self.written(request, request[staff], request.match_info["form"])
-
-        return [
-            web.get("/books", accounts),
-            web.get("/books/accounts/{id}", statement),
-            web.get("/books/accounts/{id}/statement.csv", statement_csv),
-            web.get("/books/journal", journal),
-            web.get("/books/entries/{id}", entry),
-            web.get("/books/holds", holds),
-            web.get("/books/journal.{form:[a-z]+}", written),
-        ]
-
     async def accounts(self, staff: auth.Staff, query: Mapping[str, str]) -> Markup:
         """Sums by type and currency, and accounts, the newest first. Raises UserError."""
         kind, currency, owner = query.get("type", ""), query.get("currency", "").strip().upper(), _text(query, "owner")
@@ -175,7 +139,7 @@ class Books:
             rows, older = paged(await connection.fetch(ACCOUNTS, before or NEWEST, kind, currency, owner, PAGE + 1))
         filters = {name: value for name, value in (("type", kind), ("currency", currency), ("owner", owner)) if value}
         return self._templates.render(
-            "books.html", section="payments", staff=staff, stream=None, types=TYPES, filters=filters, before=before,
+            "books.html", section="payments", staff=staff, types=TYPES, filters=filters, before=before,
             totals=[{**row, "posted": Money(int(row["posted"]), row["currency"]),
                      "held": Money(int(row["held"]), row["currency"])} for row in map(dict, totals)],
             rows=[_account(row) for row in rows], older=older,
@@ -192,7 +156,7 @@ class Books:
             top = min(high, before - 1) if before else high
             lines, older = paged(await connection.fetch(LINES, of["id"], low, top, PAGE + 1), by="account_seq")
         return self._templates.render(
-            "statement.html", section="payments", staff=staff, stream=None, of=_account(of), span=span, before=before,
+            "statement.html", section="payments", staff=staff, of=_account(of), span=span, before=before,
             opening=opening, closing=closing, kinds=KINDS,
             lines=[_line(row, of["currency"]) for row in lines], older=older,
         )  # fmt: skip
@@ -240,7 +204,7 @@ class Books:
         async with self._db.hot() as connection:
             rows, older = paged(await connection.fetch(JOURNAL, before or NEWEST, kind, PAGE + 1))
         return self._templates.render(
-            "journal.html", section="payments", staff=staff, stream=None, kinds=KINDS, before=before,
+            "journal.html", section="payments", staff=staff, kinds=KINDS, before=before,
             filters={"kind": kind} if kind else {}, older=older,
             rows=[
                 {**row, "legs": [(id_, key, Money(minor, currency)) for id_, key, currency, minor in row["legs"]]}
@@ -261,7 +225,7 @@ class Books:
                 for row in map(dict, await connection.fetch(LEGS, of["id"]))
             ]  # fmt: skip
         return self._templates.render(
-            "entry.html", section="payments", staff=staff, stream=None, of=of, legs=legs, kinds=KINDS,
+            "entry.html", section="payments", staff=staff, of=of, legs=legs, kinds=KINDS,
             key=new_key(),
         )  # fmt: skip
 
@@ -273,7 +237,7 @@ class Books:
         async with self._db.hot() as connection:
             rows, older = paged(await connection.fetch(HOLDS[shown], before or NEWEST, PAGE + 1))
         return self._templates.render(
-            "holds.html", section="payments", staff=staff, stream=None, states=HOLD_STATES, shown=shown, before=before,
+            "holds.html", section="payments", staff=staff, states=HOLD_STATES, shown=shown, before=before,
             older=older,
             rows=[
                 {**row, "amount": Money(row["amount"], row["currency"]),

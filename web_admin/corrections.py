@@ -160,7 +160,6 @@ class Corrections:
             files=[(meant, count) for meant, count in counts],
             actions=self._meanings,
             chars_max=LINE_CHARS_MAX,
-            stream=None,
         )
 
     async def decide(self, staff: auth.Staff, raw: str, fields: Mapping[str, str]) -> None:
@@ -221,10 +220,9 @@ class Corrections:
             raise UserError("There is no action of that name. Choose one from the list.")
         return meant or None
 
-    async def lines(self, staff: auth.Staff, meant: str) -> str:
-        """The accepted lines of an action, one a line, as its file in core/brain/utterances takes them.
-
-        Raises LookupError where there are none.
+    async def lines(self, staff: auth.Staff, meant: str) -> tuple[str, str]:
+        """The accepted lines of an action, one a line, as its file in core/brain/utterances takes them: its name, and
+        what is in it. Raises LookupError where there are none.
         """
         async with self._db.transaction() as session:
             await session.execute(GONE)
@@ -248,7 +246,7 @@ class Corrections:
                 "corrections",
                 {"meant": meant, "corrections": [row.id for row in rows]},
             )
-        return "".join(f"{line}\n" for line in dict.fromkeys(said))
+        return f"{meant}.txt", "".join(f"{line}\n" for line in dict.fromkeys(said))
 
 
 async def _candidates(session: AsyncSession, state: str, limit: int) -> list[Candidate]:

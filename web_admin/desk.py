@@ -160,9 +160,7 @@ class Desk:
         chosen = next((reply for reply in replies if str(reply.id) == edited), None)
         if edited is not None and chosen is None:
             raise UserError("That reply is gone. Choose another from the list.")
-        return self._templates.render(
-            "replies.html", section="replies", staff=staff, replies=replies, chosen=chosen, stream=None
-        )
+        return self._templates.render("replies.html", section="replies", staff=staff, replies=replies, chosen=chosen)
 
     async def change_canned(self, staff: auth.Staff, form: Mapping[str, str]) -> None:
         """Add, change or delete one; raises UserError."""

@@ -64,7 +64,6 @@ class Erasing:
             "erasing.html",
             section="people",
             staff=staff,
-            stream=None,
             person=person,
             begun=begun,
             title="Somebody who was erased" if begun else title,

@@ -34,7 +34,7 @@ class Fees:
         async with self._db.hot() as connection:
             listed = await fees.listed(connection)
         return self._templates.render(
-            "fees.html", section="payments", staff=staff, stream=None, listed=listed, kinds=KINDS,
+            "fees.html", section="payments", staff=staff, listed=listed, kinds=KINDS,
             lines={one.id: lines(one.schedule) for one in listed}, today=self._now().astimezone(self._zone).date(),
         )  # fmt: skip
 

@@ -95,7 +95,7 @@ class Moderation:
                 for row in await called.opened(session, mutes.mappings().all())
             ]
         return self._templates.render(
-            "moderation.html", section="moderation", staff=staff, flagged=flagged, muted=muted, stream=None
+            "moderation.html", section="moderation", staff=staff, flagged=flagged, muted=muted
         )
 
     async def dismiss(self, staff: auth.Staff, message_id: str) -> None:

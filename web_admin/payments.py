@@ -120,7 +120,7 @@ class Payments:
             ]  # fmt: skip
         return self._templates.render(
             "payments.html", section="payments", staff=staff, review=review, findings=findings,
-            left=[str(one) for one in left.values()], run=run, recent=recent, stop=stop, stream=None,
+            left=[str(one) for one in left.values()], run=run, recent=recent, stop=stop,
         )  # fmt: skip
 
     async def one(self, staff: auth.Staff, reference: str) -> Markup:
@@ -145,7 +145,7 @@ class Payments:
             for row in map(dict, events)
         ]
         return self._templates.render(
-            "payment.html", section="payments", staff=staff, of=of, shown=state_of(of.state), steps=steps, stream=None,
+            "payment.html", section="payments", staff=staff, of=of, shown=state_of(of.state), steps=steps,
             left=left, original=original, refunds=refunds, disputes=[(one, stage_of(one.state)) for one in about],
             key=new_key(),
         )  # fmt: skip
@@ -233,9 +233,7 @@ class Payments:
             waiting = await dispute_store.waiting(connection)
             over = await dispute_store.over(connection, SHOWN_MAX)
         lists = [[(one, stage_of(one.state)) for one in some] for some in (waiting, over)]
-        return self._templates.render(
-            "disputes.html", section="payments", staff=staff, stream=None, waiting=lists[0], over=lists[1]
-        )
+        return self._templates.render("disputes.html", section="payments", staff=staff, waiting=lists[0], over=lists[1])
 
     async def one_dispute(self, staff: auth.Staff, reference: str) -> Markup:
         """One dispute, its way, and what can be decided. Raises LookupError."""
@@ -253,7 +251,7 @@ class Payments:
         acts = [act.value for act in disputes.Act if dispute_store.may(act, of)]
         proposed = steps[-1] if steps and steps[-1]["to_state"].endswith(dispute_store.PROPOSED) else None
         return self._templates.render(
-            "dispute.html", section="payments", staff=staff, stream=None, of=of, shown=stage_of(of.state), steps=steps,
+            "dispute.html", section="payments", staff=staff, of=of, shown=stage_of(of.state), steps=steps,
             acts=acts, missing=of.amount - of.frozen, alone_max=self._alone_max, proposed=proposed,
         )  # fmt: skip
 

@@ -155,9 +155,7 @@ class People:
             found = await _people(session, query)
         rows = found[:LIST_PAGE]
         older = rows[-1].cursor if len(found) > LIST_PAGE else None
-        return self._templates.render(
-            "people.html", section="people", staff=staff, query=query, rows=rows, older=older, stream=None
-        )
+        return self._templates.render("people.html", section="people", staff=staff, query=query, rows=rows, older=older)
 
     async def page(self, staff: auth.Staff, person_id: UUID) -> Markup | UUID:
         """A person's page, or the id of who they turned out to be; raises LookupError where there is nobody."""
@@ -203,7 +201,7 @@ class People:
             "muted": person.muted_until is not None and person.muted_until > now,
             "now": now,
         }
-        return self._templates.render("person.html", section="people", staff=staff, stream=None, **values)
+        return self._templates.render("person.html", section="people", staff=staff, **values)
 
     async def set_plan(self, staff: auth.Staff, person_id: UUID, plan: str) -> None:
         """Give a person another plan; raises UserError for one that there is not, LookupError for nobody.

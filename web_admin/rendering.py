@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from core.files import Files, file_id
 from web_admin import words
+from web_admin.sections import SECTIONS
 
 HERE = Path(__file__).parent
 CONTENT_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".txt": "text/plain"}
@@ -121,6 +122,8 @@ class Templates:
         self._environment.globals |= {
             "static": lambda name: f"/admin/static/{name}?v={static[name].version}",
             "link": link,
+            "sections": SECTIONS,
+            "stream": None,
             "zone": words.zone_name(zone),
         }
 

@@ -235,7 +235,6 @@ class TurnPages:
             channels=tuple(ChannelName),
             actions=self._meanings,
             parsers=PARSERS,
-            stream=None,
         )
 
     async def page(self, staff: auth.Staff, raw: str, *, with_words: bool) -> Markup:
@@ -255,7 +254,6 @@ class TurnPages:
             turn=turn,
             with_words=with_words,
             actions=self._meanings,
-            stream=None,
         )
 
 

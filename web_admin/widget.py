@@ -40,7 +40,7 @@ class Widget:
             held = await sites.secrets_of(session, chosen.key, self._now())
         return self._templates.render(
             "widget.html", section="widget", staff=staff, sites=all_sites, chosen=chosen, held=held, secret=secret,
-            snippet=self._snippet(chosen.key, host), colours=palette(chosen.colour), stream=None,
+            snippet=self._snippet(chosen.key, host), colours=palette(chosen.colour),
         )  # fmt: skip
 
     async def save(self, staff: auth.Staff, form: Mapping[str, str]) -> str:
