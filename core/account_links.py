@@ -15,7 +15,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core import people
-from core.db import driver
+from core.db import Database, driver
 from core.errors import LimitReached
 from core.language import Saying
 from core.linking import find_identity
@@ -28,13 +28,19 @@ TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 LINKS_MAX = 20
 """Links of one person within LINKS_WITHIN."""
 LINKS_WITHIN = timedelta(hours=1)
+DELETED_MAX = 10_000
+"""Rows deleted by one statement."""
 OFTEN = Saying(
     "You have asked for that often within an hour. Ask again in a while.",
     "Umeomba hilo mara nyingi ndani ya saa moja. Omba tena baada ya muda.",
 )
 
 MADE = "SELECT count(*) FROM account_link WHERE person_id = $1 AND created_at > $2"
-OLD = "DELETE FROM account_link WHERE person_id = $1 AND expires_at < $2"
+OLD = """
+DELETE FROM account_link WHERE id IN (
+    SELECT id FROM account_link WHERE expires_at < clock_timestamp() - $1::interval LIMIT $2)
+"""
+"""What ended within LINKS_WITHIN is still counted."""
 NEW = """
 INSERT INTO account_link (person_id, identity_id, conversation_id, token_hash, created_at, expires_at)
 VALUES ($1, $2, $3, $4, $5, $6)
@@ -75,7 +81,6 @@ async def new_link(session: AsyncSession, sender: Address, conversation_id: UUID
     identity = await find_identity(session, sender)
     person = await people.hold(session, await people.of_identity(session, identity))
     connection = await driver(session)
-    await connection.execute(OLD, person, now - LINKS_WITHIN)
     if await connection.fetchval(MADE, person, now - LINKS_WITHIN) >= LINKS_MAX:
         raise LimitReached(OFTEN)
     token = secrets.token_urlsafe(TOKEN_BYTES)
@@ -111,6 +116,12 @@ async def visit(connection: Any, session: str, now: datetime) -> Visit | None:
 async def end(connection: Any, session: str) -> None:
     """Close the page."""
     await connection.execute(END, _hash(session))
+
+
+async def delete_old(db: Database) -> None:
+    """Delete the links that ended longer ago than LINKS_WITHIN, of everybody."""
+    while (await db.pool.execute(OLD, LINKS_WITHIN, DELETED_MAX)) == f"DELETE {DELETED_MAX}":
+        pass
 
 
 def _hash(token: str) -> bytes:

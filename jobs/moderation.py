@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from core import facts, moderation, moderation_words
+from core import account_links, facts, moderation, moderation_words
 from core.db import Database
 from core.errors import ProviderError, ProviderRefused
 from core.providers import Providers
@@ -163,6 +163,7 @@ async def sweep_messages(db: Database, wakes: Wakes, providers: Providers, setti
             if clock() - cleaned_at >= CLEAN_S:
                 await clean(db)
                 await facts.delete_old(db)
+                await account_links.delete_old(db)
                 cleaned_at = clock()
             outage.over()
         except Exception as error:

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from bot import account
 from bot.app import _add_headers
-from core import people, pin, renumber
+from core import account_links, people, pin, renumber
 from core.catalog import Catalog
 from core.db import Database
 from core.limits import Limits
@@ -21,11 +21,14 @@ from core.pin import Tried
 from core.providers import Providers
 from core.renumber import Renumbered
 from core.settings import Settings
+from core.wake import Wakes
+from jobs.moderation import sweep_messages
 from tests.conftest import Sandbox
 from tests.connectors.test_spending import AMINA, BARAKA, payments
 from tests.core.speaking import WHATSAPP, Mathia, mathia
 from tests.jobs.till import PAYS, Till, till
 from tests.skills import needs
+from tests.waiting import until
 
 pytestmark = needs("wallet", "contacts")
 
@@ -279,3 +282,23 @@ async def test_whoever_becomes_another_person_loses_the_page_and_keeps_a_pin(pho
         await people.merge(session, kept, gone)
     assert (await phone.get())[0] == 404
     assert await pin.check(phone.bot.db, kept, PIN, datetime.now(UTC)) is Tried.RIGHT
+
+
+async def test_links_that_ended_an_hour_ago_are_swept_and_a_page_that_is_open_stays(phone: Phone) -> None:
+    db = phone.bot.db
+    for _ in range(3):
+        said = await phone.bot.hear(AMINA, "open my account page")
+    await phone.bot.hear(BARAKA, "open my account page")
+    assert (await phone.open(said))[0] == 200
+    ended = "UPDATE account_link SET expires_at = now() - $1::interval WHERE opened_at IS NULL AND person_id = $2"
+    await db.pool.execute(ended, account_links.LINKS_WITHIN - timedelta(minutes=1), await phone.bot.person(BARAKA))
+    await db.pool.execute(ended, account_links.LINKS_WITHIN, await phone.bot.person(AMINA))
+    settings = Settings(_env_file=None)
+    sweep = asyncio.create_task(sweep_messages(db, Wakes(db), phone.bot.deps.providers, settings))
+
+    async def are_swept() -> bool:
+        return bool(await db.pool.fetchval("SELECT count(*) = 2 FROM account_link"))
+
+    await until(are_swept, what="old links being swept")
+    sweep.cancel()
+    assert (await phone.get())[0] == 200
