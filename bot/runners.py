@@ -78,7 +78,7 @@ class TurnRunner:
             if self._typists:
                 group.create_task(self._show_typing(), name="turns.typing")
             while True:
-                await self._wakes.wait("turn", SWEEP_S)
+                await self._wakes.wait("turn", spread(SWEEP_S))
                 try:
                     while (room := OPEN_TURNS_MAX - len(self._open)) > 0:
                         claimed = await self._turns.claim(min(room, CLAIM_MAX))
@@ -185,7 +185,7 @@ class DeliveryRunner:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._doubt(), name="delivery.doubt")
             while True:
-                await self._wakes.wait("outbox", SWEEP_S)
+                await self._wakes.wait("outbox", spread(SWEEP_S))
                 try:
                     for name, channel in self._channels.items():
                         await self._claim(group, name, channel)

@@ -55,11 +55,11 @@ class Wakes:
         self._events[name].set()
 
     async def wait(self, name: Name, timeout_s: float) -> None:
-        """Return when woken, or after `timeout_s` or somewhat less; the event is cleared."""
+        """Return when woken, or after `timeout_s`; the event is cleared."""
         event = self._events[name]
         if not event.is_set():
             with suppress(TimeoutError):
-                async with asyncio.timeout(spread(timeout_s)):
+                async with asyncio.timeout(timeout_s):
                     await event.wait()
         event.clear()
 

@@ -264,7 +264,7 @@ async def sweep_waiting(
         except Exception as error:
             await outage.wait(error)
             continue
-        await wakes.wait(work.name, WAITING_LOOK_S)
+        await wakes.wait(work.name, spread(WAITING_LOOK_S))
 
 
 class Outage:

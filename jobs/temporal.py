@@ -40,7 +40,7 @@ from core.errors import UserError
 from core.log import configure
 from core.providers import Providers
 from core.settings import Settings
-from core.wake import Wakes
+from core.wake import Wakes, spread
 from jobs import definitions
 from jobs.activities import Activities
 from jobs.payloads import PURPOSE, sealing
@@ -175,7 +175,7 @@ class _Feeder:
                 elif not self._quiet:
                     log.warning("temporal.feed_waits", error=type(error).__name__, hint="runs start later")
                 self._quiet = True
-            await self._wakes.wait("workflow", LOOK_S)
+            await self._wakes.wait("workflow", spread(LOOK_S))
 
     async def start_requested(self) -> None:
         """Start what rows ask for, oldest first; starting twice is starting once."""
