@@ -83,7 +83,7 @@ async def _do(args: argparse.Namespace, settings: Settings, folder: Path, db: Da
                 db, person_id=args.person, conversation_id=args.conversation
             )
             identifier = await definitions.add(
-                db, wakes, draft, Catalog(CONNECTORS, settings), person_id=person_id,
+                db, wakes, draft, Catalog(CONNECTORS, settings, confirms=True), person_id=person_id,
                 conversation_id=conversation_id, default_timezone=settings.default_timezone,
             )  # fmt: skip
             print(identifier)

@@ -101,6 +101,8 @@ class ActionContext:
     """The confirmation by which the person has let it happen, where the action asks for one."""
     offered: frozenset[str] | None = None
     """The names of the actions there are here; None where nobody could ask for one, as in a workflow."""
+    run: str | None = None
+    """The id of the workflow's run whose step it is; None in a chat."""
 
     @property
     def zone(self) -> ZoneInfo:
@@ -184,6 +186,8 @@ class Action(Generic[P]):
     call it."""
     done: type[Params] | None = None
     """What `shows` freezes and `run` does, where that is more than what was asked for; None where it is the same."""
+    by_mandate: Callable[[ActionContext, Any], Awaitable[ActionResult]] | None = None
+    """Does it for a step of a workflow, within what the person has allowed that; None: no workflow does it."""
 
     @property
     def confirmed_params(self) -> type[Params]:

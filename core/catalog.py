@@ -166,6 +166,10 @@ def _conduct(action: Action[Any]) -> str:
             return "Changes the person's own things; they confirm it first, by a code, in private."
         case Effect.WRITE:
             return "Changes the person's own things."
+        case Effect.SPEND if action.by_mandate is not None:
+            return (
+                "Moves money; a person confirms the exact values first. A workflow does it within a standing mandate."
+            )
         case Effect.SPEND:
             return "Moves money; a person confirms the exact values first."
 

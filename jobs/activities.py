@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -201,10 +202,14 @@ class Activities:
             self._settings,
             datetime.now(UTC),
             f"run:{call.workflow_id}:{call.step_id}",
+            run=call.workflow_id,
         )
         try:
             async with asyncio.timeout(ACTION_S_MAX):
                 result = await self._perform(action, params, context)
+        except UserError as error:
+            told = error.to(place["language"])
+            raise ApplicationError(told, type=type(error).__name__, non_retryable=True) from None
         except TimeoutError:
             raise ApplicationError("It took too long.", non_retryable=activity.info().attempt >= ATTEMPTS_MAX) from None
         crashpoint.hit("workflow.step_ran")
@@ -214,7 +219,8 @@ class Activities:
             key = await definitions.key_in(connection, place["conversation_id"])
             sealed = key.seal(what, orjson.dumps(stored))
             row = await connection.fetchrow(CHANGE_STEP, call.workflow_id, call.step_id, "done", sealed)
-            if row is not None and call.say and result.text:
+            # What was paid is told where that was allowed, whatever the step says.
+            if row is not None and call.say and result.text and action.by_mandate is None:
                 said = result.said
                 await self._post(connection, place["conversation_id"], f"{call.workflow_id}:{call.step_id}", said)
         self._wakes.wake("outbox")
@@ -223,15 +229,13 @@ class Activities:
     async def _perform(self, action: Action[Any], params: Params, context: ActionContext) -> ActionResult:
         if action.effect is Effect.READ:
             return await action.run(context, params)
-        return await once(action, params, context)
+        return await once(replace(action, run=action.by_mandate or action.run), params, context)
 
     def _action(self, name: str) -> Action[Any]:
         if name not in self._catalog:
             raise ApplicationError(f"There is no action {name}, or it is switched off.", non_retryable=True)
         action = self._catalog[name]
-        if action.effect is Effect.SPEND:
-            raise ApplicationError(f"{name} moves money, which a workflow may not.", non_retryable=True)
-        if action.shows is not None:
+        if action.by_mandate is None and (action.shows is not None or action.effect is Effect.SPEND):
             raise ApplicationError(f"{name} has to be confirmed by a person.", non_retryable=True)
         return action
 

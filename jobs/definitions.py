@@ -84,7 +84,7 @@ def check_actions(draft: WorkflowDraft, catalog: Catalog) -> None:
         if step.action not in catalog:
             raise InvalidWorkflow(f"step {step.id}: there is no action {step.action}, or it is switched off")
         action = catalog[step.action]
-        if action.shows is not None:
+        if action.shows is not None and action.by_mandate is None:
             raise InvalidWorkflow(f"step {step.id}: {step.action} has to be confirmed by a person")
         if unknown := sorted(step.params.keys() - set(action.slots)):
             raise InvalidWorkflow(f"step {step.id}: {step.action} has no parameter {unknown[0][:40]}")

@@ -342,7 +342,7 @@ async def main(_args: argparse.Namespace) -> int:
     providers = Providers(settings)
     try:
         async with wakes.listening():
-            await run_temporal(settings, db, wakes, Catalog(CONNECTORS, settings), providers)
+            await run_temporal(settings, db, wakes, Catalog(CONNECTORS, settings, confirms=True), providers)
     finally:
         await providers.close()
         await db.close()

@@ -64,6 +64,7 @@ INSERT INTO mandate (confirmation_id, definition_id, version, payees, currency, 
                      until)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING id
 """
+CONFIRMED = "SELECT id FROM mandate WHERE confirmation_id = $1"
 END = "UPDATE mandate SET ended_at = clock_timestamp() WHERE definition_id = $1 AND ended_at IS NULL RETURNING id"
 USE = "INSERT INTO mandate_use (key, mandate_id, workflow_id, payee, amount) VALUES ($1, $2, $3, $4, $5)"
 USED = "SELECT key, mandate_id, payee, amount FROM mandate_use WHERE key = $1"
@@ -145,9 +146,13 @@ class Use:
 async def grant(connection: Any, confirmation_id: UUID, definition_id: UUID, version: int, terms: Terms) -> Mandate:
     """Let this version of a workflow pay within the terms, in the caller's transaction; what it had before ends.
 
+    The same confirmation again is the same mandate.
     The confirmation has to be used, of granting a mandate, and by the person whose workflow it is: PostgreSQL refuses
     anything else.
     """
+    made = await connection.fetchval(CONFIRMED, confirmation_id)
+    if made is not None:
+        return await by_id(connection, made)
     await end(connection, definition_id)
     made = await connection.fetchval(
         GRANT, confirmation_id, definition_id, version, list(terms.payees), terms.total.currency, terms.each.minor,
@@ -159,13 +164,13 @@ async def grant(connection: Any, confirmation_id: UUID, definition_id: UUID, ver
 async def hold_for(connection: Any, workflow_id: str) -> Mandate:
     """The live mandate that a run can pay under, locked until the caller's transaction is over.
 
-    Raises NoMandate where there is none, the workflow was changed since the run began, or is paused.
+    Raises NoMandate where there is none or the workflow was changed since the run began, UserError while it is paused.
     """
     run = await connection.fetchrow(RUN, workflow_id)
     if run is None or run["state"] == "deleted":
         raise NoMandate(NONE)
     if run["state"] != "active":
-        raise NoMandate(PAUSED)
+        raise UserError(PAUSED)
     if run["began_with"] != run["version"]:
         raise NoMandate(EARLIER)
     found = await connection.fetchval(LOCK, run["id"])

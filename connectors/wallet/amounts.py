@@ -6,6 +6,7 @@ from core.actions import ActionContext, Params, ask
 from core.errors import InvalidSlot, UserError
 from core.language import Saying
 from core.messages import Address, ChannelName
+from core.people import CONTACT_NAME_CHARS_MAX
 from ledger.instruction_store import MPESA, mpesa_account
 from ledger.money import BadAmount, Money
 
@@ -19,6 +20,11 @@ SANDBOX = " · sandbox"
 NOT_KES = Saying(
     "M-Pesa moves Kenyan shillings only. How much in KES?", "M-Pesa hutuma shilingi za Kenya tu. Ni KES ngapi?"
 )
+WHO = Saying(
+    "Whom should I pay? Tell me a name from your contacts, or a number.",
+    "Nimlipe nani? Niambie jina kutoka mawasiliano yako, au namba.",
+)
+WHERE_TO = Saying("To which M-Pesa number?", "Kwa namba gani ya M-Pesa?")
 
 
 class Nothing(Params):
@@ -35,6 +41,19 @@ class Amount(Params):
     currency: str = Field(
         default=MPESA, pattern="^[A-Z]{3}$", description="Its ISO 4217 code; KES unless another is said",
         json_schema_extra=ask("In which currency?", "Kwa sarafu gani?"),
+    )  # fmt: skip
+
+
+class SendMoney(Amount):
+    """How much, and to whom."""
+
+    recipient: str | None = Field(
+        default=None, max_length=CONTACT_NAME_CHARS_MAX,
+        description="Who gets it, as the person named them", json_schema_extra=ask(WHO.en, WHO.sw),
+    )  # fmt: skip
+    phone_number: str | None = Field(
+        default=None, max_length=PHONE_CHARS_MAX, coerce_numbers_to_str=True,
+        description="Their phone number, where the person said one", json_schema_extra=ask(WHERE_TO.en, WHERE_TO.sw),
     )  # fmt: skip
 
 

@@ -16,7 +16,18 @@ from pydantic import Field
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from connectors.wallet.amounts import PHONE_CHARS_MAX, SANDBOX, Amount, in_private, in_shillings, mpesa, own_number
+from connectors.wallet.amounts import (
+    PHONE_CHARS_MAX,
+    SANDBOX,
+    WHERE_TO,
+    WHO,
+    Amount,
+    SendMoney,
+    in_private,
+    in_shillings,
+    mpesa,
+    own_number,
+)
 from connectors.wallet.limits import allowed, is_small, needs_pin, unless_unproven
 from core import confirm, people, renumber
 from core.actions import ActionContext, ActionResult, Effect, Params, Shown, action, ask
@@ -38,15 +49,10 @@ from ledger.money import Money
 from ledger.spending_limits import midnight
 from ledger.transfers import transfer
 
-WHO = Saying(
-    "Whom should I pay? Tell me a name from your contacts, or a number.",
-    "Nimlipe nani? Niambie jina kutoka mawasiliano yako, au namba.",
-)
 WHOSE_NUMBER = Saying(
     "I know no number of “{name}”. Which M-Pesa number should it go to?",
     "Sina namba ya “{name}”. Zitumwe kwa namba gani ya M-Pesa?",
 )
-WHERE_TO = Saying("To which M-Pesa number?", "Kwa namba gani ya M-Pesa?")
 SELF = Saying(
     "That is your own number, so there is nothing to send. You can withdraw money instead.",
     "Hiyo ni namba yako mwenyewe, kwa hiyo hakuna cha kutuma. Unaweza kutoa pesa badala yake.",
@@ -99,19 +105,6 @@ ORDER BY i.created_at, i.id LIMIT 1
 """
 
 
-class SendMoney(Amount):
-    """How much, and to whom."""
-
-    recipient: str | None = Field(
-        default=None, max_length=people.CONTACT_NAME_CHARS_MAX,
-        description="Who gets it, as the person named them", json_schema_extra=ask(WHO.en, WHO.sw),
-    )  # fmt: skip
-    phone_number: str | None = Field(
-        default=None, max_length=PHONE_CHARS_MAX, coerce_numbers_to_str=True,
-        description="Their phone number, where the person said one", json_schema_extra=ask(WHERE_TO.en, WHERE_TO.sw),
-    )  # fmt: skip
-
-
 class Withdraw(Amount):
     """How much, and to which phone."""
 
@@ -146,18 +139,18 @@ async def show_payment(ctx: ActionContext, params: SendMoney) -> Shown:
     in_private(ctx)
     amount = in_shillings(ctx, params.amount, params.currency)
     async with ctx.db.transaction() as session:
-        named, written = await _payee(ctx, session, params)
+        named, written = await payee_of(ctx, session, params)
         number = mpesa(written)
         if number == (own_number(ctx.sender) or "").removeprefix("+"):
             raise UserError(SELF)
         owner = (await session.execute(select(people.current(ctx.person.id)))).scalar_one()
-        theirs = await _wallet_of(await driver(session), number)
+        theirs = await wallet_of(await driver(session), number)
         if theirs is not None and theirs["person_id"] == owner:
             raise UserError(SELF)
         account = await _own_account(await driver(session), owner, amount)
         theirs = theirs if account is None else None  # From there it is sent by M-Pesa, to anybody.
         kind = Kind.WITHDRAWAL if theirs is None else Kind.TRANSFER
-        fee = await _fee(await driver(session), kind, amount, account)
+        fee = await fee_of(await driver(session), kind, amount, account)
         payment = Payment(
             cents=amount.minor, fee_cents=fee.minor, name=visible(named), number=number,
             wallet_of=theirs["person_id"] if theirs is not None else None, account=account,
@@ -177,7 +170,7 @@ async def show_withdrawal(ctx: ActionContext, params: Withdraw) -> Shown:
         connection = await driver(session)
         owner = (await session.execute(select(people.current(ctx.person.id)))).scalar_one()
         account = await _own_account(connection, owner, amount)
-        fee = await _fee(connection, Kind.WITHDRAWAL, amount, account)
+        fee = await fee_of(connection, Kind.WITHDRAWAL, amount, account)
         payment = Payment(
             cents=amount.minor, fee_cents=fee.minor, name="", number=number, wallet_of=None, account=account
         )
@@ -210,7 +203,7 @@ def visible(name: str) -> str:
     )
 
 
-async def _payee(ctx: ActionContext, session: AsyncSession, params: SendMoney) -> tuple[str, str]:
+async def payee_of(ctx: ActionContext, session: AsyncSession, params: SendMoney) -> tuple[str, str]:
     """The name and the number that are meant; the number alone where no name goes with it."""
     name = (params.recipient or "").strip()
     if params.phone_number is not None:
@@ -232,7 +225,7 @@ async def _name_of(ctx: ActionContext, session: AsyncSession, number: str) -> st
     return next((one.name for one in known if one.phone and one.phone.lstrip("+") == meant), "")
 
 
-async def _wallet_of(connection: Any, number: str) -> Any:
+async def wallet_of(connection: Any, number: str) -> Any:
     """The wallet and the private chat of whoever writes from this number; None for nobody. Raises UserError where that
     number changed hands."""
     row = await connection.fetchrow(WALLET_OF, [f"whatsapp:+{number}", f"+{number}", number])
@@ -272,7 +265,7 @@ async def _own_account(connection: Any, owner: UUID, amount: Money) -> str | Non
     return account
 
 
-async def _fee(connection: Any, kind: Kind, amount: Money, account: str | None) -> Money:
+async def fee_of(connection: Any, kind: Kind, amount: Money, account: str | None) -> Money:
     """What it costs; nothing where it is paid from an account that is not ours."""
     return Money(0, amount.currency) if account is not None else await fee_for(connection, kind, amount)
 
@@ -299,12 +292,12 @@ async def _pay(ctx: ActionContext, payment: Payment, name: str) -> ActionResult:
             if payment.account not in (None, await own_accounts.account_of(connection, owner)):
                 raise UserError(CHANGED)
             to_wallet = name == "send_money" and payment.account is None
-            theirs = await _wallet_of(connection, payment.number) if to_wallet else None
+            theirs = await wallet_of(connection, payment.number) if to_wallet else None
             if (theirs["person_id"] if theirs is not None else None) != payment.wallet_of:
                 raise UserError(CHANGED)
             if theirs is not None:
                 await transfer(connection, key, str(owner), str(theirs["person_id"]), amount, fee, allowance=allowance)
-                await _tell(ctx, connection, theirs, amount, key)
+                await tell_payee(ctx, connection, theirs, amount, key)
             else:
                 payee = Payee(payment.number, payment.name)
                 asked = PayOut(
@@ -326,7 +319,7 @@ async def _pay(ctx: ActionContext, payment: Payment, name: str) -> ActionResult:
     return ActionResult(told + sandbox, {"amount": str(amount.decimal), "currency": MPESA, "reference": reference})
 
 
-async def _tell(ctx: ActionContext, connection: Any, theirs: Any, amount: Money, key: str) -> None:
+async def tell_payee(ctx: ActionContext, connection: Any, theirs: Any, amount: Money, key: str) -> None:
     """Tell whoever got it, where they write to us."""
     if theirs["conversation_id"] is None:
         return

@@ -251,6 +251,48 @@ def spending_limit(said: Said, now: "datetime", zone: str) -> Slots:
     return {**money(said, zone), **({"per": per} if per is not None else {})}
 
 
+_MONEY = r"(?:(?:kes|kshs?|sh)\.? ?)?\d(?:[\d,.]*\d)?k?(?: ?(?:bob|shillings?|shilingi|kes|ksh|/=))?"
+_UP_TO = r"(?:(?:at most|up to|no more than|not more than|hadi|isizidi) )?"
+_FLOW_PAYS = re.compile(r"\b(?:let|allow|ruhusu)\b (.{1,80}?) (?:to )?(?:pay|[iua]?lipe|kulipa)\b ?")
+_FLOW_OF = re.compile(
+    r"\b(?:mandate|idhini)\b (?:of|for|to|ya|kwa|za) (.{1,80}?)\W*$|\bstop (.{1,80}?) (?:from )?paying\b"
+)
+_TERMS = {
+    "per_day": re.compile(rf"{_UP_TO}({_MONEY}),? (?:a day|per day|each day|every day|daily|kwa siku|kila siku)\b"),
+    "each": re.compile(rf"{_UP_TO}({_MONEY}),? (?:each(?! day)|every time|at a time|a time|kila (?:mara|moja))\b"),
+    "total": re.compile(rf"{_UP_TO}({_MONEY}),? (?:in all|in total|altogether|total|kwa jumla|jumla)\b"),
+}
+_LAST_DAY = re.compile(r"\b(?:until|till|through|hadi|mpaka) (?!\d[\d,.]*k? (?:each|a day|in all|kila|kwa))")
+
+
+def grant_mandate(said: Said, now: "datetime", zone: str) -> Slots:
+    """Which workflow may pay whom, how much each time, a day and in all, and until which day."""
+    slots: Slots = {}
+    flow = _FLOW_PAYS.search(said.plain)
+    found = {name: match for name, term in _TERMS.items() if (match := term.search(said.plain)) is not None}
+    last = _LAST_DAY.search(said.plain)
+    if flow is not None:
+        ends = [match.start() for match in found.values() if match.start() >= flow.end()]
+        end = min([*ends, last.start() if last is not None else len(said.plain)])
+        whom = said.words(flow.end(), end).strip(" ,;:")
+        slots |= {"workflow": _flow(said, flow, 1)} | ({"payees": whom} if whom else {})
+    slots |= {name: said.words(*match.span(1)).strip(" ,") for name, match in found.items()}
+    dated = frames.days(said.plain[last.end() :], now)[0] if last is not None else []
+    return slots | ({"until": dated[0].day.isoformat()} if dated else {})
+
+
+def cancel_mandate(said: Said, now: "datetime", zone: str) -> Slots:
+    """Which workflow is to pay nothing by itself."""
+    flow = _FLOW_OF.search(said.plain)
+    return {"workflow": _flow(said, flow, 1 if flow[1] else 2)} if flow is not None else {}
+
+
+def _flow(said: Said, found: re.Match[str], group: int) -> str:
+    """A workflow's name as it was written, without what stands around a name."""
+    words = said.words(*found.span(group)).strip(" \"'“”‘’.,!?")
+    return re.sub(r"(?i)^(?:the |my )?(?:workflow |automation |kazi ya )?", "", words).strip(" \"'“”")
+
+
 def limit(said: Said, now: "datetime", zone: str) -> Slots:
     """How many of the last ones."""
     found = re.search(
@@ -529,6 +571,7 @@ READERS: Mapping[str, Reader] = {
     "check_invoice_status": which_invoice, "void_invoice": which_invoice, "stop_recurring_invoice": which_invoice,
     "refund_invoice": which_invoice,
     "create_payment_link": create_invoice, "set_spending_limit": spending_limit,
+    "grant_mandate": grant_mandate, "cancel_mandate": cancel_mandate,
     "list_transactions": limit, "check_availability": check_availability,
     "schedule_meeting": schedule_meeting, "send_email": send_email, "send_whatsapp": send_whatsapp,
     "search_info": search_info, "search_gif": search_gif, "find_jobs": search_info,
@@ -538,6 +581,10 @@ READERS: Mapping[str, Reader] = {
 def answer(action: str, slot: str, said: Said, now: "datetime", zone: str) -> Slots:
     """What an answer to the question for this slot says."""
     slots = READERS[action](said, now, zone) if action in READERS else {}
+    if action in ("grant_mandate", "cancel_mandate") and slot not in slots:
+        dated = frames.days(said.plain, now)[0] if slot == "until" else []
+        words = dated[0].day.isoformat() if dated else "" if slot == "until" else _rest(said, 0)
+        return {**slots, slot: words} if words else slots
     if slot in ("amount", "currency"):
         return {
             **{name: value for name, value in slots.items() if name in ("recipient", "phone_number")},

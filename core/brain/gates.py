@@ -158,6 +158,35 @@ RULES: tuple[Rule, ...] = (
         lambda heard, gate: {},
     ),
     Rule(
+        "list_mandates",
+        opens(
+            r"^\W*(?:please )?(?:(?:show|list|see|check)(?: me)? )?(?:all )?(?:of )?my (?:standing )?mandates\W*$",
+            r"^\W*what (?:may|can) my (?:workflows?|automations?) pay\b",
+            r"^\W*(?:tafadhali )?(?:nionyeshe |onyesha )?idhini zangu(?: za kudumu)?\W*$",
+        ),
+        lambda heard, gate: {},
+    ),
+    Rule(
+        "cancel_mandate",
+        opens(
+            r"^\W*(?:please )?(?:cancel|stop|end|revoke|withdraw|remove) (?:the |my )?(?:standing )?mandate\b",
+            r"^\W*(?:please )?stop .{1,80} (?:from )?paying by itself\W*$",
+            r"^\W*(?:tafadhali )?(?:futa|sitisha|ghairi|ondoa) idhini (?:ya|kwa|za)\b",
+        ),
+        lambda heard, gate: errands.cancel_mandate(heard.said, heard.now, heard.zone),
+    ),
+    Rule(
+        "grant_mandate",
+        opens(
+            r"^\W*(?:please )?(?:let|allow) (?!me\b|us\b).{1,80}? (?:to )?pay .*\d.*\b(?:each|every|at a time|a time"
+            r"|a day|per day|daily|in all|in total|altogether|until)\b",
+            r"^\W*(?:please )?(?:grant|give) .{1,80} (?:standing )?mandate\b",
+            r"^\W*(?:tafadhali )?ruhusu .{1,80}? (?:i|u|a)?(?:lipe|kulipa) .*\d.*\b(?:kila|kwa siku|kwa jumla|hadi)\b",
+        ),
+        lambda heard, gate: errands.grant_mandate(heard.said, heard.now, heard.zone),
+        unless=opens(r"\bremind\w*\b|\bkumbush\w*\b"),
+    ),
+    Rule(
         "stop_recurring_invoice",
         opens(
             r"^\W*(?:please )?(?:stop|cancel|end) (?:the |my |that |all )?(?:monthly|weekly|yearly|recurring|repeating"

@@ -11,7 +11,8 @@ import asyncpg
 import pytest
 
 from bot.sandbox.accounts import INTASEND_OTHER_PUBLISHABLE_KEY, INTASEND_OTHER_SECRET_KEY
-from connectors.wallet.spending import SendMoney, show_payment, visible
+from connectors.wallet.amounts import SendMoney
+from connectors.wallet.spending import show_payment, visible
 from core import confirm, erasure, people, renumber
 from core.actions import ActionContext, Person
 from core.amount_words import in_words

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field
 from sqlalchemy import insert
 
+import connectors
 from core import mailboxes
 from core.actions import ActionContext, ActionResult, Connector, Effect, Params, action
 from core.catalog import Catalog
@@ -153,8 +154,9 @@ CONNECTORS = (Connector("notes", Saying("Notes", "Maandishi"), (add_note, measur
 
 
 def catalog(settings: Settings) -> Catalog:
-    """The catalog of these actions."""
-    return Catalog(CONNECTORS, settings)
+    """The catalog of these actions, and of the wallet's where the settings switch it on."""
+    wallet = [one for one in connectors.CONNECTORS if one.name == "wallet"]
+    return Catalog((*CONNECTORS, *wallet), settings, confirms=True)
 
 
 async def notes(db: Database) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from tests.jobs.people import catalog
 
 async def main(task_queue: str) -> None:
     """Serve the task queue until killed."""
-    settings = Settings()
+    settings = Settings().sandboxed()
     db = await Database.connect(settings.database_url, settings.key_list)
     await run_temporal(settings, db, Wakes(db), catalog(settings), Providers(settings), task_queue=task_queue)
 

@@ -259,7 +259,7 @@ async def test_an_older_snapshot_does_not_hide_what_was_paid_since(flow: Flow, w
 async def test_a_workflow_that_is_changed_pays_nothing(flow: Flow, change: str, why: str) -> None:
     made = await flow.grant()
     await flow.db.pool.execute(f"UPDATE workflow_definition SET {change}")  # noqa: S608  ours
-    with pytest.raises(NoMandate, match=why):
+    with pytest.raises(UserError, match=why):
         await flow.use("first", 1)
     async with flow.db.hot() as connection:
         assert await refusal(connection.execute(USE, "raw", made.id, flow.run, JANE, 1)) == "23514"

@@ -69,6 +69,11 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "check_invoice_status": ("show my invoices", {}),
     "refund_invoice": ("refund the invoice for Juma", {"invoice": "Juma"}),
+    "grant_mandate": (
+        "let Rent pay Jane 500 each, 500 a day, 2000 in all",
+        {"workflow": "Rent", "payees": "Jane", "each": "500", "per_day": "500", "total": "2000"},
+    ),
+    "list_mandates": ("my mandates", {}), "cancel_mandate": ("cancel the mandate of Rent", {"workflow": "Rent"}),
     "void_invoice": ("void the invoice for Juma", {"invoice": "Juma"}),
     "stop_recurring_invoice": ("stop the monthly invoice to Juma", {"invoice": "Juma"}),
     "top_up": ("top up 500 shillings from 0712345678", {"amount": "500", "phone_number": "0712345678"}),

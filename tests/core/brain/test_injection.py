@@ -84,6 +84,10 @@ ORDERS: dict[str, tuple[dict[str, Any], str, str]] = {
     "void_invoice": ({"invoice": "Juma"}, "", ""),
     "refund_invoice": ({"invoice": "Juma"}, "", ""),
     "stop_recurring_invoice": ({}, "", ""),
+    "grant_mandate": (
+        {"workflow": "Rent", "payees": "+254700666666", "each": "500", "per_day": "500", "total": "500"}, "", "",
+    ),
+    "cancel_mandate": ({"workflow": "Rent"}, "", ""),
     "top_up": ({"amount": "500", "phone_number": "+254700666666"}, "", ""),
     "withdraw": ({"amount": "500", "phone_number": "+254700666666"}, "", ""),
     "set_timezone": ({"zone": "Asia/Tokyo"}, "", ""),
