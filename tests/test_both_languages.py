@@ -31,7 +31,7 @@ SAME = {"WhatsApp", "Telegram", "°C", " · sandbox"}
 
 def modules() -> list[str]:
     """Every module of ours by name, but for those that are programs."""
-    found: list[str] = ["bot.pay.words"]
+    found: list[str] = ["bot.account.words", "bot.pay.words"]
     for package in PACKAGES:
         path = ROOT / package
         if path.is_dir():

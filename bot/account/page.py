@@ -9,38 +9,33 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import structlog
 from aiohttp import hdrs, web
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from bot import pages
 from bot.account import words
-from bot.pay.page import HEADERS as PAGE_HEADERS
-from bot.pay.page import HERE as PAY
-from bot.pay.page import TOKENS
+from bot.pages import HEADERS, Frame, Refused, Says, language_of, saying_of
 from core import account_links, audit, confirm, people, renumber
 from core import pin as pins
 from core.account_links import Visit
 from core.actions import ActionContext, Person
 from core.catalog import Catalog
-from core.db import Database, driver, is_away
-from core.errors import Erased, StoreUnavailable, UserError
+from core.db import Database, driver
+from core.errors import Erased, UserError
 from core.language import Saying, moment, spoken
-from core.limits import PAY_VIEWS, Limits, Whose, refusal
+from core.limits import PAY_VIEWS
 from core.names import names_of
 from core.notices import tell
 from core.pin import Stands, Tried
 from core.providers import Providers
 from core.receipts import once
-from core.settings import Settings
 from ledger.money import BadAmount, Money
 from ledger.spending_limits import CURRENCY, Per, SpendingLimits, limits_of, set_limit
-from web_admin.auth import address_of, is_ours
 from web_admin.forms import words as fields_of
-from web_admin.rendering import StaticFile, static_response
 
 log = structlog.get_logger()
 
@@ -50,10 +45,8 @@ SECURE_COOKIE = "__Secure-mathia_account"
 KIND = "account"
 CHATS_MAX = 10
 """A person's chats that are told of something."""
-HEADERS: Final = {name: value for name, value in PAGE_HEADERS.items() if name != hdrs.VARY} | {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self';"
-    " base-uri 'none'; frame-ancestors 'none'"
-}
+SAYS: Final = Says(words.TEXTS, words.TRY_LATER, words.AWAY, words.NOT_OURS)
+OVER: Final = (404, words.OVER, words.OVER_LONG)
 CHATS = """
 SELECT c.id FROM identity i
 CROSS JOIN LATERAL (SELECT id FROM conversation c
@@ -62,15 +55,11 @@ WHERE i.person_id = $1 AND i.channel <> 'email' ORDER BY c.id LIMIT $2
 """
 
 
-class Served(Protocol):
+class Served(pages.Served, Protocol):
     """What the page needs of the process's services."""
 
     @property
-    def settings(self) -> Settings: ...
-    @property
     def db(self) -> Database: ...
-    @property
-    def limits(self) -> Limits: ...
     @property
     def catalog(self) -> Catalog: ...
     @property
@@ -85,27 +74,20 @@ class Panel:
     tone: str
 
 
-class _Refused(Exception):
-    """The request ends with this page."""
-
-    def __init__(self, status: int, title: Saying, text: Saying, language: str = "en") -> None:
-        super().__init__()
-        self.status, self.title, self.text, self.language = status, title, text, language
-
-
 Act = Callable[[Visit, dict[str, str], datetime], Awaitable[Panel]]
 
 
 def routes(services: Served) -> list[web.RouteDef]:
     """The page, how it looks, and what its forms are sent to."""
     page = AccountPage(services)
+    answered = page.frame.answered
     return [
-        web.get("/account.css", page.get_style),
-        web.get("/account", page.get_page),
-        web.get("/account/{token}", page.get_link),
-        web.post("/account/open", page.post_open),
-        web.post("/account/leave", page.post_leave),
-        *(web.post(f"/account/{name}", page.act(act)) for name, act in page.acts.items()),
+        page.frame.style(),
+        web.get("/account", answered(page.get_page)),
+        web.get("/account/{token}", answered(page.get_link)),
+        web.post("/account/open", answered(page.post_open)),
+        web.post("/account/leave", answered(page.post_leave)),
+        *(web.post(f"/account/{name}", answered(page.act(act))) for name, act in page.acts.items()),
     ]
 
 
@@ -119,46 +101,30 @@ class AccountPage:
         self._zone = ZoneInfo(services.settings.default_timezone)
         self._secure = services.settings.base_url.startswith("https://")
         self._cookie = SECURE_COOKIE if self._secure else COOKIE
-        style = b"".join(path.read_bytes() for path in (TOKENS, PAY / "pay.css", HERE / "account.css"))
-        self._style = StaticFile.of(style, ".css")
-        environment = Environment(
-            loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-            lstrip_blocks=True, auto_reload=False,
-        )  # fmt: skip
-        self._template = environment.get_template("account.html")
+        self.frame = Frame(services, HERE, SAYS)
         self.acts: dict[str, Act] = {
             "pin": self._set_pin, "confirm": self._confirm, "cancel": self._cancel, "limits": self._set_limit,
             "forgot": self._forget, "keep": self._keep,
         }  # fmt: skip
 
-    async def get_style(self, request: web.Request) -> web.Response:
-        """How it looks."""
-        return static_response(request, self._style)
-
     async def get_link(self, request: web.Request) -> web.Response:
         """A page with a button: previews of links in chats only GET, so they use nothing up."""
-        try:
-            await self._count(request)
-            token = request.match_info["token"]
-            async with self._open() as connection:
-                good = await account_links.is_good(connection, token, datetime.now(UTC))
-            if not good:
-                raise _Refused(404, words.OVER, words.OVER_LONG)
-            return self._html("en", token=token)
-        except _Refused as refused:
-            return self._refusal(refused)
+        await self.frame.count(request, [PAY_VIEWS])
+        token = request.match_info["token"]
+        async with self._db.hot() as connection:
+            good = await account_links.is_good(connection, token, datetime.now(UTC))
+        if not good:
+            raise Refused(*OVER)
+        return self.frame.page("open.html", language_of(request), token=token)
 
     async def post_open(self, request: web.Request) -> web.Response:
         """Open the link, once; the browser then has the page."""
-        try:
-            await self._check(request)
-            token = (await fields_of(request)).get("token", "")
-            async with self._open() as connection:
-                session = await account_links.opened(connection, token, datetime.now(UTC))
-            if session is None:
-                raise _Refused(404, words.OVER, words.OVER_LONG)
-        except _Refused as refused:
-            return self._refusal(refused)
+        await self._check(request)
+        token = (await fields_of(request)).get("token", "")
+        async with self._db.hot() as connection:
+            session = await account_links.opened(connection, token, datetime.now(UTC))
+        if session is None:
+            raise Refused(*OVER)
         response = web.Response(status=303, headers=HEADERS | {hdrs.LOCATION: "/account"})
         response.set_cookie(
             self._cookie, session, max_age=int(account_links.LIFE.total_seconds()), httponly=True, samesite="Strict",
@@ -168,21 +134,15 @@ class AccountPage:
 
     async def get_page(self, request: web.Request) -> web.Response:
         """The account."""
-        try:
-            await self._count(request)
-            return await self._page(await self._visit(request), None)
-        except _Refused as refused:
-            return self._refusal(refused)
+        await self.frame.count(request, [PAY_VIEWS])
+        return await self._page(await self._visit(request), None)
 
     async def post_leave(self, request: web.Request) -> web.Response:
         """Close the page."""
-        try:
-            await self._check(request)
-            async with self._open() as connection:
-                await account_links.end(connection, request.cookies.get(self._cookie, ""))
-            raise _Refused(200, words.OVER, words.LEFT)
-        except _Refused as refused:
-            response = self._refusal(refused)
+        await self._check(request)
+        async with self._db.hot() as connection:
+            await account_links.end(connection, request.cookies.get(self._cookie, ""))
+        response = self.frame.refusal(request, Refused(200, words.OVER, words.LEFT))
         response.del_cookie(self._cookie, path="/account", httponly=True, samesite="Strict", secure=self._secure)
         return response
 
@@ -190,22 +150,15 @@ class AccountPage:
         """What one of the forms does, and the page that says what came of it."""
 
         async def post(request: web.Request) -> web.Response:
+            await self._check(request)
+            visit = await self._visit(request)
             try:
-                await self._check(request)
-                visit = await self._visit(request)
-                try:
-                    panel = await act(visit, await fields_of(request), datetime.now(UTC))
-                except UserError as problem:
-                    panel = Panel(_saying(problem), "red")
-                except Erased:
-                    raise _Refused(404, words.OVER, words.OVER_LONG, visit.language) from None
-                return await self._page(visit, panel)
-            except _Refused as refused:
-                return self._refusal(refused)
-            except Exception as error:
-                if isinstance(error, StoreUnavailable) or is_away(error):
-                    return self._refusal(_Refused(503, words.TRY_LATER, words.AWAY))
-                raise
+                panel = await act(visit, await fields_of(request), datetime.now(UTC))
+            except UserError as problem:
+                panel = Panel(saying_of(problem), "red")
+            except Erased:
+                raise Refused(*OVER, language=visit.language) from None
+            return await self._page(visit, panel)
 
         return post
 
@@ -248,7 +201,7 @@ class AccountPage:
             result = await once(action, action.confirmed_params.model_validate_json(waiting.params), context)
             said, tone = Saying(result.text, result.text), "green"
         except UserError as problem:
-            said, tone = _saying(problem), "red"
+            said, tone = saying_of(problem), "red"
         async with self._db.hot() as connection:
             if tone == "red":
                 await confirm.end(connection, waiting.id)
@@ -333,29 +286,19 @@ class AccountPage:
 
     # What is behind it.
 
-    def _open(self) -> Any:
-        return self._db.hot()
-
     async def _visit(self, request: web.Request) -> Visit:
-        async with self._open() as connection:
+        async with self._db.hot() as connection:
             visit = await account_links.visit(connection, request.cookies.get(self._cookie, ""), datetime.now(UTC))
             # Whoever has the number now may be somebody else.
             frozen = visit is not None and await renumber.is_frozen(connection, visit.address)
         if visit is None or frozen:
-            raise _Refused(404, words.OVER, words.OVER_LONG)
+            raise Refused(*OVER)
         return visit
 
     async def _check(self, request: web.Request) -> None:
-        """Raises _Refused for a form that is not ours."""
-        await self._count(request)
-        if not is_ours(request, self._settings.base_url):
-            raise _Refused(403, words.TRY_LATER, words.NOT_OURS)
-
-    async def _count(self, request: web.Request) -> None:
-        now = datetime.now(UTC)
-        verdict = await self._served.limits.take([PAY_VIEWS], Whose(address_of(request), self._zone), now)
-        if not verdict.passed:
-            raise _Refused(429, words.TRY_LATER, _saying(refusal(verdict, now, self._zone)))
+        """Count a form. Raises Refused for one that is not ours, too."""
+        await self.frame.count(request, [PAY_VIEWS])
+        self.frame.check_ours(request)
 
     def _at(self, visit: Visit, at: datetime) -> Saying:
         zone = ZoneInfo(visit.timezone) if visit.timezone else self._zone
@@ -370,30 +313,8 @@ class AccountPage:
             limits: SpendingLimits = await limits_of(session, visit.person_id, self._settings)
             stands: Stands = await pins.stands(await driver(session), visit.person_id, now)
         language = spoken(visit.language)
-        shown = {"text": panel.text.to(language), "tone": panel.tone} if panel is not None else None
-        reset_at = self._at(visit, stands.reset_at).to(language) if stands.reset_at is not None else None
+        reset_at = self._at(visit, stands.reset_at) if stands.reset_at is not None else None
         status = 422 if panel is not None and panel.tone == "red" else 200
-        return self._html(
-            language, status, panel=shown, waiting=waiting, limits=limits, pin=stands, reset_at=reset_at
-        )  # fmt: skip
-
-    def _refusal(self, refused: _Refused) -> web.Response:
-        language = spoken(refused.language)
-        return self._html(language, refused.status, over=(refused.title.to(language), refused.text.to(language)))
-
-    def _html(self, language: str, status: int = 200, **more: Any) -> web.Response:
-        html = self._template.render(
-            {"token": None, "over": None, "panel": None, "waiting": None, "reset_at": None}
-            | {
-                "language": language,
-                "t": {name: text.to(language) for name, text in words.TEXTS.items()},
-                "sandbox": self._settings.is_sandbox(self._settings.intasend_base_url),
-                "style": f"/account.css?v={self._style.version}",
-            }
-            | more
+        return self.frame.page(
+            "account.html", language, status, panel=panel, waiting=waiting, limits=limits, pin=stands, reset_at=reset_at
         )
-        return web.Response(text=html, status=status, content_type="text/html", headers=HEADERS)
-
-
-def _saying(error: UserError) -> Saying:
-    return error.says if isinstance(error.says, Saying) else Saying(error.says, error.says)

@@ -7,7 +7,7 @@ import pytest
 from tests.mutants.planting import Edit, Mutant, must_be_caught, planted
 
 AT_ONCE = 1
-PAGE = "bot/pay/page.py"
+PAGE, FRAME = "bot/pay/page.py", "bot/pages/frame.py"
 STORE, WORK, BILLS = "ledger/instruction_store.py", "jobs/payments.py", "ledger/invoices.py"
 
 MUTANTS = {
@@ -67,11 +67,11 @@ MUTANTS = {
     ),
     "a form of any page asks a phone": Mutant(
         "bot/test_pay_page.py -k another_page",
-        (Edit(PAGE, "if not is_ours(request, self._settings.base_url):", "if request is None:"),),
+        (Edit(FRAME, "if not is_ours(request, self._base_url):", "if request is None:"),),
     ),
     "a stranger's phone rings without end": Mutant(
         "bot/test_pay_page.py -k strangers_phone",
-        (Edit(PAGE, "await self._count(request, [PAY_PHONE, PAY_PHONE_DAY], phone, call)", "assert phone"),),
+        (Edit(PAGE, "await self.frame.count(request, [PAY_PHONE, PAY_PHONE_DAY], phone, call)", "assert phone"),),
     ),
     "a form sent twice asks twice": Mutant(
         "bot/test_pay_page.py -k same_form",
