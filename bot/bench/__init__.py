@@ -7,7 +7,7 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-NAMES = ("turn", "chat", "rooms", "reminders", "ledger", "storm")
+NAMES = ("start", "turn", "chat", "rooms", "reminders", "ledger", "storm")
 
 
 @dataclass(frozen=True, slots=True)
