@@ -26,7 +26,9 @@ from core.messages import ChannelName, OutboundMessage, Reply
 from core.metrics import OPEN_TURNS, SENDING, SENDS, TURN_SECONDS, TURNS
 from core.outbox import ASK_AFTER_S, RETRY_S_MAX, Delivery, Outbox, Outcome
 from core.settings import Settings
-from core.turn import APOLOGY, ATTEMPTS_MAX, TURN_S_MAX, Closing, Turn, TurnDeps, Turns, run_turn, speaking
+from core.turn import ATTEMPTS_MAX, TURN_S_MAX, Closing, Turn, TurnDeps, speaking
+from core.turn_answer import APOLOGY, run_turn
+from core.turn_store import Turns
 from core.wake import Wakes, spread
 from core.window import WINDOWED, FreeText, Hold, Refuse, UseTemplate
 

@@ -31,7 +31,8 @@ from core.outbox import Outbox
 from core.providers import Providers
 from core.settings import Settings
 from core.storage import Storage
-from core.turn import TurnDeps, Turns
+from core.turn import TurnDeps
+from core.turn_store import Turns
 from core.wake import Wakes
 
 VALKEY_TIMEOUT_S = 0.5

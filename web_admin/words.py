@@ -227,7 +227,7 @@ ANSWERS = {
     "limited": State("Over a limit", "wait"),
     "failed": State("The service did not answer", "bad"),
 }
-"""What a message was answered with, as core/turn.py keeps it."""
+"""What a message was answered with, as core/turn_steps.py keeps it."""
 
 
 def receipt(state: str) -> State:

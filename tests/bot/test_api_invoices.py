@@ -13,7 +13,7 @@ from bot.app import make_app
 from bot.wiring import services
 from core.messages import Address, ChannelName, InboundMessage, Text
 from core.settings import Settings
-from core.turn import run_turn
+from core.turn_answer import run_turn
 from core.visitors import find_visitor
 from tests.bot.test_api import Api
 from tests.said import texts

@@ -23,7 +23,8 @@ from core.limits import Limits
 from core.messages import Address, ChannelName, Forwarded, InboundMessage, Reply, Text
 from core.outbox import NewMessage, Outbox, post
 from core.settings import SANDBOX_BOT_TOKEN
-from core.turn import TurnDeps, Turns
+from core.turn import TurnDeps
+from core.turn_store import Turns
 from core.wake import Wakes
 from tests.bot.test_webhooks import SECRET, SECRET_HEADER, TELEGRAM, serving
 from tests.channels.test_telegram import ACCOUNT, ADA, USERNAME, api, recorded, settings

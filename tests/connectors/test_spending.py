@@ -22,7 +22,7 @@ from core.errors import InvalidSlot
 from core.messages import InboundMessage, Text, Voice, text_of
 from core.renumber import Renumbered
 from core.settings import Settings
-from core.turn import run_turn
+from core.turn_answer import run_turn
 from ledger import fees, holds, own_accounts, payment_switch
 from ledger.accounts import fee_income, wallet
 from ledger.balances import balance

@@ -22,7 +22,9 @@ from core.limits import Limits
 from core.messages import Address, ChannelName, InboundMessage, Text
 from core.providers import Providers
 from core.settings import Settings
-from core.turn import TurnDeps, Turns, run_turn
+from core.turn import TurnDeps
+from core.turn_answer import run_turn
+from core.turn_store import Turns
 from core.wake import Wakes
 from tests.said import whole
 from tests.skills import WHOLE, missing

@@ -18,7 +18,9 @@ from core.dialog_store import DialogStore
 from core.inbox import Inbox
 from core.limits import Limits
 from core.messages import Address, ChannelName, Reply, Text
-from core.turn import Closing, Turn, Turns, run_turn
+from core.turn import Closing, Turn
+from core.turn_answer import run_turn
+from core.turn_store import Turns
 from core.wake import Wakes
 from tests.factories import ACCOUNT, say
 from tests.said import messages

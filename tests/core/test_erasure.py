@@ -21,7 +21,7 @@ from core.inbox import Inbox
 from core.messages import Address, ChannelName, InboundMessage, Text
 from core.models import Base
 from core.rooms import Place
-from core.turn import run_turn
+from core.turn_answer import run_turn
 from core.visitors import create_visitor, find_visitor
 from core.wake import Wakes
 from jobs.erasure import Hands, erase

@@ -50,7 +50,7 @@ from core.limits import Limits as Quotas
 from core.messages import Reply, Text
 from core.settings import Settings
 from core.turn import Closing, Turn
-from core.turn import Turns as TurnStore
+from core.turn_store import Turns as TurnStore
 from core.wake import Wakes
 from tests.factories import say
 from tests.said import texts

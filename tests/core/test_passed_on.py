@@ -13,7 +13,7 @@ from core.db import Database
 from core.dialog import Intent, Plan
 from core.language import Saying
 from core.settings import Settings
-from core.turn import NOTHING_TO_PASS_ON
+from core.turn_steps import NOTHING_TO_PASS_ON
 from tests.core.brain.test_rules import turn
 from tests.core.speaking import WHATSAPP, at, mathia
 from tests.skills import needs

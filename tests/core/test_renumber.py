@@ -21,7 +21,7 @@ from core.dialog import Intent, Plan
 from core.language import Saying
 from core.messages import Address, Reply, Text
 from core.renumber import WAYS_OUT, Frozen, Renumbered, Seen, Watch
-from core.turn import run_turn
+from core.turn_answer import run_turn
 from tests.core.speaking import TELEGRAM, WEB, WHATSAPP, Mathia, at, mathia
 
 OLD, NEW = at(WHATSAPP, "254712345678"), at(WHATSAPP, "254799999999")

@@ -31,7 +31,8 @@ from core.messages import ChannelName, Reply, Text, text_of
 from core.outbox import ERASED, NewMessage, Outbox, post
 from core.settings import Settings
 from core.storage import Storage
-from core.turn import Closing, Turns
+from core.turn import Closing
+from core.turn_store import Turns
 from core.wake import Wakes
 from jobs.reroute import follow_up
 from tests.factories import say

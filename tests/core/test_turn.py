@@ -29,7 +29,9 @@ from core.models import Receipt
 from core.providers import Providers
 from core.receipts import opened
 from core.settings import Settings
-from core.turn import Closing, TurnDeps, Turns, run_turn
+from core.turn import Closing, TurnDeps
+from core.turn_answer import run_turn
+from core.turn_store import Turns
 from core.wake import Wakes
 from tests.factories import say
 from tests.said import called, messages, texts

@@ -30,7 +30,7 @@ from core.messages import Address, ChannelName, InboundMessage, Media, Reply, Te
 from core.outbox import Outbox, Outcome
 from core.settings import Settings
 from core.storage import Storage
-from core.turn import run_turn
+from core.turn_answer import run_turn
 from core.wake import Wakes
 from jobs.erasure import Hands, erase
 from jobs.sweeps import put_due

@@ -39,7 +39,7 @@ from core.messages import (
     Text,
     Voice,
 )
-from core.turn import FORWARDED
+from core.turn_answer import FORWARDED
 from tests.conftest import Sandbox
 from tests.core.brain.thinking import Thinking, thinking
 from tests.core.speaking import WEB, WHATSAPP, at

@@ -229,7 +229,7 @@ async def test_turn_that_is_tried_again_tells_what_was_done_and_does_not_think_a
     asha = at(WEB, "asha")
     await bot.whole.receive((asha, "remind me to call Asha tomorrow at 9"))
     bot.script({"calls": [REMIND]})
-    from core.turn import run_turn
+    from core.turn_answer import run_turn
 
     [turn] = await bot.whole.turns.claim(8)
     await run_turn(turn, bot.whole.deps)  # Answered, and the process dies before it closes.

@@ -15,7 +15,7 @@ from core.db import Database
 from core.dialog import PLAN_MAX, Intent, Plan
 from core.messages import Reply, Text
 from core.settings import Settings
-from core.turn import APOLOGY
+from core.turn_answer import APOLOGY
 from tests.core.speaking import WEB, at, mathia
 from tests.skills import needs
 
