@@ -140,9 +140,12 @@ class AccountPage:
     async def post_leave(self, request: web.Request) -> web.Response:
         """Close the page."""
         await self._check(request)
+        session = request.cookies.get(self._cookie, "")
         async with self._db.hot() as connection:
-            await account_links.end(connection, request.cookies.get(self._cookie, ""))
-        response = self.frame.refusal(request, Refused(200, words.OVER, words.LEFT))
+            visit = await account_links.visit(connection, session, datetime.now(UTC))
+            await account_links.end(connection, session)
+        left = Refused(200, words.OVER, words.LEFT, language=visit.language if visit is not None else None)
+        response = self.frame.refusal(request, left)
         response.del_cookie(self._cookie, path="/account", httponly=True, samesite="Strict", secure=self._secure)
         return response
 

@@ -57,9 +57,7 @@ OVER_LONG = Saying(
     "The link was opened already, or its 15 minutes are over. Write “my account page” in the chat for a new one.",
     "Kiungo kilishafunguliwa, au dakika zake 15 zimekwisha. Andika “ukurasa wa akaunti yangu” ujibiwe kingine.",
 )
-LEFT = Saying(
-    "This page is closed. You can go back to the chat.", "Ukurasa huu umefungwa. Unaweza kurudi kwenye gumzo."
-)
+LEFT = Saying("You can go back to the chat.", "Unaweza kurudi kwenye gumzo.")
 TRY_LATER = Saying("Not now", "Si sasa")
 AWAY = Saying(
     "We cannot look that up just now. Try again in a moment.",
