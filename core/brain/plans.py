@@ -24,7 +24,7 @@ _JOINT = re.compile(
 _TAKES_ALL = frozenset(
     {
         "set_reminder", "remember_fact", "change_fact", "create_note", "send_email", "send_whatsapp", "post_social",
-        "create_workflow", "ask_document", "search_info", "add_to_itinerary", "create_invoice",
+        "create_workflow", "ask_document", "search_info", "add_to_itinerary", "create_invoice", "grant_mandate",
     }
 )  # fmt: skip
 """Actions with words of one's own in them: what follows "and" is theirs, and only a new sentence is not."""

@@ -118,7 +118,7 @@ async def test_what_is_shown_is_all_of_it_and_is_done_by_its_code_alone(desk: De
     )
     assert len(prompt) <= 600
     assert await buttons(desk.bot) == ()
-    for said in ("yes", "ndio"):
+    for said in ("yes", "1", "ndio"):
         await desk.bot.hear(AMINA, said)
     await desk.bot.hear(BARAKA, code_in(prompt))
     assert "no standing mandate. You allow it" in await desk.refused()

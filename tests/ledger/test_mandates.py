@@ -270,6 +270,19 @@ async def test_a_workflow_that_is_changed_pays_nothing(flow: Flow, change: str, 
     assert await flow.spent() == ("paused" in change)
 
 
+async def test_a_workflow_that_becomes_another_persons_pays_nothing(flow: Flow) -> None:
+    """As it does when two persons turn out to be one, or one to be two."""
+    other = await someone(flow.db)
+    await flow.grant()
+    await flow.db.pool.execute("UPDATE workflow_definition SET person_id = $1", other.person_id)
+    with pytest.raises(NoMandate):
+        await flow.use("first", 1)
+    await flow.db.pool.execute("UPDATE workflow_definition SET person_id = $1", flow.who.person_id)
+    await flow.begin()
+    with pytest.raises(NoMandate):
+        await flow.use("second", 1)
+
+
 async def test_a_run_of_the_workflow_as_it_was_does_not_pay_under_what_was_granted_since(flow: Flow) -> None:
     await flow.grant()
     await flow.edit()
@@ -320,7 +333,7 @@ async def test_of_64_at_once_ten_pay(flow: Flow) -> None:
 
 
 async def test_of_64_at_once_by_raw_sql_ten_pay(flow: Flow) -> None:
-    made = await flow.grant(each=100, day=1_000, total=1_000)
+    made = await flow.grant(each=100, day=1_000, total=9_000)
 
     async def raw(n: int) -> str | None:
         async with flow.db.pool.acquire() as connection:
@@ -328,6 +341,20 @@ async def test_of_64_at_once_by_raw_sql_ten_pay(flow: Flow) -> None:
 
     assert sorted(map(str, await asyncio.gather(*map(raw, range(64))))) == ["23514"] * 54 + ["None"] * 10
     assert await flow.spent() == 1_000
+
+
+async def test_whoever_comes_second_sees_what_the_first_paid(flow: Flow, writer: Raw) -> None:
+    made = await flow.grant(each=100, day=100, total=9_000)
+
+    async def waits() -> bool:
+        return bool(await flow.db.pool.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+
+    async with flow.db.hot() as first:
+        await first.execute(USE, "first", made.id, flow.run, JANE, 100)
+        second = asyncio.create_task(refusal(writer.execute(USE, "second", made.id, flow.run, JANE, 100)))
+        await until(waits, 5, "the second waiting for the first")
+    assert await second == "23514"
+    assert await flow.spent() == 100
 
 
 @dataclass

@@ -8,6 +8,7 @@ from tests.mutants.planting import Edit, Mutant, must_be_caught, planted
 
 AT_ONCE = 1
 PAGE, FRAME = "bot/pay/page.py", "bot/pages/frame.py"
+MANDATES, MANDATE_LAWS = "connectors/wallet/mandates.py", "alembic/versions/0070_mandates.py"
 STORE, WORK, BILLS = "ledger/instruction_store.py", "jobs/payments.py", "ledger/invoices.py"
 
 MUTANTS = {
@@ -115,6 +116,48 @@ MUTANTS = {
     "a webhook is heard for every account": Mutant(
         "jobs/test_own_accounts.py -k webhook",
         (Edit(STORE, "WHERE account IS NULL AND id = coalesce(", "WHERE id = coalesce("),),
+    ),
+    "a mandate does not count its uses": Mutant(
+        "ledger/test_mandates.py -k at_once",
+        (Edit(MANDATE_LAWS, "UPDATE mandate SET spent = spent + new.amount WHERE id = given.id;", "NULL;"),),
+    ),
+    "a mandate is used by two at once": Mutant(
+        "ledger/test_mandates.py -k comes_second",
+        (Edit(MANDATE_LAWS, "WHERE id = new.mandate_id FOR NO KEY UPDATE;", "WHERE id = new.mandate_id;"),),
+    ),
+    "a mandate is for anybody": Mutant(
+        "ledger/test_mandates.py -k have_paid",
+        (Edit(MANDATE_LAWS, "IF new.payee = ANY (given.payees) IS NOT TRUE THEN", "IF new.payee IS NULL THEN"),),
+    ),
+    "a mandate rests on anybody's confirmation": Mutant(
+        "ledger/test_mandates.py -k to_grant", (Edit(MANDATE_LAWS, "AND c.person_id = workflow.person_id", ""),)
+    ),
+    "a mandate outlives a change of its workflow": Mutant(
+        "ledger/test_mandates.py -k whatever",
+        (Edit(MANDATE_LAWS, "IF new.version > old.version OR new.state = 'deleted' THEN", "IF false THEN"),),
+    ),
+    "a mandate is good for a run from before a change": Mutant(
+        "ledger/test_mandates.py -k as_it_was",
+        (
+            Edit(MANDATE_LAWS, "AND r.version = given.version", ""),
+            Edit("ledger/mandates.py", 'if run["began_with"] != run["version"]:', "if run is None:"),
+        ),
+    ),
+    "a mandate need not be what was confirmed": Mutant(
+        "connectors/test_mandates.py -k other_terms",
+        (Edit(MANDATES, "if agreed == (mandate.definition_id, mandate.version, mandate.terms):", "if agreed:"),),
+    ),
+    "a mandate pays a step again that is tried again": Mutant(
+        "connectors/test_mandates.py -k what_is_left",
+        (Edit(MANDATES, "earlier = await mandates.used(connection, key)", "earlier = None"),),
+    ),
+    "a mandate pays for a number that changed hands": Mutant(
+        "connectors/test_mandates.py -k changed_hands",
+        (Edit(MANDATES, "if await renumber.is_frozen(connection, given.sender):", "if given is None:"),),
+    ),
+    "a mandate wants a PIN by what it pays each time": Mutant(
+        "connectors/test_mandates.py -k wants_the_pin",
+        (Edit(MANDATES, "needs_pin(ctx, total)", "needs_pin(ctx, each)"),),
     ),
     "a limit holds for the prompt alone": Mutant(
         "connectors/test_spending_model.py",
