@@ -58,6 +58,7 @@ RUN = """
 SELECT d.id, d.state, d.version, r.version AS began_with
 FROM workflow_run r JOIN workflow_definition d ON d.id = r.definition_id WHERE r.workflow_id = $1 FOR SHARE OF d
 """
+HOLD = "SELECT FROM workflow_definition WHERE id = $1 FOR SHARE"
 LOCK = "SELECT id FROM mandate WHERE definition_id = $1 AND ended_at IS NULL FOR NO KEY UPDATE"
 GRANT = """
 INSERT INTO mandate (confirmation_id, definition_id, version, payees, currency, max_each, max_per_day, max_total, zone,
@@ -153,6 +154,8 @@ async def grant(connection: Any, confirmation_id: UUID, definition_id: UUID, ver
     made = await connection.fetchval(CONFIRMED, confirmation_id)
     if made is not None:
         return await by_id(connection, made)
+    # The workflow first, as whoever changes it or pays does.
+    await connection.execute(HOLD, definition_id)
     await end(connection, definition_id)
     made = await connection.fetchval(
         GRANT, confirmation_id, definition_id, version, list(terms.payees), terms.total.currency, terms.each.minor,

@@ -322,6 +322,21 @@ async def test_whoever_changes_the_workflow_waits_for_who_is_paying(flow: Flow) 
     assert await flow.spent() == 1
 
 
+async def test_granting_and_changing_at_once_do_not_wait_in_a_circle(flow: Flow) -> None:
+    """Both take the workflow first, and then what it may pay."""
+    await flow.grant()
+
+    async def waits() -> bool:
+        return bool(await flow.db.pool.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+
+    async with flow.db.hot() as editing:
+        await editing.execute("SELECT FROM workflow_definition FOR UPDATE")
+        granting = asyncio.create_task(flow.grant())
+        await until(waits, 5, "the grant waiting for the change")
+        assert await refusal(editing.execute("SELECT FROM mandate FOR UPDATE NOWAIT")) is None
+    assert (await granting).is_live
+
+
 async def test_of_64_at_once_ten_pay(flow: Flow) -> None:
     await flow.grant(each=100, day=1_000, total=1_000)
     done = await asyncio.gather(*(flow.use(f"{n}", 100) for n in range(64)), return_exceptions=True)
