@@ -27,8 +27,9 @@ from core.models import Contact
 from core.money import DECIMALS
 from core.outbox import NewMessage, post
 from core.settings import Settings
-from ledger import invoices, own_accounts
+from ledger import invoice_marks, invoices, own_accounts
 from ledger.fees import fee_for
+from ledger.invoice_marks import How
 from ledger.invoice_paper import pay_url
 from ledger.invoices import NUMBER, OPEN, Invoice, Places, Series, Words
 from ledger.journal import Kind
@@ -136,6 +137,8 @@ PAID_OVER = Saying(
 GIVEN_BACK = Saying("{back} of that were given back.", "{back} kati ya hizo zimerudishwa.")
 DUE_ON = Saying("Due {day}.", "Ilipwe kufikia {day}.")
 ADDRESS = Saying("Its address: {url}", "Anwani yake: {url}")
+PAPER = Saying("As a PDF: {url}/invoice.pdf", "Kama PDF: {url}/invoice.pdf")
+OUTSIDE = Saying("{how}: {amount}.", "{how}: {amount}.")
 NONE_OPEN = Saying("You have no open invoices.", "Huna ankara ambazo hazijalipwa.")
 OPEN_ONES = Saying("Your open invoices", "Ankara zako ambazo hazijalipwa")
 THEIRS = Saying("Invoices for {payer}", "Ankara za {payer}")
@@ -159,6 +162,38 @@ CHECK_VOID = Saying(
 )
 WILL_TELL = Saying("They are told so.", "Ataambiwa hivyo.")
 WILL_NOT_TELL = Saying("They are not told, as I have not written to them.", "Hataambiwa, kwa kuwa sijamwandikia.")
+CHECK_MARK = Saying(
+    "Invoice {number} for {payer}: {amount} will be marked as paid {how} on {day}. {left} It is not money in your"
+    " wallet, and {payer} sees it on the invoice.",
+    "Ankara {number} ya {payer}: {amount} zitawekwa kuwa zimelipwa {how} tarehe {day}. {left} Si pesa za kwenye pochi"
+    " yako, na {payer} ataona kwenye ankara.",
+)
+MARKED = Saying(
+    "{amount} of invoice {number} are marked as paid {how}. {left} Say “{number} was not paid” within the hour to take"
+    " that back.",
+    "{amount} za ankara {number} zimewekwa kuwa zimelipwa {how}. {left} Andika “{number} haijalipwa” ndani ya saa moja"
+    " kutengua.",
+)
+NOTHING_LEFT = Saying("Nothing is left to pay.", "Hakuna kilichobaki.")
+SO_MUCH_LEFT = Saying("{rest} are left to pay.", "Zimebaki {rest} za kulipwa.")
+CHECK_UNMARK = Saying(
+    "{amount}, marked as paid {how} on {day}, will be open again on invoice {number} for {payer}.",
+    "{amount}, zilizowekwa kuwa zimelipwa {how} tarehe {day}, zitadaiwa tena kwenye ankara {number} ya {payer}.",
+)
+UNMARKED = Saying(
+    "Taken back. {rest} are left to pay on invoice {number}.", "Imetenguliwa. Kwenye ankara {number} zimebaki {rest}."
+)
+CHECK_RESEND = Saying(
+    "Invoice {number} over {amount} will be sent to {payer} again: {places}.",
+    "Ankara {number} ya {amount} itatumwa tena kwa {payer}: {places}.",
+)
+RESENT = Saying(
+    "Invoice {number} is on its way to {payer} again.", "Ankara {number} iko njiani tena kwenda kwa {payer}."
+)
+HOW_MUCH = Saying("How much of it was paid?", "Kiasi gani kimelipwa?")
+HOW_PAID = Saying(
+    "How was it paid: cash, cheque, bank, M-Pesa, or other?", "Imelipwa vipi: taslimu, hundi, benki, M-Pesa, au nyingine?"
+)
 VOIDED = Saying("Invoice {number} is void.", "Ankara {number} imefutwa.")
 TAKEN_BACK = Saying(
     "{issuer} has taken back invoice {number}\nThere is nothing to pay on it.",
@@ -272,6 +307,37 @@ class VoidInvoice(Params):
     )  # fmt: skip
 
 
+class MarkInvoicePaid(VoidInvoice):
+    """Which one, how much of it and how."""
+
+    amount: str | None = Field(
+        default=None, max_length=AMOUNT_CHARS_MAX, coerce_numbers_to_str=True,
+        description="How much was paid, in digits; left out for all that is open",
+        json_schema_extra=ask(HOW_MUCH.en, HOW_MUCH.sw),
+    )  # fmt: skip
+    how: How | None = Field(
+        default=None, description="How it was paid, where the person said it: mpesa is M-Pesa straight to them",
+        json_schema_extra=ask(HOW_PAID.en, HOW_PAID.sw),
+    )  # fmt: skip
+
+
+class Marked(Params):
+    """What is marked as paid: minor units in the invoice's currency, and the day by the issuer's clock."""
+
+    number: str
+    minor: int = Field(gt=0)
+    currency: str
+    how: How
+    on: date
+
+
+class Unmarked(Params):
+    """The mark that is taken back."""
+
+    number: str
+    mark: int
+
+
 class Taken(Params):
     """The invoice that is made void."""
 
@@ -370,16 +436,7 @@ async def show_void(ctx: ActionContext, params: VoidInvoice) -> Shown:
     """Which one would be void; raises UserError where it cannot be."""
     _in_private(ctx)
     async with ctx.db.transaction() as session:
-        owner = (await session.execute(select(people.current(ctx.person.id)))).scalar_one()
-        connection = await driver(session)
-        named = await _named(connection, owner, params.invoice)
-        found = [one for one in named if one.takes_payment or one.state == "disputed"] or named
-        if not found:
-            raise UserError(UNKNOWN)
-        if len(found) > 1:
-            numbers = ", ".join(one.number for one in found[:LISTED_MAX])
-            raise InvalidSlot("invoice", Saying.joined(" ", WHICH, numbers))
-        [invoice] = found
+        invoice = await _one(ctx, session, params.invoice)
     if invoice.paid.minor:
         raise UserError(invoices.VOID_PAID.filled(number=invoice.number, paid=invoice.paid.said()))
     if invoice.state == "void":
@@ -399,9 +456,7 @@ async def void_invoice(ctx: ActionContext, params: Taken) -> ActionResult:
     """Take back an invoice on which nothing was paid, so that nobody can pay it."""
     async with ctx.db.transaction() as session:
         owner, connection = await _confirmed(ctx, session, "void_invoice")
-        before = await invoices.by_number(connection, params.number)
-        if before is None or before.person_id != owner:
-            raise UserError(UNKNOWN)
+        before = await _owned(connection, owner, params.number)
         before = await invoices.lock(connection, before.id)
         await invoices.void(connection, before.id)
         if _was_told(before) and before.words is not None:
@@ -416,6 +471,119 @@ async def void_invoice(ctx: ActionContext, params: Taken) -> ActionResult:
             )
             await connection.execute("SELECT pg_notify('mathia', 'outbox')")
     return ActionResult(ctx.say(VOIDED, number=params.number), {"invoice": params.number, "state": "void"})
+
+
+async def show_mark(ctx: ActionContext, params: MarkInvoicePaid) -> Shown:
+    """What would be marked as paid; raises InvalidSlot and UserError where it cannot be."""
+    _in_private(ctx)
+    async with ctx.db.transaction() as session:
+        invoice = await _one(ctx, session, params.invoice)
+    currency, amount = invoice.amount.currency, invoice.rest
+    if params.amount is not None:
+        try:
+            amount = Money.parse(params.amount, currency, language=ctx.person.language, zone=ctx.zone.key)
+        except BadAmount as problem:
+            raise InvalidSlot("amount", problem.says) from problem
+    if amount.minor <= 0 and invoice.takes_payment:
+        raise InvalidSlot("amount", HOW_MUCH)
+    invoice_marks.check_mark(invoice, amount)
+    how, today = params.how or "other", ctx.now.astimezone(ctx.zone).date()
+    text = ctx.say(
+        CHECK_MARK, number=invoice.number, payer=_payer(invoice), amount=amount.said(),
+        how=invoice_marks.HOWS[how], day=day(today, 0), left=_left(invoice.rest - amount),
+    )  # fmt: skip
+    marked = Marked(number=invoice.number, minor=amount.minor, currency=currency, how=how, on=today)
+    return Shown(text, marked)
+
+
+@action(
+    effect=Effect.WRITE, shows=show_mark, asks=MarkInvoicePaid,
+    examples=("mark INV-2026-00003 as paid in cash", "Achieng paid the invoice by cheque",
+              "she paid 2000 of invoice INV-2026-00003 in cash", "Achieng amelipa ankara kwa taslimu"),
+)  # fmt: skip
+async def mark_invoice_paid(ctx: ActionContext, params: Marked) -> ActionResult:
+    """Note that an invoice was paid outside of here, in whole or in part, such as in cash or by cheque."""
+    amount = Money(params.minor, params.currency)
+    async with ctx.db.transaction() as session:
+        owner, connection = await _confirmed(ctx, session, "mark_invoice_paid")
+        found = await _owned(connection, owner, params.number)
+        invoice = await invoice_marks.mark(
+            connection, found.id, f"confirmed:{ctx.confirmed}", amount, params.how, params.on, f"person:{owner}"
+        )
+    told = ctx.say(
+        MARKED, number=invoice.number, amount=amount.said(), how=invoice_marks.HOWS[params.how],
+        left=_left(invoice.rest),
+    )  # fmt: skip
+    return ActionResult(told, _as_data([invoice]))
+
+
+async def show_unmark(ctx: ActionContext, params: VoidInvoice) -> Shown:
+    """What would be open again; raises UserError where nothing was marked lately."""
+    _in_private(ctx)
+    async with ctx.db.transaction() as session:
+        connection = await driver(session)
+        invoice = await _one(ctx, session, params.invoice, marked=True)
+        last = await invoice_marks.newest(connection, invoice)
+    text = ctx.say(
+        CHECK_UNMARK, number=invoice.number, payer=_payer(invoice), amount=last.amount.said(),
+        how=invoice_marks.HOWS[last.how], day=day(last.on, 0),
+    )  # fmt: skip
+    return Shown(text, Unmarked(number=invoice.number, mark=last.id))
+
+
+@action(
+    effect=Effect.WRITE, shows=show_unmark, asks=VoidInvoice,
+    examples=("INV-2026-00003 was not paid", "undo marking the invoice for Achieng as paid",
+              "ankara ya Achieng haijalipwa"),
+)  # fmt: skip
+async def unmark_invoice_paid(ctx: ActionContext, params: Unmarked) -> ActionResult:
+    """Take back, within an hour, that an invoice was noted as paid outside of here."""
+    async with ctx.db.transaction() as session:
+        owner, connection = await _confirmed(ctx, session, "unmark_invoice_paid")
+        found = await _owned(connection, owner, params.number)
+        invoice = await invoice_marks.take_back(connection, found.id, params.mark, f"person:{owner}")
+    rest = max(invoice.rest, Money(0, invoice.amount.currency))
+    return ActionResult(ctx.say(UNMARKED, number=invoice.number, rest=rest.said()), _as_data([invoice]))
+
+
+async def show_resend(ctx: ActionContext, params: VoidInvoice) -> Shown:
+    """Where which invoice would be sent again; raises UserError where it cannot be."""
+    _in_private(ctx)
+    async with ctx.db.transaction() as session:
+        connection = await driver(session)
+        invoice = await _one(ctx, session, params.invoice)
+        await _unless_told_enough(connection, invoice.to)
+    if not invoice.takes_payment:
+        raise UserError(invoices.NOT_OPEN.filled(number=invoice.number))
+    if invoice.to == invoices.NOWHERE or invoice.words is None:
+        raise UserError(invoices.NOWHERE_TO.filled(number=invoice.number))
+    places: list[Saying] = []
+    if invoice.to.mail and invoice.words.email:
+        places.append(BY_MAIL.filled(address=invoice.words.email))
+    if invoice.to.whatsapp and invoice.words.phone:
+        number = f"{invoice.words.phone} (WhatsApp)"
+        places.append(Saying(number, number))
+    text = ctx.say(
+        CHECK_RESEND, number=invoice.number, amount=invoice.amount.said(), payer=_payer(invoice),
+        places=Saying.joined(", ", *places),
+    )  # fmt: skip
+    return Shown(text, Taken(number=invoice.number))
+
+
+@action(
+    effect=Effect.WRITE, counts=("calls", "paid"), shows=show_resend, asks=VoidInvoice,
+    examples=("resend invoice INV-2026-00003", "send Achieng the invoice again", "tuma tena ankara ya Achieng"),
+)  # fmt: skip
+async def resend_invoice(ctx: ActionContext, params: Taken) -> ActionResult:
+    """Send an invoice that is not paid to its client once more, as it was sent first."""
+    async with ctx.db.transaction() as session:
+        owner, connection = await _confirmed(ctx, session, "resend_invoice")
+        found = await _owned(connection, owner, params.number)
+        await _unless_told_enough(connection, found.to)
+        invoice = await invoices.resend(connection, found.id, f"confirmed:{ctx.confirmed}", f"person:{owner}")
+        await connection.execute("SELECT pg_notify('mathia', 'invoice')")
+    told = ctx.say(RESENT, number=invoice.number, payer=_payer(invoice))
+    return ActionResult(told + _sandbox(ctx), {"invoice": invoice.number})
 
 
 @action(
@@ -443,7 +611,8 @@ async def stop_recurring_invoice(ctx: ActionContext, params: WhichInvoice) -> Ac
 
 connector = Connector(
     name="invoices", title=Saying("Invoices", "Ankara"), private=True,
-    actions=(create_invoice, check_invoice_status, void_invoice, stop_recurring_invoice),
+    actions=(create_invoice, check_invoice_status, mark_invoice_paid, unmark_invoice_paid, resend_invoice, void_invoice,
+             stop_recurring_invoice),
     requires=("intasend_secret_key",),
 )  # fmt: skip
 
@@ -531,10 +700,16 @@ async def _places(ctx: ActionContext, connection: Any, invoice: NewInvoice) -> P
             if known is not None
             else await connection.fetchval(OPEN_ROOM, uuid4(), ChannelName.WHATSAPP, accounts[0], room)
         )
-    rooms = [room for room in (mail, whatsapp) if room is not None]
+    to = Places(mail, whatsapp)
+    await _unless_told_enough(connection, to)
+    return to
+
+
+async def _unless_told_enough(connection: Any, to: Places) -> None:
+    """Raise LimitReached where a client has had as many messages about invoices as they get within a day."""
+    rooms = [room for room in (to.mail, to.whatsapp) if room is not None]
     if rooms and await connection.fetchval(LATELY, rooms) >= CLIENT_DAY_MAX * len(rooms):
         raise LimitReached(OFTEN.filled(count=CLIENT_DAY_MAX))
-    return Places(mail, whatsapp)
 
 
 def _accounts(settings: Settings) -> list[str]:
@@ -609,6 +784,37 @@ async def _named(connection: Any, owner: UUID, said: str) -> list[Invoice]:
     return [one for one in newest if _is_called(one.words, said)]
 
 
+async def _one(ctx: ActionContext, session: AsyncSession, said: str, *, marked: bool = False) -> Invoice:
+    """The one invoice of the person's that is meant: of several of the same name that which is not over, or `marked`.
+
+    Raises UserError for none, InvalidSlot for several.
+    """
+    owner = (await session.execute(select(people.current(ctx.person.id)))).scalar_one()
+    named = await _named(await driver(session), owner, said)
+    if marked:
+        found = [one for one in named if one.outside] or named
+    else:
+        found = [one for one in named if one.takes_payment or one.state == "disputed"] or named
+    if not found:
+        raise UserError(UNKNOWN)
+    if len(found) > 1:
+        numbers = ", ".join(one.number for one in found[:LISTED_MAX])
+        raise InvalidSlot("invoice", Saying.joined(" ", WHICH, numbers))
+    return found[0]
+
+
+async def _owned(connection: Any, owner: UUID, number: str) -> Invoice:
+    """The person's invoice of this number; raises UserError for any other."""
+    found = await invoices.by_number(connection, number)
+    if found is None or found.person_id != owner:
+        raise UserError(UNKNOWN)
+    return found
+
+
+def _left(rest: Money) -> Saying:
+    return SO_MUCH_LEFT.filled(rest=rest.said()) if rest.minor > 0 else NOTHING_LEFT
+
+
 def _is_called(words: Words | None, said: str) -> bool:
     if words is None:
         return False
@@ -650,12 +856,17 @@ def _stands(ctx: ActionContext, invoice: Invoice, back: Money) -> str:
         lines.append(ctx.say(PAID_OVER, paid=paid, amount=amount, over=over.said()))
     else:
         lines.append(ctx.say(PAID_SO_FAR, paid=paid, amount=amount, rest=max(rest, rest - rest).said()))
+    lines += [
+        ctx.say(OUTSIDE, how=invoice_marks.said(one), amount=one.amount.said()) for one in invoice.outside
+    ]
     if back.minor:
         lines.append(ctx.say(GIVEN_BACK, back=back.said()))
     if invoice.takes_payment:
         if invoice.due_on is not None:
             lines.append(ctx.say(DUE_ON, day=day(invoice.due_on, 0)))
         lines.append(ctx.say(ADDRESS, url=_url(ctx, invoice)))
+    if invoice.words is not None:
+        lines.append(ctx.say(PAPER, url=_url(ctx, invoice)))
     return "\n".join(lines) + _sandbox(ctx)
 
 

@@ -425,6 +425,8 @@ TABLES: Final[Mapping[str, Fate]] = {
         ),
     ),
     "invoice_payment": Fate("kept, as books have to be: amounts"),
+    "invoice_mark": Fate("kept, as books have to be: amounts, and how they were paid"),
+    "invoice_resend": Fate("kept: when an invoice was sent again"),
     "invoice_counter": Fate("of nobody"),
 }
 """Every table, in the order in which it is taken care of: what finds other rows goes after them."""

@@ -106,6 +106,8 @@ class Paper:
     due_on: date | None = None
     over: str | None = None
     pay_url: str | None = None
+    outside: Sequence[tuple[str, str]] = ()
+    """Of what is paid, how and when something was paid directly, and how much."""
     logo: bytes | None = None
     sandbox: bool = False
 
@@ -170,6 +172,7 @@ def _data(paper: Paper, language: str) -> dict[str, object]:
         "amount": _plain(paper.amount, AMOUNT_CHARS_MAX),
         "sums": [
             [ASKED.to(language), _plain(paper.amount, AMOUNT_CHARS_MAX)],
+            *([_plain(how, LINE_CHARS_MAX), _plain(sum_, AMOUNT_CHARS_MAX)] for how, sum_ in paper.outside),
             [PAID.to(language), _plain(paper.paid, AMOUNT_CHARS_MAX)],
         ],
         "total": [REST.to(language), _plain(paper.rest, AMOUNT_CHARS_MAX)] if paper.state != "void" else None,

@@ -137,6 +137,8 @@ TABLES: Final[Mapping[str, str]] = {
     "payment_hint": "what had a payment of payments.json looked at",
     "invoice": "invoices.json",
     "invoice_payment": "invoices.json",
+    "invoice_mark": "invoices.json",
+    "invoice_resend": "that an invoice of invoices.json went out again",
     "invoice_series": "recurring_invoices.json",
     "invoice_counter": "nobody's",
 }
@@ -645,6 +647,9 @@ async def _invoices(db: Database, person: UUID) -> AsyncIterator[dict[str, Any]]
                 "paid": str(one.paid),
                 "words": None if one.words is None else asdict(one.words),
                 "payments": [{"at": each.at, "amount": str(each.amount)} for each in came],
+                "paid_outside": [
+                    {"at": each.at, "on": each.on, "amount": str(each.amount), "how": each.how} for each in one.outside
+                ],
             }
         if len(page) < ROWS_PAGE:
             return

@@ -51,6 +51,7 @@ SENT = Saying(
     "{issuer} amekutumia ankara {number}\n{amount}{what}{due}\n\nLipa hapa kwa M-Pesa au kadi: {url}\n\n"
     "Imetoka kwa {issuer} kupitia Mathia. Kama humfahamu, huna haja ya kufanya lolote.",
 )
+REST = Saying("{rest} of {amount}", "{rest} kati ya {amount}")
 WHAT = Saying(" for {description}", " ya {description}")
 DUE = Saying(", to be paid by {day}", ", ilipwe kufikia {day}")
 REMINDED = Saying(
@@ -148,10 +149,16 @@ async def _attend(hands: Hands, connection: Any, invoice_id: int, attempt: int, 
     messages: list[NewMessage] = []
     reminds = False
     again = None
+    if invoice.state == "paid":
+        # It may have been marked so, which can be taken back: then it is reminded of on its days as before.
+        again = next_reminder(invoice.due_on, zone, now)
     if invoice.takes_payment and invoice.words is not None and invoice.token is not None:
         again = next_reminder(invoice.due_on, zone, now)
         is_overdue = invoice.due_on is not None and today > invoice.due_on
-        if invoice.state == "draft" and (invoice.to != invoices.NOWHERE or not is_overdue):
+        resend = await invoices.to_resend(connection, invoice_id)
+        if resend is not None and invoice.state != "draft":
+            messages = await _sending(hands, connection, invoice, language, pdfs, f"again:{resend}")
+        elif invoice.state == "draft" and (invoice.to != invoices.NOWHERE or not is_overdue):
             messages = await _sending(hands, connection, invoice, language, pdfs)
         elif is_overdue:
             reminds = True
@@ -174,20 +181,28 @@ async def _still_there(connection: Any, to: Places) -> Places:
 
 
 async def _sending(
-    hands: Hands, connection: Any, invoice: Invoice, language: str, pdfs: dict[UUID, StoredFile]
+    hands: Hands, connection: Any, invoice: Invoice, language: str, pdfs: dict[UUID, StoredFile], why: str = "sent"
 ) -> list[NewMessage]:
     words, url = _written(invoice), _url(hands, invoice)
     text = SENT.filled(
-        issuer=words.issuer, number=invoice.number, amount=invoice.amount.said(), url=url,
+        issuer=words.issuer, number=invoice.number, url=url,
+        amount=_asked(invoice),
         what=WHAT.filled(description=words.description) if words.description else "",
         due=DUE.filled(day=day(invoice.due_on, 0)) if invoice.due_on else "",
     )  # fmt: skip
-    messages = await _to_client(hands, connection, invoice, text, "sent", pdfs)
-    if invoice.series_id is not None:
+    messages = await _to_client(hands, connection, invoice, text, why, pdfs)
+    if invoice.series_id is not None and why == "sent":
         told = GONE if messages else MADE
         say = told.filled(number=invoice.number, amount=invoice.amount.said(), payer=words.payer, url=url)
         messages.append(_to_issuer(hands, invoice, say, language, "sent"))
     return messages
+
+
+def _asked(invoice: Invoice) -> Saying | str:
+    """What is asked for: the rest and the whole where a part was paid before."""
+    if not invoice.paid.minor:
+        return invoice.amount.said()
+    return REST.filled(rest=invoice.rest.said(), amount=invoice.amount.said())
 
 
 async def _reminding(

@@ -107,3 +107,37 @@ class InvoicePayment(Base):
     amount: Mapped[int] = mapped_column(doc="minor units")
     at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     __table_args__ = (CheckConstraint(f"amount BETWEEN 1 AND {MINOR_MAX}", name="amount"),)
+
+
+class InvoiceMark(Base):
+    """What its issuer says was paid on an invoice outside of us; one that is taken back says so and stays."""
+
+    __tablename__ = "invoice_mark"
+    id: Mapped[int] = mapped_column(GeneratedId(always=True), primary_key=True)
+    key: Mapped[str] = mapped_column(unique=True)
+    invoice_id: Mapped[int] = mapped_column(ForeignKey("invoice.id"), index=True)
+    amount: Mapped[int] = mapped_column(doc="minor units")
+    how: Mapped[str]
+    paid_on: Mapped[date] = mapped_column(doc="in the issuer's time zone")
+    was: Mapped[str] = mapped_column(doc="the invoice's state before")
+    by: Mapped[str]
+    at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    undone_at: Mapped[datetime | None]
+    undone_by: Mapped[str | None]
+    __table_args__ = (
+        CheckConstraint(f"amount BETWEEN 1 AND {MINOR_MAX}", name="amount"),
+        CheckConstraint("how IN ('cash', 'cheque', 'bank', 'mpesa', 'other')", name="how"),
+        CheckConstraint("(undone_at IS NULL) = (undone_by IS NULL)", name="undone"),
+    )
+
+
+class InvoiceResend(Base):
+    """An invoice that is to go to its client once more."""
+
+    __tablename__ = "invoice_resend"
+    id: Mapped[int] = mapped_column(GeneratedId(always=True), primary_key=True)
+    key: Mapped[str] = mapped_column(unique=True)
+    invoice_id: Mapped[int] = mapped_column(ForeignKey("invoice.id"), index=True)
+    by: Mapped[str]
+    at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    sent_at: Mapped[datetime | None]

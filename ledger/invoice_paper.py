@@ -5,6 +5,7 @@ from typing import cast
 from core.invoice_pdf import Paper, Party, State
 from core.language import Saying
 from ledger.errors import Unknown
+from ledger.invoice_marks import said
 from ledger.invoices import Invoice
 
 NOTHING_SAID = Saying("As agreed", "Kama tulivyokubaliana")
@@ -39,6 +40,7 @@ def paper_of(
         rest=max(rest, nothing).shown(language),
         issued_on=invoice.issued_on,
         due_on=invoice.due_on,
+        outside=tuple((said(one).to(language), one.amount.shown(language)) for one in invoice.outside),
         over=(-rest).shown(language) if rest < nothing else None,
         pay_url=pay_url(base_url, invoice.token),
         logo=logo,

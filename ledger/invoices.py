@@ -20,7 +20,7 @@ from uuid import UUID
 
 import orjson
 
-from core.errors import Erased, UserError
+from core.errors import Erased, LimitReached, UserError
 from core.language import Saying
 from ledger import invoice_models  # noqa: F401  its tables follow persons who are merged
 from ledger.errors import IllegalEntry, KeyReused, Unknown
@@ -33,6 +33,8 @@ TOKEN = re.compile(r"[A-Za-z0-9_-]{32}")
 NUMBER = re.compile(r"INV-[0-9]{4}-[0-9]{5}")
 OPEN: Final = ("draft", "sent", "part_paid", "overdue")
 """States in which something is still to be paid."""
+RESENDS_DAY_MAX = 2
+"""How often one invoice is sent again within a day."""
 PUSH_WITHIN = timedelta(minutes=3)
 """How long a request on somebody's phone is waited for before the same invoice may send another."""
 
@@ -52,10 +54,30 @@ VOID_UNDER_WAY = Saying(
     "Kuna mtu analipa ankara {number} sasa hivi. Jaribu tena baada ya dakika chache.",
 )
 IS_VOID = Saying("Invoice {number} is void already.", "Ankara {number} imeshafutwa.")
+NUMBERS_MAX = 99_999
+"""As many as a year's numbers have places for."""
+NO_NUMBER = Saying(
+    "All {count} invoice numbers of {year} are used, so nothing was written. Tell whoever runs this service.",
+    "Namba zote {count} za ankara za {year} zimetumika, kwa hiyo sikuandika. Waambie wanaoendesha huduma hii.",
+)
+NOT_OPEN = Saying(
+    "Invoice {number} takes no payment any more: it is paid, void or disputed.",
+    "Ankara {number} haipokei malipo tena: imelipwa, imefutwa au ina mgogoro.",
+)
+OFTEN = Saying(
+    "Invoice {number} has been sent again {count} times within a day, which is as often as I do.",
+    "Ankara {number} imeshatumwa tena mara {count} ndani ya siku moja, kiwango cha juu.",
+)
+NOWHERE_TO = Saying(
+    "Invoice {number} has no e-mail address or number that I could send it to. Pass its address on yourself.",
+    "Ankara {number} haina barua pepe wala namba ya kuitumia. Mtumie anwani yake wewe mwenyewe.",
+)
 
 _INVOICE = """
 SELECT i.id, i.number, i.request_hash, i.person_id, i.conversation_id, i.state, i.currency, i.amount, i.paid,
-       i.issued_on, i.due_on, i.sealed, i.created_at, i.series_id, i.mail_to, i.whatsapp_to, i.reminded
+       i.issued_on, i.due_on, i.sealed, i.created_at, i.series_id, i.mail_to, i.whatsapp_to, i.reminded,
+       (SELECT json_agg(json_build_array(m.id, m.amount, m.how, m.paid_on, m.by, m.at) ORDER BY m.id)
+        FROM invoice_mark m WHERE m.invoice_id = i.id AND m.undone_at IS NULL) AS outside
 FROM invoice i
 """
 BY_ID = f"{_INVOICE} WHERE i.id = $1"
@@ -66,9 +88,9 @@ OF_PERSON = f"{_INVOICE} WHERE i.person_id = $1 AND i.id < $2 ORDER BY i.id DESC
 LOCK = f"{_INVOICE} WHERE i.id = $1 FOR NO KEY UPDATE"
 NEXT = """
 INSERT INTO invoice_counter AS c (year, last) VALUES ($1, 1)
-ON CONFLICT (year) DO UPDATE SET last = c.last + 1 RETURNING last
+ON CONFLICT (year) DO UPDATE SET last = c.last + 1 WHERE c.last < $2 RETURNING last
 """
-"""Its row stays locked until the transaction ends: who rolls back gives the number back, and the next one has it."""
+"""None where the year has no more. Its row stays locked until the transaction ends: who rolls back gives the number back, and the next one has it."""
 HOLD_KEY = "SELECT pg_advisory_xact_lock(hashtextextended('invoice:' || $1, 0))"
 MAKE = """
 INSERT INTO invoice (number, key, request_hash, person_id, conversation_id, currency, amount, issued_on, due_on,
@@ -111,6 +133,18 @@ UPDATE invoice_series SET wall_time = coalesce($2, wall_time), due_at = $3,
 WHERE id = $1
 """
 SERIES_END = "UPDATE invoice_series SET due_at = NULL, ended_at = clock_timestamp() WHERE id = $1 AND ended_at IS NULL"
+RESEND = """
+WITH asked AS (
+    INSERT INTO invoice_resend (key, invoice_id, by) VALUES ($1, $2, $3) ON CONFLICT (key) DO NOTHING RETURNING invoice_id
+)
+UPDATE invoice SET due_at = clock_timestamp() FROM asked WHERE id = asked.invoice_id
+"""
+RESENT_BY_KEY = "SELECT EXISTS (SELECT FROM invoice_resend WHERE key = $1 AND invoice_id = $2)"
+RESENT_LATELY = "SELECT count(*) FROM invoice_resend WHERE invoice_id = $1 AND at > clock_timestamp() - $2::interval"
+TO_RESEND = """
+UPDATE invoice_resend SET sent_at = clock_timestamp() WHERE invoice_id = $1 AND sent_at IS NULL RETURNING id
+"""
+RESENDS = "SELECT at, by, sent_at FROM invoice_resend WHERE invoice_id = $1 ORDER BY id DESC LIMIT $2"
 PAYMENT = "SELECT invoice_id, amount FROM invoice_payment WHERE key = $1"
 PAYMENTS = "SELECT key, amount, at FROM invoice_payment WHERE invoice_id = $1 ORDER BY at, key"
 PAY = "INSERT INTO invoice_payment (key, invoice_id, amount) VALUES ($1, $2, $3)"
@@ -163,6 +197,19 @@ NOWHERE: Final = Places()
 
 
 @dataclass(frozen=True, slots=True)
+class Outside:
+    """What was paid on an invoice without passing through us, as its issuer or staff say: `how` is one of
+    `ledger.invoice_marks.How`, `on` the day by the issuer's clock, `by` who said so."""
+
+    id: int
+    amount: Money
+    how: str
+    on: date
+    by: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Invoice:
     """One invoice: `number` such as INV-2026-00007, `state` as in the table, dates in the issuer's time zone.
 
@@ -184,6 +231,8 @@ class Invoice:
     to: "Places"
     series_id: int | None = None
     reminded: int = 0
+    outside: tuple[Outside, ...] = ()
+    """Of what is paid, what did not pass through us, in the order it was marked."""
 
     @property
     def rest(self) -> Money:
@@ -234,7 +283,8 @@ async def create(
 
     The worker looks after it once that is committed, and sends it where it has somebody to go to; wake "invoice" then.
     The same key again gives the same invoice; all numbers of a year wait for the transaction's end. Raises KeyReused
-    where the request was another, IllegalEntry, and Erased for an issuer who has been.
+    where the request was another, IllegalEntry, Erased for an issuer who has been, and LimitReached where the year has
+    no number left.
     """
     check_key(key)
     if amount.minor <= 0:
@@ -248,7 +298,9 @@ async def create(
     row = await connection.fetchrow(BY_KEY, key)
     if row is None:
         room = await connection.keys.of(connection, conversation_id)
-        last = await connection.fetchval(NEXT, today.year)
+        last = await connection.fetchval(NEXT, today.year, NUMBERS_MAX)
+        if last is None:
+            raise LimitReached(NO_NUMBER.filled(count=NUMBERS_MAX, year=today.year))
         number = f"INV-{today.year:04}-{last:05}"
         token = secrets.token_urlsafe(TOKEN_BYTES)
         sealed = room.seal(_as_words(number), orjson.dumps({"token": token} | asdict(words)))
@@ -382,6 +434,37 @@ async def settle(connection: Any, invoice_id: int, attempt: int, due_at: datetim
     return await connection.fetchval(SETTLE, invoice_id, attempt, due_at, int(reminded)) is not None
 
 
+async def resend(connection: Any, invoice_id: int, key: str, by: str) -> Invoice:
+    """Have an invoice sent to its client once more, in the caller's transaction; the same key asks once.
+
+    The worker sends it; wake "invoice" then. Raises UserError for one that takes no payment or goes nowhere,
+    LimitReached where it was sent again RESENDS_DAY_MAX times within a day, and Unknown.
+    """
+    check_key(key)
+    invoice = await lock(connection, invoice_id)
+    if await connection.fetchval(RESENT_BY_KEY, key, invoice_id):
+        return invoice
+    if not invoice.takes_payment:
+        raise UserError(NOT_OPEN.filled(number=invoice.number))
+    if invoice.to == NOWHERE or invoice.words is None:
+        raise UserError(NOWHERE_TO.filled(number=invoice.number))
+    if await connection.fetchval(RESENT_LATELY, invoice_id, timedelta(days=1)) >= RESENDS_DAY_MAX:
+        raise LimitReached(OFTEN.filled(number=invoice.number, count=RESENDS_DAY_MAX))
+    await connection.execute(RESEND, key, invoice_id, by)
+    return invoice
+
+
+async def to_resend(connection: Any, invoice_id: int) -> int | None:
+    """Take up what was asked to be sent again, in the transaction that sends it: its newest id; None for nothing."""
+    return max((row["id"] for row in await connection.fetch(TO_RESEND, invoice_id)), default=None)
+
+
+async def resends(connection: Any, invoice: Invoice, limit: int) -> Sequence[Any]:
+    """When an invoice was asked to be sent again: at, by, sent_at; the newest first."""
+    rows: Sequence[Any] = await connection.fetch(RESENDS, invoice.id, limit)
+    return rows
+
+
 async def repeat(
     connection: Any, key: str, issuer: UUID, conversation_id: UUID, amount: Money, words: Words, *, rrule: str,
     wall_time: datetime, zone: str, due_at: datetime, due_days: int | None = None, to: Places = NOWHERE,
@@ -482,6 +565,10 @@ async def _read(connection: Any, row: Any) -> Invoice:
         row["id"], row["number"], row["person_id"], row["conversation_id"], row["state"],
         Money(row["amount"], currency), Money(row["paid"], currency), row["issued_on"], row["due_on"],
         row["created_at"], words, token, Places(row["mail_to"], row["whatsapp_to"]), row["series_id"], row["reminded"],
+        tuple(
+            Outside(id_, Money(minor, currency), how, date.fromisoformat(on), by, datetime.fromisoformat(at))
+            for id_, minor, how, on, by, at in orjson.loads(row["outside"] or "[]")
+        ),
     )  # fmt: skip
 
 

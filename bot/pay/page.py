@@ -27,7 +27,7 @@ from core.invoice_pdf import drawn, logo_at
 from core.language import Language, Saying, day
 from core.limits import PAY_INVOICE, PAY_PAPERS, PAY_PHONE, PAY_PHONE_DAY, PAY_TRIES, PAY_VIEWS
 from ledger import invoice_paying as paying
-from ledger import invoices
+from ledger import invoice_marks, invoices
 from ledger.errors import KeyReused
 from ledger.instruction_store import look_soon, mpesa_account, newest_on
 from ledger.instructions import Method, State
@@ -245,6 +245,7 @@ class PayPage:
             tone=tone,
             note=note.to(language) if note else None,
             rest=_due(invoice).shown(language) if invoice.state != "void" else None,
+            outside=[(invoice_marks.said(one).to(language), one.amount.shown(language)) for one in invoice.outside],
             panel=panel,
             mark=_mark(invoice, tries) if waits else None,
             by_mpesa=by_mpesa,
