@@ -192,7 +192,8 @@ RESENT = Saying(
 )
 HOW_MUCH = Saying("How much of it was paid?", "Kiasi gani kimelipwa?")
 HOW_PAID = Saying(
-    "How was it paid: cash, cheque, bank, M-Pesa, or other?", "Imelipwa vipi: taslimu, hundi, benki, M-Pesa, au nyingine?"
+    "How was it paid: cash, cheque, bank, M-Pesa, or other?",
+    "Imelipwa vipi: taslimu, hundi, benki, M-Pesa, au nyingine?",
 )
 VOIDED = Saying("Invoice {number} is void.", "Ankara {number} imefutwa.")
 TAKEN_BACK = Saying(
@@ -856,9 +857,7 @@ def _stands(ctx: ActionContext, invoice: Invoice, back: Money) -> str:
         lines.append(ctx.say(PAID_OVER, paid=paid, amount=amount, over=over.said()))
     else:
         lines.append(ctx.say(PAID_SO_FAR, paid=paid, amount=amount, rest=max(rest, rest - rest).said()))
-    lines += [
-        ctx.say(OUTSIDE, how=invoice_marks.said(one), amount=one.amount.said()) for one in invoice.outside
-    ]
+    lines += [ctx.say(OUTSIDE, how=invoice_marks.said(one), amount=one.amount.said()) for one in invoice.outside]
     if back.minor:
         lines.append(ctx.say(GIVEN_BACK, back=back.said()))
     if invoice.takes_payment:

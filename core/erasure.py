@@ -288,7 +288,8 @@ TABLES: Final[Mapping[str, Fate]] = {
         "removed; what was paid is in the books",
         (
             _removed(
-                "mandate_use", "key",
+                "mandate_use",
+                "key",
                 f"u.key FROM mandate_use u JOIN mandate m ON m.id = u.mandate_id WHERE m.definition_id IN {FLOWS}",
             ),
         ),

@@ -25,6 +25,7 @@ from core.turn_steps import LATER
 if TYPE_CHECKING:
     from core.brain.chain import Models
 
+
 def is_local(turn: Turn, steps: Sequence[Intent | Reply], deps: TurnDeps) -> bool:
     """Whether no language model sees a message: commands, what has no words, and whatever may hold a secret."""
     text = turn.text.strip()

@@ -126,9 +126,7 @@ async def _take(turn: Turn, key: str, step: Intent | Reply, deps: TurnDeps) -> A
         return Answer(told_why(problem, turn), state.finish(), understood | why_not(problem), failed=True)
     except (ProviderError, ProviderRefused) as problem:
         log.warning("turn.provider_failed", turn_id=turn.id, action=action.name, error=type(problem).__name__)
-        return Answer(
-            no_answer(action, turn, deps), state.finish(), understood | {"answer": "failed"}, failed=True
-        )
+        return Answer(no_answer(action, turn, deps), state.finish(), understood | {"answer": "failed"}, failed=True)
     return Answer(Reply(result.said), state.finish().suggest(result.offers), understood | {"answer": "ran"})
 
 

@@ -22,7 +22,8 @@ UNDO_WITHIN = timedelta(hours=1)
 """How long who marked it can take that back; staff can at any time."""
 HOWS: Final[dict[str, Saying]] = {
     "cash": Saying("in cash", "taslimu"), "cheque": Saying("by cheque", "kwa hundi"),
-    "bank": Saying("by bank transfer", "kwa benki"), "mpesa": Saying("by M-Pesa, directly", "kwa M-Pesa, moja kwa moja"),
+    "bank": Saying("by bank transfer", "kwa benki"),
+    "mpesa": Saying("by M-Pesa, directly", "kwa M-Pesa, moja kwa moja"),
     "other": Saying("directly", "moja kwa moja"),
 }  # fmt: skip
 PAID_HOW = Saying("Paid {how} on {day}", "Imelipwa {how} tarehe {day}")
@@ -42,7 +43,7 @@ NO_MARK = Saying(
 EARLIER = "SELECT id, invoice_id, amount, how, undone_at FROM invoice_mark WHERE key = $1"
 LIVE = "SELECT count(*) FROM invoice_mark WHERE invoice_id = $1 AND undone_at IS NULL"
 MARK = """
-INSERT INTO invoice_mark (key, invoice_id, amount, how, paid_on, was, by) VALUES ($1, $2, $3, $4, $5, $6, $7)
+INSERT INTO invoice_mark (key, invoice_id, amount, how, paid_on, was, marked_by) VALUES ($1, $2, $3, $4, $5, $6, $7)
 """
 COUNT = "UPDATE invoice SET paid = $2, state = $3 WHERE id = $1"
 """When it is next looked at stays: one that is taken back is reminded of as if it had not been marked."""

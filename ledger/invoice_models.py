@@ -120,7 +120,7 @@ class InvoiceMark(Base):
     how: Mapped[str]
     paid_on: Mapped[date] = mapped_column(doc="in the issuer's time zone")
     was: Mapped[str] = mapped_column(doc="the invoice's state before")
-    by: Mapped[str]
+    marked_by: Mapped[str]
     at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     undone_at: Mapped[datetime | None]
     undone_by: Mapped[str | None]

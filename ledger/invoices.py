@@ -76,7 +76,7 @@ NOWHERE_TO = Saying(
 _INVOICE = """
 SELECT i.id, i.number, i.request_hash, i.person_id, i.conversation_id, i.state, i.currency, i.amount, i.paid,
        i.issued_on, i.due_on, i.sealed, i.created_at, i.series_id, i.mail_to, i.whatsapp_to, i.reminded,
-       (SELECT json_agg(json_build_array(m.id, m.amount, m.how, m.paid_on, m.by, m.at) ORDER BY m.id)
+       (SELECT json_agg(json_build_array(m.id, m.amount, m.how, m.paid_on, m.marked_by, m.at) ORDER BY m.id)::text
         FROM invoice_mark m WHERE m.invoice_id = i.id AND m.undone_at IS NULL) AS outside
 FROM invoice i
 """
@@ -90,7 +90,8 @@ NEXT = """
 INSERT INTO invoice_counter AS c (year, last) VALUES ($1, 1)
 ON CONFLICT (year) DO UPDATE SET last = c.last + 1 WHERE c.last < $2 RETURNING last
 """
-"""None where the year has no more. Its row stays locked until the transaction ends: who rolls back gives the number back, and the next one has it."""
+"""None where the year has no more. Its row stays locked until the transaction ends: who rolls back gives the number
+back, and the next one has it."""
 HOLD_KEY = "SELECT pg_advisory_xact_lock(hashtextextended('invoice:' || $1, 0))"
 MAKE = """
 INSERT INTO invoice (number, key, request_hash, person_id, conversation_id, currency, amount, issued_on, due_on,
@@ -135,7 +136,8 @@ WHERE id = $1
 SERIES_END = "UPDATE invoice_series SET due_at = NULL, ended_at = clock_timestamp() WHERE id = $1 AND ended_at IS NULL"
 RESEND = """
 WITH asked AS (
-    INSERT INTO invoice_resend (key, invoice_id, by) VALUES ($1, $2, $3) ON CONFLICT (key) DO NOTHING RETURNING invoice_id
+    INSERT INTO invoice_resend (key, invoice_id, by) VALUES ($1, $2, $3) ON CONFLICT (key) DO NOTHING
+    RETURNING invoice_id
 )
 UPDATE invoice SET due_at = clock_timestamp() FROM asked WHERE id = asked.invoice_id
 """

@@ -59,7 +59,9 @@ def upgrade() -> None:
             "num_nonnulls(decided_by, decided_at) = CASE WHEN state = 'proposed' THEN 0 ELSE 2 END",
             name=op.f("ck_adjustment_decided"),
         ),
-        sa.CheckConstraint("(state = 'posted') = (entry_id IS NOT NULL)", name=op.f("ck_adjustment_posted_is_an_entry")),
+        sa.CheckConstraint(
+            "(state = 'posted') = (entry_id IS NOT NULL)", name=op.f("ck_adjustment_posted_is_an_entry")
+        ),
         sa.CheckConstraint(
             "state <> 'posted' OR alone OR decided_by <> proposed_by", name=op.f("ck_adjustment_four_eyes")
         ),

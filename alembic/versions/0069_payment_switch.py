@@ -17,7 +17,9 @@ def upgrade() -> None:
         sa.Column("stopped_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("stopped_by", sa.Text(), nullable=True),
         sa.CheckConstraint("is_there", name=op.f("ck_payment_switch_one")),
-        sa.CheckConstraint("(stopped_at IS NULL) = (stopped_by IS NULL)", name=op.f("ck_payment_switch_stopped_by_one")),
+        sa.CheckConstraint(
+            "(stopped_at IS NULL) = (stopped_by IS NULL)", name=op.f("ck_payment_switch_stopped_by_one")
+        ),
         sa.PrimaryKeyConstraint("is_there", name=op.f("pk_payment_switch")),
     )
     op.execute("INSERT INTO payment_switch DEFAULT VALUES")

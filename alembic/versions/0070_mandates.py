@@ -127,8 +127,7 @@ TRIGGERS = (
     "CREATE TRIGGER mandate_frozen BEFORE UPDATE ON mandate FOR EACH ROW EXECUTE FUNCTION mandate_frozen()",
     "CREATE TRIGGER mandate_kept BEFORE DELETE ON mandate FOR EACH ROW EXECUTE FUNCTION mandate_kept()",
     "CREATE TRIGGER mandate_used BEFORE INSERT ON mandate_use FOR EACH ROW EXECUTE FUNCTION mandate_used()",
-    "CREATE TRIGGER mandate_kept BEFORE UPDATE OR DELETE ON mandate_use"
-    " FOR EACH ROW EXECUTE FUNCTION mandate_kept()",
+    "CREATE TRIGGER mandate_kept BEFORE UPDATE OR DELETE ON mandate_use FOR EACH ROW EXECUTE FUNCTION mandate_kept()",
     *(
         f"CREATE TRIGGER mandate_never_emptied BEFORE TRUNCATE ON {table}"
         " FOR EACH STATEMENT EXECUTE FUNCTION mandate_kept()"
@@ -159,7 +158,10 @@ def upgrade() -> None:
         sa.Column("spent", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("created_at", WHEN, server_default=NOW, nullable=False),
         sa.Column("ended_at", WHEN, nullable=True),
-        sa.CheckConstraint("cardinality(payees) BETWEEN 1 AND 10 AND array_position(payees, NULL) IS NULL", name=op.f("ck_mandate_payees")),
+        sa.CheckConstraint(
+            "cardinality(payees) BETWEEN 1 AND 10 AND array_position(payees, NULL) IS NULL",
+            name=op.f("ck_mandate_payees"),
+        ),
         sa.CheckConstraint("currency ~ '^[A-Z]{3}$'", name=op.f("ck_mandate_currency")),
         sa.CheckConstraint(
             "0 < max_each AND max_each <= max_per_day AND max_per_day <= max_total", name=op.f("ck_mandate_limits")

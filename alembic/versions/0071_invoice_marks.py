@@ -49,8 +49,8 @@ DECLARE
 BEGIN
     IF TG_OP = 'UPDATE' THEN
         IF OLD.undone_at IS NOT NULL OR NEW.undone_at IS NULL OR (NEW.id, NEW.key, NEW.invoice_id, NEW.amount, NEW.how,
-            NEW.paid_on, NEW.was, NEW.by, NEW.at)
-            IS DISTINCT FROM (OLD.id, OLD.key, OLD.invoice_id, OLD.amount, OLD.how, OLD.paid_on, OLD.was, OLD.by, OLD.at)
+            NEW.paid_on, NEW.was, NEW.marked_by, NEW.at)
+            IS DISTINCT FROM (OLD.id, OLD.key, OLD.invoice_id, OLD.amount, OLD.how, OLD.paid_on, OLD.was, OLD.marked_by, OLD.at)
         THEN
             RAISE EXCEPTION 'a mark is taken back once, and does not change' USING ERRCODE = 'check_violation';
         END IF;
@@ -77,7 +77,7 @@ def upgrade() -> None:
         sa.Column("how", sa.Text(), nullable=False),
         sa.Column("paid_on", sa.Date(), nullable=False),
         sa.Column("was", sa.Text(), nullable=False),
-        sa.Column("by", sa.Text(), nullable=False),
+        sa.Column("marked_by", sa.Text(), nullable=False),
         sa.Column("at", WHEN, server_default=NOW, nullable=False),
         sa.Column("undone_at", WHEN, nullable=True),
         sa.Column("undone_by", sa.Text(), nullable=True),
@@ -105,8 +105,7 @@ def upgrade() -> None:
     op.execute(LAW.format(moves=MOVES, back=BACK))
     op.execute(MARKED)
     op.execute(
-        "CREATE TRIGGER marked BEFORE INSERT OR UPDATE ON invoice_mark"
-        " FOR EACH ROW EXECUTE FUNCTION invoice_marked()"
+        "CREATE TRIGGER marked BEFORE INSERT OR UPDATE ON invoice_mark FOR EACH ROW EXECUTE FUNCTION invoice_marked()"
     )
     op.execute("GRANT SELECT, INSERT ON invoice_mark, invoice_resend TO mathia_app")
     op.execute("GRANT UPDATE (undone_at, undone_by) ON invoice_mark TO mathia_app")

@@ -26,8 +26,8 @@ from core.errors import Erased, UserError
 from core.invoice_pdf import drawn, logo_at
 from core.language import Language, Saying, day
 from core.limits import PAY_INVOICE, PAY_PAPERS, PAY_PHONE, PAY_PHONE_DAY, PAY_TRIES, PAY_VIEWS
-from ledger import invoice_paying as paying
 from ledger import invoice_marks, invoices
+from ledger import invoice_paying as paying
 from ledger.errors import KeyReused
 from ledger.instruction_store import look_soon, mpesa_account, newest_on
 from ledger.instructions import Method, State

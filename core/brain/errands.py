@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -234,6 +235,28 @@ def which_invoice(said: Said, now: "datetime", zone: str) -> Slots:
         if name is not None and name[:1].isupper():
             return {"invoice": name}
     return {}
+
+
+_HOW_PAID = {
+    "cash": re.compile(r"\b(?:in cash|by cash|cash|taslimu|keshi|pesa mkononi)\b"),
+    "cheque": re.compile(r"\b(?:cheque|check|hundi)\b"),
+    "bank": re.compile(r"\b(?:bank|benki|eft|rtgs|pesalink|wire)\b"),
+    "mpesa": re.compile(r"\bm-?pesa\b"),
+}
+
+
+def paid_outside(said: Said, now: "datetime", zone: str) -> Slots:
+    """Which invoice was paid outside of us, how much of it, and how."""
+    slots = which_invoice(said, now, zone)
+    how = next((how for how, pattern in _HOW_PAID.items() if pattern.search(said.plain)), None)
+    if how is not None:
+        slots["how"] = how
+    # The digits of its number are no sum.
+    plain = _INVOICE_NUMBER.sub(lambda number: "\n" * len(number[0]), said.plain)
+    sums = money(replace(said, plain=plain), zone)
+    if "amount" in sums:
+        slots["amount"] = sums["amount"]
+    return slots
 
 
 def top_up(said: Said, now: "datetime", zone: str) -> Slots:
@@ -569,7 +592,8 @@ Reader = Callable[[Said, "datetime", str], Slots]
 READERS: Mapping[str, Reader] = {
     "send_money": send_money, "withdraw": top_up, "top_up": top_up, "create_invoice": create_invoice,
     "check_invoice_status": which_invoice, "void_invoice": which_invoice, "stop_recurring_invoice": which_invoice,
-    "refund_invoice": which_invoice,
+    "refund_invoice": which_invoice, "resend_invoice": which_invoice, "unmark_invoice_paid": which_invoice,
+    "mark_invoice_paid": paid_outside,
     "create_payment_link": create_invoice, "set_spending_limit": spending_limit,
     "grant_mandate": grant_mandate, "cancel_mandate": cancel_mandate,
     "list_transactions": limit, "check_availability": check_availability,

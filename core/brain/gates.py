@@ -208,6 +208,35 @@ RULES: tuple[Rule, ...] = (
         unless=opens(r"\bremind\w*\b|\bkumbush\w*\b"),
     ),
     Rule(
+        "resend_invoice",
+        opens(
+            r"^\W*(?:please )?(?:resend|re-send) (?:the |my |that |this )?(?:last |latest )?(?:invoice|bill|inv-)",
+            r"^\W*(?:please )?send (?:the |my |that |this )?(?:invoice|bill|inv-?\d{4}-\d{5})\b.{0,60}\bagain\b",
+            r"^\W*(?:tafadhali )?(?:tuma tena|rudia kutuma) (?:ile )?ankara\b",
+        ),
+        lambda heard, gate: errands.invoiced(heard.said, gate[1]),
+        unless=opens(r"\bremind\w*\b|\bkumbush\w*\b"),
+    ),
+    Rule(
+        "unmark_invoice_paid",
+        opens(
+            r"^\W*inv-?\d{4}-\d{5} (?:was not|wasn't|is not|isn't|has not been|hasn't been) paid\W*$",
+            r"^\W*(?:please )?(?:un-?mark|undo marking) (?:the |my )?(?:invoice|bill|inv-)",
+            r"^\W*inv-?\d{4}-\d{5} haijalipwa\W*$",
+        ),
+        lambda heard, gate: errands.invoiced(heard.said, 0),
+    ),
+    Rule(
+        "mark_invoice_paid",
+        opens(
+            r"^\W*(?:please )?(?:mark|record|note|set) (?:the |my |that |this )?(?:last |latest )?(?:invoice|bill"
+            r"|inv-?\d{4}-\d{5})\b.{0,60}\bpaid\b",
+            r"^\W*(?:tafadhali )?(?:weka|andika) (?:ankara )?inv-?\d{4}-\d{5} (?:kuwa )?imelipwa\b",
+        ),
+        lambda heard, gate: errands.paid_outside(heard.said, heard.now, heard.zone),
+        unless=opens(r"\bremind\w*\b|\bkumbush\w*\b|\?"),
+    ),
+    Rule(
         "void_invoice",
         opens(
             r"^\W*(?:please )?(?:void|cancel|withdraw|take back|annul|delete) (?:the |my |that |this )?"

@@ -212,6 +212,47 @@ async def test_one_that_is_taken_back_cannot_be_paid_and_its_client_is_told(offi
     assert len(await office.sent(ChannelName.EMAIL)) == 2
 
 
+async def test_one_paid_in_cash_is_marked_so_shown_so_and_taken_back(office: Office) -> None:
+    await office.order(PLACED)
+    await office.work()
+    made = await office.invoice()
+    prompt = await office.bot.hear(ASHA, f"mark {made.number} as paid in cash")
+    assert f"Invoice {made.number} for Achieng: KES 5,000.00 will be marked as paid in cash on" in prompt
+    assert "not money in your wallet" in prompt
+    assert (await office.invoice()).state == "sent"
+    assert "are marked as paid in cash. Nothing is left to pay." in await office.bot.hear(ASHA, code_in(prompt))
+    assert (await office.invoice()).state == "paid"
+    assert "Paid in cash on" in await office.bot.hear(ASHA, f"status of {made.number}")
+    for said in (f"mark {made.number} as paid", f"resend {made.number}"):
+        assert "takes no payment any more" in await office.bot.hear(ASHA, said)
+    assert "no such invoice" in await office.bot.hear(BARAKA, f"mark {made.number} as paid")
+    assert f"Taken back. KES 5,000.00 are left to pay on invoice {made.number}." == await office.order(
+        f"{made.number} was not paid"
+    )
+    assert ((await office.invoice()).state, (await office.invoice()).outside) == ("sent", ())
+    assert "Nothing was marked" in await office.bot.hear(ASHA, f"{made.number} was not paid")
+    part = await office.order(f"mark {made.number} as paid 2000 by cheque")
+    assert "KES 2,000.00 of invoice" in part
+    assert "KES 3,000.00 are left to pay" in part
+    assert "Only KES 3,000.00 are open" in await office.bot.hear(ASHA, f"mark {made.number} as paid 4000 by cheque")
+
+
+async def test_it_is_sent_again_to_where_it_went(office: Office) -> None:
+    await office.order(PLACED)
+    await office.work()
+    made = await office.invoice()
+    prompt = await office.bot.hear(ASHA, f"resend {made.number}")
+    assert "will be sent to Achieng again: achieng@example.com (e-mail), +254712000009 (WhatsApp)." in prompt
+    assert len(await office.sent(ChannelName.EMAIL)) == 1
+    assert "is on its way to Achieng again" in await office.bot.hear(ASHA, code_in(prompt))
+    for _ in range(2):
+        await office.work()
+    first, again = await office.sent(ChannelName.EMAIL)
+    assert first["parts"][0] == again["parts"][0]
+    assert again["parts"][1]["filename"] == f"{made.number}.pdf"
+    assert len(await office.sent(WHATSAPP)) == 2
+
+
 async def test_what_is_overdue_is_reminded_of_three_times_gently(office: Office) -> None:
     due = (datetime.now(UTC) + timedelta(days=2)).date()
     await office.order(f"{PLACED}, due on {due:%-d %B %Y}")

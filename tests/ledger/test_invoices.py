@@ -10,11 +10,11 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from asyncpg import CheckViolationError
+from asyncpg import CheckViolationError, PostgresError
 
 from core.db import Database
-from core.errors import UserError
-from ledger import invoices
+from core.errors import LimitReached, UserError
+from ledger import invoice_marks, invoices
 from ledger.errors import IllegalEntry, KeyReused
 from ledger.instruction_store import Collect, collect
 from ledger.instructions import Instruction, Method, Payee
@@ -238,3 +238,117 @@ def test_they_follow_whoever_is_merged_in_every_process_that_answers() -> None:
     asked = "import connectors; from core.people import owned; print(*(table.name for table in owned()))"
     told = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True, timeout=60)
     assert {"invoice", "payment_instruction"} <= set(told.stdout.split())
+
+
+async def mark(db: Database, invoice: Invoice, key: str, amount: Money) -> Invoice:
+    """Its issuer says that so much was paid in cash."""
+    async with db.hot() as connection:
+        return await invoice_marks.mark(connection, invoice.id, key, amount, "cash", TODAY, "person:x")
+
+
+async def test_what_is_paid_outside_counts_once_and_moves_no_money(db: Database) -> None:
+    made = await create(db, await someone(db))
+    for _ in range(2):
+        part = await mark(db, made, "m1", kes(400))
+        assert (part.state, part.rest, [one.amount for one in part.outside]) == ("part_paid", kes(600), [kes(400)])
+    with pytest.raises(UserError, match=re.escape("Only KES 6.00 are open")):
+        await mark(db, made, "m2", kes(601))
+    with pytest.raises(KeyReused):
+        await mark(db, made, "m1", kes(300))
+    assert (await mark(db, made, "m3", kes(600))).state == "paid"
+    with pytest.raises(UserError, match="takes no payment any more"):
+        await mark(db, made, "m4", kes(1))
+    assert await db.pool.fetchval("SELECT count(*) FROM journal_entry") == 0
+    async with db.hot() as connection:
+        late = await invoices.pay(connection, made.id, "card", kes(1_000))
+    assert (late.state, late.rest) == ("paid", kes(-1_000))
+
+
+async def test_of_marks_that_race_no_more_than_is_open_counts(db: Database) -> None:
+    made = await create(db, await someone(db))
+    ends = await asyncio.gather(*(mark(db, made, f"m{n}", kes(400)) for n in range(6)), return_exceptions=True)
+    assert sum(isinstance(end, Invoice) for end in ends) == 2
+    assert sum(isinstance(end, UserError) for end in ends) == 4
+    assert await db.pool.fetchval("SELECT paid FROM invoice") == 800
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_whatever_is_paid_marked_and_taken_back_the_sum_is_right(db: Database, seed: int) -> None:
+    chance = random.Random(seed)
+    made = await create(db, await someone(db))
+    marked: dict[int, int] = {}
+    came = 0
+    for n in range(30):
+        step = chance.choice(("mark", "mark", "pay", "back", "sent", "overdue"))
+        sum_ = chance.randint(1, 300)
+        async with db.hot() as connection:
+            if step == "mark":
+                try:
+                    now = await invoice_marks.mark(
+                        connection, made.id, f"m{n}", kes(sum_), "bank", TODAY, "person:x"
+                    )  # fmt: skip
+                    marked[max(one.id for one in now.outside)] = sum_
+                except UserError:
+                    assert sum_ > 1_000 - came - sum(marked.values())
+            elif step == "pay" and chance.random() < 0.3:
+                await invoices.pay(connection, made.id, f"p{n}", kes(sum_))
+                came += sum_
+            elif step == "back" and marked:
+                newest = max(marked)
+                for _ in range(2):
+                    await invoice_marks.take_back(connection, made.id, newest, "person:x")
+                del marked[newest]
+            elif step == "sent":
+                await invoices.mark_sent(connection, made.id)
+            elif step == "overdue" and chance.random() < 0.2:
+                await invoices.mark_overdue(connection, made.id)
+        async with db.hot() as connection:
+            now = await invoices.find(connection, made.id)
+        assert now.paid == kes(came + sum(marked.values()))
+        assert sorted(one.id for one in now.outside) == sorted(marked)
+        assert (now.state == "paid") == (now.paid >= now.amount)
+
+
+async def test_postgresql_keeps_marks_as_they_are_and_within_what_is_open(db: Database) -> None:
+    made = await create(db, await someone(db))
+    await mark(db, made, "m", kes(400))
+    for bad in (
+        "UPDATE invoice_mark SET amount = 1", "UPDATE invoice_mark SET how = 'bank'", "DELETE FROM invoice_mark",
+        "INSERT INTO invoice_mark (key, invoice_id, amount, how, paid_on, was, marked_by)"
+        " SELECT 'x', id, 601, 'cash', '2026-11-26', 'sent', 'x' FROM invoice",
+        "UPDATE invoice SET state = 'draft'",
+    ):  # fmt: skip
+        with pytest.raises(PostgresError):
+            await db.pool.execute(bad)
+    async with db.hot() as connection:
+        assert (await invoice_marks.newest(connection, await invoices.find(connection, made.id))).amount == kes(400)
+    undo = "UPDATE invoice_mark SET undone_at = clock_timestamp(), undone_by = 'x'"
+    await db.pool.execute(undo)
+    with pytest.raises(CheckViolationError, match="taken back once"):
+        await db.pool.execute(undo)
+
+
+async def test_an_invoice_goes_out_again_only_so_often_a_day(db: Database) -> None:
+    made = await create(db, await someone(db))
+    async with db.hot() as connection:
+        with pytest.raises(UserError, match="no e-mail address or number"):
+            await invoices.resend(connection, made.id, "r", "person:x")
+    await db.pool.execute("UPDATE invoice SET mail_to = conversation_id")
+    for n in range(invoices.RESENDS_DAY_MAX):
+        for _ in range(2):
+            async with db.hot() as connection:
+                await invoices.resend(connection, made.id, f"r{n}", "person:x")
+    async with db.hot() as connection:
+        with pytest.raises(LimitReached, match="within a day"):
+            await invoices.resend(connection, made.id, "more", "person:x")
+
+
+async def test_a_year_without_numbers_left_says_so_and_changes_nothing(db: Database) -> None:
+    who = await someone(db)
+    await db.pool.execute("INSERT INTO invoice_counter (year, last) VALUES (2026, 99998)")
+    assert (await create(db, who)).number == "INV-2026-99999"
+    with pytest.raises(LimitReached, match="All 99999 invoice numbers of 2026 are used"):
+        await create(db, who, "next")
+    assert await db.pool.fetchval("SELECT last FROM invoice_counter") == 99_999
+    assert await db.pool.fetchval("SELECT count(*) FROM invoice") == 1
+    assert (await create(db, who, "new", date(2027, 1, 1))).number == "INV-2027-00001"

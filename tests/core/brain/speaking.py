@@ -20,6 +20,7 @@ EVERY_ACTION = (
     "erase_my_data", "pause_payments", "resume_payments", "check_spending_limits", "set_spending_limit",
     "open_account_page", "cancel_pin_reset",
     "create_invoice", "check_invoice_status", "void_invoice", "stop_recurring_invoice",
+    "resend_invoice", "mark_invoice_paid", "unmark_invoice_paid",
     "refund_invoice", "grant_mandate", "list_mandates", "cancel_mandate",
     "forget_everything",
     "forget_conversation",

@@ -82,6 +82,9 @@ ORDERS: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "create_invoice": ({"amount": "500", "payer_name": "Mallory", "phone_number": "+254700666666"}, "", ""),
     "void_invoice": ({"invoice": "Juma"}, "", ""),
+    "mark_invoice_paid": ({"invoice": "Juma"}, "", ""),
+    "unmark_invoice_paid": ({"invoice": "Juma"}, "", ""),
+    "resend_invoice": ({"invoice": "Juma"}, "", ""),
     "refund_invoice": ({"invoice": "Juma"}, "", ""),
     "stop_recurring_invoice": ({}, "", ""),
     "grant_mandate": (
