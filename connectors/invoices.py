@@ -138,7 +138,6 @@ GIVEN_BACK = Saying("{back} of that were given back.", "{back} kati ya hizo zime
 DUE_ON = Saying("Due {day}.", "Ilipwe kufikia {day}.")
 ADDRESS = Saying("Its address: {url}", "Anwani yake: {url}")
 PAPER = Saying("As a PDF: {url}/invoice.pdf", "Kama PDF: {url}/invoice.pdf")
-OUTSIDE = Saying("{how}: {amount}.", "{how}: {amount}.")
 NONE_OPEN = Saying("You have no open invoices.", "Huna ankara ambazo hazijalipwa.")
 OPEN_ONES = Saying("Your open invoices", "Ankara zako ambazo hazijalipwa")
 THEIRS = Saying("Invoices for {payer}", "Ankara za {payer}")
@@ -857,7 +856,7 @@ def _stands(ctx: ActionContext, invoice: Invoice, back: Money) -> str:
         lines.append(ctx.say(PAID_OVER, paid=paid, amount=amount, over=over.said()))
     else:
         lines.append(ctx.say(PAID_SO_FAR, paid=paid, amount=amount, rest=max(rest, rest - rest).said()))
-    lines += [ctx.say(OUTSIDE, how=invoice_marks.said(one), amount=one.amount.said()) for one in invoice.outside]
+    lines += [f"{ctx.say(invoice_marks.said(one))}: {ctx.say(one.amount.said())}." for one in invoice.outside]
     if back.minor:
         lines.append(ctx.say(GIVEN_BACK, back=back.said()))
     if invoice.takes_payment:

@@ -72,6 +72,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Given = Callable[[web.Request], object]
 CONVERSATION = "/admin/conversations/{id}"
 PAYMENT = "/admin/payments/{reference}"
+INVOICE = "/admin/invoices/{number}"
 DISPUTE = "/admin/disputes/{reference}"
 PERSON = "/admin/people/{id}"
 
@@ -174,6 +175,14 @@ class Admin:
                 web.get("/fees", _shows(fees.page)),
                 web.post("/fees", _does(fees.add, _fields)),
                 *self._invoices.routes(STAFF),
+                web.post("/invoices/{number}/paid", _does(self._invoices.mark, _named("number"), _fields, to=INVOICE)),
+                web.post(
+                    "/invoices/{number}/paid/{id}/undo",
+                    _does(self._invoices.take_back, _named("number"), _number, to=INVOICE),
+                ),
+                web.post(
+                    "/invoices/{number}/resend", _does(self._invoices.resend, _named("number"), _fields, to=INVOICE)
+                ),
                 web.get("/books", _shows(books.accounts, _query)),
                 web.get("/books/accounts/{id}", _shows(books.statement, _number, _query)),
                 web.get("/books/accounts/{id}/statement.csv", _saves(books.statement_csv, _number, _query)),

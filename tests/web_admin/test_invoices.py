@@ -80,3 +80,28 @@ async def test_nobody_else_sees_them(site: Site, made: list[Invoice]) -> None:
     async with site.stranger() as stranger:
         for path in ("", "/INV-2026-00001", "/INV-2026-00001.pdf"):
             assert (await stranger.get(f"/admin/invoices{path}")).status in (302, 303, 401, 403)
+
+
+async def test_staff_note_what_was_paid_outside_take_it_back_and_send_again(
+    site: Site, owner: Browser, made: list[Invoice]
+) -> None:
+    csrf, page = await owner.csrf(), "/admin/invoices/INV-2026-00002"
+    form = {"csrf": csrf, "key": "k", "amount": "2,000", "how": "cheque"}
+    for _ in range(2):
+        assert (await owner.post(f"{page}/paid", form)).status == 303
+    text = (await owner.get(page)).text
+    for said in ("Paid by cheque on", "KES 2,000.00", "noted by staff:owner", "Part paid"):
+        assert said in text
+    for bad in ({"amount": "3,001"}, {"amount": "x"}, {"amount": "0"}, {"how": "barter"}, {"key": ""}):
+        assert (await owner.post(f"{page}/paid", {**form, "key": "other", **bad})).status == 400, bad
+    assert (await owner.post(f"{page}/paid", {**form, "amount": "1"})).status == 400
+    assert (await owner.post(f"{page}/paid", {**form, "csrf": "x"})).status == 403
+    mark = await site.db.pool.fetchval("SELECT id FROM invoice_mark")
+    assert (await owner.post(f"/admin/invoices/INV-2026-00001/paid/{mark}/undo", {"csrf": csrf})).status == 404
+    for _ in range(2):
+        assert (await owner.post(f"{page}/paid/{mark}/undo", {"csrf": csrf})).status == 303
+    assert "Paid by cheque" not in (await owner.get(page)).text
+    assert (await owner.post(f"{page}/resend", {"csrf": csrf, "key": "r"})).status == 400
+    await site.db.pool.execute("UPDATE invoice SET mail_to = conversation_id, state = 'sent' WHERE id = $1", made[1].id)
+    assert (await owner.post(f"{page}/resend", {"csrf": csrf, "key": "r"})).status == 303
+    assert "On its way" in (await owner.get(page)).text
