@@ -534,7 +534,7 @@ async def show_unmark(ctx: ActionContext, params: VoidInvoice) -> Shown:
 @action(
     effect=Effect.WRITE, shows=show_unmark, asks=VoidInvoice,
     examples=("INV-2026-00003 was not paid", "undo marking the invoice for Achieng as paid",
-              "ankara ya Achieng haijalipwa"),
+              "tengua malipo ya ankara ya Achieng"),
 )  # fmt: skip
 async def unmark_invoice_paid(ctx: ActionContext, params: Unmarked) -> ActionResult:
     """Take back, within an hour, that an invoice was noted as paid outside of here."""

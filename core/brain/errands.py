@@ -225,6 +225,16 @@ def invoiced(said: Said, start: int) -> Slots:
     return {"invoice": name} if name else {}
 
 
+_SENT_WHOM = re.compile(r"^\W*(?:please )?send (?!the\b|my\b|that\b|this\b)(?=[^\W\d]+ )")
+
+
+def resent(said: Said, start: int) -> Slots:
+    """Which invoice is to be sent again, also where who gets it is named before it: send Achieng the invoice again."""
+    whom = _SENT_WHOM.match(said.plain)
+    name = _name_at(said, whom.end()) if whom else None
+    return {"invoice": name} if name else invoiced(said, start)
+
+
 def which_invoice(said: Said, now: "datetime", zone: str) -> Slots:
     """Which invoice is asked about: its number, or who is to pay it."""
     number = _INVOICE_NUMBER.search(said.plain)
@@ -245,9 +255,15 @@ _HOW_PAID = {
 }
 
 
+_WHO_PAID = re.compile(r"[^\W\d]+(?= (?:has |have )?(?:already )?paid\b| amelipa\b)")
+_THEY = frozenset({"she", "he", "they", "somebody", "someone", "i", "we", "client"})
+
+
 def paid_outside(said: Said, now: "datetime", zone: str) -> Slots:
     """Which invoice was paid outside of us, how much of it, and how."""
     slots = which_invoice(said, now, zone)
+    if not slots and (payer := _WHO_PAID.match(said.plain)) is not None and (name := _name_at(said, 0)) is not None:
+        slots = {"invoice": name} if payer[0] not in _THEY else {}
     how = next((how for how, pattern in _HOW_PAID.items() if pattern.search(said.plain)), None)
     if how is not None:
         slots["how"] = how

@@ -212,9 +212,10 @@ RULES: tuple[Rule, ...] = (
         opens(
             r"^\W*(?:please )?(?:resend|re-send) (?:the |my |that |this )?(?:last |latest )?(?:invoice|bill|inv-)",
             r"^\W*(?:please )?send (?:the |my |that |this )?(?:invoice|bill|inv-?\d{4}-\d{5})\b.{0,60}\bagain\b",
+            r"^\W*(?:please )?send [^\W\d]+ (?:the |my |that |this )?(?:last |latest )?(?:invoice|bill) again\W*$",
             r"^\W*(?:tafadhali )?(?:tuma tena|rudia kutuma) (?:ile )?ankara\b",
         ),
-        lambda heard, gate: errands.invoiced(heard.said, gate[1]),
+        lambda heard, gate: errands.resent(heard.said, gate[1]),
         unless=opens(r"\bremind\w*\b|\bkumbush\w*\b"),
     ),
     Rule(
@@ -222,15 +223,20 @@ RULES: tuple[Rule, ...] = (
         opens(
             r"^\W*inv-?\d{4}-\d{5} (?:was not|wasn't|is not|isn't|has not been|hasn't been) paid\W*$",
             r"^\W*(?:please )?(?:un-?mark|undo marking) (?:the |my )?(?:invoice|bill|inv-)",
-            r"^\W*inv-?\d{4}-\d{5} haijalipwa\W*$",
+            r"^\W*(?:ankara )?inv-?\d{4}-\d{5} haijalipwa\W*$",
+            r"^\W*(?:tafadhali )?tengua malipo ya ankara\b",
         ),
-        lambda heard, gate: errands.invoiced(heard.said, 0),
+        lambda heard, gate: errands.invoiced(heard.said, gate[1]),
+        unless=opens(r"\?"),
     ),
     Rule(
         "mark_invoice_paid",
         opens(
             r"^\W*(?:please )?(?:mark|record|note|set) (?:the |my |that |this )?(?:last |latest )?(?:invoice|bill"
             r"|inv-?\d{4}-\d{5})\b.{0,60}\bpaid\b",
+            r"\bpaid\b.{0,40}\b(?:invoice|bill|inv-?\d{4}-\d{5})\b.{0,20}"
+            r"\b(?:in cash|by cheque|by check|by bank|to my bank)\W*$",
+            r"^\W*[^\W\d]+ amelipa ankara\b.{0,40}\b(?:taslimu|keshi|hundi|benki)\W*$",
             r"^\W*(?:tafadhali )?(?:weka|andika) (?:ankara )?inv-?\d{4}-\d{5} (?:kuwa )?imelipwa\b",
         ),
         lambda heard, gate: errands.paid_outside(heard.said, heard.now, heard.zone),

@@ -22,7 +22,7 @@ from core import limits
 from core.db import Database
 from core.limits import Limits
 from core.settings import Settings
-from ledger import invoices
+from ledger import invoice_marks, invoices
 from ledger.instruction_store import newest_on
 from ledger.instructions import Instruction, State
 from ledger.invoices import Invoice, Words
@@ -218,6 +218,16 @@ async def test_each_state_has_its_own_words(shop: Shop, state: str, paid: int, s
         assert status == 422
         assert "does not take a payment any more" in page
         assert await shop.asked() == []
+
+
+async def test_what_was_paid_in_cash_is_said_on_it_and_on_its_pdf(shop: Shop) -> None:
+    async with shop.till.db.hot() as connection:
+        await invoice_marks.mark(connection, shop.invoice.id, "m", Money(50_000, "KES"), "cash", TODAY, "person:x")
+    _, page = await shop.get()
+    assert "Paid in cash on" in page
+    assert "KES 500.00" in page
+    async with shop.session.get(f"/pay/{shop.invoice.token}/invoice.pdf") as answer:
+        assert (answer.status, (await answer.read())[:5]) == (200, b"%PDF-")
 
 
 async def test_the_pdf_is_there_in_both_languages(shop: Shop) -> None:

@@ -47,6 +47,13 @@ NOW = when.local(datetime(2026, 11, 24, 10, 15), "Africa/Nairobi")  # noqa: DTZ0
         ("create_invoice", "invoice Achieng minus 500", {"payer_name": "Achieng"}),
         ("create_invoice", "I want to invoice a client", {}),
         ("void_invoice", "void the last invoice", {}),
+        ("mark_invoice_paid", "Achieng paid the invoice by cheque", {"invoice": "Achieng", "how": "cheque"}),
+        (
+            "mark_invoice_paid", "she paid 2000 of invoice INV-2026-00003 in cash",
+            {"invoice": "INV-2026-00003", "how": "cash", "amount": "2000"},
+        ),
+        ("resend_invoice", "send Achieng the invoice again", {"invoice": "Achieng"}),
+        ("unmark_invoice_paid", "INV-2026-00003 was not paid", {"invoice": "INV-2026-00003"}),
         ("check_invoice_status", "has Achieng paid the invoice?", {"invoice": "Achieng"}),
         ("check_invoice_status", "did inv-2026-00007 get paid", {"invoice": "INV-2026-00007"}),
         ("check_invoice_status", "which invoices are overdue", {}),
