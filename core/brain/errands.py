@@ -228,11 +228,16 @@ def invoiced(said: Said, start: int) -> Slots:
 _SENT_WHOM = re.compile(r"^\W*(?:please )?send (?!the\b|my\b|that\b|this\b)(?=[^\W\d]+ )")
 
 
-def resent(said: Said, start: int) -> Slots:
-    """Which invoice is to be sent again, also where who gets it is named before it: send Achieng the invoice again."""
+def _sent_whom(said: Said) -> Slots:
+    """Who is named before the invoice: send Achieng the invoice again."""
     whom = _SENT_WHOM.match(said.plain)
     name = _name_at(said, whom.end()) if whom else None
-    return {"invoice": name} if name else invoiced(said, start)
+    return {"invoice": name} if name else {}
+
+
+def resent(said: Said, start: int) -> Slots:
+    """Which invoice words from `start` on name, or who gets it before them."""
+    return _sent_whom(said) or invoiced(said, start)
 
 
 def which_invoice(said: Said, now: "datetime", zone: str) -> Slots:
@@ -273,6 +278,11 @@ def paid_outside(said: Said, now: "datetime", zone: str) -> Slots:
     if "amount" in sums:
         slots["amount"] = sums["amount"]
     return slots
+
+
+def resend(said: Said, now: "datetime", zone: str) -> Slots:
+    """Which invoice is to be sent again: its number, or who gets it."""
+    return which_invoice(said, now, zone) or _sent_whom(said)
 
 
 def top_up(said: Said, now: "datetime", zone: str) -> Slots:
@@ -608,7 +618,7 @@ Reader = Callable[[Said, "datetime", str], Slots]
 READERS: Mapping[str, Reader] = {
     "send_money": send_money, "withdraw": top_up, "top_up": top_up, "create_invoice": create_invoice,
     "check_invoice_status": which_invoice, "void_invoice": which_invoice, "stop_recurring_invoice": which_invoice,
-    "refund_invoice": which_invoice, "resend_invoice": which_invoice, "unmark_invoice_paid": which_invoice,
+    "refund_invoice": which_invoice, "resend_invoice": resend, "unmark_invoice_paid": which_invoice,
     "mark_invoice_paid": paid_outside,
     "create_payment_link": create_invoice, "set_spending_limit": spending_limit,
     "grant_mandate": grant_mandate, "cancel_mandate": cancel_mandate,
