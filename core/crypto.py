@@ -257,13 +257,6 @@ class RoomKey:
         return hmac.digest(self._key, data, "sha256")
 
 
-def epoch_of(sealed: bytes) -> int:
-    """The epoch a value was sealed in, as it says. Raises Forged when it is too short for one."""
-    if len(sealed) < BODY + TAG_BYTES:
-        raise Forged("It is too short.")
-    return int.from_bytes(sealed[:EPOCH_BYTES])
-
-
 def opened_with(key: RoomKey | None, what: bytes, sealed: bytes | None) -> bytes | None:
     """What a value holds; None without one, without its key, and with an alarm where it is not of this place."""
     if key is None or sealed is None or int.from_bytes(sealed[:EPOCH_BYTES]) != key.epoch:

@@ -26,7 +26,7 @@ WITH RECURSIVE search (account_id, low, high) AS (
 """
 """Finds the newest posting up to a time by halving: an account's postings are numbered in the order of their times."""
 BALANCE_AT = f"""{_SEARCH}
-SELECT p.balance_after FROM search s JOIN posting p ON p.account_id = s.account_id AND p.account_seq = s.low
+SELECT s.low, p.balance_after FROM search s LEFT JOIN posting p ON p.account_id = s.account_id AND p.account_seq = s.low
 WHERE s.low = s.high
 """  # noqa: S608  Its parts are constants of ours.
 SPENT = f"""{_SEARCH}
@@ -104,9 +104,11 @@ async def apart_of(connection: Any, owner: str) -> list[Balance]:
     ]
 
 
-async def balance_at(connection: Any, account: Account, at: datetime) -> Money:
-    """What was posted on an account up to a time, that moment included; holds do not count."""
-    return Money(await connection.fetchval(BALANCE_AT, account.key, at) or 0, account.currency)
+async def balance_at(connection: Any, account: Account, at: datetime) -> tuple[Money, int]:
+    """What was posted on an account up to a time, that moment included; holds do not count. And the number of its last
+    posting by then, 0 where there was none."""
+    row = await connection.fetchrow(BALANCE_AT, account.key, at)
+    return Money(row["balance_after"] or 0 if row else 0, account.currency), row["low"] if row else 0
 
 
 async def spent_since(connection: Any, account: Account, since: datetime) -> Money:

@@ -7,7 +7,7 @@ import csv
 import io
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final, Self
 from zoneinfo import ZoneInfo
 
@@ -19,6 +19,8 @@ from core.db import Database, driver
 from core.errors import UserError
 from core.money import DECIMALS
 from ledger import export
+from ledger.accounts import as_account
+from ledger.balances import balance_at
 from ledger.journal import KEY_CHARS_MAX, AccountType, Kind
 from ledger.money import Money
 from web_admin import auth
@@ -45,20 +47,9 @@ SELECT id, key, type, currency, owner, posted, pending_out, seq, moved_at FROM a
 WHERE id < $1 AND ($2 = '' OR type = $2) AND ($3 = '' OR currency = $3) AND ($4 = '' OR owner = $4 OR key = $4)
 ORDER BY id DESC LIMIT $5
 """
-ACCOUNT = "SELECT id, key, type, currency, owner, posted, pending_out, seq, moved_at FROM account WHERE id = $1"
-EDGE = """
-WITH RECURSIVE search (low, high) AS (
-    SELECT 0::bigint, seq FROM account WHERE id = $1
-    UNION ALL
-    SELECT CASE WHEN p.at < $2 THEN p.account_seq ELSE s.low END,
-           CASE WHEN p.at < $2 THEN s.high ELSE p.account_seq - 1 END
-    FROM search s JOIN posting p ON p.account_id = $1 AND p.account_seq = (s.low + s.high + 1) / 2
-    WHERE s.low < s.high
-)
-SELECT low FROM search WHERE low = high
+ACCOUNT = """
+SELECT id, key, type, currency, owner, allow_negative, posted, pending_out, seq, moved_at FROM account WHERE id = $1
 """
-"""The number of an account's last posting before a time, found by halving."""
-AFTER = "SELECT balance_after FROM posting WHERE account_id = $1 AND account_seq = $2"
 LINES = """
 SELECT p.account_seq, p.at, e.kind, e.reference, p.entry_id, p.balance_after, ledger_side(a.type) * p.amount AS amount
 FROM account a JOIN posting p ON p.account_id = a.id JOIN journal_entry e ON e.id = p.entry_id
@@ -188,13 +179,13 @@ class Books:
         of = await connection.fetchrow(ACCOUNT, row_id(account))
         if of is None:
             raise LookupError
-        low, high = 0, of["seq"]
+        opening, low = Money(0, of["currency"]), 0
+        closing, high = Money(of["posted"], of["currency"]), of["seq"]
         if span.first:
-            low = await connection.fetchval(EDGE, of["id"], self._midnight(span.first)) or 0
+            opening, low = await balance_at(connection, as_account(of), self._before(span.first))
         if span.last:
-            high = await connection.fetchval(EDGE, of["id"], self._midnight(span.last + timedelta(days=1))) or 0
-        had = [Money(await connection.fetchval(AFTER, of["id"], seq) or 0, of["currency"]) for seq in (low, high)]
-        return of, low, high, had[0], had[1]
+            closing, high = await balance_at(connection, as_account(of), self._before(span.last + timedelta(days=1)))
+        return of, low, high, opening, closing
 
     async def journal(self, staff: auth.Staff, query: Mapping[str, str]) -> Markup:
         """Entries, the newest first, each with its legs. Raises UserError."""
@@ -264,8 +255,9 @@ class Books:
         await response.write_eof()
         return response
 
-    def _midnight(self, day: date) -> datetime:
-        return datetime.combine(day, time(), self._zone)
+    def _before(self, day: date) -> datetime:
+        """The last moment that is not in a day yet, as fine as PostgreSQL tells time."""
+        return datetime.combine(day, time(), self._zone).astimezone(UTC) - timedelta(microseconds=1)
 
 
 def _account(row: Any) -> dict[str, Any]:

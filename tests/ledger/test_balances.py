@@ -13,7 +13,7 @@ from tests.ledger.conftest import BANK, deposit, kes, purse, transfer
 
 async def test_an_account_that_was_never_used_has_nothing(db: Database) -> None:
     assert (await balances.balance(db.pool, purse("nobody"))).available == kes(0)
-    assert await balances.balance_at(db.pool, purse("nobody"), datetime.now(UTC)) == kes(0)
+    assert await balances.balance_at(db.pool, purse("nobody"), datetime.now(UTC)) == (kes(0), 0)
     assert await balances.statement(db.pool, purse("nobody")) == []
     assert await balances.balances_of(db.pool, "nobody") == []
 
@@ -41,10 +41,11 @@ async def test_a_balance_is_told_as_of_any_time(ledger: Ledger, db: Database) ->
     instant = timedelta(microseconds=1)
     for account in (purse("amina"), BANK):
         lines = await balances.statement(db.pool, account)
-        assert await balances.balance_at(db.pool, account, lines[-1].at - instant) == kes(0)
+        assert await balances.balance_at(db.pool, account, lines[-1].at - instant) == (kes(0), 0)
         for line in lines:
-            assert await balances.balance_at(db.pool, account, line.at) == line.balance_after
-            assert await balances.balance_at(db.pool, account, line.at - instant) == line.balance_after - line.amount
+            before = line.balance_after - line.amount
+            assert await balances.balance_at(db.pool, account, line.at) == (line.balance_after, line.seq)
+            assert await balances.balance_at(db.pool, account, line.at - instant) == (before, line.seq - 1)
 
 
 async def test_every_account_of_the_chart_can_be_used(ledger: Ledger, db: Database) -> None:
