@@ -120,6 +120,8 @@ class Answer:
     is_question: bool = False
     waits: bool = False
     failed: bool = False
+    shown: bool = False
+    """Whether it ends with something to be confirmed."""
 
 
 def speaking(person: Person, text: str) -> Person:

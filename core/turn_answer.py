@@ -3,7 +3,7 @@
 A message is answered by code where it is a code, else by a language model where there is one, else by the brain.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
@@ -95,9 +95,11 @@ async def run_turn(turn: Turn, deps: TurnDeps) -> Closing:
         meant = answers[-1][1].understood
         understood.append({**meant, "spoken": True} if voice.spoken(message) else meant)
         states[person.id] = answers[-1][1].state
-    for writer, last_answer in dict(answers).items():
-        reply = last_answer.reply
-        states[writer] = states[writer].showing(reply.options, reply.meant if isinstance(reply, Told) else None)
+    last = dict(answers)
+    prompt = _to_confirm([one for _, one in answers])
+    for writer, ending in last.items():
+        asked = ending.reply.meant if isinstance(ending.reply, Told) else None
+        states[writer] = states[writer].showing((prompt or ending).reply.options, asked)
     crashpoint.hit("turn.answered")
     state = states.pop(turn.person.id)
     before = {one.id: one.language for one in (turn.person, *turn.people)}
@@ -105,11 +107,25 @@ async def run_turn(turn: Turn, deps: TurnDeps) -> Closing:
     if stopped is not None:
         # Whoever opts out gets this one line; what else they wrote in the same breath is done, and not told.
         return Closing(turn, stopped.reply if stopped.reply.parts else None, state, understood, states, languages)
-    last = dict(answers)
-    told = [one.reply for writer, one in answers if not one.is_question or one is last[writer]]
+    told = [
+        one.reply for writer, one in answers if one is not prompt and (not one.is_question or one is last[writer])
+    ]
     if turn.notice is not None:
         told.append(Reply.of(turn.notice))
+    if prompt is not None:
+        told.append(prompt.reply)
     return Closing(turn, Reply.joined(told) if told else None, state, understood, states, languages)
+
+
+def _to_confirm(answers: Sequence[Answer]) -> Answer | None:
+    """What stands last in the reply, with its button: what is shown to be confirmed, if no later message was about it.
+
+    It is shown in private rooms alone, where one person writes.
+    """
+    for one in reversed(answers):
+        if one.shown or "confirmation" in one.understood:
+            return one if one.shown else None
+    return None
 
 
 async def _muted(turn: Turn, deps: TurnDeps) -> Turn:

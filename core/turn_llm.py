@@ -80,8 +80,8 @@ async def ask_models(
     answered, record = await models.answer(turn, hands, allowance, draft)
     if answered is None:
         return None, record
-    understood = {**answered.understood, **record}
-    return Answer(answered.reply, answered.state, understood, waits=hands.shown is not None), record
+    understood, shown = {**answered.understood, **record}, hands.shown is not None
+    return Answer(answered.reply, answered.state, understood, waits=shown, shown=shown), record
 
 
 async def _tell(turn: Turn, begun: Sequence[Receipt], deps: TurnDeps) -> Answer:

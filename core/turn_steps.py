@@ -73,6 +73,7 @@ async def carry_out(
         understood,
         is_question=last.is_question and len(done) == 1,
         waits=last.waits,
+        shown=last.shown,
     )
 
 
@@ -117,8 +118,8 @@ async def _take(turn: Turn, key: str, step: Intent | Reply, deps: TurnDeps) -> A
         return _ask(state, params.slot, params.question.to(turn.person.language), turn, understood)
     try:
         if action.shows is not None:
-            shown = await show(turn, key, action, params, deps)
-            return Answer(shown, state.finish(), understood | {"answer": "confirm"}, waits=True)
+            prompt = await show(turn, key, action, params, deps)
+            return Answer(prompt, state.finish(), understood | {"answer": "confirm"}, waits=True, shown=True)
         result = await run_action(turn, key, action, params, deps)
     except InvalidSlot as problem:
         return _ask(state, problem.slot, problem.to(turn.person.language), turn, understood)

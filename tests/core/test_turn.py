@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from bot.runners import TurnRunner
 from bot.wiring import connect_valkey
-from core.actions import Action, ActionContext, ActionResult, Connector, Effect, Params, action, ask
+from core.actions import Action, ActionContext, ActionResult, Connector, Effect, Params, Shown, action, ask
 from core.brain import Asked
 from core.brain.replies import Told
 from core.cache import ResultCache
@@ -24,7 +24,7 @@ from core.errors import InvalidSlot, LimitReached, ProviderUnavailable
 from core.inbox import Inbox
 from core.language import Saying
 from core.limits import CALLS, MESSAGES, Limits
-from core.messages import PARTS, Card, InboundMessage, Part, Reply, Text
+from core.messages import PARTS, Card, InboundMessage, Part, Reply, Text, text_of
 from core.models import Receipt
 from core.providers import Providers
 from core.receipts import opened
@@ -64,8 +64,8 @@ async def take_note(ctx: ActionContext, params: Note) -> ActionResult:
     return ActionResult(f"Done. Noted: {params.content}.", {"content": params.content})
 
 
-async def would_burn(ctx: ActionContext, params: Note) -> str:
-    return f"This burns {params.content}."
+async def would_burn(ctx: ActionContext, params: Note) -> Shown:
+    return Shown(f"This burns {params.content}.", params, by_button=params.content == "a leaf")
 
 
 @action(effect=Effect.WRITE, examples=("burn the van",), shows=would_burn)
@@ -469,6 +469,35 @@ async def test_what_is_asked_for_behind_something_to_confirm_waits_for_the_code(
         code = (await kit.said())[-1].rpartition("10 minutes: ")[2][:5]
         await kit.hear(code if answer == "code" else answer)
         assert (await kit.said())[-1] == then
+
+
+async def test_what_is_to_be_confirmed_stands_below_what_was_answered_with_it_and_keeps_its_button(kit: Kit) -> None:
+    kit.brain.script |= {
+        "burn": Intent("burn_note", {"content": "a leaf"}, 1.0),
+        "hello": Reply.of("Hello.", ("Help",)),
+        "both": Plan((Intent("burn_note", {"content": "a leaf"}, 1.0), Reply.of("Hello."))),
+    }
+    for lines in (("burn", "hello", "eggs"), ("both", "eggs")):
+        await kit.inbox.receive([say(line, room="r1") for line in lines])
+        [turn] = await kit.turns.claim(10)
+        closing = await run_turn(turn, kit.deps)
+        assert await kit.turns.close(closing)
+        assert closing.reply is not None
+        said, _, code = text_of(closing.reply.parts[:1]).partition("10 minutes: ")
+        *before, prompt, _ = said.split("\n\n")
+        assert (sorted(before), prompt) == (["Hello.", "You said eggs."], "This burns a leaf.")
+        assert closing.reply.options == closing.state.shown == (f"Yes · {code[:5]}",)
+    await kit.hear("1")
+    assert (await kit.said())[-1] == "Burnt: a leaf."
+
+
+async def test_what_was_said_to_a_prompt_in_the_same_breath_stands_below_it(kit: Kit) -> None:
+    kit.brain.script["burn"] = Intent("burn_note", {"content": "it"}, 1.0)
+    await kit.inbox.receive([say("burn"), say("cancel"), say("eggs")])
+    await kit.answer_all()
+    [told] = await kit.said()
+    prompt, _, *after = told.split("\n\n")
+    assert (prompt, after) == ("This burns it.", ["All right. Nothing has happened.", "You said eggs."])
 
 
 async def test_after_a_step_that_failed_nothing_more_is_done_and_that_is_said(kit: Kit) -> None:
