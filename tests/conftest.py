@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 import redis
+from hypothesis import settings
 
 from bot.migrate import migrate
 from bot.servers import Servers, start_servers
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 os.environ.setdefault("MATHIA_KEYS", "test:WYMOvDpBhBEFZr8aKQ0IRz39y9SSzkmLFM0aXi-i5EE")
 """Every process that a test starts seals with it."""
+# A busy machine may stop any example for longer than Hypothesis allows one.
+settings.register_profile("mathia", deadline=None)
+settings.load_profile("mathia")
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = "mathia"
 START_LIMIT_S = 30.0
