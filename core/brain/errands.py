@@ -213,11 +213,15 @@ def payer(said: Said) -> Slots:
     return {"payer_name": name} if name else {}
 
 
+def _numbered(said: Said) -> Slots:
+    number = _INVOICE_NUMBER.search(said.plain)
+    return {"invoice": said.words(*number.span()).upper()} if number is not None else {}
+
+
 def invoiced(said: Said, start: int) -> Slots:
     """Which invoice words from `start` on name: its number, or who is to pay it."""
-    number = _INVOICE_NUMBER.search(said.plain)
-    if number is not None:
-        return {"invoice": said.words(*number.span()).upper()}
+    if numbered := _numbered(said):
+        return numbered
     if re.search(r"\b(?:last|latest|newest|mwisho)\b", said.plain):
         return {"invoice": LAST}
     lead = re.compile(r"\W*(?:(?:for|to|of|ya|kwa|za|mwezi|month|ya kila mwezi)\b\W*)*").match(said.plain, start)
@@ -225,7 +229,7 @@ def invoiced(said: Said, start: int) -> Slots:
     return {"invoice": name} if name else {}
 
 
-_SENT_WHOM = re.compile(r"^\W*(?:please )?send (?!the\b|my\b|that\b|this\b)(?=[^\W\d]+ )")
+_SENT_WHOM = re.compile(r"^\W*(?:please )?send (?!(?:the|my|that|this|invoice|bill)\b)(?=[^\W\d]+ )")
 
 
 def _sent_whom(said: Said) -> Slots:
@@ -235,16 +239,22 @@ def _sent_whom(said: Said) -> Slots:
     return {"invoice": name} if name else {}
 
 
-def resent(said: Said, start: int) -> Slots:
-    """Which invoice words from `start` on name, or who gets it before them."""
-    return _sent_whom(said) or invoiced(said, start)
+_INVOICE_OF = re.compile(r"\b(?:invoice|bill|ankara) (?:for|to|of|ya|kwa) (?!again\b)")
+
+
+def resent(said: Said, now: "datetime", zone: str) -> Slots:
+    """Which invoice is to be sent again: its number, who gets it, or the last."""
+    of = _INVOICE_OF.search(said.plain)
+    name = _name_at(said, of.end()) if of is not None else None
+    if name is not None and not _numbered(said):
+        return {"invoice": re.sub(r"\s+again$", "", name)}
+    return _numbered(said) or _sent_whom(said) or invoiced(said, len(said.plain))
 
 
 def which_invoice(said: Said, now: "datetime", zone: str) -> Slots:
     """Which invoice is asked about: its number, or who is to pay it."""
-    number = _INVOICE_NUMBER.search(said.plain)
-    if number is not None:
-        return {"invoice": said.words(*number.span()).upper()}
+    if numbered := _numbered(said):
+        return numbered
     for found in _WHOSE_INVOICE.finditer(said.plain):
         name = _name_at(said, found.end())
         if name is not None and name[:1].isupper():
@@ -278,11 +288,6 @@ def paid_outside(said: Said, now: "datetime", zone: str) -> Slots:
     if "amount" in sums:
         slots["amount"] = sums["amount"]
     return slots
-
-
-def resend(said: Said, now: "datetime", zone: str) -> Slots:
-    """Which invoice is to be sent again: its number, or who gets it."""
-    return which_invoice(said, now, zone) or _sent_whom(said)
 
 
 def top_up(said: Said, now: "datetime", zone: str) -> Slots:
@@ -618,7 +623,7 @@ Reader = Callable[[Said, "datetime", str], Slots]
 READERS: Mapping[str, Reader] = {
     "send_money": send_money, "withdraw": top_up, "top_up": top_up, "create_invoice": create_invoice,
     "check_invoice_status": which_invoice, "void_invoice": which_invoice, "stop_recurring_invoice": which_invoice,
-    "refund_invoice": which_invoice, "resend_invoice": resend, "unmark_invoice_paid": which_invoice,
+    "refund_invoice": which_invoice, "resend_invoice": resent, "unmark_invoice_paid": which_invoice,
     "mark_invoice_paid": paid_outside,
     "create_payment_link": create_invoice, "set_spending_limit": spending_limit,
     "grant_mandate": grant_mandate, "cancel_mandate": cancel_mandate,

@@ -212,10 +212,11 @@ RULES: tuple[Rule, ...] = (
         opens(
             r"^\W*(?:please )?(?:resend|re-send) (?:the |my |that |this )?(?:last |latest )?(?:invoice|bill|inv-)",
             r"^\W*(?:please )?send (?:the |my |that |this )?(?:invoice|bill|inv-?\d{4}-\d{5})\b.{0,60}\bagain\b",
-            r"^\W*(?:please )?send [^\W\d]+ (?:the |my |that |this )?(?:last |latest )?(?:invoice|bill) again\W*$",
+            r"^\W*(?:please )?send [^\W\d]+ (?:the |my |that |this )?(?:last |latest )?(?:invoice|bill)"
+            r"(?: inv-?\d{4}-\d{5})? again\W*$",
             r"^\W*(?:tafadhali )?(?:tuma tena|rudia kutuma) (?:ile )?ankara\b",
         ),
-        lambda heard, gate: errands.resent(heard.said, gate[1]),
+        lambda heard, gate: errands.resent(heard.said, heard.now, heard.zone),
         unless=opens(r"\bremind\w*\b|\bkumbush\w*\b"),
     ),
     Rule(
@@ -223,6 +224,8 @@ RULES: tuple[Rule, ...] = (
         opens(
             r"^\W*inv-?\d{4}-\d{5} (?:was not|wasn't|is not|isn't|has not been|hasn't been) paid\W*$",
             r"^\W*(?:please )?(?:un-?mark|undo marking) (?:the |my )?(?:invoice|bill|inv-)",
+            r"^\W*(?:please )?(?:undo|take back|remove|cancel) (?:the |that |my )?(?:last )?(?:paid )?mark"
+            r" (?:on|of|for|from)\b",
             r"^\W*(?:ankara )?inv-?\d{4}-\d{5} haijalipwa\W*$",
             r"^\W*(?:tafadhali )?tengua malipo ya ankara\b",
         ),
