@@ -11,7 +11,7 @@ from uuid import UUID
 
 import psutil
 
-from bot.adminlink import embedded
+from bot.adminlink import embedded, simulated
 from bot.keys import key_list_of
 from bot.servers.folder import default_folder
 from connectors import CONNECTORS
@@ -60,8 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 async def main(args: argparse.Namespace) -> int:
     """Do it and return 0; raises UserError or StoreUnavailable with a sentence to print."""
-    settings = Settings().sandboxed()
     folder = args.data or default_folder()
+    settings = simulated(Settings(), folder)
     db = await Database.connect(settings.database_url or embedded(folder), key_list_of(settings, folder), pool_size=2)
     try:
         await _do(args, settings, folder, db)

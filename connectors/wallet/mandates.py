@@ -62,6 +62,10 @@ NAMES_CHARS_MAX = 300
 NEWEST: Final = 2**63 - 1
 
 WHICH = Saying("Which of your workflows?", "Kazi ipi kati ya kazi zako?")
+NO_FLOWS = Saying(
+    "You have no workflows yet, so there is none that could pay by itself.",
+    "Bado huna kazi yoyote, kwa hiyo hakuna inayoweza kulipa yenyewe.",
+)
 UNKNOWN_FLOW = Saying(
     "You have no workflow called “{name}”. Which of your workflows?", "Huna kazi inayoitwa “{name}”. Kazi ipi?"
 )
@@ -441,11 +445,13 @@ async def _names(connection: Any, definitions: Sequence[UUID]) -> dict[UUID, Say
 
 
 async def _workflow(connection: Any, owner: UUID, said: str | None) -> tuple[Any, str]:
-    """The person's workflow of this name, and its name; raises InvalidSlot."""
+    """The person's workflow of this name, and its name; raises InvalidSlot, and UserError where they have none."""
+    rows = await connection.fetch(OWN, owner, WORKFLOWS_MAX)
+    if not rows:
+        raise UserError(NO_FLOWS)
     wanted = people.one_line(said or "").casefold()
     if not wanted:
         raise InvalidSlot("workflow", WHICH)
-    rows = await connection.fetch(OWN, owner, WORKFLOWS_MAX)
     names = await _names(connection, [row["id"] for row in rows])
     found = [row for row in rows if names[row["id"]].en.casefold() == wanted]
     if len(found) != 1:
