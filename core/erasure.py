@@ -404,7 +404,14 @@ TABLES: Final[Mapping[str, Fate]] = {
     "reconciliation_run": Fate("of nobody"),
     "reconciliation_finding": Fate("kept, as books have to be: ids and amounts"),
     "payment_event": Fate("kept, as books have to be: codes and amounts"),
-    "dispute": Fate("kept, as books have to be: amounts, and who of the staff decided"),
+    "dispute": Fate(
+        "kept, as books have to be: amounts, and who of the staff decided, without what whoever paid said about it",
+        (
+            f"""UPDATE dispute SET words = NULL
+            WHERE id IN (SELECT id FROM dispute WHERE said_by IN {PEOPLE} AND words IS NOT NULL LIMIT $2)
+            """,
+        ),
+    ),
     "dispute_event": Fate("kept, as books have to be: amounts, and why"),
     "payment_hint": Fate("kept: ids of the provider's"),
     "invoice": Fate(

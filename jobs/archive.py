@@ -132,7 +132,8 @@ TABLES: Final[Mapping[str, str]] = {
     "reconciliation_run": "nobody's",
     "reconciliation_finding": "what of a payment of payments.json is not in order",
     "payment_event": "how a payment of payments.json came to its state",
-    "dispute": "what was disputed of a payment of payments.json; what it moved is in wallet.json",
+    "dispute": "what was disputed of a payment of payments.json, or of what they paid, and said in conversations/;"
+    " what it moved is in wallet.json",
     "dispute_event": "how that was decided",
     "payment_hint": "what had a payment of payments.json looked at",
     "invoice": "invoices.json",

@@ -22,12 +22,14 @@ from core.db import Database
 from core.errors import OutcomeUnknown, ProviderError, RateLimited
 from core.language import Saying
 from core.messages import Text
+from core.notices import tell
 from core.outbox import NewMessage, post
 from core.providers import Refused
 from core.wake import Wakes
 from jobs.sweeps import Waiting
 from ledger import instruction_store as store
 from ledger import invoices
+from ledger.dispute_store import notices_of_refund
 from ledger.instruction_store import NOTHING, Learned
 from ledger.instructions import DONE, Answer, Decision, Instruction, Method, Outcome, Pace, State, decide, mismatch
 from ledger.invoice_paper import pay_url
@@ -228,6 +230,10 @@ class _Step:
                 key = f"payment:{of.reference}:{to}"
                 await post(connection, [NewMessage(of.conversation_id, (Text(text=words),), KIND, key)])
                 await hands.wakes.notify(connection, "outbox")
+            if of.dispute_id is not None and to in (*DONE, State.FAILED):
+                for one in await notices_of_refund(connection, of.dispute_id):
+                    sent = f"dispute:{of.reference}:{to}:{one.to}"
+                    await tell(connection, one.conversation_id, one.language, one.says, KIND, sent)
         log.info("payment.moved", instruction_id=of.id, state=to.value, reason=reason)
         if say is not None:
             hands.wakes.wake("outbox")

@@ -166,9 +166,11 @@ async def _dispute(db: Database, booked: Sequence[Booked], returned: Sequence[Ch
                     line_id=back.chargeback_id,
                 )  # fmt: skip
                 made = await dispute_store.open_(connection, asked)
-                if (says := dispute_store.told(None, made)) is not None:
-                    key = f"dispute:{made.reference}:opened"
-                    await tell(connection, made.conversation_id, made.language, says, "payment", key)
+                for one_told in dispute_store.notices(None, made):
+                    key = f"dispute:{made.reference}:opened:{one_told.to}"
+                    await tell(
+                        connection, one_told.conversation_id, one_told.language, one_told.says, "payment", key
+                    )  # fmt: skip
             log.warning("dispute.opened_by_provider", dispute=made.reference, payment=made.payment)
         except MathiaError as error:
             # More than is left of it: staff see the finding, and decide.

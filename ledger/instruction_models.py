@@ -20,6 +20,7 @@ from ledger.instructions import Direction, Method, State
 from ledger.invoice_models import InvoiceRow
 from ledger.journal import KEY_CHARS_MAX
 from ledger.matching import Difference
+from ledger.models import JournalEntry
 from ledger.money import MINOR_MAX
 
 
@@ -190,17 +191,26 @@ class Dispute(Base):
     id: Mapped[int] = mapped_column(GeneratedId(always=True), primary_key=True)
     reference: Mapped[str] = mapped_column(unique=True)
     key: Mapped[str] = mapped_column(unique=True, doc="idempotency key of the request")
-    instruction_id: Mapped[int] = mapped_column(ForeignKey("payment_instruction.id"), doc="the payment")
+    instruction_id: Mapped[int | None] = mapped_column(ForeignKey("payment_instruction.id"), doc="the payment to us")
+    entry_id: Mapped[int | None] = mapped_column(
+        ForeignKey(JournalEntry.id), doc="what was paid from a wallet here into another one, and is disputed"
+    )
     state: Mapped[str] = mapped_column(server_default="open")
     currency: Mapped[str]
     amount: Mapped[int] = mapped_column(doc="minor units that are disputed")
     frozen: Mapped[int] = mapped_column(server_default="0", doc="minor units of it that are kept back")
     owed: Mapped[int] = mapped_column(server_default="0", doc="minor units that were lost and had been spent")
     line_id: Mapped[str | None] = mapped_column(unique=True, doc="the provider's chargeback, where it opened it")
-    opened_by: Mapped[str] = mapped_column(doc="'provider', 'staff:<name>'")
+    opened_by: Mapped[str] = mapped_column(doc="'provider', 'staff:<name>', 'person:<id>'")
+    said_by: Mapped[UUID | None] = mapped_column(ForeignKey("person.id"), doc="who paid, and says that it is not right")
+    told_in: Mapped[UUID | None] = mapped_column(ForeignKey("conversation.id"), doc="where they are told of it")
+    words: Mapped[bytes | None] = mapped_column(doc="what they say, sealed with the key of `told_in`")
     created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     closed_at: Mapped[datetime | None]
     __table_args__ = (
+        CheckConstraint("num_nonnulls(instruction_id, entry_id) = 1", name="one_payment"),
+        CheckConstraint("num_nulls(said_by, told_in) IN (0, 2)", name="told_somewhere"),
+        CheckConstraint("entry_id IS NULL OR said_by IS NOT NULL AND line_id IS NULL", name="entries_by_their_payers"),
         CheckConstraint(f"state IN ({_listed(Stage)})", name="state"),
         CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency"),
         CheckConstraint(f"amount BETWEEN 1 AND {MINOR_MAX}", name="amount"),
@@ -211,6 +221,13 @@ class Dispute(Base):
         ),
         CheckConstraint(f"length(key) BETWEEN 1 AND {KEY_CHARS_MAX}", name="key"),
         Index("ix_dispute_instruction_id", "instruction_id"),
+        Index("ix_dispute_said_by", "said_by", "created_at", postgresql_where=text("said_by IS NOT NULL")),
+        Index(
+            "uq_dispute_entry_id",
+            "entry_id",
+            unique=True,
+            postgresql_where=text("entry_id IS NOT NULL AND closed_at IS NULL"),
+        ),
         Index("ix_dispute_waiting", "id", postgresql_where=text("closed_at IS NULL")),
     )
 
@@ -225,6 +242,6 @@ class DisputeEvent(Base):
     from_state: Mapped[str | None]
     to_state: Mapped[str]
     amount: Mapped[int] = mapped_column(server_default="0", doc="minor units that this step moved")
-    actor: Mapped[str] = mapped_column(doc="'provider', 'worker', 'staff:<name>'")
+    actor: Mapped[str] = mapped_column(doc="'provider', 'worker', 'staff:<name>', 'person:<id>'")
     reason: Mapped[str] = mapped_column(server_default="")
     __table_args__ = (Index("ix_dispute_event_dispute", "dispute_id", "id"),)

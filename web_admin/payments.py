@@ -13,6 +13,7 @@ from markupsafe import Markup
 from core import audit
 from core.db import Database, driver
 from core.errors import Conflict, Erased, UserError
+from core.names import names_of
 from core.notices import tell
 from ledger import dispute_store, disputes, instruction_store, matching_store, payment_switch
 from ledger.errors import KeyReused, Unknown
@@ -43,6 +44,9 @@ SELECT b.reference FROM payment_instruction i JOIN payment_instruction b ON b.id
 """
 REFUNDS = """
 SELECT reference, currency, amount, state, created_at FROM payment_instruction WHERE refunds = $1 ORDER BY id LIMIT $2
+"""
+PAYER = """
+SELECT now_.id, now_.name FROM person p JOIN person now_ ON now_.id = coalesce(p.merged_into, p.id) WHERE p.id = $1
 """
 KINDS: Final[Mapping[str, str]] = {
     "missing_here": "We know nothing of it", "missing_there": "Not in the provider's list", "amount": "Another amount",
@@ -176,6 +180,9 @@ class Payments:
                 )  # fmt: skip
             except Conflict as error:
                 raise LookupError from error
+            if of.dispute_id is not None:
+                told = await dispute_store.notices_of_refund(connection, of.dispute_id)
+                await _tell(connection, told, f"dispute:{of.reference}:resolved")
             await audit.record(session, staff.actor, "payment.resolved", f"payment:{of.id}", {"outcome": outcome})
 
     async def refund(self, staff: auth.Staff, reference: str, fields: Mapping[str, str]) -> None:
@@ -220,9 +227,7 @@ class Payments:
                 raise UserError(SENT_BEFORE) from error
             if again:
                 return made.reference
-            if (says := dispute_store.told(None, made)) is not None:
-                sent = f"dispute:{made.reference}:opened"
-                await tell(connection, made.conversation_id, made.language, says, KIND, sent)
+            await _tell(connection, dispute_store.notices(None, made), f"dispute:{made.reference}:opened")
             detail = {"amount": str(amount), "frozen": str(made.frozen)}
             await audit.record(session, staff.actor, "dispute.opened", f"dispute:{made.reference}", detail)
         return made.reference
@@ -243,6 +248,8 @@ class Payments:
             except Unknown as error:
                 raise LookupError from error
             events = await dispute_store.events(connection, of)
+            words = await dispute_store.words_of(connection, of)
+            payer = await _payer(connection, of)
         currency = of.amount.currency
         steps = [
             {**row, "shown": stage_of(row["to_state"]), "moved": Money(row["amount"], currency)}
@@ -253,6 +260,7 @@ class Payments:
         return self._templates.render(
             "dispute.html", section="payments", staff=staff, of=of, shown=stage_of(of.state), steps=steps,
             acts=acts, missing=of.amount - of.frozen, alone_max=self._alone_max, proposed=proposed,
+            words=words, payer=payer,
         )  # fmt: skip
 
     async def decide(self, staff: auth.Staff, reference: str, act: str, fields: Mapping[str, str]) -> None:
@@ -273,9 +281,9 @@ class Payments:
                 raise UserError(str(error)) from error
             except Erased as error:
                 raise UserError(GONE) from error
-            if done and (says := dispute_store.told(before, of)) is not None:
+            if done:
                 sent = f"dispute:{of.reference}:{of.state}:{of.frozen.minor}"
-                await tell(connection, of.conversation_id, of.language, says, KIND, sent)
+                await _tell(connection, dispute_store.notices(before, of), sent)
             detail = {"frozen": str(of.frozen), "owed": str(of.owed)}
             verb = f"dispute.{act}" if done else f"dispute.{act}{dispute_store.PROPOSED}"
             await audit.record(session, staff.actor, verb, f"dispute:{reference}", detail)
@@ -295,6 +303,17 @@ def stage_of(stage: str) -> Mapping[str, str]:
     """A dispute's state, or what was proposed, in words, and how it looks."""
     tone = "bad" if stage == disputes.Stage.LOST else "good" if stage in disputes.CLOSED else "wait"
     return {"words": stage.replace("_", " ").capitalize(), "tone": tone}
+
+
+async def _payer(connection: Any, of: dispute_store.Dispute) -> Mapping[str, Any] | None:
+    """Who paid and disputes it: their id and name."""
+    row = await connection.fetchrow(PAYER, of.said_by)
+    return None if row is None else {"id": row["id"], "name": (await names_of(connection)).open(row["name"])}
+
+
+async def _tell(connection: Any, notices: Sequence[dispute_store.Notice], key: str) -> None:
+    for one in notices:
+        await tell(connection, one.conversation_id, one.language, one.says, KIND, f"{key}:{one.to}")
 
 
 async def _amount(connection: Any, reference: str, fields: Mapping[str, str]) -> Money:

@@ -290,6 +290,33 @@ def paid_outside(said: Said, now: "datetime", zone: str) -> Slots:
     return slots
 
 
+_PAID_WHOM = re.compile(r"\b(?:to|kwa|from|na|paid|pay|nilimlipa|nilimtumia|nililipa|nilitumia|nimemlipa|nimemtumia) ")
+_NOT_RIGHT = re.compile(
+    r"\b(?:never|didn't|did not|haven't|hasn't|wasn't|isn't|not|wrong|twice|double|because|since|fake|broken|scam\w*"
+    r"|conned|sikupata|sijapata|haja\w+|haku\w+|haikufika|haijafika|kwa sababu|kwani|mara mbili|si sahihi|sijaona"
+    r"|amenikula|nimetapeliwa|alinitapeli|amenitapeli|nimeconiwa|ameniconi|nimechezwa|akanizima|hajaleta)\b"
+)
+
+
+def dispute(said: Said, now: "datetime", zone: str) -> Slots:
+    """Which payment was not right: the invoice, or whom and how much; and what is wrong with it, where that is said."""
+    slots: Slots = {}
+    if numbered := _numbered(said):
+        slots["payment"] = numbered["invoice"]
+    elif numbers := phone(said):
+        slots["payment"] = numbers["phone_number"]
+    else:
+        named = (_name_at(said, whom.end()) for whom in _PAID_WHOM.finditer(said.plain))
+        if name := next((name for name in named if name is not None and name[:1].isupper()), None):
+            slots["payment"] = name
+    sums = money(replace(said, plain=_INVOICE_NUMBER.sub(lambda number: "\n" * len(number[0]), said.plain)), zone)
+    if "amount" in sums:
+        slots["amount"] = sums["amount"]
+    if _NOT_RIGHT.search(said.plain):
+        slots["reason"] = _rest(said, 0)
+    return slots
+
+
 def top_up(said: Said, now: "datetime", zone: str) -> Slots:
     """How much, from which number."""
     return {**money(said, zone), **phone(said)}
@@ -624,7 +651,7 @@ READERS: Mapping[str, Reader] = {
     "send_money": send_money, "withdraw": top_up, "top_up": top_up, "create_invoice": create_invoice,
     "check_invoice_status": which_invoice, "void_invoice": which_invoice, "stop_recurring_invoice": which_invoice,
     "refund_invoice": which_invoice, "resend_invoice": resent, "unmark_invoice_paid": which_invoice,
-    "mark_invoice_paid": paid_outside,
+    "mark_invoice_paid": paid_outside, "open_dispute": dispute,
     "create_payment_link": create_invoice, "set_spending_limit": spending_limit,
     "grant_mandate": grant_mandate, "cancel_mandate": cancel_mandate,
     "list_transactions": limit, "check_availability": check_availability,
@@ -640,6 +667,8 @@ def answer(action: str, slot: str, said: Said, now: "datetime", zone: str) -> Sl
         dated = frames.days(said.plain, now)[0] if slot == "until" else []
         words = dated[0].day.isoformat() if dated else "" if slot == "until" else _rest(said, 0)
         return {**slots, slot: words} if words else slots
+    if action == "open_dispute" and slot in ("payment", "reason") and (slot == "reason" or slot not in slots):
+        return {**slots, slot: _rest(said, 0)}
     if slot in ("amount", "currency"):
         return {
             **{name: value for name, value in slots.items() if name in ("recipient", "phone_number")},

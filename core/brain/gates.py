@@ -43,6 +43,10 @@ _SPENT = r"(?:spending|payments?|transfers?)"
 _SPENDING = (
     rf"(?:(?:daily|day|per[- ]day)(?: {_SPENT})?|(?:per[- ])?(?:payments?|spending|transfer|transaction|sending))"
 )
+_PAID = (
+    r"(?:payments?|paid|transfers?|transactions?|charges?|money|invoices?|bills?|inv-?\d{4}|(?:kes|ksh|sh)?\.? ?\d"
+    r"|malipo|muamala|miamala|ankara|pesa|hela|doh?\b|chapaa|ganji)"
+)
 _KIKOMO = (
     r"(?:kikomo|vikomo|kiwango) (?:changu |vyangu )?(?:cha|vya|kwa) (?:siku|kila siku|malipo|kila malipo|matumizi)\b"
 )
@@ -195,6 +199,28 @@ RULES: tuple[Rule, ...] = (
             r"^\W*(?:tafadhali )?(?:sitisha|simamisha|acha|ondoa) ankara (?:ya kila|inayojirudia|zinazojirudia)\b",
         ),
         lambda heard, gate: errands.invoiced(heard.said, gate[1]),
+    ),
+    Rule(
+        "open_dispute",
+        opens(
+            r"^\W*(?:please |i (?:want|need|would like|wish) to |i'd like to |i'm going to |can i |let me )*"
+            r"(?:dispute|contest|(?:open|raise|file|start) (?:a |an )?(?:dispute|complaint)(?: (?:about|on|for|over"
+            rf"|against))?|complain about) (?=.*{_PAID})",
+            rf"\b(?:dispute|contest) (?:the |my |that |this )?(?:last |latest )?{_PAID}",
+            r"\bi (?:never|didn't|did not|haven't|have not) (?:got|get|gotten|receive|received) what i(?:'ve| have)?"
+            r" (?:paid|ordered|bought)\b",
+            r"\b(?:ku|ni|na|ni?ta)?(?:lalamikia|lalamika|bishania|pinga|dispute|complain)(?: kuhusu| juu ya| about)?"
+            r" (?:haya |hayo |hiyo |hii |yale |ile )?(?:malipo|muamala|payment|pesa|hela|doh?|chapaa|ganji|inv-)",
+            rf"\bmalalamiko (?:kuhusu|juu ya) (?=.*{_PAID})",
+            r"\b(?:sikupata|sijapata|sikupokea|sijapokea) (?:nilicholipia|nilichonunua|kile nilicholipia"
+            r"|nilichoagiza)\b",
+            rf"\b(?:nimeconiwa|nimetapeliwa|nimechezwa|amenitapeli|ameniconi|amenikula) (?=.*{_PAID})",
+        ),
+        lambda heard, gate: errands.dispute(heard.said, heard.now, heard.zone),
+        unless=opens(
+            r"\bremind\w*\b|\bkumbush\w*\b|\bworkflow\b|\bwhat is a (?:dispute|chargeback)\b|\b(?:don't|do not) want\b"
+            r"|\bsitaki\b"
+        ),
     ),
     Rule(
         "refund_invoice",

@@ -7,12 +7,17 @@ import pytest
 from core import erasure
 from core.settings import Settings
 from jobs.wallets import move_unclaimed
+from ledger import dispute_store
+from ledger.accounts import clearing, wallet
 from ledger.instructions import State
+from ledger.journal import Entry, Kind, credit, debit
 from ledger.matching import Difference, Finding
 from ledger.matching_store import begin, report
 from ledger.money import Money
+from ledger.posting import Ledger
+from ledger.transfers import transfer
 from tests.conftest import Sandbox
-from tests.jobs.people import said
+from tests.jobs.people import said, someone
 from tests.jobs.till import PAYS, till
 from tests.web_admin.site import Browser, Site
 
@@ -141,6 +146,46 @@ async def test_staff_give_a_payment_back_and_freeze_and_release_another_part(
     rows = await site.db.pool.fetch("SELECT verb FROM audit WHERE verb ~ '^(payment|dispute)' ORDER BY id")
     assert [row["verb"] for row in rows] == ["payment.refunded", "dispute.opened", "dispute.release"]
     assert (await owner.get("/admin/disputes/NOT-HERE-AT")).status == 404
+
+
+async def test_what_who_paid_says_is_shown_as_theirs_and_staff_decide(site: Site, owner: Browser) -> None:
+    payer, payee = await someone(site.db), await someone(site.db)
+    sum_ = Money(50_000, "KES")
+    legs = debit(clearing("bank", "KES"), sum_), credit(wallet(str(payer.person_id), "KES"), sum_)
+    await Ledger(site.db).post(Entry("fund", Kind.DEPOSIT, legs))
+    async with site.db.hot() as connection:
+        await transfer(connection, "confirmed:x", str(payer.person_id), str(payee.person_id), sum_)
+        [sent] = await dispute_store.sent_by(connection, payer.person_id)
+        words = "they <b>never</b> came"
+        asked = dispute_store.Complaint("c", payer.person_id, payer.conversation_id, words, entry_id=sent.entry_id)
+        made = await dispute_store.complain(connection, asked)
+    listed = await owner.get("/admin/disputes")
+    assert f"Entry {sent.entry_id}" in listed.text
+    assert "the payer" in listed.text
+    where = f"/admin/disputes/{made.reference}"
+    page = await owner.get(where)
+    for shown in (
+        "they &lt;b&gt;never&lt;/b&gt; came",
+        "What the payer says",
+        "nobody has checked them",
+        "Freeze what is there",
+        f'href="/admin/people/{payer.person_id}">Asha</a>',
+        f'href="/admin/books/entries/{sent.entry_id}"',
+    ):
+        assert shown in page.text
+    fields = {"csrf": csrf(page.text), "note": "looked at it"}
+    assert (await owner.post(f"{where}/refund", fields)).status == 400
+    for act in ("freeze", "refund"):
+        assert (await owner.post(f"{where}/{act}", fields)).status == 303
+    assert "Refunded" in (await owner.get(where)).text
+    assert [words.partition(":")[0] for words in await said(site.db, payer.conversation_id)] == [
+        f"Your dispute {made.reference}", f"Your dispute {made.reference} was decided for you",
+    ]  # fmt: skip
+    assert ["is disputed" in words for words in await said(site.db, payee.conversation_id)] == [True, False]
+    assert (
+        await site.db.pool.fetchval("SELECT posted FROM account WHERE key = $1", f"wallet:{payer.person_id}:KES")
+        == 50_000
+    )
 
 
 async def test_a_large_refund_is_wanted_by_two_of_the_staff(site: Site, owner: Browser, sandbox: Sandbox) -> None:

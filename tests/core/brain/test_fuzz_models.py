@@ -69,6 +69,10 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "check_invoice_status": ("show my invoices", {}),
     "refund_invoice": ("refund the invoice for Juma", {"invoice": "Juma"}),
+    "open_dispute": (
+        "dispute the 500 to Juma, he never delivered",
+        {"payment": "Juma", "amount": "500", "reason": "he never delivered"},
+    ),
     "grant_mandate": (
         "let Rent pay Jane 500 each, 500 a day, 2000 in all",
         {"workflow": "Rent", "payees": "Jane", "each": "500", "per_day": "500", "total": "2000"},

@@ -86,6 +86,7 @@ ORDERS: dict[str, tuple[dict[str, Any], str, str]] = {
     "unmark_invoice_paid": ({"invoice": "Juma"}, "", ""),
     "resend_invoice": ({"invoice": "Juma"}, "", ""),
     "refund_invoice": ({"invoice": "Juma"}, "", ""),
+    "open_dispute": ({"payment": "Juma", "amount": "500", "reason": "he never delivered"}, "", ""),
     "stop_recurring_invoice": ({}, "", ""),
     "grant_mandate": (
         {"workflow": "Rent", "payees": "+254700666666", "each": "500", "per_day": "500", "total": "500"}, "", "",
