@@ -17,6 +17,7 @@ from core.actions import Action, ActionContext, ActionResult, Effect, Params, Pe
 from core.catalog import Catalog, Problem
 from core.db import Database, is_away
 from core.errors import ProviderError, ProviderRefused, StoreUnavailable, UserError
+from core.language import Saying
 from core.messages import TEXT_CHARS_MAX, Part, Text
 from core.names import names_of
 from core.outbox import NewMessage, post
@@ -28,6 +29,7 @@ from core.wake import Wakes
 from core.workflows import InvalidWorkflow, parse_spec, parse_trigger
 from jobs import definitions
 from jobs.workflows import HEARTBEAT, ActionCall, Begun, Ending, Speech, StartWorkflow, StepChange, StepRow
+from ledger.mandates import refused_key
 
 log = structlog.get_logger()
 
@@ -38,8 +40,9 @@ ACTION_S_MAX = 25.0
 RESULT_BYTES_MAX = 65_536
 """Largest result kept as variables; of a larger one only the text is."""
 
+STOPPED = Saying("“{workflow}” stopped at step {step}: {why}", "“{workflow}” imesimama kwenye hatua {step}: {why}")
 STEP_CONTEXT = """
-SELECT d.state, d.conversation_id, p.id, p.name, p.language,
+SELECT d.state, d.conversation_id, d.id AS definition_id, d.name AS called, p.id, p.name, p.language,
        coalesce(p.timezone, p.zone_guess) AS timezone
 FROM workflow_run r
 JOIN workflow_definition d ON d.id = r.definition_id
@@ -50,6 +53,8 @@ FOR SHARE OF d
 """A definition that is read here stays as it is until what follows from it is written."""
 
 DEFINITION = "SELECT id, conversation_id, name, spec, state, version FROM workflow_definition WHERE id = $1"
+
+IS_TOLD = "SELECT EXISTS (SELECT FROM outbox WHERE dedup_key = $1)"
 
 START_STEP = """
 INSERT INTO workflow_step AS s (workflow_id, step_id, state) VALUES ($1, $2, 'started')
@@ -176,9 +181,18 @@ class Activities:
         async with self._db.hot() as connection:
             if await definitions.end(connection, ending.workflow_id, ending.state, ending.outcome) and ending.say:
                 place = await connection.fetchrow(STEP_CONTEXT, ending.workflow_id)
-                if place["state"] != "deleted":
-                    await self._post(connection, place["conversation_id"], f"{ending.workflow_id}:end", ending.say)
+                refused = refused_key(_key(ending.workflow_id, str(ending.outcome.get("step", ""))))
+                # What was not paid was told in private, where that had been allowed, and is nobody else's matter.
+                if place["state"] != "deleted" and not await connection.fetchval(IS_TOLD, refused):
+                    says = await self._stopped(connection, place, ending)
+                    await self._post(connection, place["conversation_id"], f"{ending.workflow_id}:end", says)
         log.info("workflow.ended", workflow_id=ending.workflow_id, state=ending.state)
+
+    async def _stopped(self, connection: Any, place: Any, ending: Ending) -> str:
+        what = as_workflow("name", str(place["definition_id"]))
+        [name] = await connection.keys.opened(connection, [(place["conversation_id"], what, place["called"])])
+        step, why = (str(ending.outcome.get(key, "")) for key in ("step", "error"))
+        return STOPPED.filled(workflow=(name or b"").decode(), step=step, why=why).to(place["language"])
 
     async def _run_action(self, call: ActionCall) -> dict[str, Any]:
         async with self._db.hot() as connection:
@@ -201,7 +215,7 @@ class Activities:
             self._providers,
             self._settings,
             datetime.now(UTC),
-            f"run:{call.workflow_id}:{call.step_id}",
+            _key(call.workflow_id, call.step_id),
             run=call.workflow_id,
         )
         try:
@@ -308,6 +322,11 @@ def _variables(result: ActionResult) -> dict[str, Any]:
     except (orjson.JSONEncodeError, InvalidWorkflow):
         pass
     return {"text": result.text[:TEXT_CHARS_MAX], "data_left_out": True}
+
+
+def _key(workflow_id: str, step_id: str) -> str:
+    """The idempotency key of a step's action."""
+    return f"run:{workflow_id}:{step_id}"
 
 
 def _second(now: datetime) -> str:

@@ -144,6 +144,11 @@ class Use:
     amount: Money
 
 
+def refused_key(key: str) -> str:
+    """The key of the message that tells what was not paid under a key."""
+    return f"mandate:{key}:refused"
+
+
 async def grant(connection: Any, confirmation_id: UUID, definition_id: UUID, version: int, terms: Terms) -> Mandate:
     """Let this version of a workflow pay within the terms, in the caller's transaction; what it had before ends.
 

@@ -42,12 +42,13 @@ from core.language import Saying, day
 from core.notices import tell
 from core.sealed import as_workflow
 from ledger import mandates
+from ledger.errors import InsufficientFunds
 from ledger.holds import Allowance
 from ledger.instruction_store import MPESA, PayOut, pay_out
 from ledger.instructions import Payee
 from ledger.journal import Kind
 from ledger.mandate_models import PAYEES_MAX
-from ledger.mandates import Mandate, NoMandate, Terms
+from ledger.mandates import Mandate, NoMandate, OutsideMandate, Terms
 from ledger.money import TOO_LARGE, Money
 from ledger.spending_limits import midnight
 from ledger.transfers import transfer
@@ -127,6 +128,14 @@ HOW = Saying(
     "{why} Unairuhusu kwenye gumzo lako la faragha: “ruhusu {workflow} ilipe Jane 500 kila mara, 500 kwa siku,"
     " 2,000 kwa jumla, hadi 31 Desemba”.",
 )
+NOT_PAID = Saying(
+    "“{workflow}” did not pay {amount} to {payee}; your money is where it was. {why}",
+    "“{workflow}” haikulipa {amount} kwa {payee}; pesa zako ziko pale pale. {why}",
+)
+ADD_MONEY = Saying(
+    "There is not enough in your wallet. Add some, such as “top up {amount}”; it pays when it runs next.",
+    "Pochi yako haina pesa za kutosha. Ongeza, kwa mfano “ongeza {amount}”; italipa ikiendeshwa tena.",
+)
 PAID = Saying(
     "“{workflow}” sent {amount} to {payee}. Of what you allowed it, {left} is left until {until}.",
     "“{workflow}” imetuma {amount} kwa {payee}. Kati ya ulichoiruhusu, {left} zimebaki hadi {until}.",
@@ -154,6 +163,15 @@ SELECT id, conversation_id, name, state, version FROM workflow_definition
 WHERE person_id = $1 AND state <> 'deleted' ORDER BY created_at, id LIMIT $2
 """
 NAMED = "SELECT id, conversation_id, name FROM workflow_definition WHERE id = ANY($1::uuid[])"
+TOLD_IN = """
+SELECT coalesce(
+    (SELECT c.conversation_id FROM mandate m JOIN confirmation c ON c.id = m.confirmation_id
+     WHERE m.definition_id = d.id ORDER BY m.id DESC LIMIT 1),
+    (SELECT c.id FROM conversation c JOIN identity i ON (i.channel, i.account, i.provider_id)
+                                                     = (c.channel, c.account, c.room) WHERE c.id = d.conversation_id)
+) FROM workflow_definition d WHERE d.id = $1 AND d.state <> 'deleted'
+"""
+"""The private chat in which somebody is told what a workflow of theirs did not pay; null where there is none."""
 OF_RUN = "SELECT definition_id FROM workflow_run WHERE workflow_id = $1"
 REFERENCE = "SELECT reference FROM payment_instruction WHERE key = $1"
 BETWEEN = re.compile(r"\s*(?:[,;&]|\band\b|\bna\b)\s*", re.IGNORECASE)
@@ -337,8 +355,41 @@ async def cancel_mandate(ctx: ActionContext, params: OneWorkflow) -> ActionResul
 async def pay_by_mandate(ctx: ActionContext, params: SendMoney) -> ActionResult:
     """Send money for a step of a workflow, within its standing mandate; with the same key again it is the same payment.
 
-    Raises UserError, and has then moved nothing. The person is told in the chat where they confirmed the mandate.
+    Raises UserError, and has then moved nothing. The person is told of either, once, in the chat where they confirmed
+    the mandate.
     """
+    try:
+        return await _pay(ctx, params)
+    except UserError as problem:
+        # Whoever has their number now is told nothing of what they would have paid.
+        if ctx.run is not None and not isinstance(problem, renumber.Frozen):
+            await _tell_refused(ctx, params, problem, ctx.run)
+        raise
+
+
+async def _tell_refused(ctx: ActionContext, params: SendMoney, problem: UserError, run: str) -> None:
+    """Tell the person what was not paid, why, and what to do about it; once for each step."""
+    why = problem.says
+    try:
+        amount: Saying | str = in_shillings(ctx, params.amount, params.currency).said()
+    except InvalidSlot:
+        amount = f"{params.currency} {visible(params.amount)}"
+    payee = visible(people.one_line(params.recipient or params.phone_number or ""))[: people.CONTACT_NAME_CHARS_MAX]
+    async with ctx.db.hot() as connection:
+        definition = await connection.fetchval(OF_RUN, run)
+        place = await connection.fetchval(TOLD_IN, definition)
+        if place is None:
+            return
+        name = (await _names(connection, [definition])).popitem()[1]
+        if isinstance(problem, OutsideMandate):
+            why = HOW.filled(why=why, workflow=name)
+        elif isinstance(problem, InsufficientFunds):
+            why = ADD_MONEY.filled(amount=amount)
+        says = NOT_PAID.filled(workflow=name, amount=amount, payee=payee, why=why)
+        await tell(connection, place, ctx.person.language, says, KIND, mandates.refused_key(ctx.idempotency_key))
+
+
+async def _pay(ctx: ActionContext, params: SendMoney) -> ActionResult:
     amount = in_shillings(ctx, params.amount, params.currency)
     run, key = ctx.run, ctx.idempotency_key
     if run is None:

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from connectors.wallet.amounts import SendMoney
 from connectors.wallet.mandates import Standing, grant_mandate, pay_by_mandate
@@ -207,9 +208,17 @@ async def test_a_workflow_pays_to_m_pesa_and_a_payment_that_fails_counts_all_the
 
 async def test_of_64_payments_at_once_ten_are_made(desk: Desk) -> None:
     await desk.grant("let Rent pay 0712000002 100 each, 1,000 a day, 1,000 in all, until tomorrow")
-    done = await asyncio.gather(*(desk.pay(f"s{n}", "100") for n in range(64)), return_exceptions=True)
+
+    async def paid(step: str) -> ActionResult:
+        while True:
+            try:
+                return await desk.pay(step, "100")
+            except PoolTimeout:  # Temporal tries it again, too.
+                continue
+
+    done = await asyncio.gather(*(paid(f"s{n}") for n in range(64)), return_exceptions=True)
     assert sum(isinstance(one, ActionResult) for one in done) == 10
-    assert all(isinstance(one, ActionResult | mandates.OutsideMandate) for one in done)
+    assert {type(one) for one in done} == {ActionResult, mandates.OutsideMandate}
     assert await payments(desk.bot) == (0, 10)
     assert await desk.till.purse() == (400_000, 0)
 
@@ -263,7 +272,13 @@ async def mandate_of(desk: Desk) -> mandates.Mandate:
 async def test_too_little_money_says_so_and_not_how_much_there_is(desk: Desk) -> None:
     await desk.grant("let Rent pay 0712000002 4,000 each, 9,000 a day, 9,000 in all, until tomorrow")
     await desk.pay("first", "4000")
-    assert await desk.refused("second", "2000") == "There is not enough money in the account."
+    for _ in range(2):
+        assert await desk.refused("second", "2000") == "There is not enough money in the account."
+    told = [text for text in await desk.bot.told(AMINA) if "did not pay" in text]
+    assert told == [
+        "“Rent” did not pay KES 2,000.00 to 0712000002; your money is where it was. There is not enough in your wallet."
+        " Add some, such as “top up KES 2,000.00”; it pays when it runs next."
+    ]
 
 
 @pytest.mark.parametrize("whose", ["whatsapp:+254712000001", "whatsapp:+254712000002"])
@@ -271,6 +286,8 @@ async def test_a_number_that_changed_hands_neither_pays_nor_is_paid(desk: Desk, 
     await desk.grant()
     await renumber.renumbered(desk.bot.db, Renumbered(WHATSAPP, "ours", (whose,), "wamid.1", "number"))
     assert "changed" in await desk.refused()
+    # Whoever has the payer's number now is told nothing.
+    assert any("did not pay" in text for text in await desk.bot.told(AMINA)) == (whose != AMINA.room)
 
 
 async def test_whoever_is_erased_is_not_paid_by_another_way(desk: Desk) -> None:

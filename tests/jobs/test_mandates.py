@@ -142,7 +142,11 @@ async def test_without_a_mandate_and_after_its_end_it_says_how_to_allow_it(bench
     assert outcome["error"].startswith("This workflow has no standing mandate.")
     assert after["error"].startswith("Its standing mandate is over.")
     assert await has(bench, bench.known.person_id) == 90_000
-    assert any("stopped at step pay: This workflow has no standing mandate." in text for text in await bench.said())
+    told = [text for text in await bench.said() if "did not pay" in text or "stopped at" in text]
+    assert [text.partition(" You allow")[0] for text in told] == [
+        f"“Rent” did not pay KES 100.00 to +{NUMBER}; your money is where it was. {why}"
+        for why in (*2 * ("This workflow has no standing mandate.",), "Its standing mandate is over.")
+    ]
 
 
 async def test_no_other_action_that_is_confirmed_is_a_step(bench: Bench) -> None:
