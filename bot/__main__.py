@@ -77,6 +77,11 @@ def digest(lock: Path) -> str:
     return hashlib.sha256(lock.read_bytes()).hexdigest()
 
 
+def pins(lock: Path) -> set[str]:
+    """Each package of the list with its version."""
+    return set(re.findall(r"^[A-Za-z0-9._-]+==[^\s;]+", lock.read_text(), re.MULTILINE))
+
+
 def installed(lock: Path) -> bool:
     """Whether .venv has exactly this list and can be entered."""
     try:
@@ -101,6 +106,8 @@ def install(lock: Path, *, may_clear: bool) -> None:
         stamp(lock).unlink(missing_ok=True)
         pip_install(lock, held)
         stamp(lock).write_text(digest(lock))
+        if pins(RUNTIME_LOCK) <= pins(lock):
+            stamp(RUNTIME_LOCK).write_text(digest(RUNTIME_LOCK))
         UNFINISHED.unlink()
         print(f"installed in {time.monotonic() - started:.0f} s", flush=True)
 
@@ -154,7 +161,7 @@ def create() -> None:
 
 def pip_install(lock: Path, held: int) -> None:
     """Run pip on `lock` and show how far it is."""
-    wanted = sum(1 for line in lock.read_text().splitlines() if re.match(r"[A-Za-z0-9]", line))
+    wanted = len(pins(lock))
     command = [
         str(PYTHON), "-I", "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--progress-bar=off",
         "--only-binary", ":all:", "--require-hashes", "-r", str(lock),

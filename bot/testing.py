@@ -19,6 +19,8 @@ OURS = (
     "ENVIRONMENT", "MATHIA_CRASH", "MATHIA_STARTED",
 )  # fmt: skip
 """Settings of a real deployment that may be around: no test may reach its data."""
+SLOWER = ("PYTHONDONTWRITEBYTECODE",)
+"""What would have each of some hundred processes compile everything anew."""
 
 
 ASIDE = (("channels", "core", "crash", "ledger"), ("e2e", "golden", "jobs", "web_admin"))
@@ -28,7 +30,7 @@ ASIDE = (("channels", "core", "crash", "ledger"), ("e2e", "golden", "jobs", "web
 def main(args: argparse.Namespace) -> int:
     """Run pytest in processes of their own; the exit code of the first that failed."""
     started = time.monotonic()
-    environment = {name: value for name, value in os.environ.items() if name not in OURS}
+    environment = {name: value for name, value in os.environ.items() if name not in OURS + SLOWER}
     command = [sys.executable, "-X", "utf8", "-m", "pytest", *args.rest]
     try:
         if args.rest:

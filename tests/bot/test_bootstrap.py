@@ -170,6 +170,16 @@ def test_first_start_installs_and_later_ones_reach_the_cli_at_once(tree: Tree) -
     tree.run("test")
     assert (packages / "probe_dev.py").exists()
 
+    # They hold what runs, which is then there too, in the same version only.
+    tree.lock("requirements.lock", tree.wheel("2.0"))
+    tree.lock("requirements-dev.lock", tree.wheel("2.0"))
+    tree.run("test")
+    assert len(tree.run("up").splitlines()) == 1
+    tree.lock("requirements.lock", tree.wheel("1.0"))
+    tree.lock("requirements-dev.lock", tree.wheel("3.0"))
+    tree.run("test")
+    assert last(tree.run("up"))["probe"] == "1.0"
+
 
 def test_start_killed_while_installing_is_made_good_once_by_two_starts_at_once(tree: Tree) -> None:
     tree.lock("requirements.lock", tree.wheel("1.0", "big", megabytes=40), tree.wheel("1.0"))
