@@ -53,6 +53,11 @@ OF_PERSON = f"""
 {_READ} JOIN workflow_definition d ON d.id = m.definition_id
 WHERE d.person_id = $1 AND m.id < $2 ORDER BY m.id DESC LIMIT $3
 """
+LISTED = f"{_READ} WHERE m.id < $1 ORDER BY m.id DESC LIMIT $2"
+END_THIS = """
+UPDATE mandate SET ended_at = clock_timestamp()
+WHERE id = $1 AND ended_at IS NULL AND clock_timestamp() < until RETURNING id
+"""
 USES = "SELECT at, workflow_id, amount FROM mandate_use WHERE mandate_id = $1 ORDER BY at, key"
 RUN = """
 SELECT d.id, d.state, d.version, r.version AS began_with
@@ -209,6 +214,16 @@ async def used(connection: Any, key: str) -> Use | None:
 async def end(connection: Any, definition_id: UUID) -> bool:
     """End what a workflow may pay, at once; False where it might pay nothing."""
     return await connection.fetchval(END, definition_id) is not None
+
+
+async def end_this(connection: Any, id_: int) -> bool:
+    """End one mandate, at once; False where it was over."""
+    return await connection.fetchval(END_THIS, id_) is not None
+
+
+async def listed(connection: Any, before: int, limit: int) -> list[Mandate]:
+    """The mandates of everybody with an id below `before`, newest first; those that are over, too."""
+    return [_mandate(row) for row in await connection.fetch(LISTED, before, limit)]
 
 
 async def live(connection: Any, definition_id: UUID) -> Mandate | None:

@@ -35,6 +35,7 @@ from web_admin.fees import Fees
 from web_admin.forms import Form, uuid_of
 from web_admin.invoices import Invoices
 from web_admin.live import Live, Streams, TooManyStreams, Update
+from web_admin.mandates import Mandates
 from web_admin.moderation import Moderation
 from web_admin.overview import Overview
 from web_admin.own_accounts import Check, OwnAccounts
@@ -129,6 +130,7 @@ class Admin:
         self._invoices = Invoices(db, settings, self._templates)
         adjustments = Adjustments(db, self._templates, alone_max)
         fees = Fees(db, self._templates, zone, _now)
+        mandates = Mandates(db, self._templates)
         erasing = Erasing(db, self._templates)
         own_accounts = OwnAccounts(db, settings, check_keys)
         self._people = People(db, settings, limits, self._moderation, own_accounts, self._templates, _now)
@@ -172,6 +174,8 @@ class Admin:
                     "/disputes/{reference}/{act}",
                     _does(payments.decide, _reference, _named("act"), _fields, to=DISPUTE),
                 ),
+                web.get("/mandates", _shows(mandates.page, _query)),
+                web.post("/mandates/{id}/end", _does(mandates.end, _number, _fields, to="/admin/mandates")),
                 web.get("/fees", _shows(fees.page)),
                 web.post("/fees", _does(fees.add, _fields)),
                 *self._invoices.routes(STAFF),

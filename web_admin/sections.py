@@ -32,6 +32,7 @@ SECTIONS: Final = (
     Section("/admin/payments", "Payments", "payment or finding", "payments"),
     Section("/admin/disputes", "Disputes", "dispute"),
     Section("/admin/invoices", "Invoices", "invoice"),
+    Section("/admin/mandates", "Mandates", "mandate"),
     Section("/admin/books", "Books", "account, entry or adjustment"),
     Section("/admin/books/adjustments", "Adjustments", "adjustment"),
     Section("/admin/fees", "Fees"),

@@ -21,7 +21,7 @@ from ledger.dispute_store import Opening
 from ledger.money import Money
 from tests.conftest import Sandbox
 from tests.jobs.till import till
-from tests.web_admin.rows import Caller, answer, delivered, move, say
+from tests.web_admin.rows import Caller, answer, delivered, move, say, workflow
 from tests.web_admin.site import Site, running
 from web_admin.auth import new_sign_in_link
 from web_admin.sections import SECTIONS
@@ -393,8 +393,12 @@ async def test_every_section_fits_and_axe_finds_nothing_where_money_moved_and_wh
             dispute = await dispute_store.open_(connection, Opening("d", of.reference, kes, "staff:owner", why))
             await adjustments.propose(connection, "a", Proposal(why, reverses=1), "staff:somebody", Money(0, "KES"))
             await holds.place(connection, "held", wallet(desk.owner, "KES"), Money(1_000, "KES"))
+        for name in ("Rent", LONG_NAME):
+            flow = await workflow(site.db, desk.who, name)
+            await flow.grant(100_000_00, 300_000_00, 999_000_000_00)
+            await flow.use(f"paid:{flow.definition}", 99_999_99)
         await looks(
-            "/admin/payments", f"/admin/payments/{of.reference}", "/admin/disputes",
+            "/admin/payments", f"/admin/payments/{of.reference}", "/admin/disputes", "/admin/mandates",
             f"/admin/disputes/{dispute.reference}", "/admin/books", "/admin/books/accounts/1", *books,
             "/admin/books/entries/1", "/admin/books/adjustments", "/admin/books/holds?state=expired",
         )  # fmt: skip

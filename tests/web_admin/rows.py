@@ -14,7 +14,10 @@ from core.inbox import Inbox
 from core.messages import Address, ChannelName, InboundMessage, Part, Text
 from core.models import Turn
 from core.outbox import NewMessage, post
+from core.sealed import as_workflow
 from core.wake import Wakes
+from tests.jobs.people import Known
+from tests.ledger.test_mandates import Flow, a_flow
 
 _numbers = itertools.count(1)
 
@@ -108,3 +111,15 @@ async def move(db: Database, conversation_id: UUID, ago: Sequence[timedelta]) ->
             ),
             {"d": ago[-1], "first": ago[0], "c": conversation_id},
         )
+
+
+async def workflow(db: Database, who: Known, name: str) -> Flow:
+    """A workflow of somebody's that is called so, with a run under way."""
+    flow = await a_flow(db, who)
+    async with db.hot() as connection:
+        key = await connection.keys.of(connection, who.conversation_id)
+        await connection.execute(
+            "UPDATE workflow_definition SET name = $2 WHERE id = $1", flow.definition,
+            key.seal(as_workflow("name", str(flow.definition)), name.encode()),
+        )  # fmt: skip
+    return flow

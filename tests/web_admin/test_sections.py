@@ -28,6 +28,7 @@ MEANINGLESS = {
     "/admin/analytics": "?days=8",
     "/admin/replies": "?edit=1",
     "/admin/invoices": "?before=x",
+    "/admin/mandates": "?before=x",
     "/admin/books": "/holds?state=lost",
 }
 BAD_FORMS = {
@@ -37,6 +38,7 @@ BAD_FORMS = {
     "/admin/replies": ("", 400),
     "/admin/payments": ("/switch", 400),
     "/admin/disputes": ("/DISPUTE/release", 400),
+    "/admin/mandates": ("/1/end", 400),
     "/admin/books/adjustments": ("", 400),
     "/admin/fees": ("", 400),
     "/admin/moderation": ("/flags/1/dismiss", 404),
