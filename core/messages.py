@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import Annotated, Literal, Protocol
 from uuid import UUID
 
@@ -193,7 +194,7 @@ class Address:
         return f"+{digits}" if is_number else None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class InboundMessage:
     """One message from a person. `event_id` is the provider's own id and is stored once, for ever.
 
@@ -211,7 +212,8 @@ class InboundMessage:
     zone: str | None = None
     """The IANA zone of the sender's device, where it tells."""
 
-    @property
+    # A turn reads both a dozen times: worked out once, which wants a __dict__ and so no slots.
+    @cached_property
     def text(self) -> str:
         """What was written or spoken, captions included; empty when nothing was.
 
@@ -219,7 +221,7 @@ class InboundMessage:
         """
         return text_of(tuple(part for part in self.parts if not isinstance(part, Card | Table)))
 
-    @property
+    @cached_property
     def is_forwarded(self) -> bool:
         """Whether somebody else wrote it, and the sender only passed it on."""
         return any(isinstance(part, Forwarded) for part in self.parts)

@@ -66,11 +66,12 @@ async def run_turn(turn: Turn, deps: TurnDeps) -> Closing:
             understood.append({"action": "none"})
             continue
         person = turn.people[number - 1] if turn.people else turn.person
-        person = replace(person, language=languages.get(person.id, person.language))
+        if languages.get(person.id, person.language) != person.language:
+            person = replace(person, language=languages[person.id])
         if not message.is_forwarded:
             person = speaking(person, message.text)
         languages[person.id] = person.language
-        one = replace(turn, person=person)
+        one = turn if person is turn.person else replace(turn, person=person)
         if len(turn.messages) > 1:
             one = replace(
                 one,
