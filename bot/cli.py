@@ -1,12 +1,8 @@
 """The commands of `python3 -m bot`. Imports only what the chosen command needs; without one, nothing but this file."""
 
 import argparse
-import asyncio
-import difflib
 import gc
 import importlib
-import inspect
-import signal
 import sys
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
@@ -117,9 +113,8 @@ def run(command: Command, arguments: argparse.Namespace) -> int:
     """Call the command's main, in an event loop where it is a coroutine function; failures of ours as one sentence."""
     call = load(command.module).main
     try:
-        if inspect.iscoroutinefunction(call):
-            return run_until_stopped(call(arguments))
-        return int(call(arguments))
+        given = call(arguments)
+        return run_until_stopped(given) if isinstance(given, Coroutine) else int(given)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
@@ -135,6 +130,10 @@ def run(command: Command, arguments: argparse.Namespace) -> int:
 
 def run_until_stopped(work: Coroutine[Any, Any, int]) -> int:
     """Run `work` on uvloop. SIGINT and SIGTERM cancel it, which is a clean end: 0. A second one ends at once."""
+    # Half of the commands have no use for these, and understanding a line is to begin in half a second.
+    import asyncio
+    import signal
+
     import uvloop
 
     stopped = False
@@ -197,6 +196,8 @@ def settings_complaint() -> str | None:
 
 def misspelt_settings(file: Path, known: Sequence[str]) -> list[str]:
     """A sentence for each name in `file` that is almost a setting; other programs' settings may stand there too."""
+    import difflib
+
     try:
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
