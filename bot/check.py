@@ -74,7 +74,7 @@ def beside(name: str) -> str:
 
 CHECKS: dict[str, Callable[[], str]] = {
     "ruff": program(sys.executable, "-m", "ruff", "check", "--quiet"),
-    "mypy": program(sys.executable, "-m", "mypy", "--no-error-summary", "--num-workers", "2"),
+    "mypy": program(sys.executable, "-m", "mypy", "--no-error-summary"),
     "imports": program(beside("lint-imports"), "--no-cache"),
     "migrations": migrations,
     "docs": program(sys.executable, "-m", "bot", "docs", "--check"),
