@@ -92,6 +92,10 @@ class DialogState:
         """The state after these were shown to pick from, or nothing was, and after they were asked what they meant."""
         return self if (self.shown, self.meant) == (options, meant) else replace(self, shown=options, meant=meant)
 
+    def is_as(self, before: "DialogState") -> bool:
+        """Whether nothing of it changed, nor what was done last: mappings are equal in any order."""
+        return self == before and list(self.history) == list(before.history)
+
     def finish(self) -> "DialogState":
         """The state after the action ran, or was dropped: its slots are history, so a new request starts clean."""
         return DialogState(history=self._aside())

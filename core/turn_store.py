@@ -240,8 +240,9 @@ class Turns:
                 for closing in closings
                 if closing.turn.id in closed
                 for person_id, state in ((closing.turn.person.id, closing.state), *closing.others.items())
-                if state
-                != (closing.turn.state if person_id == closing.turn.person.id else closing.turn.others[person_id])
+                if not state.is_as(
+                    closing.turn.state if person_id == closing.turn.person.id else closing.turn.others[person_id]
+                )
             }
         )
         self._wakes.wake("outbox")

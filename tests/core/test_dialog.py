@@ -44,3 +44,11 @@ def test_history_is_bounded(topics: int) -> None:
         state = state.merge(Intent(f"action_{n}", {"n": n}, 1.0)).finish()
     assert len(state.history) == HISTORY_MAX
     assert list(state.history)[-1] == f"action_{topics - 1}"
+
+
+def test_what_was_done_once_more_is_what_was_done_last() -> None:
+    first, second = Intent("mark", {"which": "1"}, 0.9), Intent("unmark", {"which": "1"}, 0.9)
+    before = DialogState().merge(first).finish().merge(second).finish()
+    after = before.merge(first).finish()
+    assert (after == before, after.is_as(before), before.is_as(before)) == (True, False, True)
+    assert list(after.history) == ["unmark", "mark"]
