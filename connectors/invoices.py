@@ -28,6 +28,7 @@ from core.money import DECIMALS
 from core.outbox import NewMessage, post
 from core.settings import Settings
 from ledger import invoice_marks, invoices, own_accounts
+from ledger.balances import StatementLine, statement, wallets_of
 from ledger.fees import fee_for
 from ledger.invoice_marks import How
 from ledger.invoice_paper import pay_url
@@ -54,6 +55,9 @@ SEND_AT = time(8)
 REGION = "KE"
 LAST = "last"
 KIND = "invoice"
+CAME_MAX = 3
+"""Of what came last, where who is asked about has no invoice."""
+PAID_IN: Final = (Kind.DEPOSIT, Kind.TRANSFER, Kind.INVOICE_PAYMENT)
 PAST_EVERY_ID = 2**63 - 1
 TWILIO_PREFIX = "whatsapp:"
 LINK = re.compile(r"(?i)\b(?:https?:|www\.)|\b[a-z0-9-]+\.(?:com|net|org|info|co|ke|io|me|app|xyz|link|ly)(?:/|\b)")
@@ -147,6 +151,15 @@ COLUMNS: Final = (
     Saying("Invoice", "Ankara"), Saying("Who pays", "Mlipaji"), Saying("Left", "Imebaki"), Saying("Due", "Ilipwe"),
     Saying("State", "Hali"),
 )  # fmt: skip
+NONE_OF = Saying(
+    "You have no invoice for {name}, and nothing has come to your wallet.",
+    "Huna ankara ya {name}, na hakuna kilichoingia kwenye pochi yako.",
+)
+NONE_BUT_CAME = Saying(
+    "You have no invoice for {name}. What came to your wallet last: {came}.",
+    "Huna ankara ya {name}. Zilizoingia kwenye pochi yako mwisho: {came}.",
+)
+CAME_ON = Saying("{amount} on {day}", "{amount} {day}")
 UNKNOWN = Saying("I find no such invoice of yours.", "Sioni ankara yako kama hiyo.")
 WHICH = Saying("Which invoice? Tell me its number or who pays it.", "Ankara gani? Niambie namba yake au mlipaji.")
 STATES: Final = {
@@ -425,6 +438,8 @@ async def check_invoice_status(ctx: ActionContext, params: WhichInvoice) -> Acti
             return _listed(ctx, found, series, OPEN_ONES)
         found = await _named(connection, owner, params.invoice)
         back = await invoices.given_back(connection, found[0]) if len(found) == 1 else None
+        if not found and NUMBER.search(params.invoice.upper()) is None:
+            return ActionResult(await _came(ctx, connection, owner, people.one_line(params.invoice)), _as_data(()))
     if not found:
         raise UserError(UNKNOWN)
     if back is None:
@@ -820,6 +835,23 @@ def _is_called(words: Words | None, said: str) -> bool:
         return False
     name, wanted = people.name_key(words.payer), people.name_key(said)
     return name == wanted or name.startswith(f"{wanted} ")
+
+
+async def _came(ctx: ActionContext, connection: Any, owner: UUID, name: str) -> str:
+    """What is said of whether somebody has paid who has no invoice: what came last, from whomever."""
+    zone, came = ctx.zone, list[StatementLine]()
+    for one in await wallets_of(connection, str(owner), ctx.settings.default_currency):
+        lines = await statement(connection, one.account, limit=LOOKED_AT_MAX)
+        came += [line for line in lines if line.amount.minor > 0 and line.kind in PAID_IN]
+    came.sort(key=lambda line: line.at, reverse=True)
+    if not came:
+        return ctx.say(NONE_OF, name=name)
+    year = ctx.now.astimezone(zone).year
+    last = [
+        CAME_ON.filled(amount=line.amount.said(), day=day(line.at.astimezone(zone).date(), year))
+        for line in came[:CAME_MAX]
+    ]
+    return ctx.say(NONE_BUT_CAME, name=name, came=Saying.joined("; ", *last))
 
 
 def _listed(ctx: ActionContext, found: Sequence[Invoice], series: Sequence[Series], title: Saying) -> ActionResult:

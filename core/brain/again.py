@@ -3,10 +3,12 @@
 import re
 from dataclasses import replace
 
+from core.brain.errands import whether_paid
 from core.brain.words import said
 from core.dialog import DialogState, Intent
 
 ASK, SUMMARISE, UNDO = "ask_document", "summarise_document", "undo"
+STATUS, MARK, UNMARK = "check_invoice_status", "mark_invoice_paid", "unmark_invoice_paid"
 FACTS = frozenset({"remember_fact", "change_fact", "set_name"})
 """Actions whose effect "undo" takes back."""
 OTHERWISE_MIN = 0.9
@@ -36,15 +38,26 @@ def told_all(text: str, intent: Intent) -> Intent:
     return replace(intent, slots={**intent.slots, "to_currency": found[1]})
 
 
+def whose(text: str, intent: Intent) -> Intent:
+    """Whether somebody has paid is asked of their invoices; whether anybody has, of all that came."""
+    if intent.action not in ("check_payments", "none") or len(text) > QUESTION_CHARS_MAX:
+        return intent
+    slots = whether_paid(said(text))
+    return replace(intent, action=STATUS, slots=slots, guessed=False, confidence=0.95, by="rule") if slots else intent
+
+
 def read(text: str, state: DialogState, intent: Intent) -> Intent:
-    """The intent, or a better one where the last thing done makes it one: the next question about a document, and
-    "forget that" behind something told."""
+    """The intent, or a better one where the last thing done makes it one: the next question about a document,
+    "forget that" behind something told, and "undo" behind an invoice that was noted as paid."""
     last = next(reversed(list(state.history)), None) if state.action is None else None
     if last is None or len(text) > QUESTION_CHARS_MAX:
         return intent
     plain = said(text).plain.strip()
     if last in FACTS and _FORGET.fullmatch(plain.strip(" .!")):
         return Intent(UNDO, {}, 0.95)
+    if last == MARK and intent.action == UNDO:
+        invoice = state.history[MARK].get("invoice")
+        return replace(intent, action=UNMARK, slots={"invoice": invoice} if invoice else {})
     open_to_it = intent.action in ("none", "search_info") or (intent.guessed and intent.confidence < OTHERWISE_MIN)
     if last in (ASK, SUMMARISE) and open_to_it and (_NEXT.match(plain) or _QUESTION.match(plain)):
         before = state.history.get(last, {})

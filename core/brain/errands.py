@@ -270,6 +270,29 @@ _HOW_PAID = {
 }
 
 
+_WHETHER_PAID = re.compile(
+    r"^\W*(?:so |and )?(?:has|have|did) (?P<whom>[^\W\d]+(?: [^\W\d]+){0,3}?) (?:already |yet )?(?:paid|pay)"
+    r"(?: (?:me|us|up|yet|already|back|(?:the |her |his |their |my )?(?:invoice|bill)))*\W*$"
+    r"|^\W*(?:je |na )?(?P<nani>[^\W\d]+(?: [^\W\d]+){0,3}?) (?:amelipa|ameshalipa|ashalipa|amekwishalipa|kashalipa"
+    r"|alilipa|amemaliza kulipa|hajalipa)(?: (?:ankara|tayari|bado|ama|au|doh?|pesa|bill))*\W*$"
+)
+_WHOEVER = listed(
+    "he she they it anybody anyone everybody everyone somebody someone nobody who client customer i you we yeye mteja "
+    "mtu kuna nani yupi wote wateja my the any all"
+)
+
+
+def whether_paid(said: Said) -> Slots:
+    """Whose invoices are meant where somebody asks whether a person has paid; nothing where nobody is named."""
+    asked = _WHETHER_PAID.match(said.plain)
+    if asked is None or ("?" not in said.plain and asked["nani"] is not None and "bado" not in said.plain):
+        return {}
+    group = "whom" if asked["whom"] is not None else "nani"
+    if set(asked[group].split()) & _WHOEVER:
+        return {}
+    return {"invoice": said.words(*asked.span(group))}
+
+
 _WHO_PAID = re.compile(r"[^\W\d]+(?= (?:has |have )?(?:already )?paid\b| amelipa\b)")
 _THEY = frozenset({"she", "he", "they", "somebody", "someone", "i", "we", "client"})
 

@@ -106,7 +106,7 @@ class RuleBrain:
 
         moved = moves.SNOOZE in names
         intent = moves.read(text, state, read, turn.now, zone, month_first=month_first) if moved else read(text, state)
-        better = again.read(text, state, again.told_all(text, intent))
+        better = again.read(text, state, again.whose(text, again.told_all(text, intent)))
         return better if better.action in names else intent
 
     def _told(self, intent: Intent, turn: Asked, offered: Sequence[Action[Any]]) -> replies.Told | None:

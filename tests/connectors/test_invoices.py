@@ -17,8 +17,10 @@ from core.settings import Settings
 from core.storage import Storage
 from jobs.invoices import Hands, attend, renew
 from ledger import fees, invoices
-from ledger.journal import Kind
+from ledger.accounts import clearing, wallet
+from ledger.journal import Entry, Kind, credit, debit
 from ledger.money import Money
+from ledger.posting import Ledger
 from tests.conftest import Sandbox
 from tests.connectors.test_spending import code_in
 from tests.core.speaking import TELEGRAM, WHATSAPP, Mathia, at, mathia
@@ -235,6 +237,37 @@ async def test_one_paid_in_cash_is_marked_so_shown_so_and_taken_back(office: Off
     assert "KES 2,000.00 of invoice" in part
     assert "KES 3,000.00 are left to pay" in part
     assert "Only KES 3,000.00 are open" in await office.bot.hear(ASHA, f"mark {made.number} as paid 4000 by cheque")
+
+
+async def test_undo_right_behind_a_mark_takes_it_back(office: Office) -> None:
+    await office.order(PLACED)
+    await office.work()
+    number = (await office.invoice()).number
+    for undo, told in (("undo", "will be open again"), ("tengua", "zitadaiwa tena")):
+        await office.order("Achieng paid the invoice in cash")
+        assert (await office.invoice()).state == "paid"
+        shown = await office.bot.hear(ASHA, undo)
+        assert told in shown
+        await office.bot.hear(ASHA, code_in(shown))
+        assert ((await office.invoice()).state, (await office.invoice()).outside) == ("sent", ())
+    assert number not in await office.bot.hear(ASHA, "undo")
+
+
+async def test_whether_somebody_has_paid_is_told_by_their_invoice_else_by_what_came(office: Office) -> None:
+    assert await office.bot.hear(ASHA, "has Achieng paid?") == (
+        "You have no invoice for Achieng, and nothing has come to your wallet."
+    )
+    sum_ = Money(50_000, "KES")
+    whose = wallet(str(await office.bot.person(ASHA)), "KES")
+    legs = debit(clearing("bank", "KES"), sum_), credit(whose, sum_)
+    await Ledger(office.bot.db).post(Entry("fund", Kind.DEPOSIT, legs))
+    told = await office.bot.hear(ASHA, "Achieng amelipa?")
+    assert re.fullmatch(r"You have no invoice for Achieng\. What came to your wallet last: KES 500\.00 on .*\.", told)
+    await office.order(PLACED)
+    await office.work()
+    number = (await office.invoice()).number
+    assert f"Invoice {number} for Achieng: sent" in await office.bot.hear(ASHA, "has Achieng paid me yet?")
+    assert number in await office.bot.hear(ASHA, "je Achieng ameshalipa?")
 
 
 async def test_it_is_sent_again_to_where_it_went(office: Office) -> None:

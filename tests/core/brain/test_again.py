@@ -2,7 +2,8 @@
 
 import pytest
 
-from core.dialog import DialogState
+from core.brain import again
+from core.dialog import DialogState, Intent
 from tests.core.brain.test_moves import thought
 from tests.skills import needs
 
@@ -51,3 +52,21 @@ async def test_a_reminder_that_was_left_without_a_time_gets_it(text: str, time: 
 
 async def test_a_day_alone_is_about_what_was_asked_last() -> None:
     assert await thought("and tomorrow?", LEFT) == ("get_weather", {"city": "Mombasa", "date": "2026-11-25"})
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("has Achieng paid?", "Achieng"), ("has achieng paid me yet", "achieng"), ("did Otieno pay?", "Otieno"),
+        ("Has Jane Wanjiru already paid the invoice?", "Jane Wanjiru"), ("je Achieng ameshalipa?", "Achieng"),
+        ("Achieng amelipa ama bado", "Achieng"), ("Achieng amelipa?", "Achieng"), ("Achieng amelipa", None),
+        ("has anybody paid me?", None), ("has she paid?", None), ("did my payment go through?", None),
+        ("have they paid", None), ("did we pay the bill", None), ("malipo yamefika?", None),
+        ("has Achieng paid INV-2026-00003?", None), ("nani amelipa?", None),
+    ],
+)  # fmt: skip
+def test_whether_somebody_has_paid_is_asked_of_their_invoices(text: str, name: str | None) -> None:
+    guess = Intent("check_payments", {}, 0.97, guessed=True)
+    asked = ("check_invoice_status", {"invoice": name}) if name else ("check_payments", {})
+    meant = again.whose(text, guess)
+    assert (meant.action, dict(meant.slots)) == asked
