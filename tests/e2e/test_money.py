@@ -176,10 +176,26 @@ async def test_money_comes_is_sent_is_asked_for_by_an_invoice_and_is_paid(deploy
     await phone.hear(r"Sent KES 500\.00 to \+254711000222")
 
     # Invoice a client.
-    prompt = await phone.say("invoice Achieng KES 5,000 for the logo", r"KES 5,000\.00 \(five thousand shillings\)")
-    made = await phone.confirm(prompt, r"Send Achieng its address")
-    url = re.search(r"http\S+/pay/[\w-]{32}", made)
+    logo = "invoice Achieng KES 5,000 for the logo, +254712000009"
+    prompt = await phone.say(logo, r"KES 5,000\.00 \(five thousand shillings\)")
+    made = await phone.confirm(prompt, r"INV-\d{4}-00001[\s\S]*/pay/")
+    url, number = re.search(r"http\S+/pay/[\w-]{32}", made), re.search(r"INV-\d{4}-00001", made)
     assert url is not None
+    assert number is not None
+
+    # A part is noted as paid in cash, which the pay page says, and taken back; and it is sent once more.
+    prompt = await phone.say(f"mark {number[0]} as paid 1000 in cash", r"KES 1,000\.00 will be marked as paid in cash")
+    await phone.confirm(prompt, r"KES 4,000\.00 are left to pay")
+    cash = await tab(360, 740)
+    await cash.goto(url[0])
+    await expect(cash.get_by_text("Paid in cash")).to_be_visible()
+    await check(cash)
+    prompt = await phone.say("undo", r"KES 1,000\.00[\s\S]*will be open again")
+    await phone.confirm(prompt, r"KES 5,000\.00 are left to pay")
+    await cash.reload()
+    await expect(cash.get_by_text("Paid in cash")).to_have_count(0)
+    prompt = await phone.say(f"resend {number[0]}", r"will be sent to Achieng again: \+254712000009 \(WhatsApp\)")
+    await phone.confirm(prompt, r"is on its way to Achieng again")
 
     # The client pays a part by M-Pesa, on a phone as wide as a hand, in Swahili and in the dark.
     client = await tab(360, 740, "dark")
@@ -224,10 +240,11 @@ async def test_money_comes_is_sent_is_asked_for_by_an_invoice_and_is_paid(deploy
     await expect(row).to_contain_text("Paid")
     await expect(row).to_contain_text("KES 5,000.00")
     await check(staff)
-    number = await row.get_by_role("link").first.inner_text()
-    assert "PAID" in await pdf_words(staff, f"{deployment.url}/admin/invoices/{number}.pdf")
+    assert "PAID" in await pdf_words(staff, f"{deployment.url}/admin/invoices/{number[0]}.pdf")
     await row.get_by_role("link").first.click()
     await expect(staff.get_by_text("KES 2,000.00").first).to_be_visible()
+    await expect(staff.get_by_role("heading", name="Sent again")).to_be_visible()
+    await expect(staff.get_by_text("by the issuer")).to_be_visible()
     await check(staff)
 
 
