@@ -18,7 +18,7 @@ from bot.cli import EXIT_USAGE
 from connectors import CONNECTORS
 from core import countries, zones
 from core.actions import Person
-from core.brain import explain, when
+from core.brain import explain, plans, when
 from core.brain.commands import in_words
 from core.brain.explain import Found, Opened
 from core.brain.heard import Heard
@@ -139,7 +139,7 @@ async def explanation(asked: Question) -> dict[str, Any]:
     names = frozenset(action.name for action in catalog.offered)
     zone = asked.person.timezone or settings.default_timezone
     thought = await RuleBrain(catalog, settings.default_timezone).think(asked, catalog.offered)
-    steps = thought.steps if isinstance(thought, Plan) else (thought,)
+    steps = plans.going_on(thought.steps if isinstance(thought, Plan) else (thought,), asked.state)
     taken: list[tuple[Move, DialogState]] = []
     for step in steps:
         state = taken[-1][1] if taken else asked.state

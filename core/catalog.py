@@ -111,7 +111,11 @@ class Catalog:
         """An intent in its dialog: the action, the state that is then in the middle of it, without what is kept
         nowhere, and its parameters or what has to be asked first."""
         action, merged = self[intent.action], state.merge(intent)
-        params = self.validate(action, merged.slots)
+        params: Params | Problem
+        if intent.asks is not None:
+            params = Problem(intent.asks, action.question(intent.asks))
+        else:
+            params = self.validate(action, merged.slots)
         return action, merged.without(action.secrets) if action.secrets else merged, params
 
     def chars_max(self, action: Action[Any], slot: str) -> int | None:

@@ -37,6 +37,10 @@ class Intent:
     """What said so, for whoever asks why."""
     refers: str | None = None
     """The slot that takes the answer of the step before, in a plan: "find flights and e-mail them to Asha"."""
+    asks: str | None = None
+    """The slot whose question is asked again, and nothing done, where something else was asked for in the middle."""
+    questions: int = field(default=0, compare=False)
+    """How often that was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ class DialogState:
     """What a conversation is in the middle of. It lives six hours; when it is gone we ask again and guess nothing.
 
     `action` and `slots` are the unfinished action; `asked` the slots just asked for; `offered` values just offered;
-    `history` the slots of finished or left actions, newest last; `questions` how often we asked in a row; `then` what
+    `history` the slots of finished or left actions, newest last; `questions` how often that was asked; `then` what
     was asked for in the same message, and is carried out once the unfinished action is; `shown` what there was to pick
     below the last answer, `meant` what the person was asked whether they meant it.
     """
@@ -72,11 +76,11 @@ class DialogState:
         kept.update(intent.slots)
         slots = {name: value for name, value in kept.items() if value is not None}
         history = self.history if intent.action == self.action else self._aside()
-        questions = self.questions if intent.action == self.action else 0
+        questions = self.questions if intent.action == self.action else intent.questions
         return DialogState(intent.action, slots, history=history, questions=questions)
 
     def ask(self, slot: str) -> "DialogState":
-        """The state after asking for `slot`, whose value so far (if any) was of no use."""
+        """The state after asking for `slot`, once more, whose value so far (if any) was of no use."""
         slots = {name: value for name, value in self.slots.items() if name != slot}
         return replace(self, slots=slots, asked=(slot,), questions=self.questions + 1)
 
@@ -99,6 +103,10 @@ class DialogState:
     def finish(self) -> "DialogState":
         """The state after the action ran, or was dropped: its slots are history, so a new request starts clean."""
         return DialogState(history=self._aside())
+
+    def settled(self, action: str) -> "DialogState":
+        """The state after what was shown of this action was done: nothing of it can be changed any more."""
+        return replace(self, history={name: slots for name, slots in self.history.items() if name != action})
 
     def suggest(self, offers: tuple[str, Slots] | None) -> "DialogState":
         """The state in which a yes means this action with these slots, and all else is a request like any other."""

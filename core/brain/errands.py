@@ -710,7 +710,11 @@ def answer(action: str, slot: str, said: Said, now: "datetime", zone: str) -> Sl
         if slot != "phone_number":
             return {slot: mail[0]} if mail is not None else {}
         return phone(said)
-    if slot in ("title", "message", "text", "subject", "query", "description") and slot not in slots:
+    if slot == "description":
+        # All of it is what the invoice is for: no sum or name in it is the invoice's.
+        words = re.sub(r"(?i)^\W*(?:it(?:'s| is) |that's |ni )?(?:for |ya |kwa ajili ya )?", "", _rest(said, 0))
+        return {"description": words} if words else {}
+    if slot in ("title", "message", "text", "subject", "query") and slot not in slots:
         words = _rest(said, 0)
         return {slot: words} if words else {}
     return slots

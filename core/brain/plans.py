@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from core.brain import places
 from core.brain.words import said
-from core.dialog import PLAN_MAX, Intent
+from core.dialog import PLAN_MAX, QUESTIONS_MAX, DialogState, Intent
 from core.messages import Reply
 
 PLANNED_CHARS_MAX = 600
@@ -29,6 +29,8 @@ _TAKES_ALL = frozenset(
 )  # fmt: skip
 """Actions with words of one's own in them: what follows "and" is theirs, and only a new sentence is not."""
 _CHAT = frozenset({"none", "smalltalk", "help", "leave"})
+_ENDS = frozenset({"talk_to_human", "erase_my_data", "forget_everything", "forget_conversation"})
+"""Behind these nothing is asked any more."""
 _ANEW = re.compile(r"(?:(?:also|then|pia|kisha|halafu)\b[ ,]*)*(?:to|about|that|k[uw]\w{3,})\b", re.IGNORECASE)
 """How one more thing to be reminded of begins; what else follows "and" belongs to the one before it."""
 _RATHER = re.compile(
@@ -98,6 +100,9 @@ def pieces(text: str, reader: Reader) -> list[str]:
             lead = ""
         elif before.action == REMINDER and (again := _reminds_again(left, before, piece, reader)):
             lead = again
+        elif before.action in _TAKES_ALL and before.by == "answer":
+            # What was asked for in words is all of them.
+            continue
         elif _names_more(joint, piece) and _differs(before, reader.behind(before, f"and {piece}")):
             lead = "and "
             if (rather := _RATHER.search(left)) is not None:
@@ -133,6 +138,29 @@ def passed_on(intent: Intent, piece: str) -> Intent:
     kept = {name: value for name, value in intent.slots.items() if name != slot}
     guessed = intent.guessed and intent.confidence < PASSES_MIN
     return replace(intent, slots=kept, guessed=guessed, refers=slot)
+
+
+def going_on(steps: Sequence[Intent | Reply], state: DialogState) -> list[Intent | Reply]:
+    """The steps of a message, and behind them what the conversation is still in the middle of.
+
+    What was asked for behind the unfinished action goes on when that is done. Where something else is asked for, the
+    open question is asked again behind its answer.
+    """
+    first, named = steps[0], {step.action for step in steps if isinstance(step, Intent)}
+    if state.action is None or not isinstance(first, Intent) or named & _ENDS:
+        return list(steps)
+    if first.action == state.action:
+        return [*steps, *state.then]
+    left = left_open(state)
+    behind = [step for step in (*left, *state.then) if left or step.asks is not None]
+    return [*steps, *(step for step in behind if step.asks is None or step.action not in named)]
+
+
+def left_open(state: DialogState) -> list[Intent]:
+    """The question that is open, as the step that asks it again; nothing where it was asked often."""
+    if state.action is None or not state.asked or state.questions >= QUESTIONS_MAX:
+        return []
+    return [Intent(state.action, state.slots, SURE_MIN, asks=state.asked[0], questions=state.questions)]
 
 
 def _names_more(joint: re.Match[str], piece: str) -> bool:

@@ -107,10 +107,16 @@ GATELESS_MAX = 0.93
 """How sure a guess without such a word is at most: what changes something is then asked about."""
 
 
-def _gateless(action: str, said: Said) -> bool:
+def gateless(action: str, said: Said) -> bool:
     """Whether none of the words is there that the action is usually asked for with."""
     gate = features.GATES.get(action)
     return gate is not None and not gate.search(said.plain)
+
+
+def only_gate(action: str, said: Said) -> bool:
+    """Whether a message is nothing but a word that the action is usually asked for with: "balance"."""
+    gate = features.GATES.get(action)
+    return gate is not None and bool(gate.fullmatch(said.plain.strip(" .!?\n")))
 
 
 def _fits(guess: classify.Guess, said: Said) -> bool:
@@ -119,7 +125,7 @@ def _fits(guess: classify.Guess, said: Said) -> bool:
     if heard(said.written) != "en":
         # The words are mostly English; in Kiswahili and Sheng they are more, and in more forms and spellings.
         least -= NOT_ENGLISH_LESS
-    if guess.probability < least and _gateless(guess.action, said):
+    if guess.probability < least and gateless(guess.action, said):
         return False
     asking = _ASKING.get(guess.action)
     return asking is None or bool(asking.search(said.plain))
@@ -148,7 +154,7 @@ def request(said: Said, now: "datetime", zone: str, state: DialogState) -> Inten
         slots = read(best.action, said, now, zone)
         if best.action in travel.FRAMES:
             slots = {**_carried(best.action, said, state), **slots}
-    sure = min(best.probability, GATELESS_MAX) if _gateless(best.action, said) else best.probability
+    sure = min(best.probability, GATELESS_MAX) if gateless(best.action, said) else best.probability
     return Intent(best.action, slots, sure, guessed=True, by="guess")
 
 
@@ -254,12 +260,29 @@ def follow(said: Said, now: "datetime", zone: str, state: DialogState) -> Intent
     return Intent(action, slots, ANSWERED, by="answer") if slots else None
 
 
+SHOWN = frozenset({"create_invoice", "create_payment_link", "send_money", "top_up", "withdraw"})
+"""Actions that are shown to be confirmed, and can be changed until they are."""
 _FIRM = frozenset({"amount", "currency", "date", "time", "phone_number", "recipient", "duration", "payer_email", "to"})
 """Slots of a kind that a later message can change by naming another value."""
 
 
 def _changed(action: str, said: Said, now: "datetime", zone: str) -> Slots:
     return {name: value for name, value in read(action, said, now, zone).items() if name in _FIRM}
+
+
+_REACHED = ("phone_number", "payer_email")
+"""How somebody is reached: not as the one who was named before."""
+
+
+def rethought(action: str, said: Said, now: "datetime", zone: str) -> Slots:
+    """What a message changes of what was shown to be confirmed; somebody else has another number and address."""
+    slots = _changed(action, said, now, zone)
+    payer = errands.recipient(said) if action == "create_invoice" else None
+    if payer is not None and payer[:1].isupper():
+        slots["payer_name"] = payer
+    if "recipient" in slots or "payer_name" in slots:
+        return {**dict.fromkeys(_REACHED), **slots}
+    return slots
 
 
 def offered_by(action: str, asked: Collection[str], bot: str, now: "datetime", zone: str) -> Mapping[str, "JsonValue"]:

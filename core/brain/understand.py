@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from core import countries
-from core.brain import facts, track, when
+from core.brain import facts, topics, track, when
 from core.brain.answers import ANSWER_WORDS_MAX, ANSWERS, CHANGES, LOOKED_UP
 from core.brain.gates import RULE_OF, RULES, Rule
 from core.brain.heard import AND, CORRECTION, FILLERS, OTHER_TONGUE, TONGUE, Heard, only_fillers
@@ -62,6 +62,12 @@ def parse(
         clock = facts.clock(bare, heard.said)
         if clock is not None:
             return Intent("set_timezone", clock, ANSWERED, by="answer")
+    asked_words = topics.words_asked(state) if state.action in actions else None
+    if asked_words is not None:
+        bare_state = DialogState(history=state.history)
+        alone = parse(text, now=now, zone=zone, state=bare_state, actions=actions, month_first=month_first)
+        if topics.is_request(alone, asked_words, heard):
+            return alone
     learnt = state.action if state.action in actions and state.action in track.LEARNT else None
     if learnt is not None and (state.asked or state.offered) and not _SPEAKS.fullmatch(bare):
         answer = _within(heard)
@@ -80,7 +86,7 @@ def parse(
         if _NO.fullmatch(bare):
             return Intent(LEAVE, {}, SURE, by="words")
     if CORRECTION.match(heard.plain) or AND.match(heard.plain):
-        changed = _follow_up(heard, unfinished, actions)
+        changed = _follow_up(heard, unfinished, actions) or _second_thought(heard, actions)
         if changed is not None:
             return changed
     asked = next((slot for slot in state.asked if slot in ANSWERS), None) if unfinished is not None else None
@@ -112,6 +118,11 @@ def parse(
             return answer
         return Intent("none", {}, 0.0)
     guess = track.request(heard.said, heard.now, zone, state)
+    if guess.guessed and state.action is None and (lead := CORRECTION.match(heard.plain)) is not None:
+        rest = words.words(lead.end(), len(words.plain)) + words.rest
+        anew = parse(rest, now=now, zone=zone, state=state, actions=actions, month_first=month_first)
+        if anew.by == "rule":
+            return anew
     ruled = RULE_OF.get(guess.action)
     if ruled is not None and not _may(ruled, heard):
         return Intent("none", {}, 0.0)
@@ -147,6 +158,8 @@ def _within(heard: Heard) -> Intent | None:
             return intent
     if answered and (turned is None or turned.confidence < TURNED_MIN):
         return answer
+    if turned is not None and turned.action in RULE_OF and turned.action not in track.LEARNT:
+        return replace(turned, slots=RULE_OF[turned.action].slots(heard, (0, 0)))
     return turned or answer
 
 
@@ -204,6 +217,18 @@ def _follow_up(heard: Heard, unfinished: Rule | None, actions: Collection[str]) 
         merged = slots if unfinished is not None else {**before, **slots}
         return Intent(rule.action, merged, ANSWERED, by="change")
     return None
+
+
+def _second_thought(heard: Heard, actions: Collection[str]) -> Intent | None:
+    """A change to what was shown to be confirmed and was not yet: "no, make it 700". It is shown anew."""
+    name = next(reversed(list(heard.state.history)), None)
+    if heard.state.action is not None or name not in track.SHOWN or name not in actions:
+        return None
+    lead = CORRECTION.match(heard.plain)
+    if lead is None or len(heard.plain.split()) > ANSWER_WORDS_MAX:
+        return None
+    slots = track.rethought(name, heard.said, heard.now, heard.zone)
+    return Intent(name, {**heard.state.history[name], **slots}, ANSWERED, by="change") if slots else None
 
 
 # ---------------------------------------------------------------- words that say all of it
