@@ -110,18 +110,20 @@ class TurnDeps:
 class Answer:
     """What one message, or one step of its plan, led to.
 
-    A question is of no use once a later message of the same turn was understood. What comes behind a step in a plan
-    waits for one that `waits`, and is not done after one that `failed`.
+    What comes behind a step in a plan waits for one that `waits`, and is not done after one that `failed`.
     """
 
     reply: Reply
     state: DialogState
     understood: Mapping[str, JsonValue]
     is_question: bool = False
+    """Whether it ends with a question, which is of no use once a later message of the same turn was understood."""
     waits: bool = False
     failed: bool = False
     shown: bool = False
-    """Whether it ends with something to be confirmed."""
+    """Whether it ends with something to be confirmed, of which the newest alone is of use."""
+    before: Reply | None = None
+    """What of the reply comes before that question, or before what is to be confirmed."""
 
 
 def speaking(person: Person, text: str) -> Person:

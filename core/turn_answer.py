@@ -13,9 +13,10 @@ from pydantic import JsonValue
 
 from core import confirm, conversations, crashpoint, moderation, opt_out, voice
 from core.actions import Effect, Person
-from core.brain import picks, sound
+from core.brain import picks, plans, sound, topics
 from core.brain.hands import Allowance
 from core.brain.replies import Dropped, Told
+from core.brain.understand import corrects
 from core.dialog import DialogState, Intent
 from core.errors import UserError
 from core.language import Saying, spoken
@@ -25,7 +26,7 @@ from core.receipts import call_key
 from core.turn import Answer, Closing, Turn, TurnDeps, speaking
 from core.turn_calls import run_action, told_why, used_up, why_not
 from core.turn_llm import ask_models, is_local
-from core.turn_steps import carry_out
+from core.turn_steps import NEXT, carry_out
 from core.window import WINDOWED
 
 log = structlog.get_logger()
@@ -33,6 +34,11 @@ log = structlog.get_logger()
 APOLOGY = Saying(
     "Sorry, I could not answer that. Please try it another way.",
     "Samahani, sikuweza kujibu hilo. Tafadhali jaribu kwa njia nyingine.",
+)
+
+NEWEST = Saying(
+    "Of what you were to confirm, only this last one still counts.",
+    "Kati ya uliyotakiwa kuthibitisha, ni hili la mwisho tu linalohesabika sasa.",
 )
 
 FORWARDED = Saying(
@@ -68,7 +74,7 @@ async def run_turn(turn: Turn, deps: TurnDeps) -> Closing:
         person = turn.people[number - 1] if turn.people else turn.person
         if languages.get(person.id, person.language) != person.language:
             person = replace(person, language=languages[person.id])
-        if not message.is_forwarded:
+        if not message.is_forwarded and not topics.is_name(message.text, states[person.id]):
             person = speaking(person, message.text)
         languages[person.id] = person.language
         one = turn if person is turn.person else replace(turn, person=person)
@@ -92,7 +98,8 @@ async def run_turn(turn: Turn, deps: TurnDeps) -> Closing:
             if problem is not None:
                 answers.append((person.id, _sorry(problem, person, states[person.id])))
             if problem is None or message.text:
-                answers.append((person.id, await _answer(one, number, deps, allowance)))
+                behind = _to_confirm([one for _, one in answers]) is not None
+                answers.append((person.id, await _answer(one, number, deps, allowance, behind=behind)))
         meant = answers[-1][1].understood
         understood.append({**meant, "spoken": True} if voice.spoken(message) else meant)
         states[person.id] = answers[-1][1].state
@@ -108,9 +115,14 @@ async def run_turn(turn: Turn, deps: TurnDeps) -> Closing:
     if stopped is not None:
         # Whoever opts out gets this one line; what else they wrote in the same breath is done, and not told.
         return Closing(turn, stopped.reply if stopped.reply.parts else None, state, understood, states, languages)
-    told = [
-        one.reply for writer, one in answers if one is not prompt and (not one.is_question or one is last[writer])
-    ]
+    told: list[Reply] = []
+    for writer, answer in answers:
+        over = answer.shown or (answer.is_question and answer is not last[writer])
+        kept = answer.before if over else answer.reply
+        if answer is not prompt and kept is not None:
+            told.append(kept)
+    if prompt is not None and any(answer.shown and answer is not prompt for _, answer in answers):
+        told.append(Reply.of(NEWEST.to(turn.person.language)))
     if turn.notice is not None:
         told.append(Reply.of(turn.notice))
     if prompt is not None:
@@ -150,10 +162,11 @@ async def _answer_word(said: str, turn: Turn, deps: TurnDeps) -> Answer | None:
     return Answer(reply, turn.state.finish(), {"action": "none", "answer": "ran"})
 
 
-async def _answer(turn: Turn, number: int, deps: TurnDeps, allowance: Allowance) -> Answer:
+async def _answer(turn: Turn, number: int, deps: TurnDeps, allowance: Allowance, *, behind: bool = False) -> Answer:
     """Answer one message: by code where it is a code, else by a language model where there is one, else by the brain.
 
-    `allowance` is what the turn still has for language models.
+    `allowance` is what the turn still has for language models; `behind` says that an earlier message of the turn led to
+    something to be confirmed: one thing is shown at a time, and what else is to be comes when that was.
     """
     # What was uploaded on the web was counted there.
     files = (
@@ -180,14 +193,29 @@ async def _answer(turn: Turn, number: int, deps: TurnDeps, allowance: Allowance)
         spoken_, asked = await ask_models(turn, number, deps, deps.models, allowance)
         if spoken_ is not None:
             return spoken_
-    if isinstance(steps[0], Intent) and steps[0].action == turn.state.action:
-        # What was asked for behind it goes on when this is done.
-        steps = (*steps, *turn.state.then)
+    steps = tuple(plans.going_on(steps, turn.state))
     if any(message.is_forwarded for message in turn.messages) and not all(_only_reads(step, deps) for step in steps):
         told = Reply.of(FORWARDED.to(turn.person.language))
         return Answer(told, turn.state, {"action": "none", "answer": "refused", "tainted": True, **asked})
-    done = await carry_out(turn, number, steps, deps)
+    now = _before_next(steps, deps) if behind and not corrects(turn.text) else steps
+    later = [step for step in steps[len(now) :] if isinstance(step, Intent)]
+    if now:
+        done = await carry_out(turn, number, now, deps)
+    else:
+        told = Reply.of(NEXT.to(turn.person.language))
+        done = Answer(told, turn.state, {"action": later[0].action, "answer": "next"})
+    # What waits for a code goes on waiting, whatever else is said, until something else is shown or asked.
+    kept = done.state.then if done.waits or turn.state.action is not None else turn.state.then
+    done = replace(done, state=done.state.before([*kept, *later]))
     return replace(done, understood={"parser": "rules", **done.understood, **asked})
+
+
+def _before_next(steps: Sequence[Intent | Reply], deps: TurnDeps) -> Sequence[Intent | Reply]:
+    """The steps before the first that has to be confirmed."""
+    for number, step in enumerate(steps):
+        if isinstance(step, Intent) and deps.catalog[step.action].shows is not None:
+            return steps[:number]
+    return steps
 
 
 def _only_reads(step: Intent | Reply, deps: TurnDeps) -> bool:
@@ -222,11 +250,15 @@ async def _confirm(said: str, turn: Turn, number: int, deps: TurnDeps) -> Answer
         )
     if answered is None:
         return None
+    # What was asked meanwhile is asked again, and what was asked for behind it is done.
+    behind = [*plans.left_open(turn.state), *turn.state.then]
     state, understood = turn.state.finish(), {"action": answered.action or "none", "confirmation": str(answered.id)}
     if answered.outcome is not confirm.Outcome.CONFIRMED:
-        kept = turn.state.before(()) if answered.outcome in confirm.ENDED else turn.state
         said_why = Reply.of(confirm.say(answered.outcome, turn.person.language))
-        return Answer(said_why, kept, understood | {"answer": "refused"})
+        refused = Answer(said_why, turn.state, understood | {"answer": "refused"})
+        if answered.outcome not in confirm.ENDED:
+            return refused
+        return await carry_out(turn, number, behind, deps, begun=replace(refused, state=state, failed=True))
     action = deps.catalog[answered.action]
     params = action.confirmed_params.model_validate_json(answered.params)
     try:
@@ -237,8 +269,8 @@ async def _confirm(said: str, turn: Turn, number: int, deps: TurnDeps) -> Answer
                 await confirm.end(connection, answered.id)
         done = Answer(told_why(problem, turn), state, understood | why_not(problem), failed=True)
     else:
-        done = Answer(Reply(result.said), state, understood | {"answer": "ran"})
-    return await carry_out(turn, number, turn.state.then, deps, begun=done)
+        done = Answer(Reply(result.said), state.settled(answered.action), understood | {"answer": "ran"})
+    return await carry_out(turn, number, behind, deps, begun=done)
 
 
 def _sorry(problem: voice.Problem, person: Person, state: DialogState) -> Answer:

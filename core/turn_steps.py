@@ -12,7 +12,7 @@ from core.catalog import Problem
 from core.dialog import PLAN_MAX, QUESTIONS_MAX, DialogState, Intent
 from core.errors import InvalidSlot, ProviderError, ProviderRefused, UserError
 from core.language import Saying, spoken
-from core.messages import Reply, Text, text_of
+from core.messages import PARTS_MAX, Choices, Reply, Text, text_of
 from core.receipts import call_key
 from core.turn import Answer, Turn, TurnDeps
 from core.turn_calls import no_answer, run_action, show, told_why, why_not
@@ -25,6 +25,11 @@ LATER = Saying(
 STOPPED = Saying(
     "I stopped there, and did not do the rest of what you asked for.",
     "Niliishia hapo, na mengine uliyoomba sikuyafanya.",
+)
+
+NEXT = Saying(
+    "I will show you the next one once this is confirmed.",
+    "Nitakuonyesha linalofuata hili likishathibitishwa.",
 )
 
 NOTHING_TO_PASS_ON = Saying(
@@ -42,23 +47,33 @@ async def carry_out(
     """
     done = [] if begun is None else [begun]
     left = list(steps[: PLAN_MAX - len(done)])
-    while left and not (done and (done[-1].waits or done[-1].failed)):
+    stopped = False
+    while left and not (done and done[-1].waits):
+        if done and done[-1].failed:
+            # What was open before this message is asked again all the same.
+            stopped = stopped or any(isinstance(step, Intent) and step.asks is None for step in left)
+            left = [step for step in left if isinstance(step, Intent) and step.asks is not None]
+            if not left:
+                break
         state = done[-1].state if done else turn.state
         key = call_key(turn.id, number, len(done))
         step = _passed_on(left[0], done[-1] if done else None, deps)
         if step is None:
             done.append(_nothing_to_pass_on(replace(turn, state=state), left.pop(0)))
-            break
+            continue
         left[0] = step
         done.append(await _take(replace(turn, state=state), key, left.pop(0), deps))
     last = done[-1]
     told = [one.reply for one in done]
-    later = [step for step in left if isinstance(step, Intent)]
+    ends = last.is_question or last.shown
     if last.waits:
         # What needs no more than saying is said before the question.
         told[-1:-1] = [step for step in left if isinstance(step, Reply)]
-    elif later:
-        told.append(Reply.of(STOPPED.to(turn.person.language)))
+    if stopped:
+        told.insert(len(told) - 1 if ends else len(told), Reply.of(STOPPED.to(turn.person.language)))
+    later = [step for step in left if isinstance(step, Intent)]
+    if last.shown and any(step.asks is None and deps.catalog[step.action].shows is not None for step in later):
+        told.insert(len(told) - 1, Reply.of(NEXT.to(turn.person.language)))
     understood = dict(done[0].understood)
     if len(done) > 1:
         understood["then"] = [{k: v for k, v in one.understood.items() if k != "slots"} for one in done[1:]]
@@ -67,14 +82,19 @@ async def carry_out(
     if offering is not None and state.action is None:
         # What an earlier step asked beside its answer is still to be said yes to.
         state = replace(state, action=offering.action, offered=offering.offered)
+    before = Reply.joined(told[:-1]) if ends and len(told) > 1 else None
+    reply = _asking(before, told[-1]) if before is not None and last.is_question else Reply.joined(told)
     return Answer(
-        Reply.joined(told) if len(told) > 1 else told[0],
-        state,
-        understood,
-        is_question=last.is_question and len(done) == 1,
-        waits=last.waits,
-        shown=last.shown,
+        reply, state, understood, is_question=last.is_question, waits=last.waits, shown=last.shown, before=before
     )
+
+
+def _asking(before: Reply, question: Reply) -> Reply:
+    """A question behind an answer: below its table, where it is seen, if there is one."""
+    if all(isinstance(part, Text) for part in before.parts):
+        return Reply.joined([before, question])
+    kept = [part for part in before.parts if not isinstance(part, Choices)]
+    return Reply((*kept[: PARTS_MAX - len(question.parts)], *question.parts))
 
 
 def _passed_on(step: Intent | Reply, before: Answer | None, deps: TurnDeps) -> Intent | Reply | None:
@@ -142,6 +162,9 @@ def _why_said(reply: Reply) -> dict[str, JsonValue]:
 
 
 def _ask(state: DialogState, slot: str, question: str, turn: Turn, understood: Mapping[str, JsonValue]) -> Answer:
+    if slot not in turn.state.asked and turn.state.action == state.action:
+        # Whoever answers one question after the other is not tired of them.
+        state = replace(state, questions=0)
     if state.questions >= QUESTIONS_MAX:
         given_up = {**understood, "answer": "refused"}
         return Answer(Reply.of(LATER.to(turn.person.language)), state.finish(), given_up, failed=True)

@@ -217,6 +217,7 @@ RECEIPTS = {
 ANSWERS = {
     "ran": State("Done", "good"),
     "confirm": State("Shown, to be confirmed"),
+    "next": State("Comes when what was shown is confirmed"),
     "asked": State("Asked for more"),
     "did_you_mean": State("Asked what was meant", "wait"),
     "not_here": State("Cannot do that here", "wait"),

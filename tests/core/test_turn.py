@@ -1,6 +1,7 @@
 """Turns: claimed under a lease and a fence, answered, closed once, in the order of their conversation."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -452,7 +453,7 @@ async def test_what_is_asked_for_behind_a_question_is_done_after_its_answer(kit:
     ]
 
 
-async def test_another_request_instead_of_an_answer_drops_what_waited(kit: Kit) -> None:
+async def test_another_request_instead_of_an_answer_is_answered_first_and_the_rest_goes_on(kit: Kit) -> None:
     kit.brain.script |= {"all": Plan((note(), note("bread"))), "burn": Intent("burn_note", {"content": "it"}, 1.0)}
     await kit.hear("all")
     await kit.hear("burn")
@@ -460,11 +461,17 @@ async def test_another_request_instead_of_an_answer_drops_what_waited(kit: Kit) 
     await kit.hear(code)
     said = [one.partition("\n")[0] for one in await kit.said()]
     assert said == ["What should I note?", "This burns it.", "Burnt: it."]
+    kit.brain.script["milk"] = note("milk")
+    await kit.hear("milk")
+    assert (await kit.said())[-2:] == ["Burnt: it.\n\nWhat should I note?", "Done. Noted: milk.\n\nDone. Noted: bread."]
 
 
 async def test_what_is_asked_for_behind_something_to_confirm_waits_for_the_code(kit: Kit) -> None:
     kit.brain.script["all"] = Plan((Intent("burn_note", {"content": "it"}, 1.0), note("bread")))
-    for answer, then in (("cancel", "All right. Nothing has happened."), ("code", "Burnt: it.\n\nDone. Noted: bread.")):
+    rest = "I stopped there, and did not do the rest of what you asked for."
+    for answer, then in (
+        ("cancel", f"All right. Nothing has happened.\n\n{rest}"), ("code", "Burnt: it.\n\nDone. Noted: bread."),
+    ):  # fmt: skip
         await kit.hear("all")
         code = (await kit.said())[-1].rpartition("10 minutes: ")[2][:5]
         await kit.hear(code if answer == "code" else answer)
@@ -491,13 +498,46 @@ async def test_what_is_to_be_confirmed_stands_below_what_was_answered_with_it_an
     assert (await kit.said())[-1] == "Burnt: a leaf."
 
 
-async def test_what_was_said_to_a_prompt_in_the_same_breath_stands_below_it(kit: Kit) -> None:
+async def test_a_prompt_that_was_cancelled_in_the_same_breath_is_not_shown(kit: Kit) -> None:
     kit.brain.script["burn"] = Intent("burn_note", {"content": "it"}, 1.0)
     await kit.inbox.receive([say("burn"), say("cancel"), say("eggs")])
     await kit.answer_all()
     [told] = await kit.said()
-    prompt, _, *after = told.split("\n\n")
-    assert (prompt, after) == ("This burns it.", ["All right. Nothing has happened.", "You said eggs."])
+    assert told == "All right. Nothing has happened.\n\nYou said eggs."
+
+
+async def test_of_two_things_to_confirm_in_one_breath_one_is_shown_and_the_other_comes_when_it_is_done(
+    kit: Kit,
+) -> None:
+    leaf, twig = (Intent("burn_note", {"content": what}, 1.0) for what in ("a leaf", "a twig"))
+    kit.brain.script |= {"burn a leaf": leaf, "burn a twig": twig, "both": Plan((leaf, twig))}
+    for lines in (("burn a leaf", "burn a twig"), ("both",)):
+        await kit.inbox.receive([say(line, room="r1") for line in lines])
+        await kit.answer_all()
+        told = (await kit.said())[-1]
+        assert told.startswith("I will show you the next one once this is confirmed.\n\nThis burns a leaf.")
+        [code] = re.findall(r"10 minutes: (\d{5})", told)
+        await kit.hear("eggs")
+        await kit.hear(code)
+        then = (await kit.said())[-1]
+        assert then.startswith("Burnt: a leaf.\n\nThis burns a twig.")
+        [code] = re.findall(r"10 minutes: (\d{5})", then)
+        await kit.hear(code)
+        assert (await kit.said())[-1] == "Burnt: a twig."
+
+
+async def test_what_is_taken_back_in_the_same_breath_is_not_shown_to_be_confirmed(kit: Kit) -> None:
+    kit.brain.script |= {
+        "burn a leaf": Intent("burn_note", {"content": "a leaf"}, 1.0),
+        "no, burn a twig": Intent("burn_note", {"content": "a twig"}, 1.0),
+    }
+    await kit.inbox.receive([say("burn a leaf", room="r1"), say("no, burn a twig", room="r1")])
+    await kit.answer_all()
+    [told] = await kit.said()
+    assert told.startswith("Of what you were to confirm, only this last one still counts.\n\nThis burns a twig.")
+    [code] = re.findall(r"10 minutes: (\d{5})", told)
+    await kit.hear(code)
+    assert (await kit.said())[-1] == "Burnt: a twig."
 
 
 async def test_after_a_step_that_failed_nothing_more_is_done_and_that_is_said(kit: Kit) -> None:

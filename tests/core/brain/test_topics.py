@@ -4,13 +4,14 @@ import pytest
 
 from core.brain import plans
 from core.brain.understand import parse
+from core.brain.words import listed
 from core.dialog import QUESTIONS_MAX, DialogState, Intent
 from core.messages import Reply
 from tests.core.brain.speaking import NAIROBI, NOW
 
-ACTIONS = frozenset(
+ACTIONS = listed(
     "cancel_mandate send_money create_invoice save_contact set_reminder cancel_reminder get_weather check_balance "
-    "list_reminders convert_currency check_invoice_status my_profile talk_to_human".split()
+    "list_reminders convert_currency check_invoice_status my_profile talk_to_human"
 )
 WHICH_WORKFLOW = DialogState("cancel_mandate", {}, asked=("workflow",), questions=1)
 TO_WHOM = DialogState("send_money", {"amount": "500"}, asked=("recipient",), questions=1)
