@@ -57,6 +57,7 @@ _RATHER = re.compile(
     rf"[ ,.;!-]*(?:(?:oh|ah|or|au) )?{_NO}\b(?:[ ,.;!-]*\b(?:{_NO}|that's|it's|ni|to|on|at|for)\b)*[ ,.;!-]*"
 )
 """What stands between a time and the one that is meant in its place: "Saturday, no, Monday"."""
+_DIGIT = re.compile(r"\d")
 _NO_IN = re.compile(rf"\b{_NO}\b")
 _RATHER_AT = re.compile(
     rf"{_RATHER.pattern}(?P<saa>saa )?(?P<h>\d{{1,2}})(?:[:.](?P<m>[0-5]\d))?(?=\W*$|[ ,.]+(?:to|please|about"
@@ -149,10 +150,11 @@ def _pieces(plain: str, now: datetime, *, answer: bool) -> list[Piece]:
     the first of them but where it is taken back."""
     found: list[Piece] = []
     text = plain
+    has_digit = _DIGIT.search(plain) is not None
     for pattern in (*TABLE, *ANSWERS) if answer else TABLE:
         if pattern.weak and any(isinstance(piece.value, Clock | datetime) for piece in found):
             continue
-        if pattern.needs and pattern.needs not in text:
+        if not pattern.may_match(text, has_digit):
             continue
         new = list(pattern.pieces(text, now))
         text = masked(text, [(piece.start, piece.end) for piece in new], _TAKEN)

@@ -456,6 +456,10 @@ def _any(words: Iterable[str]) -> str:
     return "(?:" + "|".join(sorted(map(re.escape, words), key=len, reverse=True)) + ")"
 
 
+DIGIT = "0-9"
+"""What a pattern needs that has a figure in it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pattern:
     """One way to write a time."""
@@ -464,7 +468,11 @@ class Pattern:
     read: Reader
     weak: bool = False
     needs: str = ""
-    """Letters without which it cannot match; a cheap first look."""
+    """Letters without which it cannot match, or DIGIT; a cheap first look."""
+
+    def may_match(self, text: str, has_digit: bool) -> bool:
+        """Whether a text has what it needs; `has_digit` tells whether it has any digit."""
+        return has_digit if self.needs is DIGIT else self.needs in text
 
     def pieces(self, text: str, now: datetime) -> Iterable[Piece]:
         """What it finds in `text`, in order."""
@@ -530,7 +538,7 @@ TABLE: tuple[Pattern, ...] = (
     ),
     # Repetitions: every morning, weekdays, every monday and thursday, every 2 weeks, kila siku, daily.
     _pattern(rf"\b(?:every|each|kila) (?P<part>{PART})\b", read_repeat_part),
-    _pattern(r"\b(?:on )?(?:every |each |all )?(?:(?:week|work|working )days|weekends)\b", read_weekdays, needs="ay"),
+    _pattern(r"\b(?:on )?(?:every |each |all )?(?:(?:week|work|working )days|weekends)\b", read_weekdays, needs="k"),
     _pattern(r"\b(?:every|each) (?:week ?day|work(?:ing)? ?day|weekend)\b", read_weekdays, needs="e"),
     _pattern(r"\b(?:kila )?siku (?:ya|za) kazi\b|\bkila wikendi\b", read_weekdays, needs="k"),
     _pattern(
@@ -554,7 +562,7 @@ TABLE: tuple[Pattern, ...] = (
         rf"\b(?P<word>{_any(REPEAT_WORDS)})\b"
         r"(?=$|[ ]?[.,:;!?\n-]|[ ](?:at|to|from|by|on|until|till|please|about|starting|that|reminder|in the|\d|@"
         r"|remind))",
-        read_repeat_word, needs="ly",
+        read_repeat_word, needs="y",
     ),
     # Spans from now: in 10 minutes, in an hour and a half, 2 days from now, baada ya dakika 5, in 1h30.
     _pattern(
@@ -575,42 +583,51 @@ TABLE: tuple[Pattern, ...] = (
     _pattern(
         rf"{_AFTER}(?P<unit>{_UNIT_SW}) (?P<n>\d{{1,5}})\b(?P<more> na (?:nusu|robo))?"
         r"(?: na (?P<unit2>dakika|sekunde) (?P<n2>\d{1,3})\b)?",
-        read_span,
+        read_span, needs=DIGIT,
     ),
     _pattern(
         rf"\b(?P<unit>{_UNIT_SW}) (?P<n>\d{{1,5}})\b(?P<more> na nusu)? (?:zijazo|ijayo|kutoka sasa|kuanzia sasa"
         rf"|from now)\b",
-        read_span,
+        read_span, needs=DIGIT,
     ),
     _pattern(
         r"\b(?:in|after) (?:(?P<h>\d{1,2}) ?h(?: ?(?P<m>\d{1,2}) ?m?)?|(?P<m_b>\d{1,3}) ?m(?: ?(?P<s>\d{1,2}) ?s)?|"
         r"(?P<s_b>\d{1,4}) ?s)\b",
-        read_compact,
+        read_compact, needs=DIGIT,
     ),
     # Dates in figures: 2026-12-03, 3/12/2026, 3/12.
     _pattern(
         r"(?<![\d.])(?:\bon )?(?P<y>(?:19|20|21)\d\d)(?P<sep>[-/. ])(?P<mo>0?[1-9]|1[0-2])(?P=sep)(?P<d>0?[1-9]"
         r"|[12]\d|3[01])(?!\d)(?:t(?=\d))?",
-        read_iso,
+        read_iso, needs=DIGIT,
     ),
     _pattern(
         r"(?<![\d./-])(?:\bon )?(?P<d>\d{1,2})(?P<sep>[/.-])(?P<mo>\d{1,2})(?P=sep)(?P<y>\d{4}|\d{2})(?![\d/-])",
-        read_slashed,
+        read_slashed, needs=DIGIT,
     ),
     _pattern(r"(?<![\d./:-])(?:\bon )?(?P<d>\d{1,2})/(?P<mo>\d{1,2})(?![\d/])", read_slashed, needs="/"),
-    _pattern(rf"\b(?P<y>(?:19|20|21)\d\d)[-/ ](?P<month>{MONTH})[-/ ](?P<d>\d{{1,2}})(?!\d)", read_month_day),
-    _pattern(rf"\b(?P<y>(?:19|20|21)\d\d)[-/ ](?P<d>\d{{1,2}})[-/ ](?P<month>{MONTH})\b", read_month_day),
-    _pattern(rf"(?<![\d$])(?P<d>\d{{1,2}})[-/](?P<month>{MONTH})[-/](?P<y>(?:19|20|21)\d\d)(?!\d)", read_month_day),
-    _pattern(rf"\b(?P<month>{MONTH})[-/](?P<d>\d{{1,2}})[-/](?P<y>(?:19|20|21)\d\d)(?!\d)", read_month_day),
+    _pattern(
+        rf"\b(?P<y>(?:19|20|21)\d\d)[-/ ](?P<month>{MONTH})[-/ ](?P<d>\d{{1,2}})(?!\d)",
+        read_month_day, needs=DIGIT,
+    ),
+    _pattern(rf"\b(?P<y>(?:19|20|21)\d\d)[-/ ](?P<d>\d{{1,2}})[-/ ](?P<month>{MONTH})\b", read_month_day, needs=DIGIT),
+    _pattern(
+        rf"(?<![\d$])(?P<d>\d{{1,2}})[-/](?P<month>{MONTH})[-/](?P<y>(?:19|20|21)\d\d)(?!\d)",
+        read_month_day, needs=DIGIT,
+    ),
+    _pattern(
+        rf"\b(?P<month>{MONTH})[-/](?P<d>\d{{1,2}})[-/](?P<y>(?:19|20|21)\d\d)(?!\d)",
+        read_month_day, needs=DIGIT,
+    ),
     # Dates with a month: 3 December, Dec 3rd 2026, tarehe 3 mwezi wa 12, the 3rd of next month.
     _pattern(
         rf"{_ON}(?<![\d.:])(?P<d>\d{{1,2}})[ ]?{_TH}?(?: day)?(?: of)?(?: |-|/|\.)?(?P<month>{MONTH})\b\.?{_YEAR}",
-        read_month_day,
+        read_month_day, needs=DIGIT,
     ),
     _pattern(
         rf"{_ON}\b(?P<month>{MONTH})(?:\. ?|, ?|-|/| )(?:the )?(?P<d>\d{{1,2}})(?!\d|:\d|\.\d| "
         rf"?[ap]\.?m\b){_TH}?\b{_YEAR}",
-        read_month_day,
+        read_month_day, needs=DIGIT,
     ),
     _pattern(r"\b(?:mnamo )?(?:tarehe )?(?P<d>\d{1,2}) mwezi wa (?P<mo>1[0-2]|[1-9])\b", read_month_day, needs="mwezi"),
     _pattern(
@@ -620,19 +637,22 @@ TABLE: tuple[Pattern, ...] = (
     _pattern(
         rf"{_ON}\b(?:tarehe )?(?P<d>\d{{1,2}}){_TH}?(?: day)? (?:of )?(?P<which>(?:next|this|the) month|mwezi ujao"
         rf"|mwezi huu)\b",
-        read_day_of_month, needs="m",
+        read_day_of_month, needs=DIGIT,
     ),
-    _pattern(rf"{_ON}\b(?P<day>{WEEKDAY}),? (?:the |tarehe )?(?P<d>\d{{1,2}})(?:{_TH})\b", read_weekday_nth),
+    _pattern(
+        rf"{_ON}\b(?P<day>{WEEKDAY}),? (?:the |tarehe )?(?P<d>\d{{1,2}})(?:{_TH})\b",
+        read_weekday_nth, needs=DIGIT,
+    ),
     _pattern(rf"{_ON}\b(?P<day>{_FULL_DAY}),? (?P<d>1[3-9]|2\d|3[01])\b(?![:.]\d| ?[ap]\.?m\b| ?(?:hrs|hours|minutes"
-r"|mins|people|bob|shillings|ksh))", read_weekday_nth),
+r"|mins|people|bob|shillings|ksh))", read_weekday_nth, needs=DIGIT),
     _pattern(rf"{_ON}\b(?P<word>{_any(HOLIDAYS)})\b(?: (?P<y>20\d\d)\b)?", read_holiday),
     _pattern(
         rf"(?:\b(?:on|for|by|from|until) )?\bthe (?P<d>\d{{1,2}}){_TH}\b(?: day)?(?! (?:time|floor|one|of|street"
         rf"|avenue|edition))"
         rf"|\b(?:mnamo )?tarehe (?P<d_b>\d{{1,2}})\b",
-        read_nth,
+        read_nth, needs=DIGIT,
     ),
-    _pattern(rf"\b(?:on|by|every) (?P<d>\d{{1,2}}){_TH}\b(?! (?:floor|street|avenue|of))", read_nth),
+    _pattern(rf"\b(?:on|by|every) (?P<d>\d{{1,2}}){_TH}\b(?! (?:floor|street|avenue|of))", read_nth, needs=DIGIT),
     # Days by name.
     _pattern(
         r"\b(?P<which>wiki ijayo),? (?:siku ya )?(?P<day>juma(?:tatu|nne|tano|mosi|pili)|alhamisi|ijumaa)\b",
@@ -679,15 +699,18 @@ r"|mins|people|bob|shillings|ksh))", read_weekday_nth),
         rf"{_AT}\b(?P<some>half|a quarter|quarter|\d{{1,2}}(?: minutes?| mins?)?) (?P<way>past|after|to|till?) "
         rf"(?P<h>\d{{1,2}})\b(?![:/.]\d)"
         rf"(?: ?o ?'? ?clock)?(?: ?{_HALF})?",
-        read_past,
+        read_past, needs=DIGIT,
     ),
     _pattern(
         rf"{_AT}(?<![\d:.,$/-])\b(?P<h>\d{{1,2}})(?:[:. ](?P<m>[0-5]\d))? (?:in the (?P<part>morning|afternoon"
         rf"|evening)|at (?P<part_b>night))\b",
-        read_hour_of_part, needs="t",
+        read_hour_of_part, needs=DIGIT,
     ),
-    _pattern(rf"{_AT}(?<![\d:.$,])(?P<h>\d{{1,2}})[:.]?(?P<m>[0-5]\d)(?:[:.](?P<s>[0-5]\d))? ?{_HALF}", read_clock),
-    _pattern(rf"{_AT}(?<![\d:.$,])(?P<h>\d{{1,2}})(?: (?P<m>[0-5]\d))?\.? ?{_HALF}", read_clock),
+    _pattern(
+        rf"{_AT}(?<![\d:.$,])(?P<h>\d{{1,2}})[:.]?(?P<m>[0-5]\d)(?:[:.](?P<s>[0-5]\d))? ?{_HALF}",
+        read_clock, needs=DIGIT,
+    ),
+    _pattern(rf"{_AT}(?<![\d:.$,])(?P<h>\d{{1,2}})(?: (?P<m>[0-5]\d))?\.? ?{_HALF}", read_clock, needs=DIGIT),
     _pattern(
         r"(?:\b(?:at|by|before|until|from|around) )?\b(?:12 )?(?P<word>noon|midday|midnight|mid-day)\b",
         read_noon,
@@ -697,8 +720,8 @@ r"|mins|people|bob|shillings|ksh))", read_weekday_nth),
         rf"(?:hrs|hours|h)\b)?",
         read_clock, needs=":",
     ),
-    _pattern(rf"{_AT}(?<![\d:.])\b(?P<h>[01]?\d|2[0-3])h(?P<m>[0-5]\d)\b", read_clock, needs="h"),
-    _pattern(r"(?:\b(?:at|by) )?\b(?P<h>[01]\d|2[0-3])(?P<m>[0-5]\d) ?(?:hrs|hours)\b", read_clock, needs="h"),
+    _pattern(rf"{_AT}(?<![\d:.])\b(?P<h>[01]?\d|2[0-3])h(?P<m>[0-5]\d)\b", read_clock, needs=DIGIT),
+    _pattern(r"(?:\b(?:at|by) )?\b(?P<h>[01]\d|2[0-3])(?P<m>[0-5]\d) ?(?:hrs|hours)\b", read_clock, needs=DIGIT),
     _pattern(rf"{_AT}\b(?P<h>\d{{1,2}})(?: (?P<m>[0-5]\d))? ?o ?'? ?clock\b", read_clock, needs="clock"),
     # Parts of the day: in the morning, jioni.
     _pattern(
@@ -711,16 +734,17 @@ r"|mins|people|bob|shillings|ksh))", read_weekday_nth),
         r"(?:\b(?:at|by|around)\b|@) ?(?:around |about |like )?(?P<h>\d{1,2})(?:[ .](?P<m>[0-5]\d))?(?:ish)?\b"
         r"(?![:%/,.]\d|[%/]| ?(?:percent|%)"
         r"| (?:dollars?|bob|shillings?|ksh|kes|usd|minutes?|hours?|days?|[a-z]{1,20} (?:street|road|avenue|ave|rd)\b))",
-        read_clock, weak=True,
+        read_clock, needs=DIGIT, weak=True,
     ),
 )  # fmt: skip
 """Every way, most telling first: what an earlier pattern has taken, a later one no longer sees."""
 
 ANSWERS: tuple[Pattern, ...] = (
     _pattern(
-        r"(?<![\d:.,/$-])\b(?P<h>\d{1,2})(?:[ .](?P<m>[0-5]\d))?(?:ish)?\b(?![:/%-]|[.,]\d)", read_clock, weak=True
+        r"(?<![\d:.,/$-])\b(?P<h>\d{1,2})(?:[ .](?P<m>[0-5]\d))?(?:ish)?\b(?![:/%-]|[.,]\d)",
+        read_clock, needs=DIGIT, weak=True,
     ),
-    _pattern(rf"{_ON}\b(?P<d>\d{{1,2}}){_TH}\b", read_nth),
+    _pattern(rf"{_ON}\b(?P<d>\d{{1,2}}){_TH}\b", read_nth, needs=DIGIT),
     _pattern(r"\b(?:right now|now|sasa hivi|sasa|immediately)\b", read_now, weak=True),
     _pattern(r"\b(?P<day>mon|sat|sun)\b(?! (?:will|is|was|set|rise|shine|in))", read_weekday),
 )

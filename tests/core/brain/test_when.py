@@ -4,10 +4,11 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.brain import when
+from core.brain.when_patterns import ANSWERS, TABLE, Pattern
 from core.brain.words import said
 from tests.core.brain.speaking import NAIROBI, NOW
 
@@ -128,6 +129,8 @@ def test_a_time_is_understood(text: str, wall: str) -> None:
         ("every weekday at 8", "weekdays", "2026-11-25T08:00"),
         ("on weekdays at noon", "weekdays", "2026-11-24T12:00"),
         ("every weekend at 10am", "FREQ=WEEKLY;BYDAY=SA,SU", "2026-11-28T10:00"),
+        ("on weekends at 9", "FREQ=WEEKLY;BYDAY=SA,SU", "2026-11-28T09:00"),
+        ("everyday at 7 am", "daily", "2026-11-25T07:00"),
         ("every monday", "FREQ=WEEKLY;BYDAY=MO", "2026-11-30T09:00"),
         ("mondays and thursdays at 6pm", "FREQ=WEEKLY;BYDAY=MO,TH", "2026-11-26T18:00"),
         ("every tue, thu and sat at 5pm", "FREQ=WEEKLY;BYDAY=TU,TH,SA", "2026-11-24T17:00"),
@@ -230,3 +233,11 @@ def test_a_span_is_exact_to_the_second_in_every_zone(seconds: int, start: dateti
     wall = datetime.fromisoformat(iso)
     instant = wall if wall.tzinfo else wall.replace(tzinfo=ZoneInfo(zone))
     assert instant.astimezone(UTC) == now + timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("pattern", [one for one in (*TABLE, *ANSWERS) if one.needs])
+@settings(max_examples=5)
+@given(data=st.data())
+def test_what_a_pattern_needs_is_in_all_that_it_matches(pattern: Pattern, data: st.DataObject) -> None:
+    text = data.draw(st.from_regex(pattern.regex, alphabet=st.characters(codec="ascii")))
+    assert pattern.may_match(text, has_digit=any(char in "0123456789" for char in text))
