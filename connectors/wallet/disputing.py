@@ -178,17 +178,19 @@ def _amount(ctx: ActionContext, written: str | None) -> Money | None:
 
 
 async def _paid_on(connection: Any, owner: UUID, number: str, amount: Money | None) -> Instruction:
-    """What came on this invoice from a number of the person's, the newest; raises InvalidSlot, and UserError where the
-    invoice is theirs."""
+    """What came on this invoice from a number of the person's: that of this amount, else the newest.
+
+    Raises InvalidSlot, and UserError where the invoice is theirs.
+    """
     invoice = await invoices.by_number(connection, number)
     if invoice is not None and invoice.person_id == owner:
         raise UserError(IS_YOURS.filled(number=number))
     numbers = {row["number"] for row in await connection.fetch(NUMBERS, owner)}
     paid = [] if invoice is None else await newest_on(connection, invoice.id, PAYMENTS_MAX)
-    for of, _ in paid:
-        if of.state in DONE and of.payee is not None and of.payee.account in numbers and amount in (None, of.amount):
-            return of
-    raise InvalidSlot("payment", UNKNOWN)
+    theirs = [of for of, _ in paid if of.state in DONE and of.payee is not None and of.payee.account in numbers]
+    if not theirs:
+        raise InvalidSlot("payment", UNKNOWN)
+    return next((of for of in theirs if of.amount == amount), theirs[0])
 
 
 async def _invoice(connection: Any, of: Instruction) -> Saying:

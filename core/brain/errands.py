@@ -690,7 +690,9 @@ def answer(action: str, slot: str, said: Said, now: "datetime", zone: str) -> Sl
         dated = frames.days(said.plain, now)[0] if slot == "until" else []
         words = dated[0].day.isoformat() if dated else "" if slot == "until" else _rest(said, 0)
         return {**slots, slot: words} if words else slots
-    if action == "open_dispute" and slot in ("payment", "reason") and (slot == "reason" or slot not in slots):
+    if action == "open_dispute" and slot == "reason":
+        return {slot: _rest(said, 0)}  # Twelve mats that did not come are no sum.
+    if action == "open_dispute" and slot == "payment" and slot not in slots:
         return {**slots, slot: _rest(said, 0)}
     if slot in ("amount", "currency"):
         return {

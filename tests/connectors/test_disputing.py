@@ -87,11 +87,11 @@ async def has(db: Database, bot: Mathia) -> tuple[int, int, int]:
 async def test_what_was_paid_into_a_wallet_is_disputed_frozen_by_staff_and_given_back(bot: Mathia, desk: Till) -> None:
     await pay(bot, 500)
     assert await bot.hear(AMINA, "dispute the 500 to Baraka") == WHY.en
-    prompt = await bot.hear(AMINA, "he never delivered <b>the mats</b>")
+    prompt = await bot.hear(AMINA, "he never delivered <b>the 12 mats</b>")
     for line in (
         "Payment: to Baraka +254712000002, ",
         "Amount: KES 500.00",
-        "You say: “he never delivered <b>the mats</b>”",
+        "You say: “he never delivered <b>the 12 mats</b>”",
     ):
         assert line in prompt
     assert await bot.db.pool.fetchval("SELECT count(*) FROM dispute") == 0
@@ -113,7 +113,7 @@ async def test_what_was_paid_into_a_wallet_is_disputed_frozen_by_staff_and_given
     assert await has(bot.db, bot) == (5_000, 0, 0)
     assert f"before, as {made.reference}, and that was decided" in await bot.hear(AMINA, "dispute the 500 to Baraka")
     async with bot.db.hot() as connection:
-        assert await dispute_store.words_of(connection, await newest(bot.db)) == "he never delivered <b>the mats</b>"
+        assert await dispute_store.words_of(connection, await newest(bot.db)) == "he never delivered <b>the 12 mats</b>"
         steps = [row["to_state"] for row in await dispute_store.events(connection, made)]
     assert steps == ["open", "frozen", "refunding", "refunded"]
     sealed = await bot.db.pool.fetchval("SELECT words FROM dispute")

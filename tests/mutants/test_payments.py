@@ -106,6 +106,31 @@ MUTANTS = {
         "jobs/test_refunds.py -k never_more",
         (Edit(STORE, "(amount > left and not again)", "again is None"),),
     ),
+    "somebody else's payment is disputed": Mutant(
+        "connectors/test_disputing.py -k chargeback",
+        (Edit("connectors/wallet/disputing.py", " and of.payee.account in numbers]", "]"),),
+    ),
+    "a chargeback is swallowed by its payer's dispute": Mutant(
+        "connectors/test_disputing.py -k chargeback",
+        (
+            Edit(
+                "ledger/dispute_store.py",
+                "await _undecided(connection, row[\"id\"]) if asked.line_id is not None else None", "None",
+            ),
+        ),
+    ),
+    "a payer freezes by their word": Mutant(
+        "connectors/test_disputing.py -k wallet_is_disputed",
+        (
+            Edit(
+                "ledger/dispute_store.py",
+                "        asked.entry_id, asked.by, asked.told_in, words,\n    )  # fmt: skip\n"
+                "    return await find(connection, reference)\n",
+                "        asked.entry_id, asked.by, asked.told_in, words,\n    )  # fmt: skip\n"
+                "    return await freeze(connection, reference, \"x\", \"\")\n",
+            ),
+        ),
+    ),
     "a dispute is decided twice": Mutant(
         "jobs/test_refunds.py -k decisions_at_once",
         (
