@@ -151,7 +151,7 @@ class Stand:
         """Another deployment beside this one, which must never have been used: its own database `name` and web port."""
         connection = await self.postgres.connect()
         try:
-            await connection.execute(f"CREATE DATABASE {name} TEMPLATE {DATABASE} OWNER {OWNER}")
+            await connection.execute(f"CREATE DATABASE {name} TEMPLATE {DATABASE} OWNER {OWNER} STRATEGY FILE_COPY")
         finally:
             await connection.close()
         made = Stand(self.folder, self.servers, int(self.sandbox_url.rpartition(":")[2]), {})

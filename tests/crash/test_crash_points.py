@@ -81,10 +81,10 @@ class Preloaded:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def deployment(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stand]:
-    folder = tmp_path_factory.mktemp("crash")
-    for parent in (folder, *folder.parents[:3]):
-        parent.chmod(parent.stat().st_mode | 0o011)
+async def deployment(scratch: Path) -> AsyncIterator[Stand]:
+    folder = scratch / "crash"
+    folder.mkdir()
+    folder.chmod(0o711)
     async with stand(folder, durable=False, environment=ENVIRONMENT) as made:
         yield made
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import httpx
 import pytest
@@ -27,10 +28,10 @@ LIMIT_S = 30.0
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def deployment(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stand]:
-    folder = tmp_path_factory.mktemp("upload")
-    for parent in (folder, *folder.parents[:3]):
-        parent.chmod(parent.stat().st_mode | 0o011)
+async def deployment(scratch: Path) -> AsyncIterator[Stand]:
+    folder = scratch / "upload"
+    folder.mkdir()
+    folder.chmod(0o711)
     environment = ENVIRONMENT | {"FILES_DIR": str(folder / "files")}
     async with stand(folder, durable=False, environment=environment) as made:
         yield made
