@@ -72,7 +72,7 @@ FILLERS = re.compile(
     r"\b[ ,]*)*"
 )
 CORRECTION = re.compile(
-    r"(?:(?:no+|nope|nah|not? that|oh|ah|sorry|wait|actually|oops|hapana|samahani|la|i mean(?:t)?|make (?:it|that)"
+    r"(?:(?:no+|nope|nah|not? that|oh|ah|eh|sorry|wait|actually|oops|hapana|samahani|la|i mean(?:t)?|make (?:it|that)"
     r"|change (?:it|that)"
     r"|rather|instead|better|let's make it|badala yake|badilisha iwe|iwe|fanya iwe)\b[ ,.!-]*)+"
 )

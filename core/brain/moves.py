@@ -76,6 +76,13 @@ _TAKES_ONE = re.compile(
     r"|everything|zote"
     r"|vyote|yote)(?: (?:1|of them|kabisa))?(?:[ ,]*(?:please|tafadhali))?"
 )
+_MOVES_ONE = re.compile(
+    r"(?:(?:please|ok|no|oh|hapana|tafadhali|sasa|now|naomba)\b[ ,]*)*"
+    r"(?:move|push|shift|delay|reschedule|change|postpone|sogeza|hamisha|badilisha|ahirisha)"
+    r" (?:(?:reminder|kikumbusho|kile|ile|the|cha|ya|no\.?|number|namba|nambari)\b ?|# ?)*"
+    r"(?P<which>\d{1,3}(?:st|nd|rd|th)?|second|last|kwanza|pili|mwisho)(?: 1| reminder)?"
+    r" (?:(?:to|until|till|hadi|mpaka|iwe)\b ?)+(?P<to>.+)"
+)
 _WHICH = {"kwanza": "1", "pili": "2", "second": "2"}
 
 
@@ -93,6 +100,11 @@ def read(text: str, state: DialogState, parse: Read, now: datetime, zone: str, *
     if last in (SET, SNOOZE, LIST) and (one := _TAKES_ONE.fullmatch(heard.plain.strip(" .!"))):
         which = _WHICH.get(one["which"]) or re.sub(r"(?<=\d)\D+$", "", one["which"])
         return Intent(CANCEL, {"which": which}, SURE, by="rule")
+    if last in (SET, SNOOZE, LIST) and (one := _MOVES_ONE.fullmatch(heard.plain.strip(" .!"))):
+        which = _WHICH.get(one["which"]) or re.sub(r"(?<=\d)\D+$", "", one["which"])
+        slots = _slots(said(f"to {one['to']}", month_first=month_first), _before(state), when.local(now, zone))
+        if "time" in slots:
+            return Intent(SNOOZE, {**slots, "which": which}, SURE, by="rule")
     if state.action in (SET, SNOOZE) and "time" in state.asked:
         text = _ONE.sub(r"\1it", text)
         heard = said(text, month_first=month_first)

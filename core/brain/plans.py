@@ -33,6 +33,13 @@ _ENDS = frozenset({"talk_to_human", "erase_my_data", "forget_everything", "forge
 """Behind these nothing is asked any more."""
 _ANEW = re.compile(r"(?:(?:also|then|pia|kisha|halafu)\b[ ,]*)*(?:to|about|that|k[uw]\w{3,})\b", re.IGNORECASE)
 """How one more thing to be reminded of begins; what else follows "and" belongs to the one before it."""
+_WHOM = {"send_money": ("recipient", "phone_number"), "create_invoice": ("payer_name",)}
+"""Who is meant, in what is done with a sum for somebody."""
+_PAYS = re.compile(
+    r"(?:(?:please|can you|could you|i want to|i'd like to|tafadhali|naomba|nataka)\b[ ,]*)*"
+    r"(?P<verb>send|pay|transfer|wire|invoice|bill|ku(?:tuma|lipa)|(?:ni)?tumi?[ae]|lipa|andika ankara ya)\b",
+    re.IGNORECASE,
+)
 _RATHER = re.compile(
     r"[ ,.;-]+(?P<rather>no|nope|sorry|wait|actually|i mean|hapana|samahani|la)[ ,.;-]*$", re.IGNORECASE
 )
@@ -98,7 +105,7 @@ def pieces(text: str, reader: Reader) -> list[str]:
         rest = text[joint.end() :].strip()
         if _apart(before, joint.lastgroup == "firm", reader.alone(rest), rest):
             lead = ""
-        elif before.action == REMINDER and (again := _reminds_again(left, before, piece, reader)):
+        elif again := _reminds_again(left, before, piece, reader) or _pays_again(left, before, piece, reader):
             lead = again
         elif before.action in _TAKES_ALL and before.by == "answer":
             # What was asked for in words is all of them.
@@ -173,7 +180,7 @@ def _names_more(joint: re.Match[str], piece: str) -> bool:
 def _reminds_again(left: str, before: Intent, piece: str, reader: Reader) -> str:
     """What makes the piece behind a reminder one more reminder, with words and a clock of its own; empty where it goes
     on with the first: "remind me to call Asha at 5 and to buy milk at 6"."""
-    if not {"content", "time"} <= before.slots.keys() or before.slots.get("recurrence"):
+    if before.action != REMINDER or not {"content", "time"} <= before.slots.keys() or before.slots.get("recurrence"):
         return ""
     first, clock, day = reader.timed(piece)
     if not clock or not (first or _ANEW.match(piece)):
@@ -183,6 +190,29 @@ def _reminds_again(left: str, before: Intent, piece: str, reader: Reader) -> str
     after = reader.alone(lead + piece)
     whole = after.action == REMINDER and {"content", "time"} <= after.slots.keys()
     return lead if clock_before and whole else ""
+
+
+def _pays_again(left: str, before: Intent, piece: str, reader: Reader) -> str:
+    """What makes the piece behind a payment, or an invoice, one more with a sum and somebody of its own: "send 200 to
+    Asha and 100 to Brian"; empty where it is none."""
+    verb = _PAYS.match(left)
+    if verb is None or not _is_paid(before):
+        return ""
+    lead = f"{verb['verb']} "
+    after = reader.alone(lead + piece)
+    return lead if after.action == before.action and _is_paid(after) else ""
+
+
+def seconded(intent: Intent, before: Intent | Reply) -> Intent:
+    """A payment behind a payment, or an invoice behind an invoice, which is surely meant as well where it is whole."""
+    same = isinstance(before, Intent) and before.action == intent.action
+    return replace(intent, guessed=False) if same and _is_paid(intent) else intent
+
+
+def _is_paid(intent: Intent) -> bool:
+    """Whether a sum is named, and for whom it is."""
+    whom = _WHOM.get(intent.action, ())
+    return bool(intent.slots.get("amount")) and any(intent.slots.get(slot) for slot in whom)
 
 
 def _apart(before: Intent, firm: bool, after: Intent, piece: str) -> bool:

@@ -77,7 +77,7 @@ class RuleBrain:
         state = turn.state
         for piece in found:
             intent = self._read(turn, state, piece)
-            intent = plans.passed_on(intent, piece) if steps else intent
+            intent = plans.seconded(plans.passed_on(intent, piece), steps[-1]) if steps else intent
             told = self._told(intent, turn, offered)
             if steps and _takes_back(intent, steps[-1], piece):
                 steps[-1] = intent

@@ -13,9 +13,9 @@ from core.dialog import DialogState, Intent
 SURE = 0.95
 """How sure it must be that something else is asked for."""
 
-NAMES = listed("name payee payees payer_name recipient workflow zone")
+NAMES = listed("name payee payees payer_name payment recipient workflow zone")
 """Slots of what is called somehow."""
-PURPOSES = listed("description note subject title words")
+PURPOSES = listed("description note reason subject title words")
 """Slots of what somebody says about a thing, which may begin like an order: "send-off party", "book covers"."""
 NAME_WORDS_MAX = 3
 """A longer answer says more than a name."""

@@ -101,3 +101,15 @@ async def test_what_is_asked_of_it_is_answered() -> None:
     assert await thought("2", which) == ("snooze_reminder", {"which": "2"})
     assert await thought("the one about rent", which) == ("snooze_reminder", {"which": "the one about rent"})
     assert await thought("what's the weather in Nairobi?", which) == ("get_weather", {"city": "Nairobi"})
+
+
+@pytest.mark.parametrize(
+    ("text", "slots"),
+    [
+        ("move the second one to 17:00", {"time": "2026-11-24T17:00", "which": "2"}),
+        ("please change number 3 to tomorrow at 8", {"time": "2026-11-25T08:00", "which": "3"}),
+        ("sogeza cha pili hadi kesho saa kumi jioni", {"time": "2026-11-25T16:00", "which": "2"}),
+    ],
+)
+async def test_one_of_the_list_is_moved_by_its_place(text: str, slots: dict[str, str]) -> None:
+    assert await thought(text, DialogState(history={"list_reminders": {}})) == ("snooze_reminder", slots)
