@@ -23,6 +23,8 @@ ANSWERED = 0.9
 """Confidence of an answer to what was asked, and of a correction of what was said before."""
 TURNED_MIN = 0.995
 """What answers a question is a request of its own only when it is this likely to be one."""
+REQUEST_CHARS_MAX = 600
+"""A longer message that answers a question, or takes something back, is read only as that."""
 BACK_CHARS_MAX = 100
 """A longer message may speak of the bot, but does not ask for it."""
 
@@ -63,7 +65,7 @@ def parse(
         if clock is not None:
             return Intent("set_timezone", clock, ANSWERED, by="answer")
     asked_words = topics.words_asked(state) if state.action in actions else None
-    if asked_words is not None:
+    if asked_words is not None and len(text) <= REQUEST_CHARS_MAX:
         bare_state = DialogState(history=state.history)
         alone = parse(text, now=now, zone=zone, state=bare_state, actions=actions, month_first=month_first)
         if topics.is_request(alone, asked_words, heard):
@@ -118,7 +120,8 @@ def parse(
             return answer
         return Intent("none", {}, 0.0)
     guess = track.request(heard.said, heard.now, zone, state)
-    if guess.guessed and state.action is None and (lead := CORRECTION.match(heard.plain)) is not None:
+    short = len(text) <= REQUEST_CHARS_MAX
+    if short and guess.guessed and state.action is None and (lead := CORRECTION.match(heard.plain)) is not None:
         rest = words.words(lead.end(), len(words.plain)) + words.rest
         anew = parse(rest, now=now, zone=zone, state=state, actions=actions, month_first=month_first)
         if anew.by == "rule":
