@@ -4,6 +4,7 @@ Every test that asks for `database_url` gets a database of its own, cloned from 
 """
 
 import asyncio
+import gc
 import http.client
 import itertools
 import os
@@ -45,6 +46,15 @@ MEMORY_BYTES_MIN = 4 << 30
 """With less to spare, in that file system or at all, servers write to the disk."""
 
 _numbers = itertools.count(1)
+
+
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: the garbage collector need not walk through it meanwhile, nor in any test."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
