@@ -50,6 +50,10 @@ class Plan:
     steps: tuple["Intent | Reply", ...]
 
 
+UNDONE = frozenset({"mark_invoice_paid"})
+"""What is shown before it is done, and taken back by a bare "undo" right behind."""
+
+
 @dataclass(frozen=True, slots=True)
 class DialogState:
     """What a conversation is in the middle of. It lives six hours; when it is gone we ask again and guess nothing.
@@ -106,6 +110,8 @@ class DialogState:
 
     def settled(self, action: str) -> "DialogState":
         """The state after what was shown of this action was done: nothing of it can be changed any more."""
+        if action in UNDONE:
+            return self
         return replace(self, history={name: slots for name, slots in self.history.items() if name != action})
 
     def suggest(self, offers: tuple[str, Slots] | None) -> "DialogState":
