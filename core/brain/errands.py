@@ -248,7 +248,7 @@ def resent(said: Said, now: "datetime", zone: str) -> Slots:
     name = _name_at(said, of.end()) if of is not None else None
     if name is not None and not _numbered(said):
         return {"invoice": re.sub(r"\s+again$", "", name)}
-    return _numbered(said) or _sent_whom(said) or invoiced(said, len(said.plain))
+    return _numbered(said) or _sent_whom(said) or _done_for(said) or invoiced(said, len(said.plain))
 
 
 def which_invoice(said: Said, now: "datetime", zone: str) -> Slots:
@@ -259,7 +259,20 @@ def which_invoice(said: Said, now: "datetime", zone: str) -> Slots:
         name = _name_at(said, found.end())
         if name is not None and name[:1].isupper():
             return {"invoice": name}
-    return {}
+    return _done_for(said)
+
+
+_DONE_FOR = re.compile(
+    r"\b(?:(?:ku)?m(?:tumi|rushi|rudishi|rejeshe|toz|p)(?:e|a)|(?:u?(?:tum|rush|rudish|refund|rejesh)[ie]a)"
+    r"|resend|refund|reimburse|billing|invoicing|bill|invoice|send) "
+)
+
+
+def _done_for(said: Said) -> Slots:
+    """Whose invoice it is, of whom something is done for: mtumie Barasa ile ankara tena."""
+    names = (_name_at(said, found.end()) for found in _DONE_FOR.finditer(said.plain))
+    name = next((name for name in names if name is not None and name[:1].isupper()), None)
+    return {"invoice": name} if name is not None else {}
 
 
 _HOW_PAID = {

@@ -87,7 +87,11 @@ _TENS = {
     "sitini": 60, "sabini": 70, "themanini": 80, "tisini": 90,
 }  # fmt: skip
 _TIMES = {"hundred": 100, "thousand": 1000, "million": 1_000_000, "billion": 1_000_000_000}
-_TIMES_SWAHILI = {"mia": 100, "elfu": 1000, "laki": 100_000, "milioni": 1_000_000, "bilioni": 1_000_000_000}
+_TIMES_SHENG = {"soo": 100, "thao": 1000, "ngiri": 1000}
+"""They count only with a number behind them: what is soo good costs no hundred shillings."""
+_TIMES_SWAHILI = {
+    "mia": 100, "elfu": 1000, "laki": 100_000, "milioni": 1_000_000, "bilioni": 1_000_000_000, **_TIMES_SHENG,
+}  # fmt: skip
 _ORDINALS = {
     "first": 1, "third": 3, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8, "ninth": 9, "tenth": 10,
     "eleventh": 11, "twelfth": 12, "thirteenth": 13, "fourteenth": 14, "fifteenth": 15, "sixteenth": 16,
@@ -283,6 +287,8 @@ def _number(tokens: list[tuple[str, int, int]], index: int) -> tuple[str, int] |
             return _ordinal(_TENS[word] + _ORDINALS[after]), used
         if after == "second" and word in _TENS_ENGLISH:
             return _ordinal(_TENS[word] + 2), used
+    if word in _TIMES_SHENG and (after := _next(tokens, index, joins=())[0]) not in _NUMBERS and not after.isdigit():
+        return None
     if word in _TIMES_SWAHILI:
         return _swahili(tokens, index)
     if word not in _NUMBERS:
