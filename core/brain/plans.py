@@ -40,6 +40,8 @@ _PAYS = re.compile(
     r"(?P<verb>send|pay|transfer|wire|invoice|bill|ku(?:tuma|lipa)|(?:ni)?tumi?[ae]|lipa|andika ankara ya)\b",
     re.IGNORECASE,
 )
+_TERMS = re.compile(r"(?:due|by|on|before|every|each|until|kabla|hadi|kila|tarehe|ifikapo)\b", re.IGNORECASE)
+"""How what is said further of the same payment or invoice begins: its day is no sum."""
 _RATHER = re.compile(
     r"[ ,.;-]+(?P<rather>no|nope|sorry|wait|actually|i mean|hapana|samahani|la)[ ,.;-]*$", re.IGNORECASE
 )
@@ -196,7 +198,7 @@ def _pays_again(left: str, before: Intent, piece: str, reader: Reader) -> str:
     """What makes the piece behind a payment, or an invoice, one more with a sum and somebody of its own: "send 200 to
     Asha and 100 to Brian"; empty where it is none."""
     verb = _PAYS.match(left)
-    if verb is None or not _is_paid(before):
+    if verb is None or not _is_paid(before) or _TERMS.match(piece):
         return ""
     lead = f"{verb['verb']} "
     after = reader.alone(lead + piece)

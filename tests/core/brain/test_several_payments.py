@@ -29,6 +29,7 @@ def catalog() -> Catalog:
         ("invoice Achieng 500 for logos and Brian 300 for cards", [("500", "Achieng"), ("300", "Brian")]),
         ("invoice Achieng 500 for logos and cards", [("500", "Achieng")]),
         ("invoice Achieng 500 for 3 logos and 2 cards", [("500", "Achieng")]),
+        ("invoice Achieng KES 500 for logos, due on 29 November 2026", [("500", "Achieng")]),
     ],
 )
 async def test_everybody_gets_their_own(catalog: Catalog, text: str, wanted: list[tuple[str, str]]) -> None:
