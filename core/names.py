@@ -20,6 +20,15 @@ DIGEST_BYTES = 8
 """Of a word's hash: two words of a million people share one by chance once in many years of searching."""
 
 
+_BETWEEN = re.compile(r"\s*,\s+(?:and |na )?|\s+(?:and|na|&|plus)\s+", re.IGNORECASE)
+_FIRM = re.compile(r"(?:,| and| na| &) (?:sons?|daughters?|brothers?|co|company|partners?|associates|wanawe)\b", re.I)
+
+
+def several(name: str) -> list[str]:
+    """Everybody who is named, one by one: "Asha and Brian" are two, and "Kamau and Sons" is one."""
+    return [name] if _FIRM.search(name) else [one for one in _BETWEEN.split(name) if one]
+
+
 class Names:
     """Seals, opens and finds names; made by `names_of`."""
 

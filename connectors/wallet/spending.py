@@ -29,7 +29,7 @@ from connectors.wallet.amounts import (
     own_number,
 )
 from connectors.wallet.limits import allowed, is_small, needs_pin, unless_unproven
-from core import confirm, people, renumber
+from core import confirm, names, people, renumber
 from core.actions import ActionContext, ActionResult, Effect, Params, Shown, action, ask
 from core.amount_words import in_words
 from core.db import driver
@@ -52,6 +52,12 @@ from ledger.transfers import transfer
 WHOSE_NUMBER = Saying(
     "I know no number of “{name}”. Which M-Pesa number should it go to?",
     "Sina namba ya “{name}”. Zitumwe kwa namba gani ya M-Pesa?",
+)
+SEVERAL = Saying(
+    "I pay one person at a time, and you named {names}. Who of them gets {amount}? If each of them does, say:"
+    " send {amount} each to {names}.",
+    "Ninalipa mtu mmoja kwa wakati, na umetaja {names}. Nani kati yao apate {amount}? Kama kila mmoja wao,"
+    " sema: tuma {amount} kila mmoja kwa {names}.",
 )
 SELF = Saying(
     "That is your own number, so there is nothing to send. You can withdraw money instead.",
@@ -206,6 +212,10 @@ def visible(name: str) -> str:
 async def payee_of(ctx: ActionContext, session: AsyncSession, params: SendMoney) -> tuple[str, str]:
     """The name and the number that are meant; the number alone where no name goes with it."""
     name = (params.recipient or "").strip()
+    if len(named := names.several(name)) > 1:
+        same = await people.find_contact(session, ctx.person.id, people.one_line(name))
+        if same is None or same.name.casefold() != name.casefold():
+            raise InvalidSlot("recipient", several(params.amount, named))
     if params.phone_number is not None:
         return name or await _name_of(ctx, session, params.phone_number), params.phone_number
     if not name:
@@ -216,6 +226,13 @@ async def payee_of(ctx: ActionContext, session: AsyncSession, params: SendMoney)
     if known is None or known.phone is None:
         raise InvalidSlot("phone_number", WHOSE_NUMBER.filled(name=visible(name)))
     return known.name, known.phone
+
+
+def several(amount: str, named: Sequence[str]) -> Saying:
+    """Asks who of several is meant: none of them is left out without a word."""
+    shown = [visible(name) for name in named]
+    all_of_them = Saying(*(f"{', '.join(shown[:-1])} {word} {shown[-1]}" for word in ("and", "na")))
+    return SEVERAL.filled(names=all_of_them, amount=amount)
 
 
 async def _name_of(ctx: ActionContext, session: AsyncSession, number: str) -> str:

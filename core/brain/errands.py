@@ -95,6 +95,32 @@ def recipient(said: Said, *, answering: bool = False) -> str | None:
     return None
 
 
+_PAYEE = rf"(?:{_NAME.pattern}|\+?\d[\d ]{{7,14}}\d)"
+_ONE_MORE = re.compile(rf"(?: (?:each|apiece))?(?:,? (?:and|na|&|plus) |, ?)(?:to |kwa )?(?={_PAYEE})")
+"""What stands between those who are paid: "Asha and Brian"."""
+_BEHIND_ALL = re.compile(
+    r"(?: (?:each|apiece|both|all|please|tafadhali|kila mmoja|kila 1))*"
+    r"(?:\W*$| (?:for|today|now|tomorrow|leo|kesho|sasa|kwa ajili)\b| (?:kes|kshs?|sh)?\.? ?\d)"
+)
+_NO_PAYEE = listed("thanks thank asante ok okay sawa confirm cancel stop tell check")
+
+
+def _further_payees(said: Said, first: str) -> list[str]:
+    """Who else is named right behind the first of them; in small letters only where the sentence ends with them."""
+    start = said.plain.find(first.casefold())
+    at, named = start + len(first), list[str]()
+    while start >= 0 and (joint := _ONE_MORE.match(said.plain, at)) is not None:
+        number = _PHONE.match(said.plain, joint.end())
+        name = number[0] if number is not None else _name_at(said, joint.end())
+        if name is None or name in _NO_PAYEE:
+            break
+        at = joint.end() + len(name)
+        named.append(name)
+    while named and named[-1][:1].islower() and not _BEHIND_ALL.match(said.plain, at):
+        named.pop()
+    return named
+
+
 def _name_at(said: Said, start: int) -> str | None:
     at, words = start, list[str]()
     while len(words) < NAME_WORDS_MAX:
@@ -117,11 +143,16 @@ def _name_at(said: Said, start: int) -> str | None:
 
 
 def send_money(said: Said, now: "datetime", zone: str) -> Slots:
-    """How much, in what, to whom or to which number."""
+    """How much, in what, to whom or to which number; of several, all in `recipient`, so that nobody is lost."""
     slots = {**money(said, zone), **phone(said)}
     whom = recipient(said)
     if whom:
         slots["recipient"] = whom
+    first = whom or slots.get("phone_number")
+    further = _further_payees(said, first) if isinstance(first, str) else []
+    if further:
+        slots.pop("phone_number", None)
+        slots["recipient"] = " and ".join([str(first), *further])
     return slots
 
 
@@ -157,12 +188,31 @@ def create_invoice(said: Said, now: "datetime", zone: str) -> Slots:
         dated, _, _ = frames.days(said.plain[due.end() : due.end() + DUE_CHARS], now)
         if dated:
             slots["due_date"] = dated[0].day.isoformat()
-    what = _FOR_WHAT.search(said.plain)
+    whom = _FOR_WHOM.search(said.plain)
+    called = _name_at(said, whom.end()) if whom else None
+    what = _FOR_WHAT.search(said.plain, whom.end() if whom else 0)
+    to = _TO_WHOM.search(said.plain, whom.end()) if whom else None
+    later = _name_at(said, to.end()) if to else None
+    if later is not None and later[:1].isupper():
+        called, what = later, _FOR_WHAT.search(said.plain)
+    if called is not None and called[:1].isupper() and billed is None and sent is None:
+        slots["payer_name"] = called
+    elif whom is not None:
+        what = _FOR_WHAT.search(said.plain)
+        if found is not None and found.end() == whom.end():
+            slots.pop("payer_name", None)  # An invoice for design work is nobody's yet.
     if what is not None and not _SUM.match(what[1]):
         slots["description"] = said.words(*what.span(1)).strip(" .,;!?")
+        if "payer_name" not in slots and _is_name(str(slots["description"])):
+            slots["payer_name"] = slots["description"]
         if slots.get("payer_name") == slots["description"]:
-            del slots["payer_name"]
+            del slots["description" if _is_name(str(slots["description"])) else "payer_name"]
     return slots
+
+
+def _is_name(words: str) -> bool:
+    """Whether words are written as a name is: Achieng Otieno."""
+    return len(words.split()) <= NAME_WORDS_MAX and all(word[:1].isupper() for word in words.split())
 
 
 DUE_CHARS = 40
@@ -180,6 +230,9 @@ _BILLED = re.compile(
 _BILLED_NUMBER = re.compile(r"\b(?:invoice|bill|charge) (\+?\d{9,13})\b")
 _NO_PAYER = listed("invoice invoices bill client customer somebody someone mteja ankara")
 _STARTS = re.compile(r"\b(?:start(?:s|ing)?|begin(?:s|ning)?|from|kuanzia)\b(?: on| from)? ")
+_FOR_WHOM = re.compile(r"\b(?:invoice|bill|ankara) (?:for|to|ya|kwa) ")
+_TO_WHOM = re.compile(r"\b(?:to|kwa) ")
+"""Behind these stands who pays, where it is a name, and else what for."""
 _SUM = re.compile(r"(?:kes|kshs?|ksh|usd|eur|gbp|ugx|tzs|shs?|bob|shillings?|elfu|mia)\b")
 _MONTHLY = re.compile(r"\b(?:monthly|every month|each month|per month|kila mwezi)\b")
 _ON_DAY = re.compile(r"\b(?:on|every|each)(?: the)? (\d{1,2})(?:st|nd|rd|th)\b")
@@ -719,7 +772,10 @@ def answer(action: str, slot: str, said: Said, now: "datetime", zone: str) -> Sl
         return {**{name: value for name, value in slots.items() if name in _FURTHER}, **payer(said)}
     if slot == "recipient" and "recipient" not in slots:
         name = recipient(said, answering=True)
-        return {**slots, "recipient": name} if name else slots
+        if name is None and "phone_number" in slots:
+            return {**slots, "recipient": None}  # The number stands in the place of whoever was named before.
+        further = _further_payees(said, name) if name else []
+        return {**slots, "recipient": " and ".join([name, *further])} if name else slots
     if slot in ("phone_number", "to", "payer_email"):
         mail = _MAIL.search(said.written)
         if slot != "phone_number":

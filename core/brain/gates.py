@@ -293,6 +293,15 @@ RULES: tuple[Rule, ...] = (
         unless=opens(r"\bremind\w*\b|\bkumbush\w*\b"),
     ),
     Rule(
+        "send_money",
+        opens(
+            r"^\W*(?:(?:please|hi|hello|hey|tafadhali|naomba|nataka|ninataka|ningependa|i want to|i'd like to|i need to"
+            r"|can you|could you|help me)\b[ ,]*)*(?:send|pay|transfer|tuma|kutuma|lipa|kulipa)(?: money| pesa| hela)?"
+            r"(?: (?:kes|kshs?|sh)\.?)? ?\d[\d,.]*k?(?: (?:kes|kshs?|bob|shillings?|/=))?(?: tafadhali| please)?\W*$",
+        ),
+        lambda heard, gate: errands.send_money(heard.said, heard.now, heard.zone),
+    ),
+    Rule(
         "create_invoice",
         opens(
             r"^\W*(?:please )?(?:invoice|bill) (?!is\b|was\b|has\b|from\b|status\b|inv\b|number\b|no\b)[^\W\d].*\d",

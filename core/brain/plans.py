@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from core import names
 from core.brain import places
 from core.brain.words import said
 from core.dialog import PLAN_MAX, QUESTIONS_MAX, DialogState, Intent
@@ -42,6 +43,8 @@ _PAYS = re.compile(
 )
 _TERMS = re.compile(r"(?:due|by|on|before|every|each|until|kabla|hadi|kila|tarehe|ifikapo)\b", re.IGNORECASE)
 """How what is said further of the same payment or invoice begins: its day is no sum."""
+_EACH = re.compile(r"\b(?:each|apiece|kila mmoja|kila 1)\b", re.IGNORECASE)
+"""Says that a sum is not shared by those who are named."""
 _RATHER = re.compile(
     r"[ ,.;-]+(?P<rather>no|nope|sorry|wait|actually|i mean|hapana|samahani|la)[ ,.;-]*$", re.IGNORECASE
 )
@@ -209,6 +212,16 @@ def seconded(intent: Intent, before: Intent | Reply) -> Intent:
     """A payment behind a payment, or an invoice behind an invoice, which is surely meant as well where it is whole."""
     same = isinstance(before, Intent) and before.action == intent.action
     return replace(intent, guessed=False) if same and _is_paid(intent) else intent
+
+
+def each(intent: Intent, piece: str) -> list[Intent]:
+    """The payment, once for each of those who are to get as much: "send 500 each to Asha and Brian"."""
+    whom = intent.slots.get("recipient")
+    named = names.several(whom) if intent.action == "send_money" and isinstance(whom, str) else []
+    plain = 1 < len(named) <= PLAN_MAX and _PAYS.match(piece) and _EACH.search(piece)
+    if not plain or not intent.slots.get("amount"):
+        return [intent]
+    return [replace(intent, slots={**intent.slots, "recipient": name}, guessed=False) for name in named]
 
 
 def _is_paid(intent: Intent) -> bool:

@@ -78,11 +78,12 @@ class RuleBrain:
         for piece in found:
             intent = self._read(turn, state, piece)
             intent = plans.seconded(plans.passed_on(intent, piece), steps[-1]) if steps else intent
+            intent, *more = plans.each(intent, piece)
             told = self._told(intent, turn, offered)
             if steps and _takes_back(intent, steps[-1], piece):
                 steps[-1] = intent
             elif told is None:
-                steps.append(intent)
+                steps += [intent, *more]
                 state = state.merge(intent).finish()
             elif len(found) > 1 and told.why == "not_here":
                 steps.append(replies.only_not_here(language, intent.action))

@@ -195,6 +195,22 @@ async def test_d3_what_is_done_is_read_from_the_confirmation(bot: Mathia, desk: 
     assert (await bot.told(AMINA))[-1].startswith(f"Sent KES 1,500.00 to Jane +{PAYS}.")
 
 
+async def test_nobody_who_is_named_is_left_out_without_a_word(bot: Mathia, desk: Till) -> None:
+    await bot.hear(AMINA, "send 500 to Jane and Brian")
+    [asked] = (await bot.told(AMINA))[-1:]
+    assert asked == (
+        "I pay one person at a time, and you named Jane and Brian. Who of them gets 500? If each of them does, say:"
+        " send 500 each to Jane and Brian."
+    )
+    assert "To: Jane" in await bot.hear(AMINA, "Jane")
+    await bot.hear(AMINA, "cancel")
+    await bot.hear(AMINA, "send 100 each to Jane and 0712000002")
+    told = (await bot.told(AMINA))[-1]
+    assert "To: Jane" in told
+    assert "I will show you the next one once this is confirmed." in told
+    assert await payments(bot) == (0, 0)
+
+
 async def test_d4_of_64_confirmations_at_once_one_pays(bot: Mathia, desk: Till) -> None:
     code = code_in(await bot.hear(AMINA, "send 500 to 0712000002"))
     await bot.receive((AMINA, code))
