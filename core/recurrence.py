@@ -7,9 +7,9 @@ A reminder keeps what the person said, a wall time and an IANA zone, and is turn
 * a day that a month lacks (the 31st, 29 February) means the last day of that month.
 
 Rules are FREQ=MINUTELY|HOURLY|DAILY|WEEKLY|MONTHLY|YEARLY with INTERVAL, COUNT or UNTIL, and BYDAY (weekly;
-monthly with a place such as -1FR), BYMONTHDAY (monthly), or BYMONTH with BYMONTHDAY (yearly). Such a rule has
-an occurrence in each of its periods, so the search for the next one is short. `settle` writes a rule so that
-any of its occurrences may serve as the anchor.
+monthly with a place such as -1FR, or MO,TU,WE,TH,FR with BYSETPOS for a working day by its place), BYMONTHDAY
+(monthly), or BYMONTH with BYMONTHDAY (yearly). Such a rule has an occurrence in each of its periods, so the search
+for the next one is short. `settle` writes a rule so that any of its occurrences may serve as the anchor.
 """
 
 import heapq
@@ -63,6 +63,8 @@ SHORTEST = Saying("the shortest interval is {minutes} minutes", "muda mfupi zaid
 _PLACES = {
     1: ("first", "kwanza"), 2: ("second", "pili"), 3: ("third", "tatu"), 4: ("fourth", "nne"), -1: ("last", "mwisho"),
 }  # fmt: skip
+WORKING_DAY = Saying("{place} working day", "siku ya kazi ya {place}")
+_WORKING_DAYS = tuple((0, day) for day in range(5))
 _LAST_YEAR = 9000
 """Where every rule ends, well before dates do."""
 _LONGEST_MONTH = 31
@@ -71,7 +73,8 @@ _UNTIL = re.compile(r"[0-9]{8}(T[0-9]{6}Z?)?")
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A parsed rule. `days` are (place in the month or 0, weekday from Monday 0); `until` is a wall time."""
+    """A parsed rule. `days` are (place in the month or 0, weekday from Monday 0), `working_day` which of the days
+    from Monday to Friday a month means, -1 for its last; `until` is a wall time."""
 
     freq: str
     interval: int = 1
@@ -80,6 +83,7 @@ class Rule:
     month: int | None = None
     count: int | None = None
     until: datetime | None = None
+    working_day: int | None = None
 
     @property
     def within_day(self) -> bool:
@@ -109,6 +113,8 @@ def parse(text: str, zone: str) -> Rule:
         count=_number(fields.pop("COUNT"), 1, COUNT_MAX, "COUNT") if "COUNT" in fields else None,
         until=_until(fields.pop("UNTIL"), zone) if "UNTIL" in fields else None,
     )
+    if "BYSETPOS" in fields:
+        rule = replace(rule, working_day=_set_place(fields.pop("BYSETPOS")))
     if fields.pop("WKST", "MO") != "MO":
         raise ValueError("weeks start on Monday: WKST=MO")
     if fields:
@@ -189,6 +195,9 @@ def describe(rrule: str, wall: datetime, zone: str) -> Saying:
             names = _joined([weekday(day) for day in days])
             on = Saying(f"{often.en} on {names.en}", f"{often.sw}, {names.sw}")
             often = replace(on, sw=f"kila {names.sw}") if rule.interval == 1 else on
+    elif rule.working_day is not None:
+        en, sw = _PLACES[rule.working_day]
+        often = ON_THE.filled(often=often, days=WORKING_DAY.filled(place=Saying(en, sw)))
     elif rule.freq == "MONTHLY" and rule.days:
         often = ON_THE.filled(often=often, days=_joined([_place(place, day) for place, day in rule.days]))
     elif rule.freq == "MONTHLY":
@@ -212,7 +221,9 @@ def _check(rule: Rule) -> None:
         raise ValueError("BYDAY goes with FREQ=WEEKLY or FREQ=MONTHLY")
     if rule.freq == "WEEKLY" and any(place for place, _ in rule.days):
         raise ValueError("a place in the month, as in 1MO, goes with FREQ=MONTHLY")
-    if rule.freq == "MONTHLY" and not all(place for place, _ in rule.days):
+    if rule.working_day is not None and (rule.freq != "MONTHLY" or rule.days != _WORKING_DAYS):
+        raise ValueError("BYSETPOS goes with FREQ=MONTHLY;BYDAY=MO,TU,WE,TH,FR")
+    if rule.freq == "MONTHLY" and rule.working_day is None and not all(place for place, _ in rule.days):
         raise ValueError("BYDAY of FREQ=MONTHLY needs a place, as in 1MO or -1FR")
     if rule.month_days and rule.freq not in ("MONTHLY", "YEARLY"):
         raise ValueError("BYMONTHDAY goes with FREQ=MONTHLY, or with BYMONTH and FREQ=YEARLY")
@@ -282,8 +293,8 @@ def _monthly(rule: Rule, wall: datetime, start: datetime) -> Iterator[dateutil.r
     anchor = wall.replace(year=index // 12, month=index % 12 + 1, day=1)
     end = anchor.replace(year=_LAST_YEAR)
     if rule.days:
-        days = [dateutil.weekday(day, place) for place, day in rule.days]
-        yield dateutil.rrule(freq, anchor, rule.interval, until=end, byweekday=days)
+        days = [dateutil.weekday(day, place or None) for place, day in rule.days]
+        yield dateutil.rrule(freq, anchor, rule.interval, until=end, byweekday=days, bysetpos=rule.working_day)
     for day in rule.month_days:
         short = tuple(range(28, day + 1)) if day > 28 else (day,)
         yield dateutil.rrule(freq, anchor, rule.interval, until=end, bymonth=rule.month, bymonthday=short, bysetpos=-1)
@@ -297,6 +308,8 @@ def _body(rule: Rule) -> str:
         pieces.append(f"BYMONTH={rule.month}")
     if rule.days:
         pieces.append("BYDAY=" + ",".join(f"{place or ''}{_WEEKDAYS[day]}" for place, day in rule.days))
+    if rule.working_day is not None:
+        pieces.append(f"BYSETPOS={rule.working_day}")
     if rule.month_days:
         pieces.append("BYMONTHDAY=" + ",".join(map(str, rule.month_days)))
     if rule.until is not None:
@@ -319,6 +332,12 @@ def _day(value: str) -> tuple[int, int]:
     if day not in _WEEKDAYS or place not in ("", "1", "2", "3", "4", "+1", "+2", "+3", "+4", "-1"):
         raise ValueError("BYDAY lists days such as MO, 1MO (the first Monday) or -1FR (the last Friday)")
     return int(place or "0"), _WEEKDAYS.index(day)
+
+
+def _set_place(value: str) -> int:
+    if value not in ("1", "2", "3", "4", "-1"):
+        raise ValueError("BYSETPOS is 1 to 4, or -1 for the last working day of the month")
+    return int(value)
 
 
 def _month_day(value: str) -> int:

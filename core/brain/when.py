@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo
 from core.brain.when_patterns import (
     ANSWERS,
     TABLE,
+    WORKING_DAYS,
     Clock,
     Day,
     Part,
@@ -30,6 +31,7 @@ from core.brain.when_patterns import (
     day_at,
     from_now,
     parted,
+    working_day_at,
 )
 from core.brain.words import said
 
@@ -313,7 +315,12 @@ def _first_of(repeat: Repeat, day: Day | None, clock: Clock | None, part: str, n
     start = day.first if day is not None else now.date()
     if repeat.place:
         months = (add_months(start.replace(day=1), ahead) for ahead in range(3))
-        walls = (_at(day_at(first, repeat.days[0], repeat.place), at, now) for first in months)
+        working = repeat.days == WORKING_DAYS
+        days = (
+            working_day_at(first, repeat.place) if working else day_at(first, repeat.days[0], repeat.place)
+            for first in months
+        )
+        walls = (_at(day, at, now) for day in days)
         return next(wall for wall in walls if wall > now and wall.date() >= start)
     if repeat.days:
         for ahead in range(15):
@@ -333,8 +340,11 @@ def _rule(repeat: Repeat, day: Day | None, wall: datetime | None) -> str:
     if repeat.interval > 1:
         pieces.append(f"INTERVAL={repeat.interval}")
     if repeat.days:
-        place = str(repeat.place) if repeat.place else ""
+        working = repeat.days == WORKING_DAYS
+        place = str(repeat.place) if repeat.place and not working else ""
         pieces.append("BYDAY=" + ",".join(place + _DAYS[number] for number in repeat.days))
+        if working and repeat.place:
+            pieces.append(f"BYSETPOS={repeat.place}")
     elif repeat.freq == "MONTHLY" and day is not None and day.number > 28:
         pieces.append(f"BYMONTHDAY={day.number}")
     return (

@@ -117,6 +117,7 @@ REPEAT_WORDS = {
     "biweekly": Repeat("WEEKLY", 2), "monthly": Repeat("MONTHLY"), "quarterly": Repeat("MONTHLY", 3),
     "yearly": Repeat("YEARLY"), "annually": Repeat("YEARLY"),
 }  # fmt: skip
+WORKING_DAYS = (0, 1, 2, 3, 4)
 PLACES = {
     "1st": 1, "2nd": 2, "second": 2, "3rd": 3, "4th": 4, "last": -1, "kwanza": 1, "pili": 2, "3": 3, "4": 4,
     "mwisho": -1,
@@ -195,6 +196,19 @@ def read_repeat_days(words: Words, _: datetime) -> Repeat:
 def read_repeat_place(words: Words, _: datetime) -> Repeat:
     """Every first monday of the month; jumatatu ya kwanza ya kila mwezi."""
     return Repeat("MONTHLY", days=(WEEKDAYS[words["day"]],), place=PLACES[words["nth"]])
+
+
+def read_repeat_working(words: Words, _: datetime) -> Repeat:
+    """Every last working day of the month; siku ya mwisho ya kazi ya kila mwezi."""
+    return Repeat("MONTHLY", days=WORKING_DAYS, place=PLACES[words["nth"]])
+
+
+def read_working(words: Words, now: datetime) -> Day:
+    """The last working day of the month, or of the next one."""
+    first, place = now.date().replace(day=1), PLACES[words["nth"]]
+    first = add_months(first, 1 if re.search("next|ujao", words["all"]) else 0)
+    found = working_day_at(first, place)
+    return Day(found if found >= now.date() else working_day_at(add_months(first, 1), place), weight=3)
 
 
 def read_place(words: Words, now: datetime) -> Day | None:
@@ -416,6 +430,13 @@ def day_at(first: date, weekday: int, place: int) -> date:
     return first + timedelta(days=(weekday - first.weekday()) % 7 + 7 * (place - 1))
 
 
+def working_day_at(first: date, place: int) -> date:
+    """The 1st to 4th day from Monday to Friday of the month that begins on `first`, or its last one for -1."""
+    days = (first + timedelta(days=ahead) for ahead in range((add_months(first, 1) - first).days))
+    working = [day for day in days if day.weekday() in WORKING_DAYS]
+    return working[place if place < 0 else place - 1]
+
+
 def dated(now: datetime, month: int, day: int, year: str | None) -> Day | None:
     """A day of a month, of the year said, or else of the next one that has it and is not over."""
     if year:
@@ -491,6 +512,8 @@ def _pattern(regex: str, read: Reader, *, weak: bool = False, needs: str = "") -
 
 MONTH, WEEKDAY, PART = _any(MONTHS), _any(WEEKDAYS), _any(PART_WORDS)
 _NTH, _NTH_SW = r"(?:1st|2nd|second|3rd|4th|last)", r"(?:kwanza|pili|[34]|mwisho)"
+_WORKING = r"(?:working|work|business|week) ?day"
+_KAZI = rf"siku (?:ya )?(?:kazi ya (?P<nth>{_NTH_SW})|(?P<nth_b>{_NTH_SW}) ya kazi)"
 _FULL_DAY = (
     r"(?:monday|tuesday|tues|tue|wednesday|wed|thursday|thurs|thur|thu|friday|fri|saturday|sunday|juma(?:tatu|nne"
     r"|tano|mosi|pili)|alhamisi|ijumaa)"
@@ -536,6 +559,24 @@ TABLE: tuple[Pattern, ...] = (
         rf"\b(?:siku ya )?(?P<day>{WEEKDAY}) ya (?P<nth>{_NTH_SW}) ya (?P<which>mwezi(?: huu| ujao)?|{MONTH})\b",
         read_place,
     ),
+    # Working days by their place in a month: on the last working day of every month.
+    _pattern(
+        rf"\b(?:on )?(?:every|each) (?P<nth>{_NTH}) {_WORKING} (?:of|in) (?:the|a|every|each) month\b"
+        rf"|\b(?:on |by )?(?:the )?(?P<nth_b>{_NTH}) {_WORKING} (?:of|in) (?:every|each) month\b",
+        read_repeat_working, needs="month",
+    ),
+    _pattern(
+        rf"\b(?:(?:every|each) month|monthly),? (?:on )?(?:the )?(?P<nth>{_NTH}) {_WORKING}\b", read_repeat_working,
+        needs="month",
+    ),
+    _pattern(rf"\b(?:kila )?{_KAZI},? (?:ya )?kila mwezi\b", read_repeat_working, needs="mwezi"),
+    _pattern(rf"\bkila {_KAZI} ya mwezi\b", read_repeat_working, needs="mwezi"),
+    _pattern(rf"\bkila mwezi,? {_KAZI}\b", read_repeat_working, needs="mwezi"),
+    _pattern(
+        rf"\b(?:on |by )?(?:the )?(?P<nth>{_NTH}) {_WORKING} (?:of|in) (?:the |this |next )month\b", read_working,
+        needs="month",
+    ),
+    _pattern(rf"\b{_KAZI} ya mwezi(?: huu| ujao)?\b", read_working, needs="mwezi"),
     # Repetitions: every morning, weekdays, every monday and thursday, every 2 weeks, kila siku, daily.
     _pattern(rf"\b(?:every|each|kila) (?P<part>{PART})\b", read_repeat_part),
     _pattern(r"\b(?:on )?(?:every |each |all )?(?:(?:week|work|working )days|weekends)\b", read_weekdays, needs="k"),

@@ -176,6 +176,17 @@ def test_29_february_is_the_28th_in_other_years_and_comes_back() -> None:
     assert days == [(2024, 29), (2025, 28), (2026, 28), (2027, 28), (2028, 29)]
 
 
+def test_the_last_working_day_is_never_on_a_weekend_and_none_follows_it() -> None:
+    rule, wall = settle("FREQ=MONTHLY;BYDAY=MO,TU,WE,TH,FR;BYSETPOS=-1", datetime(2026, 11, 24, 9), "UTC") or ("", FROM)  # noqa: DTZ001
+    after, days = datetime(2026, 11, 24, tzinfo=UTC), []
+    for _ in range(6):
+        found = next_after(wall, "UTC", rule, after)
+        assert found is not None
+        wall, after = found
+        days.append((wall.month, wall.day))
+    assert days == [(11, 30), (12, 31), (1, 29), (2, 26), (3, 31), (4, 30)]
+
+
 def test_first_weekday_rule_starts_on_a_day_it_names() -> None:
     saturday = datetime(2026, 11, 28, 9)  # noqa: DTZ001
     assert settle("weekdays", saturday, "UTC") == (
@@ -220,6 +231,11 @@ def test_until_in_utc_is_read_on_the_wall() -> None:
             "every month on the 1st, 15th and last day",
             "kila mwezi, tarehe 1, tarehe 15 na siku ya mwisho",
         ),
+        (
+            "FREQ=MONTHLY;BYDAY=MO,TU,WE,TH,FR;BYSETPOS=-1",
+            "every month on the last working day",
+            "kila mwezi, siku ya kazi ya mwisho",
+        ),
         ("FREQ=MONTHLY;BYDAY=-1FR", "every month on the last Fri", "kila mwezi, Ijumaa ya mwisho"),
         ("yearly", "every year on 24 Nov", "kila mwaka tarehe 24 Nov"),
         ("FREQ=HOURLY;INTERVAL=3", "every 3 hours", "kila baada ya saa 3"),
@@ -236,7 +252,8 @@ def test_rules_read_as_people_say_them(rule: str, en: str, sw: str) -> None:
         "", "sometimes", "FREQ=SECONDLY", "FREQ=MINUTELY", "FREQ=MINUTELY;INTERVAL=14", "FREQ=DAILY;INTERVAL=0",
         "FREQ=DAILY;INTERVAL=-1", "FREQ=DAILY;INTERVAL=²", "FREQ=DAILY;INTERVAL=" + "9" * 150, "FREQ=DAILY;BYDAY=MO",
         "FREQ=WEEKLY;BYDAY=1MO", "FREQ=MONTHLY;BYDAY=MO", "FREQ=MONTHLY;BYDAY=5MO",
-        "FREQ=MONTHLY;BYDAY=1MO;BYMONTHDAY=1",
+        "FREQ=MONTHLY;BYDAY=1MO;BYMONTHDAY=1", "FREQ=MONTHLY;BYDAY=MO,TU;BYSETPOS=-1",
+        "FREQ=MONTHLY;BYDAY=MO,TU,WE,TH,FR;BYSETPOS=9", "FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR;BYSETPOS=1",
         "FREQ=MONTHLY;BYMONTHDAY=32", "FREQ=MONTHLY;BYMONTHDAY=0", "FREQ=MONTHLY;BYMONTHDAY=-2",
         "FREQ=YEARLY;BYMONTHDAY=1",
         "FREQ=YEARLY;BYMONTH=2", "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30", "FREQ=YEARLY;BYMONTH=4;BYMONTHDAY=1,2",
@@ -258,6 +275,7 @@ walls = st.datetimes(datetime(2020, 1, 1), datetime(2032, 1, 1)).map(  # noqa: D
 )
 rules = st.sampled_from([
     "daily", "weekdays", "weekly", "monthly", "yearly", "FREQ=DAILY;INTERVAL=3", "FREQ=WEEKLY;INTERVAL=2;BYDAY=MO,SU",
+    "FREQ=MONTHLY;BYDAY=MO,TU,WE,TH,FR;BYSETPOS=-1",
     "FREQ=MONTHLY;INTERVAL=3", "FREQ=MONTHLY;BYMONTHDAY=1,15,31", "FREQ=MONTHLY;BYDAY=-1FR,2TU",
     "FREQ=HOURLY;INTERVAL=5", "FREQ=MINUTELY;INTERVAL=45", "FREQ=YEARLY;INTERVAL=4", "FREQ=DAILY;COUNT=40",
     "FREQ=WEEKLY;COUNT=7",
