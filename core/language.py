@@ -66,6 +66,8 @@ def heard(text: str) -> Language | None:
 
     In a text with words of both, the one that has the first of them counts once more.
     """
+    if text.strip(" .,!?\n").lower() in _OF_BOTH:
+        return None
     words = _WORD.findall(_COMMAND.sub("", text[:READ_CHARS_MAX]).lower().replace("’", "'"))
     told: list[Language] = []
     for word in words:
@@ -124,6 +126,8 @@ def _listed(words: str) -> frozenset[str]:
 
 _WORD = re.compile(r"(?<![\w@/.-])[^\W\d_]+(?:'[a-z]+)?(?![\w@/-]|\.\w)")
 """Not what is a part of something else: of a code, an address, a number."""
+_OF_BOTH = frozenset({"cancel", "balance"})
+"""What people say alone in either language, which therefore tells nothing."""
 _COMMAND = re.compile(r"^\s*/\w+(?:@\w+)?")
 """A command is English for everybody, and tells nothing."""
 _SWAHILI_VERB = re.compile(
