@@ -34,6 +34,21 @@ ALL_FORGOTTEN = Saying(
     "Done. I have forgotten what you told me about yourself. Say “undo” within the hour to have it back.",
     "Sawa. Nimesahau uliyoniambia kukuhusu. Andika “tengua” ndani ya saa moja ukitaka kuyarudisha.",
 )
+WOULD_BACK = Saying(
+    "I cannot take that back. What I could is what you told me before: I would know again: {words}. Shall I?"
+    " Say “yes”.",
+    "Hilo siwezi kulitengua. Ninachoweza ni ulichoniambia awali: nitajua tena: {words}. Nifanye hivyo? Sema “ndiyo”.",
+)
+WOULD_GONE = Saying(
+    "I cannot take that back. What I could is what you told me before: I would forget: {words}. Shall I? Say “yes”.",
+    "Hilo siwezi kulitengua. Ninachoweza ni ulichoniambia awali: nitasahau: {words}. Nifanye hivyo? Sema “ndiyo”.",
+)
+WOULD_EXCHANGE = Saying(
+    "I cannot take that back. What I could is what you told me before: instead of “{gone}” I would know again: {words}."
+    " Shall I? Say “yes”.",
+    "Hilo siwezi kulitengua. Ninachoweza ni ulichoniambia awali: badala ya “{gone}” nitajua tena: {words}."
+    " Nifanye hivyo? Sema “ndiyo”.",
+)
 YOUR_NAME = Saying("your name: {name}", "jina lako: {name}")
 PREFERENCES = Plural(
     Saying("{count} preference", "pendeleo {count}"), Saying("{count} preferences", "mapendeleo {count}")
@@ -97,6 +112,15 @@ class RememberFact(Params):
         description="What they prefer or aim at, in their own words and language", min_length=1,
         max_length=FACT_CHARS_MAX,
         json_schema_extra=ask("What shall I remember?", "Nikumbuke nini?"),
+    )  # fmt: skip
+
+
+class Undo(Params):
+    """Whether something else was done since."""
+
+    since: str | None = Field(
+        default=None, max_length=64,
+        description="The action that was done since, if any: then the person is asked, and nothing is taken back",
     )  # fmt: skip
 
 
@@ -216,14 +240,19 @@ async def forget_fact(ctx: ActionContext, params: ForgetFact) -> ActionResult:
 
 
 @action(effect=Effect.WRITE, examples=("undo", "take that back", "tengua"))
-async def undo(ctx: ActionContext, params: Nothing) -> ActionResult:
+async def undo(ctx: ActionContext, params: Undo) -> ActionResult:
     """Take back what the person last told to remember, change or forget, within an hour; contacts forgotten, too."""
     _in_private(ctx)
     async with ctx.db.transaction() as session:
-        done = await facts.undo(session, ctx.person.id, key=ctx.idempotency_key, now=ctx.now)
+        done = await facts.undo(
+            session, ctx.person.id, key=ctx.idempotency_key, now=ctx.now, looks=params.since is not None
+        )
     back, gone = (", ".join(some[:SHOWN_MAX]) for some in (done.back, done.gone))
     if not back and not gone:
         raise UserError(_say(ctx, "nothing"))
+    if params.since is not None:
+        says = WOULD_EXCHANGE if back and gone else WOULD_BACK if back else WOULD_GONE
+        return ActionResult(ctx.say(says, words=back or gone, gone=gone), offers=("undo", {"since": None}))
     saying = "exchanged" if back and gone else "back" if back else "gone"
     return ActionResult(_say(ctx, saying, words=back or gone, gone=gone))
 

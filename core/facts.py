@@ -174,10 +174,11 @@ async def forget(session: AsyncSession, fact: Fact, *, key: str, now: datetime) 
     await _delete_old(session, fact.person_id, now)
 
 
-async def undo(session: AsyncSession, person_id: UUID, *, key: str, now: datetime) -> Undone:
+async def undo(session: AsyncSession, person_id: UUID, *, key: str, now: datetime, looks: bool = False) -> Undone:
     """Take back the last call that kept or ended something within UNDO_WITHIN; nothing where there is none.
 
-    The same `key` takes back once. What an undo touched takes no part in the next one.
+    The same `key` takes back once. What an undo touched takes no part in the next one. Who only `looks` is told what
+    it would be, and nothing is taken back.
     """
     owner = await hold(session, person_id)
     mine, whom = select(Fact).where(Fact.person_id == owner), select(Contact).where(Contact.person_id == owner)
@@ -194,6 +195,11 @@ async def undo(session: AsyncSession, person_id: UUID, *, key: str, now: datetim
             return Undone((), ())
         touched = [fact for fact in recent if last[1] in (fact.key, fact.ended_key)]
         met = [contact for contact in gone if contact.ended_key == last[1]]
+        if looks:
+            facts, again = await _opened(session, touched), [fact.ended_key == last[1] for fact in touched]
+            back = [fact.words for fact, is_back in zip(facts, again, strict=True) if is_back]
+            kept = [fact.words for fact, is_back in zip(facts, again, strict=True) if not is_back]
+            return Undone([*back, *(contact.name for contact in await opened_contacts(session, met))], kept)
         for contact in met:
             contact.undo_key, contact.ended_at, contact.ended_key = key, None, None
         for fact in touched:

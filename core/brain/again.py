@@ -8,9 +8,15 @@ from core.brain.words import said
 from core.dialog import DialogState, Intent
 
 ASK, SUMMARISE, UNDO = "ask_document", "summarise_document", "undo"
+RESEND = "resend_invoice"
 STATUS, MARK, UNMARK = "check_invoice_status", "mark_invoice_paid", "unmark_invoice_paid"
 FACTS = frozenset({"remember_fact", "change_fact", "set_name"})
 """Actions whose effect "undo" takes back."""
+TOLD = FACTS | {
+    "forget_fact", "forget_name", "forget_contact", "forget_everything", "list_facts", "list_contacts",
+    "my_profile", UNDO,
+}  # fmt: skip
+"""Actions behind which a bare "undo" is theirs; behind another one the person is asked first."""
 OTHERWISE_MIN = 0.9
 """A guess this likely is something else than the next question."""
 QUESTION_CHARS_MAX = 200
@@ -23,6 +29,29 @@ _QUESTION = re.compile(
 )
 _FORGET = re.compile(r"(?:please |ok |no )*(?:forget|delete|remove) (?:that|this)(?: please)?|sahau (?:hilo|hiyo|hayo)")
 
+
+_PLEASE = r"\W*(?:(?:please|ok|okay|and|now|so|je|na|tafadhali|sasa|basi)\b[ ,]*)*"
+_OF_IT = {
+    MARK: re.compile(
+        rf"{_PLEASE}(?:(?:mark|record|note|set) (?:it|that|this)(?: 1| invoice)? (?:as |to )?paid\b.*"
+        r"|(?:weka|andika|iweke|iandike)(?: hiyo| ile)? (?:kuwa |kama )?imelipwa\b.*"
+        r"|(?:it was|it is|it's|it has been|imelipwa) paid (?:in cash|by (?:cash|cheque|check|bank)|to my bank)\W*"
+        r"|imelipwa (?:kwa )?(?:taslimu|keshi|hundi|benki)\W*)"
+    ),
+    RESEND: re.compile(
+        rf"{_PLEASE}(?:(?:re-?send (?:it|that|this)|send (?:it|that|this))(?: again| once more| 1 more time)"
+        r"|re-?send (?:it|that|this)|(?:i)?tum[ae] tena|i?rudie kuituma|itume (?:tena|mara nyingine))"
+        r"(?: please| tafadhali)?\W*"
+    ),
+    STATUS: re.compile(
+        rf"{_PLEASE}(?:paid(?: yet| already)?"
+        r"|(?:has|is|was) (?:it|that|this)(?: 1| invoice)?(?: been)?(?: already)? paid"
+        r"(?: yet| already)?|(?:has|have|did) (?:she|he|they) (?:already |yet )?(?:paid|pay)(?: it| yet| already)*"
+        r"|imelipwa(?: tayari| au bado| ama bado)?|(?:ame|wame)lipa(?: tayari| au bado| ama bado)?)\W*\?\W*"
+    ),
+}
+"""What is said of an invoice that was spoken of last, without naming it."""
+_OF_AN_INVOICE = frozenset({STATUS, MARK, UNMARK, RESEND})
 
 _CODE = re.compile(r"\b(?:to|into|in|kuwa|kwa) ([A-Z]{3})\b")
 
@@ -58,6 +87,13 @@ def read(text: str, state: DialogState, intent: Intent) -> Intent:
     if last == MARK and intent.action == UNDO:
         invoice = state.history[MARK].get("invoice")
         return replace(intent, action=UNMARK, slots={"invoice": invoice} if invoice else {})
+    if intent.action == UNDO and last not in TOLD:
+        return replace(intent, slots={"since": last})
+    if last in _OF_AN_INVOICE and (invoice := state.history[last].get("invoice")) is not None:
+        action = next((action for action, says in _OF_IT.items() if says.fullmatch(plain)), None)
+        if action is not None:
+            slots = intent.slots if intent.action == action == MARK else {}
+            return Intent(action, {**slots, "invoice": invoice}, 0.95, by="rule")
     open_to_it = intent.action in ("none", "search_info") or (intent.guessed and intent.confidence < OTHERWISE_MIN)
     if last in (ASK, SUMMARISE) and open_to_it and (_NEXT.match(plain) or _QUESTION.match(plain)):
         before = state.history.get(last, {})

@@ -253,6 +253,20 @@ async def test_undo_right_behind_a_mark_takes_it_back(office: Office) -> None:
     assert f"Nothing was marked as paid on invoice {number}" in await office.bot.hear(ASHA, "undo")
 
 
+async def test_what_is_said_right_behind_an_invoice_is_said_of_it(office: Office) -> None:
+    await office.bot.hear(ASHA, code_in(await office.bot.hear(ASHA, PLACED)))
+    for _ in range(2):
+        await office.work()
+    number = (await office.invoice()).number
+    assert number in await office.bot.hear(ASHA, "paid?")
+    again = await office.bot.hear(ASHA, "send it again")
+    assert number in again
+    await office.bot.hear(ASHA, code_in(again))
+    marked = await office.bot.hear(ASHA, "mark it as paid by cheque")
+    assert number in marked
+    assert "paid by cheque" in await office.bot.hear(ASHA, code_in(marked))
+
+
 async def test_whether_somebody_has_paid_is_told_by_their_invoice_else_by_what_came(office: Office) -> None:
     assert await office.bot.hear(ASHA, "has Achieng paid?") == (
         "You have no invoice for Achieng, and nothing has come to your wallet."

@@ -38,6 +38,19 @@ async def test_it_is_changed_forgotten_and_had_back(db: Database, valkey_url: st
         assert "100k" in await here.hear(ASHA, "what are my goals?")
 
 
+async def test_what_was_told_before_something_else_is_taken_back_by_a_yes(db: Database, valkey_url: str) -> None:
+    async with mathia(db, valkey_url) as here:
+        await here.hear(ASHA, "call me Asha")
+        await here.hear(ASHA, "remind me tomorrow at 9 to call Jane")
+        await here.hear(ASHA, "what's on my list of reminders?")
+        asked = await here.hear(ASHA, "undo that")
+        assert "I would forget: Asha. Shall I?" in asked
+        assert "Name: Asha" in await here.hear(ASHA, "what do you know about me?")
+        await here.hear(ASHA, "list my reminders")
+        await here.hear(ASHA, "undo that")
+        assert "I have forgotten again: Asha" in await here.hear(ASHA, "yes")
+
+
 async def test_which_one_is_asked_where_several_fit(db: Database, valkey_url: str) -> None:
     async with mathia(db, valkey_url) as here:
         await here.hear(ASHA, "my goal is to run 5 km")

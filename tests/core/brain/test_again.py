@@ -70,3 +70,31 @@ def test_whether_somebody_has_paid_is_asked_of_their_invoices(text: str, name: s
     asked = ("check_invoice_status", {"invoice": name}) if name else ("check_payments", {})
     meant = again.whose(text, guess)
     assert (meant.action, dict(meant.slots)) == asked
+
+
+@pytest.mark.parametrize(
+    ("text", "action", "more"),
+    [
+        ("mark it as paid by cheque", "mark_invoice_paid", {"how": "cheque"}),
+        ("mark it paid", "mark_invoice_paid", {}),
+        ("paid?", "check_invoice_status", {}),
+        ("has it been paid yet?", "check_invoice_status", {}),
+        ("has she paid?", "check_invoice_status", {}),
+        ("imelipwa?", "check_invoice_status", {}),
+        ("send it again", "resend_invoice", {}),
+        ("itume tena", "resend_invoice", {}),
+    ],
+)
+def test_what_is_said_behind_an_invoice_is_said_of_it(text: str, action: str, more: dict[str, str]) -> None:
+    made = DialogState(history={"create_invoice": {"payer_name": "Achieng"}}).settled("create_invoice")
+    guess = Intent(action if more else "none", more, 0.5, guessed=True)
+    meant = again.read(text, made, guess)
+    assert (meant.action, dict(meant.slots), meant.guessed) == (action, {**more, "invoice": "last"}, False)
+    assert again.read(text, DialogState(), guess) == guess
+
+
+def test_an_undo_behind_something_else_is_asked_about_first() -> None:
+    bare = Intent("undo", {}, 0.95)
+    assert again.read("undo that", TOLD, bare).slots == {}
+    weather = DialogState(history={**TOLD.history, "get_weather": {"city": "Nairobi"}})
+    assert again.read("undo that", weather, bare).slots == {"since": "get_weather"}
