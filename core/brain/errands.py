@@ -187,7 +187,9 @@ def create_invoice(said: Said, now: "datetime", zone: str) -> Slots:
     elif due is not None:
         dated, _, _ = frames.days(said.plain[due.end() : due.end() + DUE_CHARS], now)
         if dated:
-            slots["due_date"] = dated[0].day.isoformat()
+            day, today = dated[0].day, when.local(now, zone).date()
+            named = _DUE_WEEKDAY.match(said.plain, due.end()) is not None
+            slots["due_date"] = (day + timedelta(days=7) if named and day == today else day).isoformat()
     whom = _FOR_WHOM.search(said.plain)
     called = _name_at(said, whom.end()) if whom else None
     what = _FOR_WHAT.search(said.plain, whom.end() if whom else 0)
@@ -221,6 +223,10 @@ _DUE = re.compile(
     r"\b(?:due(?: date)?(?: is)?(?: on| by)?|payable by|to be paid by|pay(?:able)? before|by|net (\d{1,3})(?: days)?"
     r"|ilipwe(?: kufikia)?|kufikia|mwisho wa kulipa)\b"
 )
+_DUE_WEEKDAY = re.compile(
+    r"\W*(?:(?:on|by|next|coming|the|this|ijayo)\b ?)*(?:mon|tue|wed|thu|fri|sat|sun|juma|alhamisi|ijumaa)"
+)
+"""A day of the week, said on that day, is the next one: nobody has until today by its name."""
 _SENT_TO = re.compile(r"\b(?:(?:ku)?[mw]a?|ni)?tum(?:ia|ie)\b ")
 _BILLED = re.compile(
     r"^\W*(?:please )?(?:invoice|bill|charge) (?:the |my |our )?((?!of\b|for\b|to\b|over\b|from\b|an?\b|me\b)[^\W\d_]+"

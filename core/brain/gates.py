@@ -341,6 +341,7 @@ RULES: tuple[Rule, ...] = (
             r"\b(?:reminders|alarms?) (?:do i have|i have|have i|i've|are (?:set|active|there|coming))\b",
             r"\bwhat (?:do|did|should|will) you (?:have to )?remind me\b|\bwhat did i ask you to remind\b",
             r"\b(?:orodhesha|onyesha|nionyeshe|orodha|taja|soma|nisomee|angalia)\b.{0,40}\b(?:vikumbusho|kikumbusho)\b",
+            r"^\W*(?:what|which)(?: 1s)? (?:did i|have i) set(?: up)?(?: so far| again)?\W*$",
             r"\bvikumbusho (?:vyangu|zangu|vipi|gani)\b|\bnina vikumbusho\b|^vikumbusho\W*$",
         ),
         lambda heard, gate: {},

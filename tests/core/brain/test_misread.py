@@ -45,8 +45,26 @@ def test_a_weekday_has_its_place_in_every_month(text: str, time: str, rule: str,
 
 
 @pytest.mark.parametrize(
+    ("text", "time", "place", "content"),
+    [
+        ("remind me on the last working day of every month to pay salaries", "2026-11-30T09:00", -1, "pay salaries"),
+        ("remind me every last working day of the month to pay", "2026-11-30T09:00", -1, "pay"),
+        ("remind me every month on the last working day at 8am to pay", "2026-11-30T08:00", -1, "pay"),
+        ("remind me on the first business day of every month at 10 to invoice", "2026-12-01T10:00", 1, "invoice"),
+        ("nikumbushe siku ya mwisho ya kazi kila mwezi kulipa mishahara", "2026-11-30T09:00", -1, "kulipa mishahara"),
+        ("nikumbushe kila mwezi siku ya kazi ya mwisho saa tatu asubuhi kulipa", "2026-11-30T09:00", -1, "kulipa"),
+    ],
+)
+def test_a_working_day_has_its_place_in_every_month(text: str, time: str, place: int, content: str) -> None:
+    rule = f"FREQ=MONTHLY;BYDAY=MO,TU,WE,TH,FR;BYSETPOS={place}"
+    assert understood(text).slots == {"time": time, "recurrence": rule, "content": content}
+
+
+@pytest.mark.parametrize(
     ("text", "time"),
     [
+        ("remind me on the last working day of the month to pay", "2026-11-30T09:00"),
+        ("nikumbushe siku ya mwisho ya kazi ya mwezi ujao kulipa", "2026-12-31T09:00"),
         ("remind me on the last Friday of the month to pay", "2026-11-27T09:00"),
         ("remind me on the first Friday of next month at 8am to pay", "2026-12-04T08:00"),
         ("remind me on the first Monday of the month to pay", "2026-12-07T09:00"),
@@ -318,3 +336,26 @@ async def test_a_number_tells_which_of_day_and_month_comes_first(person: str, da
     thought = await BRAIN.think(asked, CATALOG.offered)
     assert isinstance(thought, Intent)
     assert thought.slots["time"] == f"{day}T09:00"
+
+
+@pytest.mark.parametrize("text", ["wat did i set", "what did I set?", "what have i set so far"])
+def test_what_was_set_are_the_reminders(text: str) -> None:
+    assert understood(text).action == "list_reminders"
+
+
+def test_short_names_of_towns_are_known() -> None:
+    assert understood("weather in nbi").slots == {"city": "Nairobi"}
+
+
+@pytest.mark.parametrize(
+    ("due", "day"),
+    # It is Tuesday 24 November 2026.
+    [
+        ("due tue", "2026-12-01"),
+        ("due on Tuesday", "2026-12-01"),
+        ("due fri", "2026-11-27"),
+        ("due today", "2026-11-24"),
+    ],
+)
+def test_an_invoice_due_on_the_day_of_the_week_it_is_has_a_week(due: str, day: str) -> None:
+    assert understood(f"invoice Achieng 5000 for the logo, {due}").slots["due_date"] == day
