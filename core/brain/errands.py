@@ -99,10 +99,11 @@ _PAYEE = rf"(?:{_NAME.pattern}|\+?\d[\d ]{{7,14}}\d)"
 _ONE_MORE = re.compile(rf"(?: (?:each|apiece))?(?:,? (?:and|na|&|plus) |, ?)(?:to |kwa )?(?={_PAYEE})")
 """What stands between those who are paid: "Asha and Brian"."""
 _BEHIND_ALL = re.compile(
-    r"(?: (?:each|apiece|both|all|please|tafadhali|kila mmoja|kila 1))*"
+    r"(?: (?:[yw]a(?:ke|ngu|o)|yetu|wetu|each|apiece|both|all|please|tafadhali|kila mmoja|kila 1))*"
     r"(?:\W*$| (?:for|today|now|tomorrow|leo|kesho|sasa|kwa ajili)\b| (?:kes|kshs?|sh)?\.? ?\d)"
 )
-_NO_PAYEE = listed("thanks thank asante ok okay sawa confirm cancel stop tell check")
+_NO_PAYEE = listed("thanks thank asante ok okay sawa confirm cancel stop tell i urgent urgently asap haraka")
+_KIN = re.compile(rf"(?:my|her|his|their|our) (?:{'|'.join(sorted(_RELATIVES))}|friend)\b")
 
 
 def _further_payees(said: Said, first: str) -> list[str]:
@@ -111,8 +112,9 @@ def _further_payees(said: Said, first: str) -> list[str]:
     at, named = start + len(first), list[str]()
     while start >= 0 and (joint := _ONE_MORE.match(said.plain, at)) is not None:
         number = _PHONE.match(said.plain, joint.end())
-        name = number[0] if number is not None else _name_at(said, joint.end())
-        if name is None or name in _NO_PAYEE:
+        kin = _KIN.match(said.plain, joint.end())
+        name = number[0] if number else kin[0] if kin else _name_at(said, joint.end())
+        if name is None or name.casefold() in _NO_PAYEE:
             break
         at = joint.end() + len(name)
         named.append(name)
