@@ -1,6 +1,5 @@
 """The admin in a real browser: live, reachable by keyboard, narrow enough, and axe finds nothing."""
 
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,8 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 
 from core.db import Database
 from core.settings import Settings
@@ -19,6 +17,7 @@ from ledger.accounts import wallet
 from ledger.adjustments import Proposal
 from ledger.dispute_store import Opening
 from ledger.money import Money
+from tests.browser import CHROMIUM, started, violations
 from tests.conftest import Sandbox
 from tests.jobs.till import till
 from tests.web_admin.rows import Caller, answer, delivered, move, say, workflow
@@ -26,11 +25,6 @@ from tests.web_admin.site import Site, running
 from web_admin.auth import new_sign_in_link
 from web_admin.sections import SECTIONS
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-ARGS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
 WIDE, NARROW = (1280, 800), (360, 740)
 LIMIT_MS = 10_000
 LONG_NAME = "José-María Fernández de la Vega y Oluwaseun Adébáyọ̀ Ọláńrewájú " * 2
@@ -42,10 +36,8 @@ Scheme = Literal["light", "dark"]
 @pytest.fixture
 async def chromium() -> AsyncIterator[Browser]:
     """A headless Chromium."""
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGS))
+    async with started() as browser:
         yield browser
-        await browser.close()
 
 
 @pytest.fixture
@@ -72,9 +64,7 @@ class Tab:
         """Nothing is wider than the window, axe finds nothing, and the console is silent."""
         wider = await self.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
         assert wider <= 0, f"{self.page.url} is {wider} px too wide"
-        results = await Axe().run(self.page)
-        found = [(rule["id"], [node["html"] for node in rule["nodes"]]) for rule in results.response["violations"]]
-        assert found == [], self.page.url
+        assert await violations(self.page) == [], self.page.url
         assert self.said == []
 
 

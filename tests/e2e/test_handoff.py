@@ -1,21 +1,21 @@
 """A member of staff takes a widget's conversation over in the admin, answers, and hands it back: two real browsers."""
 
-import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import pytest
-from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 
 from bot.servers import Servers
 from bot.stand import Process, free_port
 from core.db import Database
+from tests.browser import CHROMIUM, violations
 from tests.conftest import Sandbox
-from tests.e2e.test_admin import ARGS, TOO_SMALL
+from tests.e2e.test_admin import TOO_SMALL, chromium
 from web_admin.auth import new_sign_in_link
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+__all__ = ["chromium"]
+
 LIMIT_MS = 15_000
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
@@ -53,22 +53,11 @@ async def deployment(
         assert await process.stop() == 0, log.read_text()
 
 
-@pytest.fixture
-async def chromium() -> AsyncIterator[Browser]:
-    """A headless Chromium."""
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGS))
-        yield browser
-        await browser.close()
-
-
 async def check(page: Page, width: int) -> None:
     """Nothing is wider than the window, axe finds nothing, and a thumb hits everything on a phone."""
     wider = await page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
     assert wider <= 0, f"{page.url} is {wider} px too wide"
-    results = await Axe().run(page)
-    found = [(rule["id"], [node["html"] for node in rule["nodes"]]) for rule in results.response["violations"]]
-    assert found == [], page.url
+    assert await violations(page) == [], page.url
     if width == 360:
         assert await page.evaluate(TOO_SMALL) == []
 

@@ -7,7 +7,6 @@ large payment is let through on the account page.
 import asyncio
 import io
 import re
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,8 +17,7 @@ import httpx
 import pypdf
 import pytest
 from aiohttp import web
-from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Page, expect
 
 from bot import runners
 from bot.app import make_app
@@ -28,14 +26,10 @@ from bot.wiring import services
 from core.db import Database
 from core.settings import Settings
 from jobs.worker import run_worker
+from tests.browser import CHROMIUM, started, violations
 from tests.conftest import Sandbox
 from web_admin.auth import new_sign_in_link
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-ARGS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
 LIMIT_MS = 15_000
 SPEED = 5
 """Of M-Pesa: its steps take a tenth of a second, and it waits twelve seconds for a PIN."""
@@ -123,8 +117,7 @@ class Tab(Protocol):
 @pytest.fixture
 async def tab() -> AsyncIterator[Tab]:
     """Tabs, whose consoles have to be silent until the end."""
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGS))
+    async with started() as browser:
         said: list[str] = []
 
         async def opened(width: int, height: int, scheme: Scheme = "light") -> Page:
@@ -137,7 +130,6 @@ async def tab() -> AsyncIterator[Tab]:
         yield opened
         # A browser writes down that a form was answered with what is wrong in it.
         assert [line for line in said if "status of 422" not in line] == []
-        await browser.close()
 
 
 async def pdf_words(page: Page, url: str) -> str:
@@ -158,9 +150,7 @@ TOO_SMALL = """
 async def check(page: Page) -> None:
     """Nothing is wider than the window, and axe finds nothing."""
     assert await page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0, page.url
-    results = await Axe().run(page)
-    found = [(rule["id"], [node["html"] for node in rule["nodes"]]) for rule in results.response["violations"]]
-    assert found == [], page.url
+    assert await violations(page) == [], page.url
 
 
 async def test_money_comes_is_sent_is_asked_for_by_an_invoice_and_is_paid(deployment: Deployment, tab: Tab) -> None:

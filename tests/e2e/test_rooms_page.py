@@ -9,13 +9,13 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Locator, Page, expect
 
 from core import sites
 from core.proof import hash_of
 from core.sites import Draft
-from tests.e2e.test_handoff import CHROMIUM, Deployment, check, chromium, deployment
+from tests.browser import CHROMIUM, violations
+from tests.e2e.test_handoff import Deployment, check, chromium, deployment
 
 __all__ = ["chromium", "deployment"]
 
@@ -154,8 +154,7 @@ async def test_two_people_and_the_bot(people: tuple[Member, Member], deployment:
     await expect(amina.page.locator("mathia-chat .group.bot .bubble")).to_have_count(1)
 
     for member in people:
-        found = await Axe().run(member.page)
-        assert found.violations_count == 0, found.generate_report()
+        assert await violations(member.page) == []
 
 
 async def test_a_site_shows_its_rooms_to_whom_it_has_proved(

@@ -3,10 +3,10 @@
 from io import BytesIO
 
 import pytest
-from axe_playwright_python.async_playwright import Axe
 from PIL import Image
 from playwright.async_api import Browser, FilePayload, Page, Route, expect
 
+from tests.browser import violations
 from tests.e2e.test_voice_note import Service, chromium, page, service
 
 __all__ = ["chromium", "page", "service"]
@@ -49,8 +49,7 @@ async def test_files_are_seen_before_they_go_and_shown_when_they_are_there(page:
     await expect(page.locator("mathia-chat .tray li")).to_have_count(2)
     assert await page.locator("mathia-chat .tray img").evaluate("(img) => img.decode().then(() => img.naturalWidth)")
     await expect(send).to_be_enabled()
-    checked = await Axe().run(page)
-    assert checked.violations_count == 0, checked.generate_report()
+    assert await violations(page) == []
     await page.get_by_label("Write a message").fill("Hizi hapa")
     await send.click()
     await expect(page.locator("mathia-chat .tray li")).to_have_count(0)
@@ -63,8 +62,7 @@ async def test_files_are_seen_before_they_go_and_shown_when_they_are_there(page:
         1200,
         pytest.approx(4 / 3, abs=0.02),
     ]
-    checked = await Axe().run(page)
-    assert checked.violations_count == 0, checked.generate_report()
+    assert await violations(page) == []
     assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     # The place is kept for the picture while it is not there.
     held: list[Route] = []

@@ -1,14 +1,12 @@
 """A voice note recorded in the page: with Chromium's microphone that beeps, sent, played, written down, answered."""
 
-import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 from pydantic import SecretStr
 
 from bot.sandbox.transcription import DEFAULT_WORDS
@@ -24,16 +22,12 @@ from core.settings import Settings
 from core.storage import Storage
 from core.wake import Wakes
 from jobs.voice import Hands, write_down
+from tests.browser import CHROMIUM, started, violations
 from tests.conftest import Sandbox
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FAKE = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--use-fake-device-for-media-stream",
-    "--use-fake-ui-for-media-stream",
-]  # fmt: skip
+FAKE = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 LIMIT_MS = 20_000
 
 
@@ -96,10 +90,8 @@ async def service(
 async def chromium() -> AsyncIterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("No Chromium is installed; browser tests need one (apt install chromium).")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FAKE)
+    async with started(*FAKE) as browser:
         yield browser
-        await browser.close()
 
 
 @pytest_asyncio.fixture(loop_scope="module", params=[1280, 360])
@@ -126,8 +118,7 @@ async def test_note_is_recorded_sent_played_written_down_and_answered(page: Page
     await page.keyboard.press("Enter")
     await expect(page.locator("mathia-chat .rec span")).to_have_text("0:01")
     await expect(send).to_be_focused()
-    checked = await Axe().run(page)
-    assert checked.violations_count == 0, checked.generate_report()
+    assert await violations(page) == []
     await page.keyboard.press("Enter")
     player = page.locator("mathia-chat .group.me audio")
     await expect(player).to_be_visible()

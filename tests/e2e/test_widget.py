@@ -1,7 +1,6 @@
 """The widget on somebody else's page, and the chat page, in a real browser against a real web process."""
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,8 +9,7 @@ from typing import Literal, NamedTuple
 import pytest
 import pytest_asyncio
 from aiohttp import web
-from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, Locator, Page, async_playwright, expect
+from playwright.async_api import Browser, Locator, Page, expect
 
 from bot.servers import Servers
 from bot.servers.postgres import APP, DATABASE, OWNER
@@ -25,6 +23,7 @@ from core.outbox import NewMessage, post
 from core.proof import hash_of
 from core.settings import Settings
 from core.wake import Wakes
+from tests.browser import CHROMIUM, started, violations
 from tests.conftest import Sandbox
 from tests.said import messages
 from tests.waiting import until
@@ -32,11 +31,6 @@ from web_admin.auth import new_sign_in_link
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-QUIET = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 LIMIT_MS = 15_000
 NO_SERVER = ("WebSocket connection", "Failed to load resource: net::", "has been blocked by CORS policy")
 """What a browser says when the web process is down, or lets the page's origin in nowhere."""
@@ -138,10 +132,8 @@ async def service(
 async def chromium() -> AsyncIterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("No Chromium is installed; browser tests need one (apt install chromium).")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+    async with started() as browser:
         yield browser
-        await browser.close()
 
 
 @dataclass
@@ -352,8 +344,7 @@ async def test_rich_parts_are_drawn_and_reachable_in_every_look(visit: Visit, se
     await expect(bubble.locator("img")).to_have_count(0)
     wide = await visit.page.locator("mathia-chat .log").evaluate("(log) => log.scrollWidth - log.clientWidth")
     assert wide == 0
-    found = await Axe().run(visit.page)
-    assert found.violations_count == 0, found.generate_report()
+    assert await violations(visit.page) == []
 
 
 @pytest.mark.parametrize("visit", [LOOKS[2]], indirect=True, ids=str)
@@ -418,8 +409,7 @@ async def test_axe_finds_nothing_on_our_own_pages(visit: Visit, service: Service
 
 
 async def clean(page: Page) -> None:
-    results = await Axe().run(page)
-    assert results.violations_count == 0, results.generate_report()
+    assert await violations(page) == []
 
 
 async def test_everything_can_be_done_with_the_keyboard(visit: Visit, service: Service) -> None:

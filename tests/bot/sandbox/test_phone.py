@@ -2,32 +2,21 @@
 
 import asyncio
 import json
-import shutil
 from collections.abc import AsyncIterator
 from typing import Any, Literal
 
 import httpx
 import pytest
 from aiohttp import web
-from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import Page
 
 from bot.sandbox import phone
 from bot.sandbox.accounts import ACCOUNT_SID, AUTH_TOKEN, BOT_TOKEN, WHATSAPP_FROM
 from bot.sandbox.voices import words_in
 from tests.bot.sandbox.conftest import NO_TLS, App, Lab, Simulators, listening
+from tests.browser import CHROMIUM, started, violations
 from tests.waiting import until
 
-CHROMIUM = shutil.which("chromium")
-QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 MESSAGES = f"/twilio/2010-04-01/Accounts/{ACCOUNT_SID}/Messages.json"
 BRIAN = 7000001
 LIMIT_MS = 10_000
@@ -54,15 +43,13 @@ async def page(request: pytest.FixtureRequest) -> AsyncIterator[Page]:
         pytest.skip("there is no Chromium here: apt install chromium")
     width, name = getattr(request, "param", (360, "dark"))
     complaints: list[str] = []
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+    async with started() as browser:
         scheme: Literal["light", "dark"] = "light" if name == "light" else "dark"
         made = await browser.new_page(viewport={"width": width, "height": 700}, color_scheme=scheme)
         made.set_default_timeout(LIMIT_MS)
         made.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
         made.on("pageerror", lambda error: complaints.append(str(error)))
         yield made
-        await browser.close()
     assert [text for text in complaints if "ERR_" not in text and "status of 502" not in text] == []
 
 
@@ -96,8 +83,7 @@ async def test_the_page_chats_as_both_people_and_is_clean(lab: Lab, app: App, pa
     await page.get_by_role("button", name="Yes", exact=True).click()
     updates = await lab.http.get(f"/telegram/bot{BOT_TOKEN}/getUpdates?timeout=5")
     assert updates.json()["result"][0]["callback_query"]["data"] == "y"
-    found = await Axe().run(page)
-    assert found.violations_count == 0, found.generate_report()
+    assert await violations(page) == []
     sideways, small = await page.evaluate(
         """() => [document.documentElement.scrollWidth > innerWidth,
             [...document.querySelectorAll('button, select, input, textarea, summary, #logs a')]
