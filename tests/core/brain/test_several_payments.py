@@ -5,7 +5,7 @@ import pytest
 from connectors import CONNECTORS
 from core.brain.rules import RuleBrain
 from core.catalog import Catalog
-from core.dialog import Intent, Plan
+from core.dialog import DialogState, Intent, Plan
 from core.settings import Settings
 from tests.core.brain.test_rules import turn
 from tests.skills import needs
@@ -87,3 +87,10 @@ async def test_a_name_behind_for_pays_the_invoice(
     assert isinstance(thought, Intent)
     assert thought.action == "create_invoice"
     assert (thought.slots.get("payer_name"), thought.slots.get("description")) == (payer, what)
+
+
+@pytest.mark.parametrize("text", ["kila mmoja", "wote", "each", "both of them"])
+async def test_each_is_nobodys_name(catalog: Catalog, text: str) -> None:
+    asked = DialogState("send_money", {"amount": "500"}, asked=("recipient",))
+    thought = await RuleBrain(catalog).think(turn(text, state=asked), catalog.offered)
+    assert not isinstance(thought, Intent) or "recipient" not in thought.slots
