@@ -203,7 +203,7 @@ def create_invoice(said: Said, now: "datetime", zone: str) -> Slots:
         slots["payer_name"] = called
     elif whom is not None:
         what = _FOR_WHAT.search(said.plain)
-        if found is not None and found.end() == whom.end():
+        if billed is None and sent is None and found is not None and found.end() == whom.end():
             slots.pop("payer_name", None)  # An invoice for design work is nobody's yet.
     if what is not None and not _SUM.match(what[1]):
         slots["description"] = said.words(*what.span(1)).strip(" .,;!?")

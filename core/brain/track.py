@@ -30,7 +30,7 @@ NOTHING = 0.8
 """How often nothing was meant where nothing was likely enough, whatever the classifier made of it."""
 CHAT_MIN = 0.6
 """Less likely small talk is not answered as such."""
-GUESS_MIN = 0.67
+GUESS_MIN = 0.7
 """A less likely action is not even asked about: of those below, one in three was meant (measured on public sets)."""
 CHAT = frozenset({"none", "smalltalk", "help"})
 GUESS_MIN_NOT_ENGLISH = 0.5

@@ -74,7 +74,7 @@ async def test_a_move_is_taken_back_by_undo() -> None:
 async def test_it_is_the_one_in_the_list_that_was_shown() -> None:
     listed = DialogState(history={**SET.history, "list_reminders": {}})
     assert await thought("cancel it", listed) == ("cancel_reminder", {})
-    assert await thought("undo", listed) == ("undo", {})
+    assert await thought("undo", listed) == ("undo", {"since": "list_reminders"})
 
 
 async def test_the_blue_one_is_no_hour() -> None:

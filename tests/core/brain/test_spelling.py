@@ -57,4 +57,4 @@ def test_long_and_strange_words_cost_little() -> None:
 
 
 def test_the_words_are_those_of_the_lines() -> None:
-    assert WORDS.read_text("ascii") == train.words_of(train.load(train.UTTERANCES))
+    assert WORDS.read_text("ascii") == train.words_of(train.UTTERANCES)
