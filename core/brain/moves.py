@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from core.brain import when
 from core.brain.understand import ANSWERED, SURE, corrects
-from core.brain.words import Said, listed, said
+from core.brain.words import TEXT_PARSED_CHARS_MAX, Said, listed, said
 from core.dialog import DialogState, Intent
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def read(text: str, state: DialogState, parse: Read, now: datetime, zone: str, *
         if "time" in slots:
             return Intent(SNOOZE, {**slots, "which": which}, SURE, by="rule")
     if state.action in (SET, SNOOZE) and "time" in state.asked:
-        text = _ONE.sub(r"\1it", text)
+        text = _ONE.sub(r"\1it", text[:TEXT_PARSED_CHARS_MAX]) + text[TEXT_PARSED_CHARS_MAX:]
         heard = said(text, month_first=month_first)
     if state.action == SNOOZE and state.asked:
         answer = _answer(heard, state, parse(text, DialogState(history=state.history)), when.local(now, zone))

@@ -12,7 +12,7 @@ from core.messages import Reply
 
 PLANNED_CHARS_MAX = 600
 """A longer message is read as one request; people who ask for two things do it briefly."""
-JOINTS_MAX = 12
+JOINTS_MAX = 8
 """How many places a message is tried to be taken apart at."""
 
 _JOINT = re.compile(

@@ -93,7 +93,7 @@ async def test_a_reminder_of_it_holds_what_it_was(db: Database, valkey_url: str)
         ("weather in Nairobi tomorrow and then send that by email to juma@example.com", "text"),
         ("hali ya hewa Kisumu kesho na unikumbushe hiyo saa moja jioni", "content"),
         ("weather in Nairobi tomorrow and remind me of it at 7pm", "content"),
-        ("weather in Nairobi tomorrow and e-mail juma@example.com saying I am late", None),
+        ("weather in Nairobi tomorrow and send an e-mail to juma@example.com saying I am late", None),
         ("weather in Nairobi tomorrow and remind me at 7pm to close it", None),
     ],
 )

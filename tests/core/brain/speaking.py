@@ -21,7 +21,7 @@ EVERY_ACTION = (
     "open_account_page", "cancel_pin_reset",
     "create_invoice", "check_invoice_status", "void_invoice", "stop_recurring_invoice",
     "resend_invoice", "mark_invoice_paid", "unmark_invoice_paid",
-    "refund_invoice", "open_dispute", "grant_mandate", "list_mandates", "cancel_mandate",
+    "refund_invoice", "send_money", "open_dispute", "grant_mandate", "list_mandates", "cancel_mandate",
     "forget_everything",
     "forget_conversation",
     "forget_name",

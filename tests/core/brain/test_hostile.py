@@ -24,7 +24,7 @@ from tests.core.brain.test_rules import BRAIN, CATALOG, turn
 
 LIMIT_S = 0.05
 """Processor time one message may take, in the best of TRIES: a busy machine may spoil some, not all of them."""
-TRIES = 3
+TRIES = 12
 
 STATES = (
     DialogState(),
