@@ -50,14 +50,6 @@ class Plan:
     steps: tuple["Intent | Reply", ...]
 
 
-UNDONE = frozenset({"mark_invoice_paid", "forget_everything"})
-"""What is shown before it is done, and taken back by a bare "undo" right behind."""
-
-
-LOOKED_AT = "check_invoice_status"
-"""The action whose slots in the history name the invoice that is spoken of."""
-
-
 @dataclass(frozen=True, slots=True)
 class DialogState:
     """What a conversation is in the middle of. It lives six hours; when it is gone we ask again and guess nothing.
@@ -111,17 +103,6 @@ class DialogState:
     def finish(self) -> "DialogState":
         """The state after the action ran, or was dropped: its slots are history, so a new request starts clean."""
         return DialogState(history=self._aside())
-
-    def settled(self, action: str) -> "DialogState":
-        """The state after what was shown of this action was done: nothing of it can be changed any more."""
-        if action in UNDONE:
-            return self
-        history = {name: slots for name, slots in self.history.items() if name != action}
-        if action == "create_invoice":
-            # "Mark it as paid", "send it again" are said of it; what is looked at last is the newest one.
-            history.pop(LOOKED_AT, None)
-            history[LOOKED_AT] = {"invoice": "last"}
-        return replace(self, history=history)
 
     def suggest(self, offers: tuple[str, Slots] | None) -> "DialogState":
         """The state in which a yes means this action with these slots, and all else is a request like any other."""

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 
 from core import confirm, conversations, crashpoint, moderation, opt_out, voice
 from core.actions import Effect, Person
-from core.brain import picks, plans, sound, topics
+from core.brain import again, picks, plans, sound, topics
 from core.brain.hands import Allowance
 from core.brain.replies import Dropped, Told
 from core.brain.understand import corrects
@@ -269,7 +269,7 @@ async def _confirm(said: str, turn: Turn, number: int, deps: TurnDeps) -> Answer
                 await confirm.end(connection, answered.id)
         done = Answer(told_why(problem, turn), state, understood | why_not(problem), failed=True)
     else:
-        done = Answer(Reply(result.said), state.settled(answered.action), understood | {"answer": "ran"})
+        done = Answer(Reply(result.said), again.after(state, answered.action), understood | {"answer": "ran"})
     return await carry_out(turn, number, behind, deps, begun=done)
 
 

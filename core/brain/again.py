@@ -9,7 +9,7 @@ from core.dialog import DialogState, Intent
 
 ASK, SUMMARISE, UNDO = "ask_document", "summarise_document", "undo"
 RESEND = "resend_invoice"
-STATUS, MARK, UNMARK = "check_invoice_status", "mark_invoice_paid", "unmark_invoice_paid"
+CREATE, STATUS, MARK, UNMARK = "create_invoice", "check_invoice_status", "mark_invoice_paid", "unmark_invoice_paid"
 FACTS = frozenset({"remember_fact", "change_fact", "set_name"})
 """Actions whose effect "undo" takes back."""
 TOLD = FACTS | {
@@ -17,6 +17,8 @@ TOLD = FACTS | {
     "my_profile", UNDO,
 }  # fmt: skip
 """Actions behind which a bare "undo" is theirs; behind another one the person is asked first."""
+UNDONE = frozenset({MARK, "forget_everything"})
+"""Actions that are shown before they are done, and taken back by a bare "undo" right behind."""
 OTHERWISE_MIN = 0.9
 """A guess this likely is something else than the next question."""
 QUESTION_CHARS_MAX = 200
@@ -54,6 +56,18 @@ _OF_IT = {
 _OF_AN_INVOICE = frozenset({STATUS, MARK, UNMARK, RESEND})
 
 _CODE = re.compile(r"\b(?:to|into|in|kuwa|kwa) ([A-Z]{3})\b")
+
+
+def after(state: DialogState, action: str) -> DialogState:
+    """The state after what was shown of this action was done: nothing of it can be changed any more."""
+    if action in UNDONE:
+        return state
+    gone = (CREATE, STATUS) if action == CREATE else (action,)
+    history = {name: slots for name, slots in state.history.items() if name not in gone}
+    if action == CREATE:
+        # "Mark it as paid", "send it again" are said of the newest, as of one that was looked at.
+        history[STATUS] = {"invoice": "last"}
+    return replace(state, history=history)
 
 
 def told_all(text: str, intent: Intent) -> Intent:

@@ -86,7 +86,7 @@ def test_whether_somebody_has_paid_is_asked_of_their_invoices(text: str, name: s
     ],
 )
 def test_what_is_said_behind_an_invoice_is_said_of_it(text: str, action: str, more: dict[str, str]) -> None:
-    made = DialogState(history={"create_invoice": {"payer_name": "Achieng"}}).settled("create_invoice")
+    made = again.after(DialogState(history={"create_invoice": {"payer_name": "Achieng"}}), "create_invoice")
     guess = Intent(action if more else "none", more, 0.5, guessed=True)
     meant = again.read(text, made, guess)
     assert (meant.action, dict(meant.slots), meant.guessed) == (action, {**more, "invoice": "last"}, False)

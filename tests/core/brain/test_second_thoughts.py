@@ -2,6 +2,7 @@
 
 import pytest
 
+from core.brain import again
 from core.brain.understand import parse
 from core.dialog import DialogState, Intent
 from tests.core.brain.speaking import NAIROBI, NOW
@@ -41,7 +42,7 @@ def test_a_whole_request_behind_a_no_is_read_as_one() -> None:
 
 @pytest.mark.parametrize("text", ["no, make it 600", "hapana, 650"])
 def test_what_was_done_is_not_changed(text: str) -> None:
-    assert read(text, SHOWN_PAYMENT.settled("send_money")).action == "none"
+    assert read(text, again.after(SHOWN_PAYMENT, "send_money")).action == "none"
 
 
 def test_a_sum_without_a_word_that_corrects_changes_nothing() -> None:
