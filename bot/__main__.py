@@ -27,7 +27,7 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 RUNTIME_LOCK = ROOT / "requirements.lock"
 DEV_LOCK = ROOT / "requirements-dev.lock"
-DEV_COMMANDS = frozenset({"test", "check", "bench"})
+DEV_COMMANDS = frozenset({"test", "check", "bench", "train"})
 UNFINISHED = VENV / ".unfinished"
 """Is there while packages are being installed; found at a start, it means that a kill left a half install."""
 STARTED = "MATHIA_STARTED"

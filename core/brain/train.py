@@ -6,14 +6,19 @@ Networks", 2017).
 """
 
 import argparse
-import math
 import random
 import struct
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
+from concurrent.futures import ProcessPoolExecutor
+from itertools import chain
 from pathlib import Path
+from typing import Any, NamedTuple
 from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
 
 from core.brain import classify, features, spelling
 from core.brain.words import said
@@ -34,12 +39,27 @@ FEATURE_LINES_MIN = 3
 """A feature of fewer lines is not learnt: it says more about the line than about the action."""
 DROPOUT = 0.25
 """Share of features left out at each step, so that no single word decides."""
+ERROR_MIN = 0.002
+"""A class less likely than this is not corrected at a step."""
+FORCE_MIN = 1e-4
+"""A line read as well as this (the sum of squared errors) teaches nothing at a step."""
 FOLDS = 5
+LOOKED_AT = 40
+"""One line of so many tells whether features changed since training."""
 KEPT_MIN = 2
 """The smallest weight that is kept, in 127ths of the largest: there are many smaller ones, which tell little."""
 WEIGHTS_BYTES_MAX = 2_000_000
 
-Example = tuple[tuple[int, ...], int]
+Example = tuple[Set[int], int]
+"""A line's features, and the number of its class."""
+Numbers = NDArray[Any]
+
+
+class Weights(NamedTuple):
+    """The features that are learnt, in order, and for each a row: a weight for every class."""
+
+    features: list[int]
+    rows: Numbers
 
 
 def main(args: argparse.Namespace) -> int:
@@ -74,21 +94,23 @@ def words_of(folder: Path) -> str:
 
 
 def digest(lines: Sequence[tuple[str, str]]) -> int:
-    """What the weights remember of the lines they were trained from, so that stale ones are seen."""
-    return crc32("\n".join(f"{action}\t{line}" for line, action in lines).encode())
+    """What the weights remember of what they were trained from, so that stale ones are seen.
+
+    It is of all lines, and of how some of them look to the classifier.
+    """
+    looks = (f"{sorted(features.hashed(said(line)))}" for line, _ in lines[::LOOKED_AT])
+    return crc32("\n".join([*(f"{action}\t{line}" for line, action in lines), *looks]).encode())
 
 
 def train(lines: Sequence[tuple[str, str]], classes: Sequence[str]) -> bytes:
     """The weights file. The same lines give the same bytes."""
     index = {name: number for number, name in enumerate(classes)}
-    examples = [(tuple(sorted(features.hashed(said(line)))), index[action]) for line, action in lines]
-    hasty = [
-        (tuple(sorted(features.hashed(said(in_haste(line))))), index[action])
-        for line, action in lines
-        if heard(line) == "sw"
-    ]
-    scale = temperature(examples, len(classes))
-    return pack(fit([*examples, *hasty], len(classes)), classes, scale, digest(lines))
+    examples = [(features.hashed(said(line)), index[action]) for line, action in lines]
+    hasty = [(features.hashed(said(in_haste(line))), index[action]) for line, action in lines if heard(line) == "sw"]
+    with ProcessPoolExecutor(max_workers=1) as beside:
+        scale = beside.submit(temperature, examples, len(classes))
+        fitted = fit([*examples, *hasty], len(classes))
+        return pack(fitted, classes, scale.result(), digest(lines))
 
 
 def in_haste(line: str) -> str:
@@ -120,98 +142,84 @@ def _slip(word: str, chance: random.Random) -> str:
             return word[:gone] + word[gone + 1 :]
 
 
-def fit(examples: Sequence[Example], classes: int, seed: int = 1) -> dict[int, list[float]]:
-    """Weights by feature: one for each class."""
-    chance = random.Random(seed)  # noqa: S311  the order of training, which must be the same again
-    counts = Counter(feature for found, _ in examples for feature in found)
-    kept = [
-        (tuple(feature for feature in found if counts[feature] >= FEATURE_LINES_MIN), wanted)
+def fit(examples: Sequence[Example], classes: int, seed: int = 1) -> Weights:
+    """A row of weights for each feature that is learnt: one for each class."""
+    chance = np.random.RandomState(seed)  # The order of training, and what is left out: the same again.
+    counts = Counter(chain.from_iterable(found for found, _ in examples))
+    learnt = sorted(feature for feature, count in counts.items() if count >= FEATURE_LINES_MIN)
+    rows_of = {feature: row for row, feature in enumerate(learnt)}
+    lines = [
+        (np.array([rows_of[each] for each in sorted(found) if each in rows_of], np.intp), wanted)
         for found, wanted in examples
     ]
-    weights = {feature: [0.0] * classes for feature, count in sorted(counts.items()) if count >= FEATURE_LINES_MIN}
-    means: dict[int, list[float]] = {}
-    squares = {feature: 1e-6 for feature in weights}
-    order = list(range(len(kept)))
+    weights = np.zeros((len(learnt), classes))
+    means = np.zeros_like(weights)
+    squares = np.full(len(learnt), 1e-6)
     for epoch in range(EPOCHS):
-        chance.shuffle(order)
         rate = RATE / (1 + epoch / 3)
-        for number in order:
-            every, wanted = kept[number]
-            found = [feature for feature in every if chance.random() > DROPOUT]
-            if not found:
+        for number in chance.permutation(len(lines)):
+            every, wanted = lines[number]
+            found = every[chance.random_sample(len(every)) > DROPOUT]
+            if not len(found):
                 continue
-            rows = [weights[feature] for feature in found]
-            sums = list(map(sum, zip(*rows, strict=True)))
-            top = max(sums)
-            powers = [math.exp(each - top) for each in sums]
-            whole = sum(powers)
-            wrong = [
-                (each, power / whole - (each == wanted))
-                for each, power in enumerate(powers)
-                if power > 0.002 * whole or each == wanted
-            ]
-            force = sum(error * error for _, error in wrong)
-            if force < 1e-4:
+            rows = weights[found]
+            wrong = likelihoods(rows.sum(0))
+            sure = wrong[wanted]
+            wrong[wrong < ERROR_MIN] = 0
+            wrong[wanted] = sure - 1
+            force = float((wrong * wrong).sum())
+            if force < FORCE_MIN:
                 continue
-            for feature, row in zip(found, rows, strict=True):
-                squares[feature] += force
-                step = rate / math.sqrt(squares[feature])
-                for each, error in wrong:
-                    row[each] -= step * error
-        shrink = 1 - DECAY * len(order)
-        for feature, row in weights.items():
-            for each, value in enumerate(row):
-                if value:
-                    row[each] = value * shrink
-            if epoch >= AVERAGED_FROM:
-                sums_of = means.setdefault(feature, [0.0] * classes)
-                for each, value in enumerate(row):
-                    sums_of[each] += value / (EPOCHS - AVERAGED_FROM)
-    return means
+            gone = squares[found] + force
+            squares[found] = gone
+            rows -= (rate / np.sqrt(gone))[:, None] * wrong
+            weights[found] = rows
+        weights *= 1 - DECAY * len(lines)
+        if epoch >= AVERAGED_FROM:
+            means += weights / (EPOCHS - AVERAGED_FROM)
+    return Weights(learnt, means)
 
 
-def scores(weights: dict[int, list[float]], found: Sequence[int], classes: int) -> list[float]:
-    """The sum of weights for each class."""
-    rows = [weights[feature] for feature in found if feature in weights]
-    return list(map(sum, zip(*rows, strict=True))) if rows else [0.0] * classes
+def likelihoods(sums: Numbers) -> Numbers:
+    """How likely each class is, by the sum of its weights."""
+    powers: Numbers = np.exp(sums - sums.max())
+    powers /= powers.sum()
+    return powers
 
 
 def temperature(examples: Sequence[Example], classes: int) -> float:
     """By what the sums are multiplied so that a confidence of 0.9 is right nine times in ten, on lines held out."""
-    held: list[tuple[list[float], int]] = []
-    chance = random.Random(2)  # noqa: S311
-    order = list(range(len(examples)))
-    chance.shuffle(order)
+    order = np.random.RandomState(2).permutation(len(examples))
     cut = len(order) // FOLDS
-    weights = fit([examples[number] for number in order[cut:]], classes)
-    held = [(scores(weights, examples[number][0], classes), examples[number][1]) for number in order[:cut]]
-    right = sum(max(range(classes), key=sums.__getitem__) == wanted for sums, wanted in held)
-    best = min((k / 20 for k in range(4, 41)), key=lambda scale: loss(held, scale))
-    print(f"held out: {100 * right / max(1, len(held)):.1f} % of {len(held)} right, temperature {best}")  # noqa: T201
+    fitted = fit([examples[number] for number in order[cut:]], classes)
+    rows_of = {feature: row for row, feature in enumerate(fitted.features)}
+    held = [examples[number] for number in order[:cut]]
+    sums = np.array([fitted.rows[[rows_of[each] for each in found if each in rows_of]].sum(0) for found, _ in held])
+    sums -= sums.max(1, keepdims=True)
+    wanted = np.array([wanted for _, wanted in held])
+    right = sums[np.arange(len(held)), wanted] == 0
+    best = min((k / 20 for k in range(4, 41)), key=lambda scale: loss(sums * scale, wanted))
+    print(f"held out: {100 * right.mean():.1f} % of {len(held)} right, temperature {best}")  # noqa: T201
     return best
 
 
-def loss(held: Sequence[tuple[list[float], int]], scale: float) -> float:
-    """The mean negative logarithm of what was given to the right class."""
-    total = 0.0
-    for sums, wanted in held:
-        top = max(sums)
-        whole = sum(math.exp((each - top) * scale) for each in sums)
-        total += math.log(whole) - (sums[wanted] - top) * scale
-    return total / max(1, len(held))
+def loss(sums: Numbers, wanted: Numbers) -> float:
+    """The mean negative logarithm of what was given to the right class; each row's largest sum is 0."""
+    given = sums[np.arange(len(wanted)), wanted]
+    return float((np.log(np.exp(sums).sum(1)) - given).mean())
 
 
-def pack(weights: dict[int, list[float]], classes: Sequence[str], scale: float, lines: int) -> bytes:
+def pack(weights: Weights, classes: Sequence[str], scale: float, lines: int) -> bytes:
     """The file's bytes; weights are rounded to 127ths of the largest, small ones are left out."""
-    most = max(abs(value) for row in weights.values() for value in row)
-    unit = most / 127
+    unit = float(np.abs(weights.rows).max()) / 127
+    rounded = np.rint(weights.rows / unit).astype(int)
+    rounded[np.abs(rounded) < KEPT_MIN] = 0
     body: list[bytes] = []
-    for feature in sorted(weights):
-        rounded = [(each, round(value / unit)) for each, value in enumerate(weights[feature])]
-        kept = [(each, value) for each, value in rounded if abs(value) >= KEPT_MIN]
-        if kept:
+    for feature, row in zip(weights.features, rounded, strict=True):
+        kept = np.flatnonzero(row)
+        if len(kept):
             body.append(struct.pack("<IB", feature, len(kept)))
-            body.append(b"".join(struct.pack("<Bb", each, value) for each, value in kept))
+            body.append(b"".join(struct.pack("<Bb", each, row[each]) for each in kept))
     head = classify.HEAD.pack(classify.MAGIC, classify.VERSION, len(classes), len(body) // 2, unit * scale, lines)
     names = b"".join(struct.pack("<B", len(name.encode())) + name.encode() for name in classes)
     data = head + names + b"".join(body)

@@ -7,7 +7,7 @@ from core.brain.track import GUESS_MIN
 from core.brain.words import said
 
 
-def test_the_weights_are_trained_from_these_lines() -> None:
+def test_the_weights_are_trained_from_these_lines_and_features() -> None:
     assert classify.model().lines == train.digest(train.load(train.UTTERANCES)), "run `python3 -m bot train`"
 
 
