@@ -1,17 +1,19 @@
 """Which action a message asks for, by a linear model over its features. Pure; no dependency, no pickle.
 
 The weights are trained by `python3 -m bot train` from the lines in `utterances/`, which are ours, and read once.
-Layout of weights.bin, little endian: "MTHB", u8 version, u16 classes, u32 features, f32 scale, u32 CRC-32 of the
-lines it was trained from, then each class's name (u8 length, UTF-8), then each feature: u32 CRC-32 of its name, u8
-count, and count times (u8 class, i8 weight).
+Layout of weights.bin, little endian: "MTHB", u8 version, u16 classes, u32 features, f32 scale, u32 CRC-32 of what it
+was trained from, then each class's name (u8 length, UTF-8); then, deflated: each feature's number less the one before
+(u32), in order, and each feature's row: for every class a weight, from 0 to twice STEPS, where STEPS is none.
 """
 
 import math
 import struct
+import zlib
 from array import array
 from bisect import bisect_left
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 from pathlib import Path
 
 from core.brain import features
@@ -19,8 +21,12 @@ from core.brain.words import Said
 
 WEIGHTS = Path(__file__).with_name("weights.bin")
 MAGIC = b"MTHB"
-VERSION = 2
+VERSION = 3
 HEAD = struct.Struct("<4sBHIfI")
+STEPS = 40
+"""A weight is one of so many steps below or above none."""
+FEATURES_MAX = 0xFFFF // (2 * STEPS)
+"""Of one message: the sums of more would not fit into 16 bits."""
 
 
 class BadWeights(ValueError):
@@ -42,30 +48,52 @@ class Model:
     classes: tuple[str, ...]
     scale: float
     features: "array[int]"
-    """CRC-32 of each feature's name, in order."""
+    """Each feature's number, in order."""
     rows: bytes
     """As many bytes for each feature as there are classes, in one stretch: a dict of them takes some 4 MB more."""
     lines: int
-    """CRC-32 of the lines it was trained from."""
+    """CRC-32 of what it was trained from."""
+
+    def row(self, feature: int) -> bytes:
+        """The feature's weights; nothing where it was not learnt."""
+        at = bisect_left(self.features, feature)
+        if at == len(self.features) or self.features[at] != feature:
+            return b""
+        width = len(self.classes)
+        return self.rows[at * width : (at + 1) * width]
 
     def guess(self, said: Said) -> list[Guess]:
         """All actions, the likeliest first."""
-        rows, known, width = self.rows, self.features, len(self.classes)
-        found: list[bytes] = []
-        for feature in features.hashed(said):
-            at = bisect_left(known, feature)
-            if at < len(known) and known[at] == feature:
-                found.append(rows[at * width : (at + 1) * width])
+        found = [row for feature in features.hashed(said) if (row := self.row(feature))][:FEATURES_MAX]
         if not found:
             return [Guess(name, 1 / len(self.classes)) for name in self.classes]
-        # Weights are kept as bytes, 128 for 0: adding up columns of bytes is the fastest that Python does.
-        zero = 128 * len(found)
-        sums = [(total - zero) * self.scale for total in map(sum, zip(*found, strict=True))]
+        none = STEPS * len(found)
+        sums = [(total - none) * self.scale for total in columns(found)]
         top = max(sums)
         powers = [math.exp(each - top) for each in sums]
         whole = sum(powers)
         ranked = sorted(zip(powers, self.classes, strict=True), reverse=True)
         return [Guess(name, power / whole) for power, name in ranked]
+
+
+def columns(rows: list[bytes]) -> list[int]:
+    """The sum of each column of rows of bytes; at most 65,535.
+
+    A row is read as two long numbers, of every other byte, so that a sum has 16 bits: Python adds such numbers much
+    faster than it adds up each column.
+    """
+    width = len(rows[0])
+    half = (width + 1) // 2
+    mask = int.from_bytes(b"\xff\x00" * half, "little")
+    even = odd = 0
+    for row in rows:
+        whole = int.from_bytes(row, "little")
+        even += whole & mask
+        odd += whole >> 8 & mask
+    sums = [0] * (2 * half)
+    for first, total in enumerate((even, odd)):
+        sums[first::2] = struct.unpack(f"<{half}H", total.to_bytes(2 * half, "little"))
+    return sums[:width]
 
 
 GUESSES_KEPT = 16
@@ -100,18 +128,10 @@ def read(data: bytes) -> Model:
             length = data[at]
             names.append(data[at + 1 : at + 1 + length].decode())
             at += 1 + length
-        known = array("I")
-        rows = bytearray()
-        blank = bytes([128]) * classes
-        for _ in range(count):
-            feature, size = struct.unpack_from("<IB", data, at)
-            at += 5
-            row = bytearray(blank)
-            for index in range(at, at + 2 * size, 2):
-                row[data[index]] = (data[index + 1] + 128) & 255
-            known.append(feature)
-            rows += row
-            at += 2 * size
-    except (struct.error, IndexError, UnicodeDecodeError) as error:
+        body = zlib.decompress(data[at:])
+        if len(body) != count * (4 + classes):
+            raise BadWeights("weights.bin is cut short: run `python3 -m bot train`.")
+        known = array("I", accumulate(struct.unpack_from(f"<{count}I", body)))
+    except (struct.error, zlib.error, IndexError, UnicodeDecodeError) as error:
         raise BadWeights("weights.bin is cut short: run `python3 -m bot train`.") from error
-    return Model(tuple(names), scale, known, bytes(rows), lines)
+    return Model(tuple(names), scale, known, body[4 * count :], lines)

@@ -683,11 +683,11 @@ ASK: Mapping[str, re.Pattern[str]] = {
     name: re.compile(pattern)
     for name, pattern in {
         "check_balance": r"\b(?:balance|salio|how much (?:money |cash )?(?:do i have|have i got|is (?:in|on) my|i have)"
-        r"|account"
+        r"|accounts?"
         r"|wallet|afford|enough (?:money|funds|cash|in my)|pesa ngapi|nina pesa)\b",
         "list_transactions": (
-            r"\b(?:transactions?|purchases?|statements?|spen[dt]|spending|payments? history|bought|miamala"
-            r"|matumizi)\b"
+            r"\b(?:transactions?|purchases?|statements?|spen[dt]|spending|expenses?|charges?|payments? history"
+            r"|bought|miamala|matumizi)\b"
         ),
         "check_payments": r"\b(?:payments?|paid|malipo|amelipa|wamelipa)\b",
         "check_invoice_status": r"\b(?:invoices?|bills?|ankara)\b",
@@ -701,7 +701,7 @@ ASK: Mapping[str, re.Pattern[str]] = {
         r"|did not (?:make|authori[sz]e|receive)|double|twice|wrong (?:person|number|amount)|refund|reverse"
         r"|rudish\w+|malalamiko|scam(?:med)?|conned|nimetapeliwa|haikufika)\b",
         "check_availability": r"\b(?:calendar|schedule|available|availability"
-        r"|free|busy|agenda|appointments?|ratiba|kalenda"
+        r"|free|busy|agenda|appointments?|meetings?|ratiba|kalenda"
         r"|nafasi"
         r"|events?|booked|planned|going on)\b",
         "schedule_meeting": r"\b(?:meeting|meet|appointment|mkutano|kikao|call with|sit down with)\b",

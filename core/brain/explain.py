@@ -6,7 +6,6 @@ It decides nothing: what is understood is for `understand.parse` to say. This sh
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from zlib import crc32
 
 from core.brain import amounts, classify, errands, features, frames, people, periods, places, track, when
 from core.brain.gates import RULES
@@ -74,7 +73,7 @@ def rules(heard: Heard, actions: Collection[str]) -> list[Opened]:
 
 def gates(said: Said) -> list[Opened]:
     """Every gate that the classifier weighs and that is open."""
-    opened = ((action, gate.search(said.plain)) for action, gate in features.GATES.items())
+    opened = ((action, gate.search(said.plain)) for action, gate in track.GATES.items())
     return [_opened(action, said, gate.span()) for action, gate in opened if gate is not None]
 
 
@@ -87,14 +86,11 @@ def weights(said: Said) -> list[Weight]:
     """The features that weigh most between the first guess and the second, the heaviest first."""
     model = classify.model()
     first, second = (model.classes.index(guess.action) for guess in classify.guesses(said)[:2])
-    known = {number: at for at, number in enumerate(model.features)}
-    width = len(model.classes)
     found: dict[str, Weight] = {}
     for name in features.named(said):
-        at = known.get(crc32(name.encode()))
-        if at is not None:
-            row = at * width
-            found[name] = Weight(name, (model.rows[row + first] - model.rows[row + second]) * model.scale)
+        row = model.row(features.number(name))
+        if row:
+            found[name] = Weight(name, (row[first] - row[second]) * model.scale)
     return sorted(found.values(), key=lambda weight: -abs(weight.weight))[:WEIGHTS_SHOWN]
 
 

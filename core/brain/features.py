@@ -1,15 +1,17 @@
-"""What a message looks like to the classifier: words, word pairs, parts of words, and what the extractors find. Pure.
+"""What a message looks like to the classifier: its words, what they are about, and their parts. Pure.
 
-A feature is a string, kept as the CRC-32 of its bytes, so that the weights need no vocabulary. Values that differ from
+A feature is a string, kept as a number of 24 bits, so that the weights need no vocabulary. Values that differ from
 message to message (times, sums, numbers, addresses) stand as their kind: "send <money> to" is one feature for all sums.
+What a word is about (`thesaurus`) is the same for `send`, `tuma` and `sare`: a word that no line has is known by it.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from zlib import crc32
 
-from core.brain import errands, travel
 from core.brain.spelling import bones
+from core.brain.thesaurus import concepts
 from core.brain.words import Said
 
 WORDS_MAX = 60
@@ -18,29 +20,10 @@ BONES = 3
 """Letters above which a word is known by its consonants, too: people in a hurry leave out vowels first."""
 PIECE = 4
 """Letters of a part of a word; with them slips and endings of Swahili verbs are near what was learnt."""
+HEAD = 4
+"""Letters of a word's beginning, by which "cancel", "cancelled" and "cancellation" are one."""
+BITS = 24
 
-GATES = {**travel.ASK, **errands.ASK}
-FORMS = {
-    "wants": r"\b(?:need|want|wanna|book|find|get|looking for|look for|search|searching|reserve|order|like|buy|purchase"
-    r"|grab|help me|planning"
-    r"|nataka|nahitaji|nitafutie|tafuta|nipatie|naomba|nisaidie|nipe|natafuta|weka|nipangie|panga)\b",
-    "may": r"\b(?:can|could|would|will) (?:you|u|i|we)\b|\b(?:unaweza|naweza)\b",
-    "how": r"\bhow (?:long|far|do i|can i|to|does|do you|come)\b|\bjinsi ya\b",
-    "how much": r"\bhow (?:much|many)\b|\b(?:ngapi|kiasi gani)\b",
-    "where": r"\b(?:where|nearest|closest|wapi|directions?)\b",
-    "when": r"\b(?:when|what time|lini|saa ngapi)\b",
-    "who what": r"^\W*(?:who|what|which|whose|why|nani|nini|kwa nini)\b",
-    "there is": r"\b(?:is there|are there|any|available|kuna)\b",
-    "my": r"\b(?:my|mine|yangu|wangu|zangu|langu|changu|i have|nina|niko na)\b",
-    "wrong": r"\b(?:why|not working|isn't|didn't|doesn't|won't|can't|cannot|lost|broken|stolen|problem|wrong|declined"
-    r"|failed|haijafika|imepotea)\b",
-    "device": r"\b(?:lights?|lamp|music|song|songs|playlist|podcast|radio|volume|tv|alarm|timer|vacuum|thermostat"
-    r"|speaker|oven|phone|car|tires?|tyres?)\b",
-    "list": r"\b(?:show|list|see|view|check|tell me|give me|orodhesha|onyesha|angalia)\b",
-    "when if": r"^\W*(?:please )?(?:if|when|whenever|every|once|each|as soon as|at \d|kila|ikiwa|wakati)\b",
-}
-"""How a message asks; together with a gate it tells a request from a question about the same thing."""
-_FORMS = {name: re.compile(pattern) for name, pattern in FORMS.items()}
 _TOKENS = re.compile(
     r"(?P<mail>[\w.+-]+@[\w-]+\.\w[\w.-]*)|(?P<link>https?://\S+|www\.\S+)|(?P<phone>\+?\d[\d ()-]{7,}\d)"
     r"|(?P<money>(?:[$€£¥₹]|\b(?:ksh|kes|kshs|usd|sh|eur|gbp) ?)\d[\d,.]*k?\b|\b\d[\d,.]*k?(?: ?(?:bob|ksh|kes"
@@ -77,35 +60,59 @@ def tokens(said: Said) -> list[str]:
     return found
 
 
+def ideas(words: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """What each word, or two words that are one, is about; words of which that is not known are left out."""
+    joined = False
+    for word, after in zip_longest(words, words[1:], fillvalue=""):
+        if joined:
+            joined = False
+            continue
+        found = concepts(f"{word} {after}")
+        joined = bool(found)
+        found = found or ((word,) if word[0] == "<" else concepts(word))
+        if found:
+            yield found
+
+
 def named(said: Said) -> Iterator[str]:
     """The names of a message's features; some may come more than once."""
     words = tokens(said)
     yield "always"
     yield f"long {min(9, len(words) // 3)}" if len(words) > 3 else f"short {len(words)}"
-    forms = [name for name, pattern in _FORMS.items() if pattern.search(said.plain)]
-    for form in forms:
-        yield f"form {form}"
-    for action, gate in GATES.items():
-        if gate.search(said.plain):
-            yield f"gate {action}"
-            for form in forms:
-                yield f"gate {action} {form}"
-    last, before = "^", "^"
+    last, last_head = "^", "^"
     for word in words:
+        is_word = word[0] != "<"
+        head = word[:HEAD] if is_word else word
         yield word
         yield f"{last} {word}"
-        if before != "^" or last == "^":
-            yield f"{before} _ {word}"
-        before, last = last, word
-        if len(word) > BONES and word[0] != "<":
+        if head != word:
+            yield "^" + head
+        if head != word or last_head != last:
+            yield f"^{last_head} {head}"
+        last, last_head = word, head
+        if is_word and len(word) > BONES:
             yield "." + bones(word)
-        if len(word) > PIECE and word[0] != "<":
+        if is_word and len(word) > PIECE:
             marked = f"<{word}>"
             for at in range(len(marked) - PIECE + 1):
                 yield "~" + marked[at : at + PIECE]
     yield f"{last} $"
+    before: tuple[str, ...] = ("^",)
+    for found in ideas(words):
+        for idea in found:
+            yield "=" + idea
+            for earlier in before:
+                yield f"={earlier} {idea}"
+        before = found
+    for earlier in before:
+        yield f"={earlier} $"
+
+
+def number(name: str) -> int:
+    """A feature's number."""
+    return crc32(name.encode()) >> (32 - BITS)
 
 
 def hashed(said: Said) -> set[int]:
     """The features as numbers."""
-    return {crc32(name.encode()) for name in named(said)}
+    return {number(name) for name in named(said)}

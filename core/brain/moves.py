@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from core.brain import when
-from core.brain.understand import ANSWERED, SURE, corrects
+from core.brain.understand import ACT_READ, ANSWERED, SURE, corrects
 from core.brain.words import TEXT_PARSED_CHARS_MAX, Said, listed, said
 from core.dialog import DialogState, Intent
 
@@ -125,7 +125,8 @@ def read(text: str, state: DialogState, parse: Read, now: datetime, zone: str, *
         # A time that no clock shows: the day alone would be another time than was said.
         slots = {**intent.slots, "content": content[no_time.end() :] or None, "time": None}
         return replace(intent, slots=slots)
-    if last in (SET, SNOOZE) and intent.action in ("none", "smalltalk") and corrects(text):
+    vague = intent.action in ("none", "smalltalk") or (intent.guessed and intent.confidence < ACT_READ)
+    if last in (SET, SNOOZE) and vague and corrects(text):
         before = _before(state)
         moved = parse(text, DialogState(SET, before))
         slots = {name: value for name, value in moved.slots.items() if name in ("time", "recurrence")}

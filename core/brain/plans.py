@@ -63,8 +63,8 @@ _PASSES_IT = re.compile(
     rf"|andike)\b",
     re.IGNORECASE,
 )
-SURE_MIN = 0.95
-"""A guess less likely than this is no request by itself."""
+SURE_MIN = 0.96
+"""A guess less likely than this is no request by itself; one without its rule's words never is."""
 
 PASSES_MIN = 0.67
 """The same for what plainly passes on what came before it: "and mail them to Asha"."""
@@ -107,7 +107,7 @@ def pieces(text: str, reader: Reader) -> list[str]:
         if not _asks(before):
             continue
         piece = text[joint.end() : following.start() if following else None].strip()
-        rest = text[joint.end() :].strip()
+        rest = text[joint.end() :].partition("\n")[0].strip()
         if _apart(before, joint.lastgroup == "firm", reader.alone(rest), rest):
             lead = ""
         elif again := _reminds_again(left, before, piece, reader) or _pays_again(left, before, piece, reader):

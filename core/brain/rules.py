@@ -9,7 +9,7 @@ from core import countries
 from core.actions import Action, Effect
 from core.brain import Asked, again, moves, picks, plans, replies, understand, when
 from core.brain.commands import in_words
-from core.brain.understand import corrects, parse
+from core.brain.understand import ACT_READ, corrects, parse
 from core.dialog import DialogState, Intent, Plan
 from core.language import spoken
 from core.messages import Reply
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 DEFAULT_TIMEZONE: str = Settings.model_fields["default_timezone"].default
 
-ACT_READ = 0.85
-"""A guess this likely is acted on where it only looks something up; below, the person is asked."""
 ACT_WRITE = 0.95
 """A guess this likely is acted on where it changes something of the person's."""
 

@@ -14,11 +14,11 @@ from pathlib import Path
 from core.money import DECIMALS
 
 WORDS = Path(__file__).with_name("words.txt")
-COMMON_LINES_MIN = 6
+COMMON_LINES_MIN = 10
 """A word of so many lines is what a slip may have meant."""
 KNOWN_LINES_MIN = 2
 """A word of so many lines is no slip."""
-HABITUAL_LINES_MIN = 60
+HABITUAL_LINES_MIN = 100
 """A word of so many lines is written without any vowel."""
 FEW = 2
 """How many letters are left out of a word of which some vowels are written."""
@@ -35,6 +35,7 @@ NO_SLIPS = frozenset(
     {
         "analia", "bbc", "bing", "bother", "hostel", "hosteli", "jamaa", "jikoni", "kasi", "king", "kuunga", "kumlipa",
         "lang", "maktaba", "massage", "mto", "mtambo", "naiweza", "natoka", "nimtafutie", "nimtumie", "nipange",
+        "hnd", "jpg", "png",
         "rubles", "sanaa", "tunatoka", "unatoka", "waiter", "wanatoka", "kgl", *(code.lower() for code in DECIMALS),
     }
 )  # fmt: skip

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from core.brain import classify, errands, features, frames, travel
+from core.brain import classify, errands, frames, travel
 from core.brain.words import Said, listed
 from core.brain.words import said as ready
 from core.dialog import DialogState, Intent
@@ -30,10 +30,12 @@ NOTHING = 0.8
 """How often nothing was meant where nothing was likely enough, whatever the classifier made of it."""
 CHAT_MIN = 0.6
 """Less likely small talk is not answered as such."""
-GUESS_MIN = 0.7
+GUESS_MIN = 0.67
 """A less likely action is not even asked about: of those below, one in three was meant (measured on public sets)."""
+GUESS_MIN_WORDLESS = 0.75
+"""The same where there are no words that the action is usually asked for with."""
 CHAT = frozenset({"none", "smalltalk", "help"})
-GUESS_MIN_NOT_ENGLISH = 0.5
+GUESS_MIN_NOT_ENGLISH = 0.4
 """Where it is not plainly English, more of them were meant: what is no request of ours is mostly in English here."""
 LEARNT = frozenset({*travel.FRAMES, *errands.READERS, "check_balance", "check_payments", "check_invoice_status"})
 """Actions whose slots are read here."""
@@ -100,40 +102,45 @@ _ASKING = {
 """What a request for these actions is never without."""
 
 STRICT_BELOW, GATED_BELOW = 0.98, 0.9
-"""Without a word that the action is usually asked for with, a guess must be this likely; of the strict ones, and of the
-others."""
-NOT_ENGLISH_LESS = 0.2
+"""In English, and without a word that the action is usually asked for with, a guess must be this likely; of the strict
+ones, and of the others."""
 GATELESS_MAX = 0.93
 """How sure a guess without such a word is at most: what changes something is then asked about."""
 
 
+GATES: Mapping[str, re.Pattern[str]] = {**travel.ASK, **errands.ASK}
+"""The words that an action is usually asked for with."""
+
+
 def gateless(action: str, said: Said) -> bool:
     """Whether none of the words is there that the action is usually asked for with."""
-    gate = features.GATES.get(action)
+    gate = GATES.get(action)
     return gate is not None and not gate.search(said.plain)
 
 
 def only_gate(action: str, said: Said) -> bool:
     """Whether a message is nothing but a word that the action is usually asked for with: "balance"."""
-    gate = features.GATES.get(action)
+    gate = GATES.get(action)
     return gate is not None and bool(gate.fullmatch(said.plain.strip(" .!?\n")))
 
 
 def _fits(guess: classify.Guess, said: Said) -> bool:
     """Whether the message has what a request for this action is hardly ever without."""
     least = STRICT_BELOW if guess.action in STRICT else GATED_BELOW
-    if heard(said.written) != "en":
-        # The words are mostly English; in Kiswahili and Sheng they are more, and in more forms and spellings.
-        least -= NOT_ENGLISH_LESS
-    if guess.probability < least and gateless(guess.action, said):
+    # The words are mostly English; in Kiswahili and Sheng they are more, and in more forms and spellings.
+    if guess.probability < least and heard(said.written) == "en" and gateless(guess.action, said):
         return False
     asking = _ASKING.get(guess.action)
     return asking is None or bool(asking.search(said.plain))
 
 
-def _least(said: Said) -> float:
-    """How likely an action must be to be asked about at least."""
-    return GUESS_MIN_NOT_ENGLISH if heard(said.written) != "en" else GUESS_MIN
+def _least(guess: classify.Guess, said: Said) -> float:
+    """How likely this action must be to be asked about at least."""
+    if guess.action in CHAT:
+        return CHAT_MIN
+    if heard(said.written) != "en":
+        return GUESS_MIN_NOT_ENGLISH
+    return GUESS_MIN if guess.action in GATES else GUESS_MIN_WORDLESS
 
 
 def request(said: Said, now: "datetime", zone: str, state: DialogState) -> Intent:
@@ -144,7 +151,7 @@ def request(said: Said, now: "datetime", zone: str, state: DialogState) -> Inten
     best = guesses[0]
     if not _fits(best, said):
         best = next((guess for guess in guesses if guess.action == "none"), best)
-    if best.action == "none" or best.probability < (CHAT_MIN if best.action in CHAT else _least(said)):
+    if best.action == "none" or best.probability < _least(best, said):
         if _TRIVIA.match(said.plain) and not _PERSONAL.search(said.plain):
             return Intent("search_info", read("search_info", said, now, zone), TRIVIA, by="words")
         nothing = next((guess.probability for guess in guesses if guess.action == "none"), best.probability)
@@ -196,7 +203,7 @@ def turned(said: Said, now: "datetime", zone: str, state: DialogState) -> Intent
     guess = classify.guesses(said)[0]
     if guess.action in CHAT or guess.action == state.action or guess.probability < GUESS_MIN:
         return None
-    gate = _TURNS.get(guess.action) or features.GATES.get(guess.action)
+    gate = _TURNS.get(guess.action) or GATES.get(guess.action)
     if gate is not None and not gate.search(said.plain):
         return None
     if gate is None and guess.probability < UNGATED:

@@ -71,7 +71,7 @@ ASK = {
         r"\b(?:fly|flying)\b(?! (?:a kite|solo))", r"\b(?:ndege|flaiti)\b",
         r"\bseats? (?:on|in) (?:a|an|the|that|any) (?:air|aero)?planes?\b",
         r"\b(?:one[- ]?way|round[- ]?trip|return) (?:air )?tickets?\b",
-        r"\b(?:economy|business|first) class tickets?\b",
+        r"\b(?:economy|business|first) class tickets?\b", r"\bpremium economy\b",
     ),
     "search_buses": _opens(r"\b(?:bus(?:es)?|coach(?:es)?|matatu|basi|mabasi|shuttle bus)\b"),
     "search_transfers": _opens(
@@ -85,6 +85,7 @@ r"|the )?(?:ride|lift)\b",
 r"|resorts?|bnb|b&b|hoteli|malazi|lojing)\b",
         r"\b(?:place|somewhere|apartment|house|room) to (?:stay|sleep|rent|crash)\b",
         r"\b(?:book|need|reserve|find|get)\b.{0,25}\brooms?\b(?! (?:temperature|mate|service))",
+        r"\breservations? in\b",
         r"\b(?:rent|book|reserve)\b.{0,20}\b(?:house|app?artments?|villa)\b", r"\bpa kulala\b|\bmahali pa kulala\b",
     ),
     "search_events": _opens(

@@ -23,6 +23,10 @@ ANSWERED = 0.9
 """Confidence of an answer to what was asked, and of a correction of what was said before."""
 TURNED_MIN = 0.995
 """What answers a question is a request of its own only when it is this likely to be one."""
+ACT_READ = 0.85
+"""A guess this likely is acted on where it only looks something up; below, the person is asked."""
+RULELESS_MAX = 0.95
+"""Confidence, at most, of a guess at an action whose own rule found none of its words."""
 REQUEST_CHARS_MAX = 600
 """A longer message that answers a question, or takes something back, is read only as that."""
 BACK_CHARS_MAX = 100
@@ -130,7 +134,7 @@ def parse(
     if ruled is not None and not _may(ruled, heard):
         return Intent("none", {}, 0.0)
     if ruled is not None and guess.action not in track.LEARNT:
-        return replace(guess, slots=ruled.slots(heard, (0, 0)))
+        return replace(guess, slots=ruled.slots(heard, (0, 0)), confidence=min(guess.confidence, RULELESS_MAX))
     return guess
 
 
@@ -159,10 +163,12 @@ def _within(heard: Heard) -> Intent | None:
         intent = opened(rule, heard)
         if intent is not None:
             return intent
-    if answered and (turned is None or turned.confidence < TURNED_MIN):
+    ruled = RULE_OF.get(turned.action) if turned is not None and turned.action not in track.LEARNT else None
+    wordless = ruled is not None and opened(ruled, heard) is None
+    if answered and (turned is None or wordless or turned.confidence < TURNED_MIN):
         return answer
-    if turned is not None and turned.action in RULE_OF and turned.action not in track.LEARNT:
-        return replace(turned, slots=RULE_OF[turned.action].slots(heard, (0, 0)))
+    if turned is not None and ruled is not None:
+        return replace(turned, slots=ruled.slots(heard, (0, 0)))
     return turned or answer
 
 

@@ -37,7 +37,7 @@ def test_a_request_is_told_from_its_words_to_the_move(capsys: pytest.CaptureFixt
     assert first == {"action": "set_reminder", "words": "please remind me", "at": [0, 16], "stopped_by": None}
     assert all(other["stopped_by"] for other in others)
     assert told["guesses"][0]["action"] == "set_reminder"
-    assert {"at", "at <number>"} <= {weight["feature"] for weight in told["weights"]}
+    assert {"please remind", "at <number>"} <= {weight["feature"] for weight in told["weights"]}
     read = {(span["kind"], span["words"]): (told["text"][slice(*span["at"])], span["value"]) for span in told["spans"]}
     assert read["when", "tomorrow at 9"] == ("tomorrow at 9", "2026-11-25T09:00")
     assert read["phone number", "0712345678"] == ("0712345678", "0712345678")

@@ -64,7 +64,7 @@ async def test_a_number_is_an_answer_where_something_is_asked() -> None:
 
 async def test_a_yes_to_a_guess_does_what_was_guessed() -> None:
     """With the values that the person said, not those of the example they were shown."""
-    asked = await BRAIN.think(turn("log my sister's number 0722 123 456"), CATALOG.offered)
+    asked = await BRAIN.think(turn("stick my sister's number 0722 123 456 in"), CATALOG.offered)
     assert isinstance(asked, Told)
     assert asked.meant is not None
     state = DialogState().showing(asked.options, asked.meant)
