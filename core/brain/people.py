@@ -244,7 +244,7 @@ def phone(said: Said, start: int) -> Slots:
     return {"phone": found} if found else {}
 
 
-_NO_NAME = frozenset({"as", "is", "to", "on", "at", "ni", "kama"})
+_NO_NAME = frozenset({"as", "is", "to", "on", "at", "ni", "kama", "down", "in", "here", "somewhere", "hapa", "chini"})
 _RELATIVE = re.compile(r"(?i)\bmy ([a-z]{3,20})'s (?:new )?(?:number|phone|line|contacts?|digits)\b")
 """Whose number it is, by what they are to the person."""
 

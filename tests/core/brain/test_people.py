@@ -192,3 +192,8 @@ def test_what_is_no_code(text: str) -> None:
 def test_codes_are_not_looked_for_where_linking_is_off() -> None:
     without = [action for action in EVERY_ACTION if action != "link_account"]
     assert "code" not in understood("K7QM-2XVR-9T", actions=without).slots
+
+
+@pytest.mark.parametrize("text", ["write my sister's number down 0722 123 456", "my sister's number here 0722 123 456"])
+def test_words_of_place_are_nobodys_name(text: str) -> None:
+    assert understood(text).slots["name"] == "sister"
