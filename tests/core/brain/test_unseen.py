@@ -1,4 +1,4 @@
-"""How well the brain reads what people in Kenya and Tanzania write, on messages that it was never taught.
+"""How well the brain reads what people write in East Africa, on messages that it was never taught.
 
 A set holds one message a line: the action that a sensible assistant would take (others that are as good after a bar),
 how it is written, and its words. The brain is taught by other lines: to copy these, or to tune a rule until one of them
@@ -21,15 +21,17 @@ SETS = {
     "swahili_third.tsv": 0.96,
     "swahili_fourth.tsv": 0.92,
     "swahili_fifth.tsv": 0.98,
+    "english.tsv": 0.94,
 }
 """The share of each that must be right. Raise it when the brain gets better. The shares of the first four were looked
 at while the brain was taught; of the fourth nothing else was. It and the fifth ask for every action about equally
-often, and the fifth was written when the weights were final."""
+often. The fifth and the English one were written when the weights were final."""
 LINES_MIN, NOTHING_MIN = 300, 60
 BY_CHANCE_WORDS_MAX = 3
 """A message this short, a greeting say, may be among the taught ones."""
 NOTHING = ("none", "smalltalk", "help")
-VARIETIES = frozenset({"sanifu", "sheng", "mixed", "typo"})
+SWAHILI = frozenset({"sanifu", "sheng", "mixed", "typo"})
+ENGLISH = frozenset({"kenyan", "foreign", "spoken", "typo"})
 
 
 def messages(name: str = "swahili.tsv") -> list[tuple[tuple[str, ...], str, str]]:
@@ -39,7 +41,7 @@ def messages(name: str = "swahili.tsv") -> list[tuple[tuple[str, ...], str, str]
 
 
 @pytest.mark.parametrize(("name", "least"), SETS.items())
-def test_the_brain_reads_unseen_swahili(name: str, least: float) -> None:
+def test_the_brain_reads_what_it_never_saw(name: str, least: float) -> None:
     heard = [(labels, variety, understood(text, actions=ACTIONS).action) for labels, variety, text in messages(name)]
     wrong = [(labels[0], variety, action) for labels, variety, action in heard if action not in labels]
     share = 1 - len(wrong) / len(heard)
@@ -60,6 +62,6 @@ def test_the_set_is_whole_and_taught_to_nobody(name: str) -> None:
     assert len(rows) >= LINES_MIN
     assert sum(counts[name] for name in NOTHING) >= NOTHING_MIN
     assert {label for labels, _, _ in rows for label in labels} <= {*ACTIONS, *NOTHING}
-    assert {variety for _, variety, _ in rows} == VARIETIES
+    assert {variety for _, variety, _ in rows} in (SWAHILI, ENGLISH)
     taught = {text.casefold() for text, _ in train.load(train.UTTERANCES)}
     assert not [text for _, _, text in rows if text.casefold() in taught and len(text.split()) > BY_CHANCE_WORDS_MAX]
