@@ -271,8 +271,10 @@ def _is_month(word: str) -> bool:
 
 
 def _is_ours(word: str, words: Spelling) -> bool:
-    """Whether a word behind a 2 makes one verb of ours with it."""
-    return f"tu{word}" in words.known or (word in words.known and word.startswith(("na", "me", "ta", "li")))
+    """Whether a word behind a 2 makes one verb of ours with it; 2k is an amount, whatever a tuk-tuk is."""
+    if len(word) > 1 and f"tu{word}" in words.known:
+        return True
+    return word in words.known and word.startswith(("na", "me", "ta", "li"))
 
 
 def _number(tokens: list[tuple[str, int, int]], index: int) -> tuple[str, int] | None:

@@ -58,3 +58,12 @@ def test_long_and_strange_words_cost_little() -> None:
 
 def test_the_words_are_those_of_the_lines() -> None:
     assert WORDS.read_text("ascii") == train.words_of(train.UTTERANCES)
+
+
+UNITS = "k m b am pm kg km mb gb x bob hrs h min s d days wk yr nd th ksh kes sh mil pax l"
+
+
+@pytest.mark.parametrize("unit", UNITS.split())
+def test_two_of_anything_stays_two(unit: str) -> None:
+    assert said(f"send 2{unit} to Asha").plain == f"send 2{unit} to asha"
+    assert "2" in said(f"2 {unit}").plain
