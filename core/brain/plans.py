@@ -41,6 +41,8 @@ _PAYS = re.compile(
     r"(?P<verb>send|pay|transfer|wire|invoice|bill|ku(?:tuma|lipa)|(?:ni)?tumi?[ae]|lipa|andika ankara ya)\b",
     re.IGNORECASE,
 )
+_QUESTION = re.compile(r"(?:what|what's|how|which|when|where|who)\b[^?]*\?\s*$", re.IGNORECASE)
+"""What asks something by itself, and is no part of what was to be written down before it."""
 _TERMS = re.compile(r"(?:due|by|on|before|every|each|until|kabla|hadi|kila|tarehe|ifikapo)\b", re.IGNORECASE)
 """How what is said further of the same payment or invoice begins: its day is no sum."""
 _EACH = re.compile(r"\b(?:each|apiece|kila mmoja|kila 1)\b", re.IGNORECASE)
@@ -233,6 +235,7 @@ def _is_paid(intent: Intent) -> bool:
 def _apart(before: Intent, firm: bool, after: Intent, piece: str) -> bool:
     """Whether what stands behind a joint is a request of its own, and what stands before it is whole."""
     passes = after.action in PASSED_ON and _PASSES_IT.match(piece) and after.confidence >= PASSES_MIN
+    firm = firm or (_QUESTION.match(piece) is not None and not after.guessed)
     if not (_asks(after) or passes) or (before.action in _TAKES_ALL and not firm):
         return False
     return after.action != before.action or _differs(before, after)

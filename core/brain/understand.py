@@ -100,6 +100,7 @@ def parse(
         turned = track.turned(heard.said, heard.now, zone, state)
         if turned is not None and turned.confidence >= SURE and turned.action not in RULE_OF:
             return turned
+    refuted: Intent | None = None
     if not (asked == "content" and unfinished is not None and not _starts_anew(heard)):
         for rule in RULES:
             intent = opened(rule, heard)
@@ -107,8 +108,10 @@ def parse(
                 continue
             if state.action is not None:
                 return intent
+            intent = replace(intent, confidence=track.seconded(heard.said, rule.action))
             if not track.refutes(heard.said, rule.action):
-                return replace(intent, confidence=track.seconded(heard.said, rule.action))
+                return intent
+            refuted = refuted or intent
     if _HELP_IN.search(heard.plain):
         return Intent("help", {}, SURE, by="words")
     if unfinished is not None and asked is not None:
@@ -132,7 +135,7 @@ def parse(
             return anew
     ruled = RULE_OF.get(guess.action)
     if ruled is not None and not _may(ruled, heard):
-        return Intent("none", {}, 0.0)
+        return refuted or Intent("none", {}, 0.0)
     if ruled is not None and guess.action not in track.LEARNT:
         return replace(guess, slots=ruled.slots(heard, (0, 0)), confidence=min(guess.confidence, RULELESS_MAX))
     return guess
