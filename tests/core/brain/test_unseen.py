@@ -21,11 +21,13 @@ SETS = {
     "swahili_third.tsv": 0.96,
     "swahili_fourth.tsv": 0.92,
     "swahili_fifth.tsv": 0.98,
+    "swahili_sixth.tsv": 0.95,
     "english.tsv": 0.94,
 }
 """The share of each that must be right. Raise it when the brain gets better. The shares of the first four were looked
-at while the brain was taught; of the fourth nothing else was. It and the fifth ask for every action about equally
-often. The fifth and the English one were written when the weights were final."""
+at while the brain was taught; of the fourth nothing else was. It and the later ones ask for every action about equally
+often. The fifth, the sixth, half of which goes about it in a roundabout way, and the English one were written when
+nothing was changed for the sake of any set any more."""
 LINES_MIN, NOTHING_MIN = 300, 60
 BY_CHANCE_WORDS_MAX = 3
 """A message this short, a greeting say, may be among the taught ones."""
