@@ -699,7 +699,8 @@ ASK: Mapping[str, re.Pattern[str]] = {
         "open_dispute": r"\b(?:dispute|disputing|charge ?backs?|unauthori[sz]ed|didn't (?:make|authori[sz]e|do|receive"
         r"|get)"
         r"|did not (?:make|authori[sz]e|receive)|double|twice|wrong (?:person|number|amount)|refund|reverse"
-        r"|rudish\w+|malalamiko|scam(?:med)?|conned|nimetapeliwa|haikufika)\b",
+        r"|rudish\w+|malalamiko|scam(?:med)?|conned|cheated|overcharged|nimetapeliwa|haikufika"
+        r"|never (?:got|received|came|arrived|delivered|showed up|turned up)|not (?:been )?delivered)\b",
         "check_availability": r"\b(?:calendar|schedule|available|availability"
         r"|free|busy|agenda|appointments?|meetings?|ratiba|kalenda"
         r"|nafasi"

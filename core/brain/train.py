@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Sequence, Set
 from concurrent.futures import ProcessPoolExecutor
 from itertools import chain
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -104,11 +105,11 @@ def digest(lines: Sequence[tuple[str, str]]) -> int:
 
 
 def train(lines: Sequence[tuple[str, str]], classes: Sequence[str]) -> bytes:
-    """The weights file. The same lines give the same bytes."""
+    """The weights file. The same lines give the same bytes, with the same zlib."""
     index = {name: number for number, name in enumerate(classes)}
     examples = [(features.hashed(said(line)), index[action]) for line, action in lines]
     hasty = [(features.hashed(said(in_haste(line))), index[action]) for line, action in lines if heard(line) == "sw"]
-    with ProcessPoolExecutor(max_workers=1) as beside:
+    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as beside:
         # Two trainings by other orders of the same lines, averaged, depend less on either.
         other = beside.submit(fit, [*examples, *hasty], len(classes), seed=2)
         one = fit([*examples, *hasty], len(classes), seed=1)
