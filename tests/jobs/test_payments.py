@@ -194,7 +194,15 @@ async def test_what_somebody_else_approved_is_not_approved_again(desk: Till) -> 
         )  # fmt: skip
     await desk.hands.provider.approve(batch)
     assert (await desk.reach(made)).state is State.NEEDS_REVIEW
-    assert len(await desk.truth(made, "approve", "sent")) == 1
+
+    async def sent() -> bool:
+        """The provider takes a moment to send what was approved there."""
+        return bool(await desk.truth(made, "sent"))
+
+    await until(sent)
+    rows = (await desk.wire.get("/_truth")).json()
+    assert [row["kind"] for row in rows if row.get("tracking_id") == batch.tracking_id].count("approve") == 1
+    assert len(await desk.truth(made, "sent")) == 1
     assert await desk.purse() == (100_000, 3_800)
 
 
