@@ -68,7 +68,7 @@ NOT_ALONE = listed("$ rs real won sterling sh shs /= /- buck bucks cfa bob franc
 NAME_WORDS_MAX = 3
 
 _TOKENS = re.compile(
-    r"(?:u\.?s\.? ?|mex ?|aud ?|cad ?|hk ?|nz ?|sg ?|nt ?|c ?|\ba|\br)\$|m(?:usd|eur|gbp|aud|cad|kes)\b"
+    r"(?:u\.?s\.? ?|mex ?|aud ?|cad ?|hk ?|nz ?|sg ?|nt ?|c ?|\ba|\br|\b[a-z]{3})\$|m(?:usd|eur|gbp|aud|cad|kes)\b"
     r"|[^\W\d_]+(?:'s)?|/[=-]|[$€£¥₹₦₽₺₩₪₡₾₭₫₱₴₸₵元]"
 )
 _DOTTED = re.compile(r"\b([a-z])\. ?([a-z])\. ?([a-z])\b\.?")
@@ -174,4 +174,6 @@ def _code(name: str, capitals: frozenset[str], zone: str) -> str | None:
         return upper
     if name in NAMES:
         return NAMES[name]
+    if name.endswith("$") and " " not in name:
+        return upper[:-1] if upper[:-1] in CODES - WORD_CODES else NAMES["$"]
     return upper if upper in CODES and upper not in WORD_CODES else None

@@ -32,7 +32,7 @@ CHAT_MIN = 0.6
 """Less likely small talk is not answered as such."""
 GUESS_MIN = 0.67
 """A less likely action is not even asked about: of those below, one in three was meant (measured on public sets)."""
-GUESS_MIN_WORDLESS = 0.75
+GUESS_MIN_WORDLESS = 0.8
 """The same where there are no words that the action is usually asked for with."""
 CHAT = frozenset({"none", "smalltalk", "help"})
 GUESS_MIN_NOT_ENGLISH = 0.4

@@ -33,6 +33,7 @@ def test_amounts_are_decimal_digits(text: str, values: list[str]) -> None:
     [
         ("dollars, euros and £", "Africa/Nairobi", ["USD", "EUR", "GBP"]),
         ("canadian dollars", "Africa/Nairobi", ["CAD"]),
+        ("nzd$15, pay sgd$3, for$5, all$6 and us$7", "Africa/Nairobi", ["NZD", "SGD", "USD", "USD", "USD"]),
         ("u. s. d. to yen", "Africa/Nairobi", ["USD", "JPY"]),
         ("shilingi za uganda", "Africa/Nairobi", ["UGX"]),
         ("shilingi", "Africa/Dar_es_Salaam", ["TZS"]),
