@@ -71,7 +71,8 @@ _NO_ONE = listed(
     "account bank money cash some pay send transfer make do be and from on in at by please today tomorrow "
     "now help know use another different other all any everything each both airtime float pesa hela kwa "
     "na ya rent lunch dinner fare food fees school shillings bob dollars bucks euros pounds ksh kes "
-    "kila wote kuwa kwamba kama ujumbe sms whatsapp saying that says message"
+    "kila wote kuwa kwamba kama ujumbe sms whatsapp saying that says message "
+    "complete process arrive reach reflect clear go finish happen settle get see check"
 )
 _RELATIVES = listed(
     "mom mum mama mother dad baba father uncle aunt aunty auntie shangazi mjomba sister brother dada kaka "

@@ -1,11 +1,12 @@
 """Reminders: what, when, how often and how urgent a message says, and which one is meant. Pure."""
 
 import re
+from dataclasses import replace
 from datetime import datetime
 
 from core.brain import periods, when
 from core.brain.heard import Heard, Slots, Span
-from core.brain.words import TEXT_PARSED_CHARS_MAX, lower
+from core.brain.words import TEXT_PARSED_CHARS_MAX, listed, lower
 
 CONTENT_CHARS_MAX = 20_000
 """What is kept of a reminder's text here; whether that is too long is for the action to say."""
@@ -21,6 +22,14 @@ _LEAD = re.compile(
     r"|of|for|me|on|kuhusu|kwamba|kuwa|ili|ya|cha|tafadhali|naomba|saying|called|titled|and|also|is|i have to|i "
     r"need to|i should|nahitaji|set|one)\b)"
 )
+_NODS = listed(
+    "ok okay yes yeah yep sure alright all right great good nice perfect fine cool thanks thank you that's that it's "
+    "is sounds looks very so much works for me then now also and please kindly hey hi hello i i'd would like want "
+    "need to can could will you mathia sawa poa asante sana vizuri ndio basi naomba tafadhali nataka habari"
+)
+"""What somebody says to the answer before, or in front of a request, which is nothing to be reminded of."""
+_BARE_HOUR = re.compile(r"(?<!\S)(\d{1,2})\W*\Z")
+"""The hour of an alarm "for 6": of a reminder it could be how many."""
 _WEAK_ENDS = re.compile(r"(?:[ ,;:\n-]+|[ ](?:and|na))+$")
 _PRIORITY = re.compile(
     r"[ ,;-]*\b(?:(?:with |as |it's |its )?(?P<level>high|top|low|normal|medium) priority|priority:? (?:is )?"
@@ -37,6 +46,9 @@ def read_reminder(heard: Heard, gate: Span) -> Slots:
     slots: Slots = {}
     opened = heard.plain[slice(*gate)]
     found = when.find(heard.plain, heard.now, early=True) if re.search("wake|alarm", opened) else heard.when
+    bare = _BARE_HOUR.search(heard.plain, gate[1]) if found.wall is None and "alarm" in opened else None
+    if bare is not None:
+        found = replace(when.find(f"at {bare[1]}", heard.now), spans=(bare.span(),))
     if found.iso is not None:
         slots["time"] = found.iso
     if found.recurrence is not None:
@@ -59,7 +71,9 @@ def read_reminder(heard: Heard, gate: Span) -> Slots:
         level = priority["level"] or priority["level_b"] or ("low" if priority["low"] else "high")
         slots["priority"] = {"top": "high", "medium": "normal"}.get(level, level)
         taken.append(priority.span())
-    content = read_content(heard, taken, gate[1]) or read_content(heard, taken, 0, gate[0])
+    content = read_content(heard, taken, gate[1])
+    if not content and not _NODS.issuperset(re.findall(r"[\w']+", heard.plain[: gate[0]])):
+        content = read_content(heard, taken, 0, gate[0])
     if not content and "wake" in opened:
         content = "wake up"
     elif not content and "alarm" in opened and found.wall is not None:

@@ -183,6 +183,11 @@ def test_reminder(text: str, content: str, time: str) -> None:
         ("remind me tomorrow at 9", {"time": "2026-11-25T09:00"}),
         ("remind me today to call Asha", {"content": "call Asha"}),
         ("niwekee kikumbusho", {}),
+        ("Okay, that's good. I'd like to set an alarm for 5 pm", {"time": "2026-11-24T17:00", "content": "alarm"}),
+        ("Great. I want to set a reminder for 5pm", {"time": "2026-11-24T17:00"}),
+        ("Call Asha. Set a reminder for 5pm", {"time": "2026-11-24T17:00", "content": "Call Asha"}),
+        ("okay set an alarm for 6", {"time": "2026-11-24T18:00", "content": "alarm"}),
+        ("set an alarm for 99", {}),
     ],
 )
 def test_reminder_with_more_or_less_said(text: str, slots: Slots) -> None:
