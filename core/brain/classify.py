@@ -1,9 +1,10 @@
 """Which action a message asks for, by a linear model over its features. Pure; no dependency, no pickle.
 
 The weights are trained by `python3 -m bot train` from the lines in `utterances/`, which are ours, and read once.
-Layout of weights.bin, little endian: "MTHB", u8 version, u16 classes, u32 features, f32 scale, u32 CRC-32 of what it
-was trained from, then each class's name (u8 length, UTF-8); then, deflated: each feature's number less the one before
-(u32), in order, and each feature's row: for every class a weight, from 0 to twice STEPS, where STEPS is none.
+Layout of weights.bin, little endian: "MTHB", u8 version, u16 classes, u32 features, u32 weights, f32 scale, u32 CRC-32
+of what it was trained from, then each class's name (u8 length, UTF-8); then, deflated: each feature's number less the
+one before (u32), in order; of how many classes each feature has a weight (u8); these classes (u8), one feature's behind
+the other's; their weights (i8).
 """
 
 import math
@@ -11,30 +12,30 @@ import struct
 import zlib
 from array import array
 from bisect import bisect_left
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
+from operator import itemgetter
 from pathlib import Path
+from typing import NamedTuple
 
 from core.brain import features
 from core.brain.words import Said
 
 WEIGHTS = Path(__file__).with_name("weights.bin")
 MAGIC = b"MTHB"
-VERSION = 3
-HEAD = struct.Struct("<4sBHIfI")
+VERSION = 4
+HEAD = struct.Struct("<4sBHIIfI")
 STEPS = 40
 """A weight is one of so many steps below or above none."""
-FEATURES_MAX = 0xFFFF // (2 * STEPS)
-"""Of one message: the sums of more would not fit into 16 bits."""
 
 
 class BadWeights(ValueError):
     """The file is no set of weights of this version."""
 
 
-@dataclass(frozen=True, slots=True)
-class Guess:
+class Guess(NamedTuple):
     """An action's name and how likely it is, from 0 to 1."""
 
     action: str
@@ -49,53 +50,37 @@ class Model:
     scale: float
     features: "array[int]"
     """Each feature's number, in order."""
-    rows: bytes
-    """As many bytes for each feature as there are classes, in one stretch: a dict of them takes some 4 MB more."""
+    starts: "array[int]"
+    """Where each feature's weights start; behind them, where the last one's end."""
+    columns: bytes
+    """The class of each weight."""
+    weights: "array[int]"
     lines: int
     """CRC-32 of what it was trained from."""
 
-    def row(self, feature: int) -> bytes:
-        """The feature's weights; nothing where it was not learnt."""
-        at = bisect_left(self.features, feature)
-        if at == len(self.features) or self.features[at] != feature:
-            return b""
-        width = len(self.classes)
-        return self.rows[at * width : (at + 1) * width]
+    def rows(self, numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
+        """Where the weights of each of these features start and end; nothing for one that was not learnt."""
+        known, starts = self.features, self.starts
+        for number in numbers:
+            at = bisect_left(known, number)
+            if at < len(known) and known[at] == number:
+                yield starts[at], starts[at + 1]
 
     def guess(self, said: Said) -> list[Guess]:
         """All actions, the likeliest first."""
-        found = [row for feature in features.hashed(said) if (row := self.row(feature))][:FEATURES_MAX]
-        if not found:
-            return [Guess(name, 1 / len(self.classes)) for name in self.classes]
-        none = STEPS * len(found)
-        sums = [(total - none) * self.scale for total in columns(found)]
+        sums = [0] * len(self.classes)
+        columns, weights = self.columns, self.weights
+        for start, end in self.rows(features.hashed(said)):
+            for column, weight in zip(columns[start:end], weights[start:end], strict=False):
+                sums[column] += weight
         top = max(sums)
-        powers = [math.exp(each - top) for each in sums]
+        powers = [math.exp((each - top) * self.scale) for each in sums]
         whole = sum(powers)
-        ranked = sorted(zip(powers, self.classes, strict=True), reverse=True)
-        return [Guess(name, power / whole) for power, name in ranked]
+        ranked = sorted(zip(self.classes, (power / whole for power in powers), strict=True), key=_likely, reverse=True)
+        return [*map(Guess._make, ranked)]
 
 
-def columns(rows: list[bytes]) -> list[int]:
-    """The sum of each column of rows of bytes; at most 65,535.
-
-    A row is read as two long numbers, of every other byte, so that a sum has 16 bits: Python adds such numbers much
-    faster than it adds up each column.
-    """
-    width = len(rows[0])
-    half = (width + 1) // 2
-    mask = int.from_bytes(b"\xff\x00" * half, "little")
-    even = odd = 0
-    for row in rows:
-        whole = int.from_bytes(row, "little")
-        even += whole & mask
-        odd += whole >> 8 & mask
-    sums = [0] * (2 * half)
-    for first, total in enumerate((even, odd)):
-        sums[first::2] = struct.unpack(f"<{half}H", total.to_bytes(2 * half, "little"))
-    return sums[:width]
-
-
+_likely = itemgetter(1)
 GUESSES_KEPT = 16
 """One message is weighed several times over."""
 
@@ -119,7 +104,7 @@ def read(data: bytes) -> Model:
         BadWeights: it is not of this version, or cut short.
     """
     try:
-        magic, version, classes, count, scale, lines = HEAD.unpack_from(data)
+        magic, version, classes, count, size, scale, lines = HEAD.unpack_from(data)
         if magic != MAGIC or version != VERSION:
             raise BadWeights("weights.bin is not of this version: run `python3 -m bot train`.")
         at = HEAD.size
@@ -129,9 +114,11 @@ def read(data: bytes) -> Model:
             names.append(data[at + 1 : at + 1 + length].decode())
             at += 1 + length
         body = zlib.decompress(data[at:])
-        if len(body) != count * (4 + classes):
+        gaps, counts = struct.unpack_from(f"<{count}I", body), body[4 * count : 5 * count]
+        columns, weights = body[5 * count : 5 * count + size], body[5 * count + size :]
+        if not len(columns) == len(weights) == sum(counts) == size or max(columns, default=0) >= classes:
             raise BadWeights("weights.bin is cut short: run `python3 -m bot train`.")
-        known = array("I", accumulate(struct.unpack_from(f"<{count}I", body)))
     except (struct.error, zlib.error, IndexError, UnicodeDecodeError) as error:
         raise BadWeights("weights.bin is cut short: run `python3 -m bot train`.") from error
-    return Model(tuple(names), scale, known, body[4 * count :], lines)
+    known, starts = array("I", accumulate(gaps)), array("I", accumulate(counts, initial=0))
+    return Model(tuple(names), scale, known, starts, columns, array("b", weights), lines)

@@ -88,9 +88,9 @@ def weights(said: Said) -> list[Weight]:
     first, second = (model.classes.index(guess.action) for guess in classify.guesses(said)[:2])
     found: dict[str, Weight] = {}
     for name in features.named(said):
-        row = model.row(features.number(name))
-        if row:
-            found[name] = Weight(name, (row[first] - row[second]) * model.scale)
+        for start, end in model.rows([features.number(name)]):
+            row = dict(zip(model.columns[start:end], model.weights[start:end], strict=True))
+            found[name] = Weight(name, (row.get(first, 0) - row.get(second, 0)) * model.scale)
     return sorted(found.values(), key=lambda weight: -abs(weight.weight))[:WEIGHTS_SHOWN]
 
 

@@ -221,12 +221,16 @@ def pack(weights: Weights, classes: Sequence[str], scale: float, lines: int) -> 
     unit = float(np.abs(weights.rows).max()) / classify.STEPS
     rounded = np.rint(weights.rows / unit).astype(np.int8)
     kept = rounded.any(1)
-    numbers = np.array(weights.features)[kept]
-    gaps = np.diff(numbers, prepend=0).astype("<u4")
-    rows = (rounded[kept] + classify.STEPS).astype(np.uint8)
-    head = classify.HEAD.pack(classify.MAGIC, classify.VERSION, len(classes), len(numbers), unit * scale, lines)
+    rows = rounded[kept]
+    gaps = np.diff(np.array(weights.features)[kept], prepend=0).astype("<u4")
+    counts = (rows != 0).sum(1).astype(np.uint8)
+    columns = rows.nonzero()[1].astype(np.uint8)
+    head = classify.HEAD.pack(
+        classify.MAGIC, classify.VERSION, len(classes), len(rows), len(columns), unit * scale, lines
+    )
     names = b"".join(struct.pack("<B", len(name.encode())) + name.encode() for name in classes)
-    data = head + names + zlib.compress(gaps.tobytes() + rows.tobytes(), 9)
+    body = b"".join(part.tobytes() for part in (gaps, counts, columns, rows[rows != 0]))
+    data = head + names + zlib.compress(body, 9)
     if len(data) > WEIGHTS_BYTES_MAX:
         raise ValueError(f"The weights are {len(data):,} bytes; at most {WEIGHTS_BYTES_MAX:,} are kept.")
     return data

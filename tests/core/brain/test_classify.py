@@ -1,8 +1,6 @@
 """The classifier: its weights are those of the lines in the tree, training repeats itself, bad files are refused."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from core.brain import classify, train
 from core.brain.track import GUESS_MIN
@@ -33,20 +31,6 @@ def test_training_gives_the_same_bytes_again(capsys: pytest.CaptureFixture[str])
 def test_new_lines_are_told_apart(text: str, action: str) -> None:
     best = classify.model().guess(said(text))[0]
     assert (best.action if best.probability >= GUESS_MIN else "none") == action
-
-
-@given(
-    st.integers(1, 99).flatmap(
-        lambda width: st.lists(st.binary(min_size=width, max_size=width), min_size=1, max_size=257)
-    )
-)
-def test_rows_are_added_up_by_column(rows: list[bytes]) -> None:
-    assert classify.columns(rows) == [sum(column) for column in zip(*rows, strict=True)]
-
-
-def test_the_most_features_of_the_largest_weights_fit_into_a_sum() -> None:
-    rows = [bytes([2 * classify.STEPS]) * 3] * classify.FEATURES_MAX
-    assert classify.columns(rows) == [2 * classify.STEPS * classify.FEATURES_MAX] * 3
 
 
 def test_probabilities_add_up() -> None:
