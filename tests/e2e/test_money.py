@@ -175,13 +175,13 @@ async def test_money_comes_is_sent_is_asked_for_by_an_invoice_and_is_paid(deploy
 
     # A part is noted as paid in cash, which the pay page says, and taken back; and it is sent once more.
     prompt = await phone.say(f"mark {number[0]} as paid 1000 in cash", r"KES 1,000\.00 will be marked as paid in cash")
-    await phone.confirm(prompt, r"KES 4,000\.00 are left to pay")
+    await phone.confirm(prompt, r"are marked as paid in cash[\s\S]*KES 4,000\.00 are left to pay")
     cash = await tab(360, 740)
     await cash.goto(url[0])
     await expect(cash.get_by_text("Paid in cash")).to_be_visible()
     await check(cash)
     prompt = await phone.say("undo", r"KES 1,000\.00[\s\S]*will be open again")
-    await phone.confirm(prompt, r"KES 5,000\.00 are left to pay")
+    await phone.confirm(prompt, r"Taken back\. KES 5,000\.00 are left to pay")
     await cash.reload()
     await expect(cash.get_by_text("Paid in cash")).to_have_count(0)
     prompt = await phone.say(f"resend {number[0]}", r"will be sent to Achieng again: \+254712000009 \(WhatsApp\)")
