@@ -743,7 +743,7 @@ ASK: Mapping[str, re.Pattern[str]] = {
         r"|\b(?:automat\w+|workflow|notify me|alert me|whenever|every ?time|let me know (?:when|if)|if)\b",
     }.items()
 }
-"""Words that each of these actions is hardly asked for without; the classifier weighs them."""
+"""Words that each of these actions is hardly asked for without: a guess without them must be surer."""
 
 Reader = Callable[[Said, "datetime", str], Slots]
 READERS: Mapping[str, Reader] = {

@@ -72,7 +72,7 @@ def rules(heard: Heard, actions: Collection[str]) -> list[Opened]:
 
 
 def gates(said: Said) -> list[Opened]:
-    """Every gate that the classifier weighs and that is open."""
+    """Every gate that is open: a guess at an action whose gate is shut must be surer."""
     opened = ((action, gate.search(said.plain)) for action, gate in track.GATES.items())
     return [_opened(action, said, gate.span()) for action, gate in opened if gate is not None]
 

@@ -11,7 +11,7 @@ from itertools import zip_longest
 from zlib import crc32
 
 from core.brain.spelling import bones
-from core.brain.thesaurus import concepts
+from core.brain.thesaurus import concepts, together
 from core.brain.words import Said
 
 WORDS_MAX = 60
@@ -67,7 +67,7 @@ def ideas(words: Sequence[str]) -> Iterator[tuple[str, ...]]:
         if joined:
             joined = False
             continue
-        found = concepts(f"{word} {after}")
+        found = together(word, after)
         joined = bool(found)
         found = found or ((word,) if word[0] == "<" else concepts(word))
         if found:

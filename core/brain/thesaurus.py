@@ -91,5 +91,10 @@ def thesaurus() -> Thesaurus:
 
 @lru_cache(maxsize=MEANINGS_KEPT)
 def concepts(word: str) -> tuple[str, ...]:
-    """What a word or two words are about; none where that is not known."""
+    """What a word is about; none where that is not known."""
     return thesaurus().of(word)
+
+
+def together(word: str, after: str) -> tuple[str, ...]:
+    """What two words that are one are about, such as "pick up"; none where they are two."""
+    return thesaurus().words.get(f"{word} {after}", ())

@@ -99,7 +99,7 @@ r"|good )?to do\b",
         r"\b(?:games?|match(?:es)?)\b",
     ),
 }  # fmt: skip
-"""What opens each action; the classifier weighs it with everything else in the message."""
+"""Words that each action is hardly asked for without: a guess without them must be surer."""
 FRAMES = {
     "search_flights": FLIGHTS, "search_buses": BUSES, "search_transfers": TRANSFERS, "search_hotels": HOTELS,
     "search_events": EVENTS,

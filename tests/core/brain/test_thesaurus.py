@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.brain.thesaurus import WORDS, concepts, read, thesaurus
+from core.brain.thesaurus import WORDS, concepts, read, thesaurus, together
 
 WORD = re.compile(r"[a-z][a-z'-]*(?:_[a-z'-]+)?-?")
 
@@ -29,8 +29,8 @@ def test_words_of_every_language_are_about_the_same(words: str, about: str) -> N
 
 
 def test_two_words_can_be_one() -> None:
-    assert concepts("pick up")
-    assert not concepts("pick sky")
+    assert together("pick", "up")
+    assert not together("pick", "sky")
 
 
 @pytest.mark.parametrize("word", ["", "x", "otieno", "wanjiku", "<money>", "qzxv", "nini-" * 9])
